@@ -1,0 +1,1 @@
+"""esper-overwatch: monitors over Esper run directories."""

@@ -1,0 +1,1 @@
+"""esper-train: composes the Esper domains into runnable commands."""

@@ -1,0 +1,1 @@
+"""Memory of Esper: event reader, reducer and view models."""

@@ -1,0 +1,1 @@
+"""Growing layers for PyTorch: hosts, slots, blueprints and the seed lifecycle."""

@@ -1,0 +1,233 @@
+"""The factored action: eight heads, of which ``op`` decides which others matter."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import IntEnum, StrEnum
+from types import MappingProxyType
+
+from esper_leyline.errors import LeylineError
+from esper_leyline.wire import WIRE_CONFIG
+
+
+class Op(IntEnum):
+    """What to do this step."""
+
+    WAIT = 0
+    GERMINATE = 1
+    SET_ALPHA_TARGET = 2
+    PRUNE = 3
+    FOSSILIZE = 4
+    ADVANCE = 5
+
+
+class Blueprint(IntEnum):
+    """Kinds of seed module. NOOP is the canonical value of the unused head, never a choice."""
+
+    NOOP = 0
+    CONV_LIGHT = 1
+    ATTENTION = 2
+    NORM = 3
+    DEPTHWISE = 4
+    BOTTLENECK = 5
+    CONV_SMALL = 6
+    CONV_HEAVY = 7
+    LORA = 8
+    LORA_LARGE = 9
+    MLP_SMALL = 10
+    MLP = 11
+    FLEX_ATTENTION = 12
+
+
+NULL_BLUEPRINT = len(Blueprint)
+"""Embedding index of a slot that holds no seed; the embedding table has one row more."""
+
+
+class Topology(StrEnum):
+    """Families of hosts, which decide the blueprints that fit."""
+
+    CNN = "cnn"
+    TRANSFORMER = "transformer"
+
+
+TOPOLOGY_BLUEPRINTS: Mapping[Topology, tuple[Blueprint, ...]] = MappingProxyType(
+    {
+        Topology.CNN: (
+            Blueprint.CONV_LIGHT,
+            Blueprint.ATTENTION,
+            Blueprint.NORM,
+            Blueprint.DEPTHWISE,
+            Blueprint.BOTTLENECK,
+            Blueprint.CONV_SMALL,
+            Blueprint.CONV_HEAVY,
+        ),
+        Topology.TRANSFORMER: (
+            Blueprint.ATTENTION,
+            Blueprint.NORM,
+            Blueprint.LORA,
+            Blueprint.LORA_LARGE,
+            Blueprint.MLP_SMALL,
+            Blueprint.MLP,
+            Blueprint.FLEX_ATTENTION,
+        ),
+    }
+)
+
+
+class BlendAlgorithm(StrEnum):
+    """How a seed's output joins its host's (formulas in ``esper_kasmina``)."""
+
+    ADD = "add"
+    MULTIPLY = "multiply"
+    GATE = "gate"
+
+
+class AlphaCurve(IntEnum):
+    """Shape of an alpha ramp; the sigmoids differ in steepness."""
+
+    LINEAR = 0
+    COSINE = 1
+    SIGMOID_6 = 2
+    SIGMOID_12 = 3
+    SIGMOID_24 = 4
+
+
+class BlendStyle(IntEnum):
+    """A blend algorithm together with the curve of its first ramp."""
+
+    LINEAR_ADD = 0
+    LINEAR_MULTIPLY = 1
+    SIGMOID_ADD = 2
+    GATED_GATE = 3
+
+    @property
+    def algorithm(self) -> BlendAlgorithm:
+        """The formula by which the seed is blended."""
+        return _STYLES[self][0]
+
+    @property
+    def curve(self) -> AlphaCurve:
+        """The curve of the ramp that starts when blending starts."""
+        return _STYLES[self][1]
+
+
+_STYLES = {
+    BlendStyle.LINEAR_ADD: (BlendAlgorithm.ADD, AlphaCurve.LINEAR),
+    BlendStyle.LINEAR_MULTIPLY: (BlendAlgorithm.MULTIPLY, AlphaCurve.LINEAR),
+    BlendStyle.SIGMOID_ADD: (BlendAlgorithm.ADD, AlphaCurve.SIGMOID_12),
+    BlendStyle.GATED_GATE: (BlendAlgorithm.GATE, AlphaCurve.LINEAR),
+}
+
+TEMPO_EPOCHS = (3, 5, 8)
+"""Epochs the first blend takes, by index of the tempo head."""
+
+ALPHA_TARGETS = (0.5, 0.7, 1.0)
+"""Blend strengths, by index of the alpha_target head."""
+
+ALPHA_SPEED_TICKS = (0, 3, 5, 8)
+"""Ticks a commanded ramp takes (0: at once), by index of the alpha_speed head."""
+
+HEADS = (
+    "op",
+    "slot",
+    "blueprint",
+    "style",
+    "tempo",
+    "alpha_target",
+    "alpha_speed",
+    "alpha_curve",
+)
+"""The heads in the order in which their tensors are stacked; ``op`` is sampled first."""
+
+RELEVANT_HEADS: Mapping[Op, tuple[str, ...]] = MappingProxyType(
+    {
+        Op.WAIT: ("op",),
+        Op.GERMINATE: ("op", "slot", "blueprint", "style", "tempo", "alpha_target"),
+        Op.SET_ALPHA_TARGET: (
+            "op",
+            "slot",
+            "style",
+            "alpha_target",
+            "alpha_speed",
+            "alpha_curve",
+        ),
+        Op.PRUNE: ("op", "slot", "alpha_speed", "alpha_curve"),
+        Op.FOSSILIZE: ("op", "slot"),
+        Op.ADVANCE: ("op", "slot"),
+    }
+)
+"""The heads an op reads; every other head takes its canonical value."""
+
+CANONICAL_INDEX = 0
+"""The index that an irrelevant head takes."""
+
+
+def head_sizes(slots: int) -> dict[str, int]:
+    """Returns the number of choices of each head, in ``HEADS`` order.
+
+    Args:
+        slots: Number of enabled slots, at least 1.
+    """
+    sizes = (
+        len(Op),
+        slots,
+        len(Blueprint),
+        len(BlendStyle),
+        len(TEMPO_EPOCHS),
+        len(ALPHA_TARGETS),
+        len(ALPHA_SPEED_TICKS),
+        len(AlphaCurve),
+    )
+    return dict(zip(HEADS, sizes, strict=True))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FactoredAction:
+    """One decision, each head by index; ``slot`` counts the enabled slots row-major."""
+
+    __pydantic_config__ = WIRE_CONFIG
+
+    op: Op = Op.WAIT
+    slot: int = CANONICAL_INDEX
+    blueprint: Blueprint = Blueprint.NOOP
+    style: BlendStyle = BlendStyle.LINEAR_ADD
+    tempo: int = CANONICAL_INDEX
+    alpha_target: int = CANONICAL_INDEX
+    alpha_speed: int = CANONICAL_INDEX
+    alpha_curve: AlphaCurve = AlphaCurve.LINEAR
+
+    @classmethod
+    def from_indices(cls, indices: Sequence[int]) -> FactoredAction:
+        """Builds an action from one index a head, in ``HEADS`` order.
+
+        Raises:
+            LeylineError: If an index is outside its head.
+        """
+        if len(indices) != len(HEADS):
+            raise LeylineError(f"{len(indices)} indices for {len(HEADS)} heads: {list(indices)}")
+        sizes = head_sizes(max(1, indices[HEADS.index("slot")] + 1))
+        for name, index in zip(HEADS, indices, strict=True):
+            if not 0 <= index < sizes[name]:
+                raise LeylineError(f"head '{name}' has no index {index}; it has {sizes[name]}")
+        op, slot, blueprint, style, tempo, target, speed, curve = indices
+        return cls(
+            op=Op(op),
+            slot=slot,
+            blueprint=Blueprint(blueprint),
+            style=BlendStyle(style),
+            tempo=tempo,
+            alpha_target=target,
+            alpha_speed=speed,
+            alpha_curve=AlphaCurve(curve),
+        )
+
+    def indices(self) -> tuple[int, ...]:
+        """Returns one index a head, in ``HEADS`` order."""
+        return tuple(int(getattr(self, name)) for name in HEADS)
+
+    def canonical(self) -> FactoredAction:
+        """Returns this action with every head its op does not read at its canonical value."""
+        blank = FactoredAction(op=self.op)
+        kept = {name: getattr(self, name) for name in RELEVANT_HEADS[self.op]}
+        return replace(blank, **kept)

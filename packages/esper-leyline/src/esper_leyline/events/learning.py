@@ -1,0 +1,170 @@
+"""Events of the learner: decisions, updates, and what looks wrong about them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from esper_leyline.actions import FactoredAction
+from esper_leyline.slots import SlotId
+from esper_leyline.wire import Contract, Float
+
+
+class HeadDecision(Contract):
+    """What one head could choose and how likely each choice was.
+
+    Attributes:
+        probabilities: By index; zero where masked.
+        valid: Whether each choice was open.
+    """
+
+    probabilities: tuple[Float, ...]
+    valid: tuple[bool, ...]
+
+
+class Decision(Contract):
+    """One decision of a controller and its reward.
+
+    Attributes:
+        heads: Probabilities by head, only of heads that the op reads; empty for
+            controllers without probabilities.
+        value: V(s), the expected return, in reward units; ``None`` without a critic.
+        q_values: Q(s, op) by op; ``None`` without one.
+        forced: Whether nothing but WAIT was possible.
+    """
+
+    kind: Literal["decision"] = "decision"
+    round: int
+    epoch: int
+    action: FactoredAction
+    slot: SlotId | None
+    succeeded: bool
+    forced: bool
+    heads: dict[str, HeadDecision] = Field(default_factory=dict)
+    value: Float | None = None
+    q_values: tuple[Float, ...] | None = None
+    reward: Float | None = None
+    reward_components: dict[str, Float] = Field(default_factory=dict)
+
+
+class QValue(Contract):
+    """Q(s, op) of one op over a round.
+
+    Attributes:
+        mean: Mean over the steps in which the op was open, in reward units.
+        variance: Its variance over those steps.
+        valid_steps: How many there were.
+    """
+
+    op: str
+    mean: Float | None
+    variance: Float | None
+    valid_steps: int
+
+
+class PPOUpdate(Contract):
+    """One round's update; means over valid, relevant steps.
+
+    Attributes:
+        kl: Joint KL of the last pass, old to new policy, estimated from samples.
+        passes: Passes over the rollout made before the KL stop.
+        head_entropy: Entropy by head, 1 being uniform over the open choices;
+            ``None`` for a head that was never relevant.
+        head_gradient_norm: Gradient norm by head, before clipping.
+        q_spread: Largest minus smallest mean Q of the ops, ``None`` if fewer than two.
+        skipped: Why nothing was updated, or ``None``.
+    """
+
+    kind: Literal["ppo_update"] = "ppo_update"
+    round: int
+    policy_loss: Float | None
+    value_loss: Float | None
+    entropy: Float | None
+    head_entropy: dict[str, Float | None]
+    head_gradient_norm: dict[str, Float | None]
+    gradient_norm: Float | None
+    kl: Float | None
+    clip_fraction: Float | None
+    ratio_min: Float | None
+    ratio_max: Float | None
+    explained_variance: Float | None
+    advantage_mean: Float | None
+    advantage_std: Float | None
+    return_mean: Float | None
+    return_std: Float | None
+    lstm_hidden_norm: Float | None
+    lstm_cell_norm: Float | None
+    q_values: tuple[QValue, ...]
+    q_spread: Float | None
+    learning_rate: Float
+    entropy_coefficient: Float
+    passes: int
+    seconds: dict[str, Float]
+    skipped: str | None = None
+
+
+class RatioExplosion(Contract):
+    """Some probability ratio became very large."""
+
+    kind: Literal["ratio_explosion"] = "ratio_explosion"
+    round: int
+    ratio: Float
+    threshold: Float
+
+
+class RatioCollapse(Contract):
+    """Some probability ratio became very small."""
+
+    kind: Literal["ratio_collapse"] = "ratio_collapse"
+    round: int
+    ratio: Float
+    threshold: Float
+
+
+class ValueCollapse(Contract):
+    """The critic explains nothing of the returns."""
+
+    kind: Literal["value_collapse"] = "value_collapse"
+    round: int
+    explained_variance: Float
+    threshold: Float
+
+
+class EntropyCollapse(Contract):
+    """A head all but stopped choosing."""
+
+    kind: Literal["entropy_collapse"] = "entropy_collapse"
+    round: int
+    head: str
+    entropy: Float
+    threshold: Float
+
+
+class GradientPathology(Contract):
+    """A gradient norm is far from ordinary."""
+
+    kind: Literal["gradient_pathology"] = "gradient_pathology"
+    round: int
+    where: str
+    norm: Float
+    threshold: Float
+
+
+class NumericalInstability(Contract):
+    """A NaN or an infinity appeared."""
+
+    kind: Literal["numerical_instability"] = "numerical_instability"
+    round: int
+    where: str
+    consecutive: int
+
+
+class RewardHackingSuspected(Contract):
+    """A reward was withheld because it looked gamed."""
+
+    kind: Literal["reward_hacking_suspected"] = "reward_hacking_suspected"
+    round: int
+    epoch: int
+    slot: SlotId | None
+    reason: str

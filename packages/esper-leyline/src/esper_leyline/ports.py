@@ -1,0 +1,323 @@
+"""Where domains meet: protocols that one domain implements and another calls.
+
+Tensors appear by name only, so importing this module loads no torch. Shapes use
+T steps, N environments, B samples, S slots, C classes, F features and H units.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from esper_leyline.actions import BlendStyle, Blueprint, FactoredAction, Topology
+from esper_leyline.events import AnyPayload, Event
+from esper_leyline.gates import LifecycleRules
+from esper_leyline.lifecycle import SeedCommand
+from esper_leyline.reports import (
+    CommandResult,
+    EvaluationReport,
+    RewardBreakdown,
+    SeedEvent,
+    SeedMeasurement,
+    SeedReport,
+    StepReport,
+)
+from esper_leyline.specs import HostSpec
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.nn import Parameter
+    from torch.optim import Optimizer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParameterCounts:
+    """Trainable parameters by whom they belong to."""
+
+    host: int
+    fossil: int
+    live: int
+
+
+HOST_GROUP = "host"
+"""Key of the host's own parameters among the groups; the others are slot ids."""
+
+
+class MorphogeneticHost(Protocol):
+    """A network with slots in which seeds live. Kasmina implements, Tolaria calls.
+
+    A step of the environment calls, in this order: ``apply``, ``sync_optimizer``,
+    training with ``record_gradients`` after the last backward pass, validation,
+    ``record_validation``, ``tick``, ``sync_optimizer``.
+    """
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        """The enabled slots, row-major."""
+
+    def __call__(self, inputs: Tensor, alpha: Tensor | None = None) -> Tensor:
+        """Runs the network.
+
+        Args:
+            inputs: [B, ...].
+            alpha: [B, S] overrides per sample and enabled slot; NaN keeps the seed's own.
+
+        Returns:
+            Logits [B, C].
+        """
+
+    def counterfactuals(self, inputs: Tensor, disabled: Sequence[frozenset[str]]) -> Tensor:
+        """Runs the network once for each set of slots held at alpha zero.
+
+        The part before the first slot that differs is computed once.
+
+        Returns:
+            Logits [len(disabled), B, C].
+        """
+
+    def train(self, mode: bool = True) -> Any:
+        """Switches between training and evaluation behaviour, as in torch."""
+
+    def apply_command(self, command: SeedCommand) -> CommandResult:
+        """Carries out a lifecycle command, or says why not; a refusal changes nothing."""
+
+    def record_gradients(self) -> None:
+        """Measures gradients where they stand; called once an epoch, after a backward pass."""
+
+    def record_validation(self, accuracy: float, measurements: Sequence[SeedMeasurement]) -> None:
+        """Takes in what validation said, for gates and reports. Accuracy in percent."""
+
+    def tick(self) -> None:
+        """Ends an epoch: ramps, embargoes and auto-forwarding move on by one."""
+
+    def prune_live(self) -> None:
+        """Removes every live seed at once, whatever its age (the governor's last resort)."""
+
+    def take_events(self) -> tuple[SeedEvent, ...]:
+        """Returns what happened since the last call, in order, and forgets it."""
+
+    def seed_reports(self) -> tuple[SeedReport, ...]:
+        """Describes every enabled slot as it stands, row-major."""
+
+    def parameter_counts(self) -> ParameterCounts:
+        """Counts trainable parameters, frozen ones of a seed being pruned included."""
+
+    def parameter_groups(self) -> Mapping[str, Sequence[Parameter]]:
+        """Returns the host's parameters under ``HOST_GROUP`` and each seed's under its slot."""
+
+    def sync_optimizer(
+        self, optimizer: Optimizer, seed_options: Mapping[str, Any] | None = None
+    ) -> None:
+        """Adds newborn seeds' parameters to an optimiser and drops removed ones'.
+
+        The state of every other parameter is left as it is.
+        """
+
+    def snapshot(self) -> object:
+        """Returns a copy of everything that ``restore`` needs."""
+
+    def restore(self, snapshot: object) -> None:
+        """Puts the host back to a snapshot."""
+
+
+class HostFactory(Protocol):
+    """Builds a host; must be importable by name so that worker processes can call it."""
+
+    def __call__(
+        self,
+        spec: HostSpec,
+        *,
+        slots: Sequence[str],
+        rules: LifecycleRules,
+        max_seeds: int | None,
+        seed: int,
+    ) -> MorphogeneticHost:
+        """Builds a host whose weights, and whose seeds' weights, follow from ``seed`` alone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnvironmentSpec:
+    """What a policy must know of an environment to be built for it."""
+
+    environments: int
+    max_epochs: int
+    slots: tuple[str, ...]
+    topology: Topology
+    blueprints: tuple[Blueprint, ...]
+    styles: tuple[BlendStyle, ...]
+    host_parameters: int
+
+
+class Environment(Protocol):
+    """K hosts that train side by side. Tolaria implements, Simic and the apps call."""
+
+    @property
+    def spec(self) -> EnvironmentSpec:
+        """The fixed facts of this environment."""
+
+    def reset(self, seeds: Sequence[int]) -> tuple[StepReport, ...]:
+        """Starts one episode a seed with fresh hosts; at most ``spec.environments`` of them."""
+
+    def step(self, actions: Sequence[FactoredAction]) -> tuple[StepReport, ...]:
+        """Carries out one action a host and trains each for one epoch.
+
+        A host whose episode is over stays as it is; its last report is returned again.
+        """
+
+    def evaluate(self) -> tuple[EvaluationReport, ...]:
+        """Judges the hosts as they stand on the test split."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns what an exact continuation at an episode boundary needs."""
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Takes back what ``state_dict`` returned."""
+
+    def close(self) -> None:
+        """Releases workers and memory."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """Encoded reports.
+
+    Attributes:
+        features: [..., N, F] float32, not yet normalised.
+        blueprints: [..., N, S] int64 indices into the blueprint embedding.
+        masks: Open choices by head, bool: ``op`` [..., N, ops]; ``slot``
+            [..., N, ops, S], given the op; every other head [..., N, choices].
+    """
+
+    features: Tensor
+    blueprints: Tensor
+    masks: Mapping[str, Tensor]
+
+
+PolicyState = tuple["Tensor", "Tensor"]
+"""Hidden and cell state of the recurrent core, each [N, H]."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyDecision:
+    """Sampled actions and what they were sampled from.
+
+    Attributes:
+        actions: [N, heads] int64, irrelevant heads canonical.
+        log_probs: [N, heads], irrelevant heads 0.
+        probabilities: By head [N, choices], given the op that was sampled.
+        q_values: [N, ops] in the critic's own units.
+        value: [N], the expectation of Q under the policy.
+        state: The recurrent state after this step.
+    """
+
+    actions: Tensor
+    log_probs: Tensor
+    probabilities: Mapping[str, Tensor]
+    q_values: Tensor
+    value: Tensor
+    state: PolicyState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyEvaluation:
+    """A policy's present view of stored actions.
+
+    Attributes:
+        log_probs: [T, N, heads], irrelevant heads 0.
+        entropies: [T, N, heads], divided by ln(open choices); 0 where nothing can be chosen.
+        choosable: [T, N, heads] bool: the op reads the head and it has two or more open choices.
+        q_values: [T, N, ops] in the critic's own units.
+        value: [T, N].
+        state: The recurrent state after the last step.
+    """
+
+    log_probs: Tensor
+    entropies: Tensor
+    choosable: Tensor
+    q_values: Tensor
+    value: Tensor
+    state: PolicyState
+
+
+class ActorCritic(Protocol):
+    """A recurrent policy with its critic. Tamiyo implements, Simic trains it.
+
+    It is also a ``torch.nn.Module``; Simic uses ``parameters``, ``state_dict`` and the like.
+    """
+
+    def initial_state(self, environments: int) -> PolicyState:
+        """Returns the state at the start of an episode: zeros."""
+
+    def encode(self, reports: Sequence[StepReport]) -> Observation:
+        """Encodes one report an environment, [N, ...], on the policy's device."""
+
+    def update_normalizer(self, observation: Observation, valid: Tensor) -> None:
+        """Takes a rollout [T, N, ...] into the running statistics; ``valid`` is [T, N] bool."""
+
+    def act(
+        self, observation: Observation, state: PolicyState, *, generator: Any, greedy: bool = False
+    ) -> PolicyDecision:
+        """Chooses one action an environment; records no gradient."""
+
+    def evaluate(
+        self, observation: Observation, actions: Tensor, state: PolicyState, starts: Tensor
+    ) -> PolicyEvaluation:
+        """Evaluates stored actions over a sequence.
+
+        Args:
+            observation: [T, N, ...].
+            actions: [T, N, heads] int64.
+            state: The state before the first step.
+            starts: [T, N] bool, true where an episode starts and the state is zeroed.
+        """
+
+
+class Controller(Protocol):
+    """Decides for one host at a time. Tamiyo implements, the apps call."""
+
+    def reset(self, seed: int) -> None:
+        """Forgets the last episode; randomness follows from ``seed``."""
+
+    def decide(self, report: StepReport) -> FactoredAction:
+        """Chooses the next action."""
+
+
+class RewardFunction(Protocol):
+    """Pays for one step. Simic implements and calls."""
+
+    def __call__(
+        self, previous: StepReport, action: FactoredAction, current: StepReport
+    ) -> RewardBreakdown:
+        """Returns the reward for what ``action`` made of ``previous``."""
+
+
+class Telemetry(Protocol):
+    """Where a domain says what happened. Nissa's hub implements, everyone calls."""
+
+    def emit(
+        self, payload: AnyPayload, *, environment: int | None = None, group: str | None = None
+    ) -> None:
+        """Stamps a payload and passes it to the sinks; never blocks on them."""
+
+
+class TelemetrySink(Protocol):
+    """Where events end up. Nissa implements."""
+
+    def emit(self, event: Event) -> None:
+        """Takes one event."""
+
+    def close(self) -> None:
+        """Writes what is left and releases what is held."""
+
+
+@dataclass(frozen=True, slots=True)
+class NullTelemetry:
+    """A telemetry that keeps nothing, for library use without a run directory."""
+
+    ignored: tuple[str, ...] = field(default=())
+
+    def emit(
+        self, payload: AnyPayload, *, environment: int | None = None, group: str | None = None
+    ) -> None:
+        """Forgets the payload."""

@@ -1,0 +1,77 @@
+"""Ready configurations by name; each function returns a whole one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from esper_leyline.config import PolicyConfig, PPOConfig, TrainingConfig
+from esper_leyline.errors import ConfigError, unknown_name
+
+
+def cifar10() -> TrainingConfig:
+    """The defaults of the reference: CIFAR-10, 100 rounds of 4 hosts of 150 epochs."""
+    return TrainingConfig(task="cifar10")
+
+
+def cifar10_stable() -> TrainingConfig:
+    """CIFAR-10 with slower, more reliable updates."""
+    ppo = PPOConfig(
+        learning_rate=1e-4,
+        clip=0.1,
+        entropy_coefficient=0.06,
+        entropy_final=0.03,
+        entropy_anneal_episodes=200,
+    )
+    return TrainingConfig(task="cifar10", ppo=ppo)
+
+
+def cifar10_deep() -> TrainingConfig:
+    """CIFAR-10 on a five-block host."""
+    return TrainingConfig(task="cifar10_deep")
+
+
+def cifar10_blind() -> TrainingConfig:
+    """CIFAR-10 on a host that cannot see space until a seed gives it eyes."""
+    return TrainingConfig(task="cifar10_blind")
+
+
+def tinystories() -> TrainingConfig:
+    """Language modelling on TinyStories with a six-layer GPT."""
+    return TrainingConfig(task="tinystories")
+
+
+def mnist1d() -> TrainingConfig:
+    """MNIST-1D on a blind host: the whole loop on a CPU in about three minutes."""
+    return TrainingConfig(
+        task="mnist1d",
+        n_episodes=30,
+        n_envs=6,
+        max_epochs=20,
+        ppo=PPOConfig(epochs=4, learning_rate=1e-3, entropy_coefficient=0.01),
+        policy=PolicyConfig(feature_size=64, memory_size=64),
+    )
+
+
+PRESETS: Mapping[str, Callable[[], TrainingConfig]] = MappingProxyType(
+    {
+        "cifar10": cifar10,
+        "cifar10_stable": cifar10_stable,
+        "cifar10_deep": cifar10_deep,
+        "cifar10_blind": cifar10_blind,
+        "tinystories": tinystories,
+        "mnist1d": mnist1d,
+    }
+)
+"""Every preset by the name that ``--preset`` takes."""
+
+
+def preset(name: str) -> TrainingConfig:
+    """Returns a preset's configuration.
+
+    Raises:
+        ConfigError: If there is no preset of that name.
+    """
+    if name not in PRESETS:
+        raise ConfigError(unknown_name("preset", name, PRESETS))
+    return PRESETS[name]()

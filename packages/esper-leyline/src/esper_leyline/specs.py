@@ -1,0 +1,133 @@
+"""Descriptions of hosts, data and tasks; Kasmina and Tolaria build the real things."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from esper_leyline.actions import TOPOLOGY_BLUEPRINTS, BlendStyle, Blueprint, Topology
+from esper_leyline.slots import SlotId, order_slots
+from esper_leyline.wire import Contract
+
+
+class CNNHostSpec(Contract):
+    """A stack of conv-norm-ReLU blocks, global average pooling and a linear classifier.
+
+    Attributes:
+        input_shape: Channels, then one or two spatial sizes.
+        widths: Output channels of each block; every block end is a slot.
+        pools: Whether each block halves the spatial size.
+    """
+
+    kind: Literal["cnn"] = "cnn"
+    input_shape: tuple[int, ...] = Field(min_length=2, max_length=3)
+    classes: int = Field(ge=2)
+    widths: tuple[int, ...] = Field(min_length=1)
+    kernel: int = Field(default=3, ge=1)
+    pools: tuple[bool, ...]
+
+    @model_validator(mode="after")
+    def _one_pool_a_block(self) -> CNNHostSpec:
+        if len(self.pools) != len(self.widths):
+            raise ValueError(
+                f"{len(self.pools)} pools for {len(self.widths)} blocks; give one each"
+            )
+        return self
+
+    @property
+    def topology(self) -> Topology:
+        """The family, which decides the blueprints."""
+        return Topology.CNN
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        """The slots this host offers, row-major."""
+        return tuple(f"r0c{column}" for column in range(len(self.widths)))
+
+
+class TransformerHostSpec(Contract):
+    """A pre-layer-norm GPT with a tied output head."""
+
+    kind: Literal["transformer"] = "transformer"
+    vocabulary: int = Field(ge=2)
+    width: int = Field(ge=1)
+    heads: int = Field(ge=1)
+    layers: int = Field(ge=1)
+    block: int = Field(ge=1, description="Longest sequence, in tokens.")
+    layers_per_slot: int = Field(default=2, ge=1)
+
+    @property
+    def topology(self) -> Topology:
+        """The family, which decides the blueprints."""
+        return Topology.TRANSFORMER
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        """The slots this host offers, row-major."""
+        return tuple(f"r0c{column}" for column in range(self.layers // self.layers_per_slot))
+
+
+HostSpec = Annotated[CNNHostSpec | TransformerHostSpec, Field(discriminator="kind")]
+
+
+class DataSpec(Contract):
+    """A data set in three splits: training, validation (all decisions), test (report only)."""
+
+    name: str
+    source: str = Field(description="Where the data comes from, in words.")
+    input_shape: tuple[int, ...]
+    classes: int = Field(ge=2)
+    train_size: int = Field(ge=1)
+    validation_size: int = Field(ge=1)
+    test_size: int = Field(ge=1)
+
+
+class HostTraining(Contract):
+    """How a host and its seeds are trained."""
+
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    learning_rate: float = Field(default=0.05, gt=0)
+    seed_learning_rate: float = Field(default=0.05, gt=0)
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    weight_decay: float = Field(default=0.0, ge=0)
+    batch_size: int = Field(default=128, ge=1)
+    max_batches: int = Field(default=0, ge=0, description="Batches an epoch; 0 is all.")
+    max_grad_norm: float = Field(default=5.0, gt=0, description="Clip for host and seed apart.")
+
+
+class TaskSpec(Contract):
+    """A host, its data and how it trains: what ``--task`` names."""
+
+    name: str
+    description: str
+    host: HostSpec
+    data: DataSpec
+    training: HostTraining = HostTraining()
+    slots: tuple[SlotId, ...] = Field(description="Slots enabled by default.")
+    blueprints: tuple[Blueprint, ...] = Field(description="Blueprints the controller may choose.")
+    styles: tuple[BlendStyle, ...] = Field(description="Blend styles the controller may choose.")
+
+    @model_validator(mode="after")
+    def _fits_its_host(self) -> TaskSpec:
+        check_slots(self.slots, self.host.slots)
+        for blueprint in self.blueprints:
+            if blueprint not in TOPOLOGY_BLUEPRINTS[self.host.topology]:
+                raise ValueError(f"{blueprint.name} does not fit a {self.host.topology} host")
+        if not self.blueprints or not self.styles:
+            raise ValueError("a task allows at least one blueprint and one style")
+        return self
+
+
+def check_slots(wanted: tuple[str, ...], offered: tuple[str, ...]) -> tuple[str, ...]:
+    """Returns the wanted slots row-major.
+
+    Raises:
+        ValueError: If there are none, or one that the host does not offer.
+    """
+    missing = [slot for slot in wanted if slot not in offered]
+    if missing:
+        raise ValueError(f"the host has no slot '{missing[0]}'; it offers {', '.join(offered)}")
+    if not wanted:
+        raise ValueError(f"no slots enabled; enable at least one of {', '.join(offered)}")
+    return order_slots(wanted)

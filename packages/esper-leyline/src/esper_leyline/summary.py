@@ -1,0 +1,65 @@
+"""``summary.json``: how a run ended."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from pydantic import Field
+
+from esper_leyline.wire import Contract, Float
+
+
+class RunStatus(StrEnum):
+    """How a run stands or ended."""
+
+    RUNNING = "running"
+    COMPLETED = "completed"
+    INTERRUPTED = "interrupted"
+    FAILED = "failed"
+
+
+class RoundSummary(Contract):
+    """One round of episodes in a line.
+
+    Attributes:
+        mean_return: Mean undiscounted return of the round's episodes.
+        mean_accuracy: Mean final validation accuracy, in percent.
+        best_accuracy: Best final validation accuracy, in percent.
+        ops: How often each op was chosen, by name.
+        grown_parameters: Mean parameters of fossilized seeds at the episodes' end.
+    """
+
+    round: int
+    episodes: int
+    mean_return: Float
+    mean_accuracy: Float | None
+    best_accuracy: Float | None
+    ops: dict[str, int]
+    germinated: int
+    fossilized: int
+    pruned: int
+    grown_parameters: Float
+    rollbacks: int = 0
+    seconds: Float
+
+
+class RunSummary(Contract):
+    """The end of a run, and its rounds.
+
+    Attributes:
+        mean_test_accuracy: Mean accuracy of the last round's hosts on the test split,
+            in percent; nothing was chosen by it.
+    """
+
+    run_id: str
+    command: str
+    task: str
+    status: RunStatus
+    error: str | None = None
+    started: Float = Field(description="Unix time.")
+    seconds: Float
+    rounds: tuple[RoundSummary, ...]
+    host_parameters: int | None
+    mean_test_accuracy: Float | None = None
+    checkpoint: str | None = Field(default=None, description="The last one, relative to the run.")
+    peak_memory_mb: Float | None = None

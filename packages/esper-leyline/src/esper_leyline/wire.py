@@ -1,0 +1,22 @@
+"""How contracts look on the wire: strict, frozen, and explicit about NaN and infinity."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, WithJsonSchema
+
+WIRE_CONFIG = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
+"""Pydantic settings shared by contract models and contract dataclasses."""
+
+Float = Annotated[
+    float,
+    WithJsonSchema({"anyOf": [{"type": "number"}, {"enum": ["NaN", "Infinity", "-Infinity"]}]}),
+]
+"""A float whose NaN and infinities survive JSON as the strings the schema names."""
+
+
+class Contract(BaseModel):
+    """Base of the pydantic contracts: immutable, and unknown keys are errors."""
+
+    model_config = WIRE_CONFIG

@@ -1,0 +1,1 @@
+"""Telemetry of Esper: the hub, its sinks and the run directory."""

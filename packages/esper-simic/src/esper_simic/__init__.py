@@ -1,0 +1,1 @@
+"""Reinforcement learning of Esper: rewards, rollouts and recurrent PPO."""

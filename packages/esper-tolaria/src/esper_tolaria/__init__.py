@@ -1,0 +1,1 @@
+"""Execution engine of Esper: data, tasks and vectorised host-training environments."""
