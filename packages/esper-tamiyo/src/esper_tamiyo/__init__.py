@@ -1,1 +1,26 @@
 """Decisions of Esper: heuristic controller, Obs V3 encoder, masks and the recurrent policy."""
+
+from esper_tamiyo.controllers import RandomMaskedController, StaticController
+from esper_tamiyo.distributions import MaskedCategorical, masked_categorical
+from esper_tamiyo.encoder import CEILING, ObservationEncoder
+from esper_tamiyo.errors import TamiyoError
+from esper_tamiyo.heuristic import HeuristicConfig, HeuristicController
+from esper_tamiyo.masks import MaskBuilder, open_slots
+from esper_tamiyo.normalizer import ObservationNormalizer
+from esper_tamiyo.policy import RecurrentPolicy
+
+__all__ = [
+    "CEILING",
+    "HeuristicConfig",
+    "HeuristicController",
+    "MaskBuilder",
+    "MaskedCategorical",
+    "ObservationEncoder",
+    "ObservationNormalizer",
+    "RandomMaskedController",
+    "RecurrentPolicy",
+    "StaticController",
+    "TamiyoError",
+    "masked_categorical",
+    "open_slots",
+]

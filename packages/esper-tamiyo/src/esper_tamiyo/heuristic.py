@@ -1,0 +1,212 @@
+"""A controller by rules: grow on a plateau, keep what helps, remove what does not."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+
+from esper_leyline import (
+    ALPHA_TARGETS,
+    LIVE_STAGES,
+    TEMPO_EPOCHS,
+    AlphaMode,
+    Blueprint,
+    EnvironmentSpec,
+    FactoredAction,
+    Op,
+    SeedReport,
+    SeedStage,
+    StepReport,
+)
+from esper_tamiyo.masks import open_slots
+
+_FULL = len(ALPHA_TARGETS) - 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeuristicConfig:
+    """The constants of the rules.
+
+    An episode may be shorter than the rules' patience, so windows that look at a host
+    shrink with it: the window is ``window`` epochs, but no more than ``window_share`` of
+    the episode, and at least one. When nothing has grown for ``deadline_share`` of the
+    episode, the host counts as settled and as flat, however noisy or slowly improving it
+    is.
+
+    Attributes:
+        window: Epochs that a host must look stable, and flat, before it grows.
+        window_share: Largest share of the episode that the window takes.
+        deadline_share: Share of the episode without growth after which growth is due.
+        stable_low: Smallest relative fall of the loss in one epoch of a stable host.
+        stable_high: Largest.
+        plateau_points: An epoch that gains less accuracy than this, in points, is flat.
+        max_live: Seeds that live at once; one, so that its effect can be told apart.
+        tempo_share: Largest share of the episode that a first blend takes.
+        prune_points: Points that a stage may lose.
+        prune_epochs: Epochs that a losing stage is given.
+        fossilize_points: Contribution in points that a seed must exceed to stay.
+        hold_patience: Epochs a seed may hold without being measured or permitted to stay.
+        failure_penalty: Places in the rotation that a failure costs its blueprint.
+        penalty_decay: What is left of a penalty an epoch later.
+    """
+
+    window: int = 3
+    window_share: float = 0.1
+    deadline_share: float = 0.25
+    stable_low: float = -0.05
+    stable_high: float = 0.03
+    plateau_points: float = 0.5
+    max_live: int = 1
+    tempo_share: float = 0.15
+    prune_points: float = 2.0
+    prune_epochs: int = 5
+    fossilize_points: float = 0.5
+    hold_patience: int = 5
+    failure_penalty: float = 3.0
+    penalty_decay: float = 0.9
+
+
+class HeuristicController:
+    """Decides by the rules of ``HeuristicConfig``, for any topology.
+
+    Every epoch it does the first of these that is due: commit a seed that holds and
+    helps, remove one that does not, move one on through its gate, raise one that is
+    blended too weakly to pass, germinate, wait. It reads nothing but reports and uses no
+    randomness.
+    """
+
+    def __init__(self, spec: EnvironmentSpec, config: HeuristicConfig | None = None) -> None:
+        self._spec = spec
+        self._config = config or HeuristicConfig()
+        share = int(spec.max_epochs * self._config.window_share)
+        self._window = max(1, min(self._config.window, share))
+        self._deadline = max(self._window, math.ceil(spec.max_epochs * self._config.deadline_share))
+        self._tempo = self._choose_tempo()
+        self.reset(0)
+
+    def reset(self, seed: int) -> None:  # noqa: ARG002
+        """Forgets the last episode."""
+        self._settled = False
+        self._grown_until = 0
+        self._next = 0
+        self._penalties = dict.fromkeys(self._spec.blueprints, 0.0)
+
+    def decide(self, report: StepReport) -> FactoredAction:
+        """Chooses what is due."""
+        self._observe(report)
+        for op, due in self._rules():
+            for slot in open_slots(report).get(op, ()):
+                seed = report.seeds[slot]
+                if due(seed):
+                    return self._act(op, slot, seed)
+        if self._growth_is_due(report):
+            return self._germinate(report)
+        return FactoredAction()
+
+    def _rules(self) -> tuple[tuple[Op, Callable[[SeedReport], bool]], ...]:
+        return (
+            (Op.FOSSILIZE, self._helps),
+            (Op.PRUNE, self._fails),
+            (Op.ADVANCE, lambda _: True),
+            (Op.SET_ALPHA_TARGET, _too_weak_to_pass),
+        )
+
+    def _observe(self, report: StepReport) -> None:
+        decay = self._config.penalty_decay
+        self._penalties = {name: value * decay for name, value in self._penalties.items()}
+        if any(seed.stage in LIVE_STAGES for seed in report.seeds):
+            self._grown_until = report.epoch
+        low, high = self._config.stable_low, self._config.stable_high
+        losses = [loss for loss, _ in report.history]
+        falls = [(old - new) / old if old else 0.0 for old, new in pairwise(losses)]
+        self._settled = self._settled or self._last(falls, lambda fall: low <= fall <= high)
+
+    def _last(self, values: list[float], holds: Callable[[float], bool]) -> bool:
+        """Whether something held in each of the last epochs of the window."""
+        return len(values) >= self._window and all(map(holds, values[-self._window :]))
+
+    def _helps(self, seed: SeedReport) -> bool:
+        """Whether a holding seed's contribution was measured since it holds, and is enough."""
+        return _measured_in_stage(seed) and (
+            (seed.contribution or 0.0) > self._config.fossilize_points
+        )
+
+    def _fails(self, seed: SeedReport) -> bool:
+        """Whether a seed is to go."""
+        config = self._config
+        if seed.stage is SeedStage.HOLDING:
+            judged = _measured_in_stage(seed) and not self._helps(seed)
+            return judged or seed.epochs_in_stage >= config.hold_patience
+        loses = seed.stage_improvement is not None and seed.stage_improvement < -config.prune_points
+        return loses and seed.epochs_in_stage >= config.prune_epochs
+
+    def _growth_is_due(self, report: StepReport) -> bool:
+        live = sum(seed.stage in LIVE_STAGES for seed in report.seeds)
+        if live >= self._config.max_live or Op.GERMINATE not in open_slots(report):
+            return False
+        if report.max_epochs - report.epoch < self._shortest_life():
+            return False
+        idle = report.epoch - self._grown_until
+        if idle >= self._deadline:
+            return True
+        return self._settled and idle >= self._window and self._is_flat(report)
+
+    def _is_flat(self, report: StepReport) -> bool:
+        accuracies = [accuracy for _, accuracy in report.history]
+        gains = [new - old for old, new in pairwise(accuracies)]
+        return self._last(gains, lambda gain: gain < self._config.plateau_points)
+
+    def _shortest_life(self) -> int:
+        """Steps from germination to fossil: four commands, the blend, and no wait between."""
+        return TEMPO_EPOCHS[self._tempo] + 4
+
+    def _act(self, op: Op, slot: int, seed: SeedReport) -> FactoredAction:
+        if op is Op.PRUNE and seed.blueprint in self._penalties:
+            self._penalties[seed.blueprint] += self._config.failure_penalty
+        if op is Op.SET_ALPHA_TARGET:
+            assert seed.style is not None
+            return FactoredAction(op=op, slot=slot, style=seed.style, alpha_target=_FULL)
+        return FactoredAction(op=op, slot=slot)
+
+    def _germinate(self, report: StepReport) -> FactoredAction:
+        return FactoredAction(
+            op=Op.GERMINATE,
+            slot=open_slots(report)[Op.GERMINATE][0],
+            blueprint=self._choose_blueprint(),
+            style=self._spec.styles[0],
+            tempo=self._tempo,
+            alpha_target=_FULL,
+        )
+
+    def _choose_blueprint(self) -> Blueprint:
+        """Takes the next in the rotation, those that failed lately standing further back."""
+        blueprints = self._spec.blueprints
+        count = len(blueprints)
+        chosen = min(
+            range(count),
+            key=lambda i: (i - self._next) % count + self._penalties[blueprints[i]],
+        )
+        self._next = (chosen + 1) % count
+        return blueprints[chosen]
+
+    def _choose_tempo(self) -> int:
+        limit = self._spec.max_epochs * self._config.tempo_share
+        fitting = [index for index, epochs in enumerate(TEMPO_EPOCHS) if epochs <= limit]
+        return fitting[-1] if fitting else 0
+
+
+def _measured_in_stage(seed: SeedReport) -> bool:
+    return (
+        seed.contribution is not None
+        and seed.counterfactual_age is not None
+        and seed.counterfactual_age < seed.epochs_in_stage
+    )
+
+
+def _too_weak_to_pass(seed: SeedReport) -> bool:
+    """Whether a blend has ended below the full strength that its gate demands."""
+    return (
+        seed.stage is SeedStage.BLENDING and seed.alpha_mode is AlphaMode.HOLD and seed.alpha < 1.0
+    )

@@ -1,0 +1,87 @@
+"""Running standardisation of the features that have no upper bound."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from esper_leyline import BASE_FEATURES, BASE_SIZE, SLOT_FEATURES, SLOT_SIZE, UNMEASURED, Feature
+
+UNBOUNDED = frozenset({"val_loss", "loss_history", "gradient_norm"})
+"""The features that are standardised."""
+
+_CLIP = 10.0
+_EPSILON = 1e-6
+"""Keeps a feature that hardly moves from being blown up: no deviation counts as below 0.001."""
+
+
+class ObservationNormalizer(nn.Module):
+    """Standardises losses and gradient norms; every other feature passes as it is.
+
+    The other features are bounded by their own formula, and standardising flags and
+    one-hots would only turn rare ones into spikes. Unmeasured entries enter no
+    statistics and stay ``UNMEASURED``. A standardised value may come near that
+    number, yet a policy can always tell them apart, because each standardised feature
+    has a bounded companion that is unmeasured with it and keeps its sentinel in the
+    clear: the accuracy beside a loss, the gradient health beside a gradient norm.
+
+    The statistics (Chan, Golub and LeVeque 1983) are buffers, saved with the policy;
+    only ``update`` moves them. Before the first update everything passes as it is.
+    """
+
+    count: Tensor
+    mean: Tensor
+    squares: Tensor
+    shift: Tensor
+    scale: Tensor
+    standardized: Tensor
+
+    def __init__(self, slots: int) -> None:
+        super().__init__()
+        standardized = torch.tensor(list(_standardized(slots)))
+        size = standardized.shape[0]
+        self.register_buffer("standardized", standardized, persistent=False)
+        self.register_buffer("count", torch.zeros(size, dtype=torch.float64))
+        self.register_buffer("mean", torch.zeros(size, dtype=torch.float64))
+        self.register_buffer("squares", torch.zeros(size, dtype=torch.float64))
+        self.register_buffer("shift", torch.zeros(size))
+        self.register_buffer("scale", torch.ones(size))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Standardises features [..., F] and clips them to ±10."""
+        scaled = ((features - self.shift) * self.scale).clamp(-_CLIP, _CLIP)
+        return torch.where(features == UNMEASURED, features, scaled)
+
+    @torch.no_grad()
+    def update(self, features: Tensor, valid: Tensor) -> None:
+        """Takes features [..., F] into the statistics where ``valid`` [...] is true."""
+        values = features[valid].double()
+        known = self.standardized & (values != UNMEASURED)
+        added = known.sum(dim=0).double()
+        mean = torch.where(known, values, 0.0).sum(dim=0) / added.clamp_min(1.0)
+        squares = torch.where(known, (values - mean) ** 2, 0.0).sum(dim=0)
+        total = self.count + added
+        share = added / total.clamp_min(1.0)
+        delta = mean - self.mean
+        self.squares += squares + delta**2 * self.count * share
+        self.mean += delta * share
+        self.count.copy_(total)
+        variance = self.squares / total.clamp_min(1.0)
+        self.shift.copy_(self.mean)
+        self.scale.copy_(torch.where(total >= 2, (variance + _EPSILON).rsqrt(), 1.0))
+
+
+def _standardized(slots: int) -> Iterator[bool]:
+    yield from _columns(BASE_FEATURES, BASE_SIZE)
+    for _ in range(slots):
+        yield from _columns(SLOT_FEATURES, SLOT_SIZE)
+
+
+def _columns(features: tuple[Feature, ...], size: int) -> list[bool]:
+    columns = [False] * size
+    for feature in features:
+        for offset in range(feature.width):
+            columns[feature.offset + offset] = feature.name in UNBOUNDED
+    return columns

@@ -1,0 +1,158 @@
+"""Policy V2: a recurrent actor-critic over factored actions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from esper_leyline import (
+    HEADS,
+    NULL_BLUEPRINT,
+    EnvironmentSpec,
+    Observation,
+    PolicyConfig,
+    PolicyDecision,
+    PolicyEvaluation,
+    PolicyState,
+    StepReport,
+    observation_size,
+)
+from esper_tamiyo.critic import CriticKind, OpCritic, expected_value
+from esper_tamiyo.distributions import gumbel_noise
+from esper_tamiyo.encoder import ObservationEncoder
+from esper_tamiyo.heads import PolicyHeads
+from esper_tamiyo.initialization import unit_embedding
+from esper_tamiyo.normalizer import ObservationNormalizer
+from esper_tamiyo.trunk import RecurrentTrunk
+
+
+class RecurrentPolicy(nn.Module):
+    """Implements Leyline's ``ActorCritic``.
+
+    Standardised features and the embeddings of the slots' blueprints feed a recurrent
+    trunk; from its memory come the op, the arguments given the op, and the critic.
+    Weights are drawn from torch's global generator.
+
+    Args:
+        spec: The environment to decide for: its slots, blueprints and styles.
+        config: Sizes and probability floors.
+        critic: ``"q"`` for Q(s, op); ``"v"`` repeats one V(s) for every op (ablation).
+
+    Raises:
+        TamiyoError: If the critic is neither.
+    """
+
+    def __init__(
+        self, spec: EnvironmentSpec, config: PolicyConfig, critic: CriticKind = "q"
+    ) -> None:
+        super().__init__()
+        slots = len(spec.slots)
+        width = config.blueprint_embedding
+        self.encoder = ObservationEncoder(spec)
+        self.normalizer = ObservationNormalizer(slots)
+        self.blueprints = unit_embedding(nn.Embedding(NULL_BLUEPRINT + 1, width))
+        self.trunk = RecurrentTrunk(
+            observation_size(slots) + width * slots, config.feature_size, config.memory_size
+        )
+        self.policy = PolicyHeads(config.memory_size, slots, config.floors)
+        self.critic = OpCritic(config.memory_size, critic)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are, and where observations go."""
+        return self.blueprints.weight.device
+
+    def initial_state(self, environments: int) -> PolicyState:
+        """Returns zeros, [N, H] each."""
+        zeros = torch.zeros(environments, self.trunk.lstm.hidden_size, device=self.device)
+        return zeros, zeros.clone()
+
+    def encode(self, reports: Sequence[StepReport]) -> Observation:
+        """Encodes one report an environment, on the policy's device.
+
+        Raises:
+            TamiyoError: If a report's slots are not the policy's.
+        """
+        return self.encoder.encode(reports, self.device)
+
+    def update_normalizer(self, observation: Observation, valid: Tensor) -> None:
+        """Takes a rollout [T, N, ...] into the running statistics; ``valid`` is [T, N] bool.
+
+        Nothing else moves them, so they stand still during a rollout and its update.
+        """
+        self.normalizer.update(observation.features, valid)
+
+    @torch.no_grad()
+    def act(
+        self,
+        observation: Observation,
+        state: PolicyState,
+        *,
+        generator: torch.Generator,
+        greedy: bool = False,
+    ) -> PolicyDecision:
+        """Chooses one action an environment, the op first.
+
+        Args:
+            observation: [N, ...].
+            state: The state before this step.
+            generator: Decides the sample; one draw of [N, heads, widest head] a call,
+                none when greedy.
+            greedy: Whether to take the most probable choice of each head instead.
+        """
+        memory, after = self.trunk.step(self._inputs(observation), state)
+        ops = self.policy.ops(memory, observation.masks["op"])
+        noise = None if greedy else self._noise(memory.shape[0], generator)
+        op = ops.pick(None if noise is None else noise[:, 0, : ops.probs.shape[-1]])
+        arguments = self.policy.arguments(memory, op, observation.masks)
+        chosen = arguments.pick(None if noise is None else noise[:, 1:])
+        q_values = self.critic(memory)
+        return PolicyDecision(
+            actions=torch.cat((op.unsqueeze(-1), chosen), dim=-1),
+            log_probs=_joined(ops.log_prob(op), arguments.log_prob(chosen)),
+            probabilities=self.policy.probabilities(ops, arguments),
+            q_values=q_values,
+            value=expected_value(ops.probs, q_values),
+            state=after,
+        )
+
+    def evaluate(
+        self, observation: Observation, actions: Tensor, state: PolicyState, starts: Tensor
+    ) -> PolicyEvaluation:
+        """Evaluates stored actions over a sequence, with gradient.
+
+        Args:
+            observation: [T, N, ...].
+            actions: [T, N, heads] int64, irrelevant heads canonical.
+            state: The state before the first step.
+            starts: [T, N] bool, true where an episode starts and the state is zeroed.
+        """
+        memory, after = self.trunk(self._inputs(observation), state, starts)
+        op, chosen = actions[..., 0], actions[..., 1:]
+        ops = self.policy.ops(memory, observation.masks["op"])
+        arguments = self.policy.arguments(memory, op, observation.masks)
+        q_values = self.critic(memory)
+        return PolicyEvaluation(
+            log_probs=_joined(ops.log_prob(op), arguments.log_prob(chosen)),
+            entropies=_joined(ops.entropy, arguments.entropy),
+            choosable=_joined(ops.choices > 1, arguments.choices > 1),
+            q_values=q_values,
+            value=expected_value(ops.probs, q_values),
+            state=after,
+        )
+
+    def _inputs(self, observation: Observation) -> Tensor:
+        features = self.normalizer(observation.features)
+        embedded = self.blueprints(observation.blueprints).flatten(-2)
+        return torch.cat((features, embedded), dim=-1)
+
+    def _noise(self, environments: int, generator: torch.Generator) -> Tensor:
+        shape = (environments, len(HEADS), self.policy.width)
+        return gumbel_noise(shape, generator).to(self.device)
+
+
+def _joined(op: Tensor, arguments: Tensor) -> Tensor:
+    """Puts the op's column [...] before the arguments' [..., 7], in the order of ``HEADS``."""
+    return torch.cat((op.unsqueeze(-1), arguments), dim=-1)
