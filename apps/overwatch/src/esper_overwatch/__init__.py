@@ -1,1 +1,5 @@
-"""esper-overwatch: monitors over Esper run directories."""
+"""esper-overwatch: looks at runs from their directories."""
+
+from esper_overwatch.cli import main
+
+__all__ = ["main"]

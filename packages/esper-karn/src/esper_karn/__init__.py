@@ -1,1 +1,66 @@
-"""Memory of Esper: event reader, reducer and view models."""
+"""Memory of Esper: event reader, reducer, view models and the console view."""
+
+from esper_karn.closing import Closing, ClosingRow, Learning, closing
+from esper_karn.console import ConsoleView, follow
+from esper_karn.errors import KarnError
+from esper_karn.reader import EventReader, Problem
+from esper_karn.reducer import fold, reduce
+from esper_karn.rounds import RoundBlock, RoundHistory
+from esper_karn.run_folder import is_run, resolve_log
+from esper_karn.runs_table import RunsTable
+from esper_karn.selectors import Header, Progress, RoundLine, header, progress, round_line
+from esper_karn.series import Bucket, Series
+from esper_karn.state import (
+    Cursor,
+    EnvironmentState,
+    Notice,
+    Notices,
+    RunFacts,
+    RunSeries,
+    RunState,
+    SlotState,
+)
+from esper_karn.summaries import RunGlance, RunRecord, glance, status_text, summarize
+from esper_karn.table import ClosingTable, closing_table
+
+__all__ = [
+    "Bucket",
+    "Closing",
+    "ClosingRow",
+    "ClosingTable",
+    "ConsoleView",
+    "Cursor",
+    "EnvironmentState",
+    "EventReader",
+    "Header",
+    "KarnError",
+    "Learning",
+    "Notice",
+    "Notices",
+    "Problem",
+    "Progress",
+    "RoundBlock",
+    "RoundHistory",
+    "RoundLine",
+    "RunFacts",
+    "RunGlance",
+    "RunRecord",
+    "RunSeries",
+    "RunState",
+    "RunsTable",
+    "Series",
+    "SlotState",
+    "closing",
+    "closing_table",
+    "fold",
+    "follow",
+    "glance",
+    "header",
+    "is_run",
+    "progress",
+    "reduce",
+    "resolve_log",
+    "round_line",
+    "status_text",
+    "summarize",
+]

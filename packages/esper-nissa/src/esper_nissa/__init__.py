@@ -1,1 +1,17 @@
 """Telemetry of Esper: the hub, its sinks and the run directory."""
+
+from esper_nissa.errors import NissaError
+from esper_nissa.hub import FlushingSink, Hub
+from esper_nissa.jsonl import JsonlSink
+from esper_nissa.position import LogPosition, next_position
+from esper_nissa.run_directory import RunDirectory
+
+__all__ = [
+    "FlushingSink",
+    "Hub",
+    "JsonlSink",
+    "LogPosition",
+    "NissaError",
+    "RunDirectory",
+    "next_position",
+]

@@ -1,0 +1,68 @@
+"""Finds runs and prints them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from esper_karn import RunsTable, closing_table, glance, is_run, status_text, summarize
+from esper_leyline import RunStatus
+from esper_overwatch.errors import OverwatchError
+
+
+def list_runs(folder: Path, console: Console, *, now: float) -> None:
+    """Prints one row a run, the latest first.
+
+    Args:
+        folder: The runs folder.
+        console: Where to print.
+        now: Unix time, for ages.
+
+    Raises:
+        OverwatchError: If the folder is missing or holds no run.
+    """
+    glances = [glance(path) for path in find_runs(folder)]
+    console.print(RunsTable(glances, now=now), soft_wrap=True)
+
+
+def show_run(path: Path, console: Console, *, now: float) -> None:
+    """Prints how a run ended, or what is known of one that has not.
+
+    Args:
+        path: The run directory.
+        console: Where to print.
+        now: Unix time, for ages.
+
+    Raises:
+        EsperError: If there is no such run or it cannot be read.
+    """
+    record = summarize(path)
+    console.print(Text(f"run {record.run_id}", "bold"), soft_wrap=True)
+    console.print(closing_table(record.source))
+    if record.source.status is RunStatus.RUNNING:
+        console.print(Text(status_text(record.source.status, record.last_event, now)))
+    for problem in record.problems:
+        line = f"line {problem.line} of the log could not be read: {problem.reason}"
+        console.print(Text(line, "yellow"), soft_wrap=True)
+
+
+def find_runs(folder: Path) -> list[Path]:
+    """Returns the run directories in a folder, the latest first.
+
+    Raises:
+        OverwatchError: If the folder is missing, cannot be read, or holds no run.
+    """
+    try:
+        paths = sorted(folder.iterdir(), key=lambda path: path.name, reverse=True)
+    except OSError as error:
+        raise OverwatchError(
+            f"cannot list runs in '{folder}': {error.strerror}; name a folder of runs, "
+            "such as the one that esper-train's --runs names"
+        ) from error
+    runs = [path for path in paths if is_run(path)]
+    if runs:
+        return runs
+    hint = f"; it is a run itself: esper-overwatch show {folder}" if is_run(folder) else ""
+    raise OverwatchError(f"no runs in '{folder}'{hint}")

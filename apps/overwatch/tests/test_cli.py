@@ -1,0 +1,224 @@
+"""The commands: what they print, and one clear line for everything they cannot do."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+
+import pytest
+from rich.console import Console
+
+from esper_leyline import RoundSummary, RunSummary, preset
+from esper_leyline.events import PAYLOADS, EpochCompleted, RoundCompleted, RunStarted
+from esper_nissa import Hub, JsonlSink, RunDirectory
+from esper_overwatch import main
+from esper_overwatch.runs import list_runs, show_run
+
+NOW = 1_735_740_000.0
+
+
+def a_round(number):
+    return RoundSummary(
+        round=number,
+        episodes=2,
+        mean_return=number - 1.5,
+        mean_accuracy=50.0 + number,
+        best_accuracy=60.0,
+        ops={"WAIT": 5, "GERMINATE": 2},
+        germinated=2,
+        fossilized=1,
+        pruned=0,
+        grown_parameters=33.0,
+        seconds=2.0,
+    )
+
+
+def finished(run, **changes):
+    facts = {
+        "run_id": run.run_id,
+        "command": "ppo",
+        "task": "mnist1d",
+        "status": "completed",
+        "started": NOW - 300,
+        "seconds": 180.0,
+        "rounds": tuple(a_round(number) for number in range(1, 4)),
+        "host_parameters": 782,
+    }
+    run.write_summary(RunSummary(**facts | changes))
+
+
+def started():
+    return RunStarted(
+        command="ppo",
+        task="mnist1d",
+        device="cpu",
+        rounds=30,
+        environments=2,
+        max_epochs=20,
+        slots=("r0c0",),
+        host_parameters=782,
+        config=preset("mnist1d"),
+        versions={},
+    )
+
+
+@pytest.fixture
+def runs(tmp_path, monkeypatch):
+    """A folder with a finished, an interrupted, a running, and a broken run, and other things."""
+    folder = tmp_path / "runs"
+    monkeypatch.setattr("esper_nissa.hub.time.time", lambda: NOW - 12)
+    for number, name in enumerate(["finished", "stopped", "running", "broken"]):
+        run = RunDirectory.create(folder, "mnist1d")
+        run.write_config(preset("mnist1d"))
+        if name == "finished":
+            finished(run)
+        if name == "stopped":
+            finished(run, status="interrupted", rounds=(), seconds=10.0)
+        if name == "running":
+            with Hub(run.run_id, [JsonlSink(run.events)], frozenset(PAYLOADS)) as hub:
+                hub.emit(started())
+                hub.emit(RoundCompleted(summary=a_round(1)))
+                hub.emit(an_epoch(2), environment=0)
+        if name == "broken":
+            run.summary.write_text("{}")
+        run.path.rename(folder / f"20250101-12000{number}-mnist1d-{name}")
+    (folder / "notes.txt").write_text("not a run")
+    (folder / "empty").mkdir()
+    return folder
+
+
+def an_epoch(number):
+    return EpochCompleted(
+        round=number,
+        epoch=1,
+        max_epochs=20,
+        train_loss=2.0,
+        train_accuracy=20.0,
+        val_loss=2.0,
+        val_accuracy=None,
+        seeds=(),
+        host_parameters=782,
+        fossil_parameters=0,
+        live_parameters=0,
+    )
+
+
+def printed(call, width=120):
+    console = Console(file=io.StringIO(), width=width, _environ={})
+    call(console)
+    return [line.rstrip() for line in console.file.getvalue().splitlines() if line.strip()]
+
+
+WIDE = """\
+run                               task     status       rounds  return  acc %  last event
+20250101-120003-mnist1d-broken    –        unreadable        0       –      –  –
+20250101-120002-mnist1d-running   mnist1d  no end yet     1/30   -0.50   51.0  12 s ago
+20250101-120001-mnist1d-stopped   mnist1d  interrupted       0       –      –  5 min ago
+20250101-120000-mnist1d-finished  mnist1d  completed         3   +1.50   53.0  2 min ago
+"""
+
+
+def test_the_list_shows_every_run_the_latest_first(runs):
+    lines = printed(lambda console: list_runs(runs, console, now=NOW))
+    assert lines[:5] == WIDE.splitlines()
+    (problem,) = lines[5:]
+    assert problem.startswith("20250101-120003-mnist1d-broken: '")
+    assert "is not a run summary: run_id: Field required" in problem
+
+
+def test_a_narrow_list_fits_and_cuts_no_id(runs):
+    lines = printed(lambda console: list_runs(runs, console, now=NOW), width=80)
+    assert max(len(line) for line in lines[:5]) <= 80
+    assert lines[1].startswith("20250101-120003-mnist1d-broken ")
+    assert lines[3].split() == [
+        *("20250101-120001-mnist1d-stopped", "interrupted", "0", "–", "–", "5", "min", "ago")
+    ]
+
+
+def test_show_prints_the_closing_table_of_an_ended_run(runs):
+    run = runs / "20250101-120000-mnist1d-finished"
+    lines = printed(lambda console: show_run(run, console, now=NOW))
+    assert lines[0] == "run 20250101-120000-mnist1d-finished"
+    assert lines[3].split() == ["1", "-0.50", "51.0", "60.0", "5", "2", "2", "1", "0", "33"]
+    assert "ppo on mnist1d completed: 3 rounds in 3:00" in lines
+    assert lines[-1] == "parameters grown: 33 a host in the last round, born with 782"
+
+
+def test_show_tells_what_is_known_of_a_run_without_an_end(runs):
+    run = runs / "20250101-120002-mnist1d-running"
+    log = run / "events.jsonl"
+    with log.open("ab") as file:
+        file.write(b'{"round_completed"\n')
+    lines = printed(lambda console: show_run(run, console, now=NOW))
+    assert "ppo on mnist1d running: 1 round" in lines
+    assert lines[-2] == "running or crashed, last event 12 s ago"
+    assert lines[-1].startswith("line 4 of the log could not be read: ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["list", "{}/nothing"], "cannot list runs in '{}/nothing': No such file or directory; "),
+        (["list", "{}/a_file"], "cannot list runs in '{}/a_file': Not a directory; "),
+        (["list", "{}"], "no runs in '{}'"),
+        (["list", "{}/run"], "no runs in '{}/run'; it is a run itself: esper-overwatch show {}/"),
+        (["show", "{}/nothing"], "no run '{}/nothing': there is no such folder"),
+        (["show", "{}"], "'{}' is not a run directory: it holds neither config.json nor events"),
+        (["show", "{}/run"], "'{}/run/summary.json' is not a run summary: "),
+        (["show"], 'Command "show" parameter RUN requires an argument'),
+        (["list", "--deep"], "Unknown option: --deep."),
+        (["shw", "x"], 'Unknown command "shw". Did you mean "show"?'),
+    ],
+)
+def test_mistakes_are_one_line_and_exit_code_2(tmp_path, capsys, arguments, message):
+    (tmp_path / "a_file").write_text("x")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.json").write_text("{}")
+    (tmp_path / "run" / "summary.json").write_text("broken")
+    if arguments == ["list", "{}"]:
+        (tmp_path / "run" / "config.json").unlink()
+    code = main([part.replace("{}", str(tmp_path)) for part in arguments])
+    out, err = capsys.readouterr()
+    assert code == 2
+    assert out == ""
+    assert err.startswith("error: " + message.replace("{}", str(tmp_path)))
+    assert err.count("\n") == 1
+
+
+def test_the_commands_print_and_return_0(runs, capsys, monkeypatch):
+    monkeypatch.chdir(runs.parent)
+    monkeypatch.delenv("COLUMNS", raising=False)
+    assert main(["list"]) == 0
+    assert "20250101-120000-mnist1d-finished" in capsys.readouterr().out
+    assert main(["show", str(runs / "20250101-120000-mnist1d-finished")]) == 0
+    assert "3 rounds in 3:00" in capsys.readouterr().out
+    assert main(["--help"]) == 0
+    assert "list" in capsys.readouterr().out
+
+
+_HELP = """
+import json, sys
+from esper_overwatch.cli import main
+code = main(["--help"])
+heavy = [name for name in ("torch", "numpy", "esper_karn") if name in sys.modules]
+print(json.dumps([code, heavy]))
+"""
+
+
+def test_help_loads_nothing_heavy():
+    done = subprocess.run(
+        [sys.executable, "-c", _HELP], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert json.loads(done.stdout.splitlines()[-1]) == [0, []]
+
+
+def test_listing_reads_no_log_where_there_is_a_summary(runs, monkeypatch):
+    for name in ("running", "broken"):
+        (run,) = runs.glob(f"*-{name}")
+        (run / "config.json").unlink()
+        (run / "events.jsonl").unlink()
+    monkeypatch.setattr("esper_karn.edges._read", None)
+    lines = printed(lambda console: list_runs(runs, console, now=NOW))
+    assert len(lines) == 3

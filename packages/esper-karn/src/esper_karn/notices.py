@@ -1,0 +1,70 @@
+"""One line for each event that people want to read about."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from esper_karn.state import Notice
+from esper_leyline.events import Event
+
+
+def anomaly_notice(event: Event) -> Notice:
+    """Words an anomaly."""
+    return _notice(event, _ANOMALIES[event.kind](event.payload))
+
+
+def lifecycle_notice(event: Event) -> Notice:
+    """Words a step in a seed's life."""
+    return _notice(event, _LIFECYCLE[event.kind](event.payload))
+
+
+def _notice(event: Event, text: str) -> Notice:
+    return Notice(
+        wall_time=event.wall_time,
+        kind=event.kind,
+        text=text,
+        round=getattr(event.payload, "round", None),
+        environment=event.environment,
+    )
+
+
+_ANOMALIES: Mapping[str, Callable[[Any], str]] = MappingProxyType(
+    {
+        "governor_rolled_back": lambda p: (
+            f"rolled back to epoch {p.rollback.restored_epoch}: "
+            f"{p.rollback.cause.value}, loss {p.rollback.loss:.3g}"
+        ),
+        "numerical_instability": lambda p: f"not finite: {p.where}, {p.consecutive} in a row",
+        "reward_hacking_suspected": lambda p: f"reward withheld: {p.reason}",
+        "ratio_explosion": lambda p: f"ratio {p.ratio:.3g} above {p.threshold:.3g}",
+        "ratio_collapse": lambda p: f"ratio {p.ratio:.3g} below {p.threshold:.3g}",
+        "value_collapse": lambda p: (
+            f"explained variance {p.explained_variance:.3g} below {p.threshold:.3g}"
+        ),
+        "entropy_collapse": lambda p: (
+            f"entropy of head {p.head} {p.entropy:.3g} below {p.threshold:.3g}"
+        ),
+        "gradient_pathology": lambda p: (
+            f"gradient norm of {p.where} {p.norm:.3g}, threshold {p.threshold:.3g}"
+        ),
+        "performance_degradation": lambda p: (
+            f"accuracy {p.current:.1f} % after a best of {p.best:.1f} %"
+        ),
+        "memory_warning": lambda p: f"{p.used_mb:,.0f} of {p.total_mb:,.0f} MB used on {p.device}",
+    }
+)
+
+_LIFECYCLE: Mapping[str, Callable[[Any], str]] = MappingProxyType(
+    {
+        "seed_germinated": lambda p: (
+            f"{p.slot} germinated {p.blueprint.name.lower()}, {p.parameters:,} parameters"
+        ),
+        "seed_stage_changed": lambda p: (
+            f"{p.slot} {p.source.name.lower()} to {p.target.name.lower()}"
+        ),
+        "seed_fossilized": lambda p: f"{p.slot} fossilized {p.blueprint.name.lower()}",
+        "seed_pruned": lambda p: f"{p.slot} pruned {p.blueprint.name.lower()}",
+    }
+)

@@ -1,0 +1,202 @@
+"""Reads a run's log, also while it is being written."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from pydantic import ValidationError
+
+from esper_karn.errors import KarnError, os_reason
+from esper_leyline.events import SCHEMA_VERSION, Event
+
+CHUNK = 1 << 20
+"""Bytes read at a time."""
+
+PROBLEMS_KEPT = 100
+"""Problems that a reader remembers word for word; it counts all of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something in a log that could not be used.
+
+    Attributes:
+        line: Number of the line, from 1, in the file as it was then.
+        reason: What is wrong with it.
+    """
+
+    line: int
+    reason: str
+
+
+class EventReader:
+    """Reads the events of a log, and those that are added later.
+
+    An unfinished last line is kept until it is complete. A complete line that is no
+    event is skipped and recorded in ``problems``. A file that was truncated or replaced
+    is read again from its start; events that come twice keep their sequence numbers, and
+    the reducer ignores what it has seen. A file that shrank and outgrew its old
+    length between two reads cannot be told from one that only grew.
+
+    Args:
+        path: The log; it need not exist yet.
+        kinds: Only events of these kinds, ``None`` for all. Other lines are passed over
+            without being parsed, so they are not judged either.
+    """
+
+    def __init__(self, path: Path, *, kinds: frozenset[str] | None = None) -> None:
+        self._path = path
+        self._kinds = kinds
+        names = b"|".join(kind.encode() for kind in sorted(kinds)) if kinds else b""
+        self._wanted = re.compile(names) if kinds is not None else None
+        self._file: BinaryIO | None = None
+        self._partial = b""
+        self._lines: deque[bytes] = deque()
+        self._line = 0
+        self._problems: list[Problem] = []
+        self.problem_count = 0
+        self.restarts = 0
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """The first problems met, at most ``PROBLEMS_KEPT``; ``problem_count`` has all."""
+        return tuple(self._problems)
+
+    @property
+    def torn(self) -> bool:
+        """Whether the log, as far as it was read, ends in an unfinished line."""
+        return bool(self._partial)
+
+    def read(self) -> Iterator[Event]:
+        """Yields the events completed since the last call, then stops.
+
+        Raises:
+            KarnError: If the log cannot be read, or has another schema version.
+        """
+        while True:
+            while self._lines:
+                event = self._parse(self._lines.popleft())
+                if event is not None and (self._kinds is None or event.kind in self._kinds):
+                    yield event
+            if not self._fill():
+                return
+
+    def close(self) -> None:
+        """Closes the file; a later ``read`` starts again from the beginning."""
+        if self._file is not None:
+            self._file.close()
+        self._partial = b""
+        self._start(None)
+
+    def __enter__(self) -> EventReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _fill(self) -> bool:
+        """Takes in the next lines; returns whether there was anything to take in."""
+        try:
+            if self._file is None:
+                if not self._path.exists():
+                    return False
+                self._file = self._path.open("rb")
+            return self._take(self._file) or self._restarted(self._file)
+        except OSError as error:
+            raise KarnError(f"cannot read event log '{self._path}': {os_reason(error)}") from error
+
+    def _take(self, file: BinaryIO) -> bool:
+        data = file.read(CHUNK)
+        *lines, self._partial = (self._partial + data).split(b"\n")
+        self._lines.extend(lines)
+        return bool(data)
+
+    def _restarted(self, file: BinaryIO) -> bool:
+        """Starts again if the file at the path is not the one read so far, or is shorter."""
+        try:
+            now = self._path.stat()
+        except FileNotFoundError:
+            return False
+        if not os.path.samestat(now, os.fstat(file.fileno())):
+            # Something may have been added between the last read and the replacement.
+            if self._take(file):
+                return True
+            file.close()
+            self._start(self._path.open("rb"))
+        elif now.st_size < file.tell():
+            file.seek(0)
+            self._start(file)
+        else:
+            return False
+        self.restarts += 1
+        return True
+
+    def _start(self, file: BinaryIO | None) -> None:
+        if self._partial:
+            self._record(self._line + 1, "unfinished when the file was replaced or truncated")
+        self._file, self._partial, self._line = file, b"", 0
+
+    def _parse(self, line: bytes) -> Event | None:
+        self._line += 1
+        if self._wanted is not None and not self._wanted.search(line):
+            return None
+        parsed = parse_event(line, self._path)
+        if isinstance(parsed, Event):
+            return parsed
+        self._record(self._line, parsed)
+        return None
+
+    def _record(self, line: int, reason: str) -> None:
+        self.problem_count += 1
+        if len(self._problems) < PROBLEMS_KEPT:
+            self._problems.append(Problem(line, reason))
+
+
+def parse_event(line: bytes, log: Path) -> Event | str:
+    """Reads one complete line of a log.
+
+    Returns:
+        The event, or in words why the line is none.
+
+    Raises:
+        KarnError: If the line was written for another schema version.
+    """
+    try:
+        event = Event.model_validate_json(line)
+    except ValidationError as error:
+        _check_version(_version(line), log)
+        return _reason(error)
+    _check_version(event.schema_version, log)
+    return event
+
+
+def _check_version(version: object, log: Path) -> None:
+    if version != SCHEMA_VERSION:
+        raise KarnError(
+            f"event log '{log}' has schema version {version!r}; "
+            f"this Esper reads version {SCHEMA_VERSION}: use the one that wrote the log"
+        )
+
+
+def _version(line: bytes) -> object:
+    """Returns the schema version that a line claims, as far as one can tell."""
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return SCHEMA_VERSION
+    return (
+        record.get("schema_version", SCHEMA_VERSION) if isinstance(record, dict) else SCHEMA_VERSION
+    )
+
+
+def _reason(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return f"{where}: {first['msg']}" if where else first["msg"]

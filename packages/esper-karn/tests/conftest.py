@@ -1,0 +1,199 @@
+"""A run whose every event is fixed, as Karn's tests read it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import cache
+
+import pytest
+
+from esper_leyline import Blueprint, RoundSummary, SeedReport, SeedStage, preset
+from esper_leyline.events import (
+    AnyPayload,
+    CheckpointSaved,
+    EpisodeOutcome,
+    EpochCompleted,
+    Event,
+    NumericalInstability,
+    PPOUpdate,
+    RoundCompleted,
+    RunCompleted,
+    RunStarted,
+    SeedFossilized,
+    SeedGerminated,
+    SeedPruned,
+    SeedStageChanged,
+)
+
+HOSTS, EPOCHS = 2, 3
+
+
+def started(rounds: int, *, policy: int | None = 45_123) -> RunStarted:
+    return RunStarted(
+        command="ppo",
+        task="mnist1d",
+        device="cpu",
+        rounds=rounds,
+        environments=HOSTS,
+        max_epochs=EPOCHS,
+        slots=("r0c0", "r0c1"),
+        host_parameters=782,
+        policy_parameters=policy,
+        config=preset("mnist1d"),
+        versions={"python": "3.11"},
+    )
+
+
+def round_summary(number: int, rounds: int) -> RoundSummary:
+    return RoundSummary(
+        round=number,
+        episodes=HOSTS,
+        mean_return=-1.0 + 4.0 * number / rounds,
+        mean_accuracy=40.0 + 20.0 * number / rounds,
+        best_accuracy=45.0 + 20.0 * number / rounds,
+        ops={"WAIT": 3, "GERMINATE": 1, "FOSSILIZE": number % 2, "PRUNE": 1 - number % 2},
+        germinated=2,
+        fossilized=number % 2,
+        pruned=1 - number % 2,
+        grown_parameters=100.0 * number / rounds,
+        rollbacks=int(number == 2),
+        seconds=6.0,
+    )
+
+
+def update(number: int) -> PPOUpdate:
+    return PPOUpdate(
+        round=number,
+        policy_loss=-0.01,
+        value_loss=float("inf") if number == 3 else 0.5,
+        entropy=0.9 - 0.01 * number,
+        head_entropy={"op": 0.8, "slot": None},
+        head_gradient_norm={"op": 0.1, "slot": None},
+        gradient_norm=1.0,
+        kl=float("nan") if number == 3 else 0.001 * number,
+        clip_fraction=0.1,
+        ratio_min=0.9,
+        ratio_max=1.1,
+        explained_variance=0.2,
+        advantage_mean=0.0,
+        advantage_std=1.0,
+        return_mean=0.5,
+        return_std=1.0,
+        lstm_hidden_norm=1.0,
+        lstm_cell_norm=1.0,
+        q_values=(),
+        q_spread=None,
+        learning_rate=1e-3,
+        entropy_coefficient=0.01,
+        passes=4,
+        seconds={"update": 0.2},
+        skipped="the loss is not finite" if number == 3 else None,
+    )
+
+
+def epoch_payloads(number: int, epoch: int, host: int) -> Iterator[AnyPayload]:
+    stage = (SeedStage.TRAINING, SeedStage.BLENDING, SeedStage.FOSSILIZED)[epoch - 1]
+    facts = {"round": number, "epoch": epoch, "slot": "r0c0"}
+    if epoch == 1:
+        yield SeedGerminated(**facts, blueprint=Blueprint.NORM, parameters=33)
+    yield SeedStageChanged(**facts, source=SeedStage.GERMINATED, target=stage, alpha=0.3 * epoch)
+    if epoch == EPOCHS:
+        kind = SeedFossilized if number % 2 else SeedPruned
+        yield kind(**facts, blueprint=Blueprint.NORM, parameters=33, age=2, contribution=1.5)
+    yield EpochCompleted(
+        round=number,
+        epoch=epoch,
+        max_epochs=EPOCHS,
+        train_loss=2.0 / epoch,
+        train_accuracy=30.0,
+        val_loss=2.1 / epoch,
+        val_accuracy=None if epoch == 1 else 30.0 + 5.0 * epoch + host,
+        seeds=(
+            SeedReport(slot="r0c0", stage=stage, blueprint=Blueprint.NORM, parameters=33),
+            SeedReport(slot="r0c1"),
+        ),
+        host_parameters=782,
+        fossil_parameters=0,
+        live_parameters=33,
+    )
+
+
+def outcome(number: int, host: int) -> EpisodeOutcome:
+    return EpisodeOutcome(
+        round=number,
+        seed=number * 10 + host,
+        episode_return=0.5 * number + host,
+        reward_components={"terminal": 1.0},
+        epochs=EPOCHS,
+        ended="horizon",
+        val_accuracy=45.0,
+        best_val_accuracy=46.0,
+        germinated=1,
+        fossilized=number % 2,
+        pruned=1 - number % 2,
+        host_parameters=782,
+        fossil_parameters=33,
+        wasted_epoch_parameters=0,
+    )
+
+
+def payloads(rounds: int, *, policy: int | None, update_first: bool, end: bool) -> Iterator:
+    yield started(rounds, policy=policy), None
+    for number in range(1, rounds + 1):
+        for epoch in range(1, EPOCHS + 1):
+            for host in range(HOSTS):
+                yield from ((each, host) for each in epoch_payloads(number, epoch, host))
+        for host in range(HOSTS):
+            yield outcome(number, host), host
+        if number == 2:
+            yield NumericalInstability(round=2, where="loss", consecutive=1), None
+        learned = [] if policy is None else [(update(number), None)]
+        ended = [(RoundCompleted(summary=round_summary(number, rounds)), None)]
+        yield from (learned + ended) if update_first else (ended + learned)
+        yield CheckpointSaved(path=f"checkpoints/{number}.pt", rounds_completed=number), None
+    if end:
+        yield RunCompleted(status="completed", rounds_completed=rounds, seconds=6.0 * rounds), None
+
+
+def make_events(
+    rounds: int = 4,
+    *,
+    policy: int | None = 45_123,
+    update_first: bool = False,
+    end: bool = True,
+    run_id: str = "20250101-120000-mnist1d-0123abcd",
+) -> list[Event]:
+    """A run of which every event takes half a second of its own time."""
+    return list(_made(rounds, policy, update_first, end, run_id))
+
+
+@cache
+def _made(
+    rounds: int, policy: int | None, update_first: bool, end: bool, run_id: str
+) -> tuple[Event, ...]:
+    made = payloads(rounds, policy=policy, update_first=update_first, end=end)
+    return tuple(
+        Event(
+            run_id=run_id,
+            sequence=number,
+            monotonic=0.5 * number,
+            wall_time=1_735_732_800.0 + 0.5 * number,
+            environment=environment,
+            payload=payload,
+        )
+        for number, (payload, environment) in enumerate(made)
+    )
+
+
+@pytest.fixture(scope="session")
+def run_of() -> Callable[..., list[Event]]:
+    return make_events
+
+
+def log_text(events: list[Event]) -> bytes:
+    return b"".join(event.model_dump_json().encode() + b"\n" for event in events)
+
+
+@pytest.fixture(scope="session")
+def as_log() -> Callable[[list[Event]], bytes]:
+    return log_text

@@ -1,0 +1,247 @@
+"""The console view: text as it stands in ``golden/``, and what it does while a run goes on."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from esper_karn import ConsoleView, KarnError, closing_table, follow
+from esper_leyline import RunStatus, RunSummary
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def paper(width=120, **options):
+    return Console(file=io.StringIO(), width=width, _environ={}, **options)
+
+
+def text_of(console):
+    """What was printed, without the blanks that tables end their lines with."""
+    return "".join(f"{line.rstrip()}\n" for line in console.file.getvalue().splitlines())
+
+
+def written(path, events, as_log):
+    path.write_bytes(as_log(events))
+    return path
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_a_whole_run_looks_as_in_the_golden_file(width, tmp_path, run_of, as_log):
+    console = paper(width)
+    log = written(tmp_path / "events.jsonl", run_of(30), as_log)
+    state = follow(log, console, stop=lambda: False)
+    console.print(closing_table(state))
+    assert text_of(console) == (GOLDEN / f"run_{width}.txt").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_a_summary_looks_as_in_the_golden_file(width, run_of):
+    rounds = [event.payload.summary for event in run_of(3) if event.kind == "round_completed"]
+    summary = RunSummary(
+        run_id="r",
+        command="ppo",
+        task="mnist1d",
+        status="interrupted",
+        started=0.0,
+        seconds=3725.0,
+        rounds=tuple(rounds),
+        host_parameters=782,
+        mean_test_accuracy=61.25,
+        peak_memory_mb=1612.3,
+    )
+    console = paper(width)
+    console.print(closing_table(summary))
+    assert text_of(console) == (GOLDEN / f"summary_{width}.txt").read_text(encoding="utf-8")
+
+
+def test_no_line_of_a_table_is_wider_than_the_screen(run_of):
+    from esper_karn import fold
+
+    for width in (80, 100, 120, 160):
+        console = paper(width)
+        console.print(closing_table(fold(run_of(40))))
+        assert max(len(line) for line in text_of(console).splitlines()) <= width
+
+
+def test_a_run_without_rounds_closes_with_its_status():
+    console = paper()
+    summary = RunSummary(
+        run_id="r",
+        command="heuristic",
+        task="mnist1d",
+        status="failed",
+        error="NissaError: disk full",
+        started=0.0,
+        seconds=2.0,
+        rounds=(),
+        host_parameters=None,
+    )
+    console.print(closing_table(summary))
+    assert text_of(console) == (
+        "heuristic on mnist1d failed: no round finished in 0:02; NissaError: disk full\n"
+    )
+
+
+@pytest.mark.parametrize("update_first", [False, True])
+def test_a_round_is_printed_once_with_the_figures_of_its_update(run_of, update_first):
+    console = paper()
+    with ConsoleView(console, interactive=False) as view:
+        for event in run_of(3, update_first=update_first):
+            view.feed(event)
+            view.feed(event)
+    lines = [line for line in text_of(console).splitlines() if line.startswith("round")]
+    assert [line.split()[1] for line in lines] == ["1/3", "2/3", "3/3"]
+    assert "KL 0.001  entropy 0.89" in lines[0]
+    assert "1 rolled back" in lines[1]
+    assert "KL nan" in lines[2]
+    assert "update skipped: the loss is not finite" in lines[2]
+
+
+def test_a_round_without_an_update_is_printed_when_the_next_begins(run_of):
+    events = [event for event in run_of(2, end=False) if event.kind != "ppo_update"]
+    first_of_two = next(
+        number for number, event in enumerate(events) if getattr(event.payload, "round", 0) == 2
+    )
+    console = paper()
+    with ConsoleView(console, interactive=False) as view:
+        for event in events[:first_of_two]:
+            view.feed(event)
+        assert "round" not in text_of(console).splitlines()[-1].split(";")[0]
+        view.feed(events[first_of_two])
+        assert text_of(console).splitlines()[-1].startswith("round 1/2")
+        for event in events[first_of_two + 1 :]:
+            view.feed(event)
+    assert text_of(console).splitlines()[-1].startswith("round 2/2")
+
+
+def test_a_run_without_a_policy_waits_for_no_update(run_of):
+    console = paper()
+    view = ConsoleView(console, interactive=False)
+    for event in run_of(1, policy=None, end=False):
+        view.feed(event)
+    last = text_of(console).splitlines()[-1]
+    assert last.startswith("round 1/1")
+    assert "KL" not in last
+
+
+def test_a_terminal_gets_a_line_that_moves(run_of):
+    console = paper(force_terminal=True, color_system=None)
+    events = run_of(4)
+    with ConsoleView(console, interactive=True) as view:
+        for event in events[:40]:
+            view.feed(event)
+            view.refresh()
+        drawn = console.file.getvalue()
+        view.refresh()
+        assert console.file.getvalue() == drawn
+    assert "starting" in drawn
+    assert "round 1/4" in drawn
+    assert "host epoch 3/6  accuracy 40.0 %  ETA" in drawn
+    assert "round 2/4" in drawn
+
+
+def test_plain_output_holds_no_escape_codes(tmp_path, run_of, as_log):
+    console = paper()
+    log = written(tmp_path / "events.jsonl", run_of(2), as_log)
+    console.print(closing_table(follow(log, console, stop=lambda: False)))
+    assert "\x1b" not in console.file.getvalue()
+
+
+def test_no_color_is_honoured(run_of, tmp_path, as_log):
+    log = written(tmp_path / "events.jsonl", run_of(2), as_log)
+    colour = paper(force_terminal=True)
+    none = Console(
+        file=io.StringIO(),
+        width=120,
+        force_terminal=True,
+        _environ={"NO_COLOR": "1", "TERM": "xterm"},
+    )
+    for console in (colour, none):
+        console.print(closing_table(follow(log, console, stop=lambda: False, interactive=False)))
+    assert "\x1b[32m" in colour.file.getvalue()
+    assert "\x1b[32m" not in none.file.getvalue()
+
+
+def test_following_ends_when_the_writer_is_gone(tmp_path, run_of, as_log):
+    log = written(tmp_path / "events.jsonl", run_of(3, end=False), as_log)
+    with log.open("ab") as file:
+        file.write(b'garbage\n{"torn')
+    console = paper()
+    asked = iter([False, True])
+    state = follow(log, console, stop=lambda: next(asked), poll=0.001)
+    assert not state.ended
+    assert state.facts.rounds_done == 3
+    lines = text_of(console).splitlines()
+    assert lines[-3].startswith("round 3/3")
+    assert lines[-2] == "the run's process is gone and its log has no end"
+    assert lines[-1].startswith(f"1 line of the log could not be read; line {len(run_of(3))}: ")
+
+
+def test_following_a_log_of_another_version_is_one_clear_line(tmp_path, run_of):
+    path = tmp_path / "events.jsonl"
+    line = run_of(1)[0].model_dump_json().replace('"schema_version":1', '"schema_version":7')
+    path.write_text(line + "\n")
+    with pytest.raises(KarnError, match="has schema version 7"):
+        follow(path, paper(), stop=lambda: False)
+
+
+_WRITER = """
+import importlib.util, sys, time
+from pathlib import Path
+from esper_leyline.events import PAYLOADS
+from esper_nissa import Hub, JsonlSink
+spec = importlib.util.spec_from_file_location("made", sys.argv[1])
+made = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(made)
+with Hub("live", [JsonlSink(Path(sys.argv[2]))], frozenset(PAYLOADS)) as hub:
+    for event in made.make_events(6, end=sys.argv[3] == "ends"):
+        hub.emit(event.payload, environment=event.environment)
+        time.sleep(0.001)
+    while sys.argv[3] != "ends":
+        time.sleep(1)
+"""
+
+
+def writer(path, how):
+    made = str(Path(__file__).parent / "conftest.py")
+    return subprocess.Popen([sys.executable, "-c", _WRITER, made, str(path), how])
+
+
+def test_following_a_live_run_ends_with_it(tmp_path):
+    path, console = tmp_path / "events.jsonl", paper()
+    with writer(path, "ends") as process:
+        state = follow(path, console, stop=lambda: process.poll() is not None, poll=0.002)
+    assert state.status is RunStatus.COMPLETED
+    rounds = [line.split()[1] for line in text_of(console).splitlines() if line[:6] == "round "]
+    assert rounds == [f"{number}/6" for number in range(1, 7)]
+
+
+def test_following_a_killed_run_shows_what_it_wrote(tmp_path):
+    path, console = tmp_path / "events.jsonl", paper()
+    with writer(path, "hangs") as process:
+
+        def gone():
+            if path.exists() and b'"round":6' in path.read_bytes():
+                os.kill(process.pid, signal.SIGKILL)
+                process.wait()
+            return process.poll() is not None
+
+        state = follow(path, console, stop=gone, poll=0.002)
+    assert state.status is RunStatus.RUNNING
+    assert state.facts.rounds_done >= 5
+    assert text_of(console).splitlines()[-1] == "the run's process is gone and its log has no end"
+
+
+def test_waiting_costs_no_more_than_a_look_now_and_then(tmp_path, monkeypatch):
+    slept = []
+    monkeypatch.setattr("esper_karn.console.time.sleep", slept.append)
+    asked = iter([False, False, False, True])
+    follow(tmp_path / "events.jsonl", paper(), stop=lambda: next(asked), poll=0.25)
+    assert slept == [0.25] * 3

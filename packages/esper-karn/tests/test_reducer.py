@@ -1,0 +1,231 @@
+"""The reducer: the same state however a log is cut, and never more than its share of memory."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from esper_karn import RunState, fold, reduce
+from esper_karn.state import NOTICES
+from esper_leyline import Blueprint, GovernorCause, Rollback, RunStatus, SeedStage
+from esper_leyline.events import (
+    PAYLOADS,
+    EntropyCollapse,
+    Event,
+    GovernorRolledBack,
+    GradientPathology,
+    MemoryWarning,
+    PerformanceDegradation,
+    RatioCollapse,
+    RatioExplosion,
+    RewardHackingSuspected,
+    RunFailed,
+    RunResumed,
+    SeedGerminated,
+    SeedStageChanged,
+    ValueCollapse,
+    Vitals,
+)
+
+
+@given(data=st.data())
+@settings(max_examples=40, deadline=None)
+def test_any_split_and_any_repetition_of_a_log_equals_one_fold(data, run_of, as_log):
+    events = run_of(data.draw(st.integers(1, 5)), update_first=data.draw(st.booleans()))
+    whole = fold(events)
+    state, position = RunState(), 0
+    while position < len(events):
+        # A reader that starts again hands over events that were folded before.
+        start = data.draw(st.integers(0, position))
+        end = data.draw(st.integers(position + 1, len(events)))
+        state = fold(events[start:end], state)
+        position = end
+    # By text, because NaN is not equal to itself.
+    assert repr(state) == repr(whole)
+    parsed = [Event.model_validate_json(line) for line in as_log(events).splitlines()]
+    assert repr(fold(parsed)) == repr(whole)
+
+
+def test_the_end_of_a_run_is_known_whole(run_of):
+    state = fold(run_of(4))
+    assert state.run_id == "20250101-120000-mnist1d-0123abcd"
+    assert state.facts.started.task == "mnist1d"
+    assert (state.status, state.ended, state.facts.seconds) == (RunStatus.COMPLETED, True, 24.0)
+    assert state.facts.rounds_done == 4
+    assert state.facts.checkpoint == "checkpoints/4.pt"
+    assert [each.round for each in state.facts.rounds.head] == [1, 2, 3, 4]
+    assert state.cursor.missing == 0
+    assert state.update.round == 4
+    assert state.notices.anomaly_count == 1
+    assert state.notices.anomalies[0].text == "not finite: loss, 1 in a row"
+
+
+def test_environments_follow_their_epochs_seeds_and_outcomes(run_of):
+    events = run_of(1)
+    middle = next(
+        number
+        for number, event in enumerate(events)
+        if event.kind == "epoch_completed" and event.environment == 1 and event.payload.epoch == 2
+    )
+    state = fold(events[: middle + 1])
+    assert [each.index for each in state.environments] == [0, 1]
+    host = state.environments[1]
+    assert (host.round, host.epoch, host.max_epochs, host.ended) == (1, 2, 3, None)
+    assert (host.val_accuracy, host.best_accuracy) == (41.0, 41.0)
+    assert (host.germinated, host.fossilized, host.pruned) == (1, 0, 0)
+    assert [slot.slot for slot in host.slots] == ["r0c0", "r0c1"]
+    assert host.slots[0].stage is SeedStage.BLENDING
+    assert host.slots[0].blueprint is Blueprint.NORM
+    assert host.slots[1].stage is SeedStage.DORMANT
+    host = fold(events).environments[1]
+    assert (host.ended, host.last_return, host.best_accuracy) == ("horizon", 1.5, 46.0)
+    assert (host.germinated, host.fossilized, host.pruned) == (1, 1, 0)
+
+
+def test_a_new_round_starts_with_a_clean_environment(run_of):
+    events = run_of(2)
+    first_of_two = next(
+        number
+        for number, event in enumerate(events)
+        if getattr(event.payload, "round", 0) == 2 and event.environment == 0
+    )
+    host = fold(events[: first_of_two + 1]).environments[0]
+    assert (host.round, host.epoch, host.ended, host.best_accuracy) == (2, 0, None, None)
+    assert (host.germinated, host.fossilized) == (1, 0)
+    assert host.last_return == 0.5
+
+
+def event(sequence, payload, **envelope):
+    return Event(
+        **{"run_id": "r", "monotonic": sequence, "wall_time": sequence, **envelope},
+        sequence=sequence,
+        payload=payload,
+    )
+
+
+def test_lifecycle_events_alone_tell_of_slots():
+    facts = {"round": 1, "epoch": 1, "slot": "r0c1"}
+    born = SeedGerminated(**facts, blueprint=Blueprint.NORM, parameters=33)
+    moved = SeedStageChanged(
+        **facts, source=SeedStage.GERMINATED, target=SeedStage.TRAINING, alpha=0.0
+    )
+    gone = SeedStageChanged(
+        **facts, source=SeedStage.RESETTING, target=SeedStage.DORMANT, alpha=0.0
+    )
+    state = fold([event(0, born, environment=0), event(1, moved, environment=0)])
+    (slot,) = state.environments[0].slots
+    assert (slot.slot, slot.stage, slot.parameters) == ("r0c1", SeedStage.TRAINING, 33)
+    assert [notice.text for notice in state.notices.lifecycle] == [
+        "r0c1 germinated norm, 33 parameters",
+        "r0c1 germinated to training",
+    ]
+    (slot,) = reduce(state, event(2, gone, environment=0)).environments[0].slots
+    assert (slot.stage, slot.blueprint, slot.parameters) == (SeedStage.DORMANT, None, 0)
+
+
+def test_missing_events_are_counted(run_of):
+    events = run_of(1)
+    assert fold([*events[:3], *events[7:]]).cursor.missing == 4
+    assert fold(events[5:]).cursor.missing == 5
+
+
+def test_an_event_of_another_run_starts_anew(run_of):
+    state = fold([*run_of(2), *run_of(1, end=False, run_id="next")])
+    assert state.run_id == "next"
+    assert state.facts.rounds_done == 1
+    assert not state.ended
+
+
+def test_a_resumed_run_forgets_the_rounds_it_does_again(run_of):
+    events = run_of(4)
+    before = fold(events)
+    resumed = event(
+        len(events),
+        RunResumed(checkpoint="c.pt", rounds_completed=2),
+        run_id=before.run_id,
+        boot=1,
+        monotonic=0.25,
+    )
+    state = reduce(before, resumed)
+    assert state.status is RunStatus.RUNNING
+    assert state.facts.seconds is None
+    assert state.facts.rounds_done == 2
+    assert [each.round for each in state.facts.rounds.head] == [1, 2]
+    assert state.environments == ()
+    assert (state.cursor.origin, state.cursor.origin_rounds) == (0.25, 2.0)
+
+
+def test_a_failed_run_says_why():
+    failed = RunFailed(error="RuntimeError: out of memory", rounds_completed=3, seconds=4.5)
+    state = fold([event(0, failed)])
+    assert (state.status, state.facts.error) == (RunStatus.FAILED, "RuntimeError: out of memory")
+
+
+def test_values_that_are_not_finite_do_not_poison_a_series(run_of):
+    series = fold(run_of(4)).series
+    assert math.isclose(series.kl.buckets[0].mean, 0.001)
+    assert series.kl.buckets[2].mean is None
+    assert series.kl.buckets[2].samples == 1
+    assert series.value_loss.buckets[2].finite == 0
+    assert series.kl.latest == pytest.approx(0.004)
+
+
+def test_state_does_not_grow_with_the_log(run_of):
+    short, long = (fold(run_of(rounds)) for rounds in (130, 260))
+    assert len(long.notices.lifecycle) == len(short.notices.lifecycle) == NOTICES
+    assert len(repr(long)) < 1.2 * len(repr(short))
+
+
+ROLLBACK = Rollback(cause=GovernorCause.DIVERGENCE, loss=12.5, threshold=9.0, restored_epoch=5)
+ANOMALIES = [
+    (
+        GovernorRolledBack(round=1, epoch=7, rollback=ROLLBACK),
+        "rolled back to epoch 5: divergence, loss 12.5",
+    ),
+    (
+        RewardHackingSuspected(round=1, epoch=2, slot="r0c0", reason="the whole got worse"),
+        "reward withheld: the whole got worse",
+    ),
+    (RatioExplosion(round=1, ratio=7.0, threshold=5.0), "ratio 7 above 5"),
+    (RatioCollapse(round=1, ratio=0.01, threshold=0.1), "ratio 0.01 below 0.1"),
+    (
+        ValueCollapse(round=1, explained_variance=float("nan"), threshold=0.1),
+        "explained variance nan below 0.1",
+    ),
+    (
+        EntropyCollapse(round=1, head="op", entropy=0.008, threshold=0.1),
+        "entropy of head op 0.008 below 0.1",
+    ),
+    (
+        GradientPathology(round=1, where="lstm", norm=9000.0, threshold=100.0),
+        "gradient norm of lstm 9e+03, threshold 100",
+    ),
+    (
+        PerformanceDegradation(round=1, epoch=3, best=81.25, current=60.0),
+        "accuracy 60.0 % after a best of 81.2 %",
+    ),
+    (
+        MemoryWarning(device="cuda:0", used_mb=79000.0, total_mb=80000.0),
+        "79,000 of 80,000 MB used on cuda:0",
+    ),
+]
+
+
+@pytest.mark.parametrize(("payload", "text"), ANOMALIES)
+def test_anomalies_are_worded_and_counted(payload, text):
+    state = reduce(RunState(), event(0, payload, environment=3))
+    (notice,) = state.notices.anomalies
+    assert (notice.kind, notice.text, notice.environment) == (payload.kind, text, 3)
+    assert state.notices.anomaly_count == 1
+
+
+@pytest.mark.parametrize("kind", ["host_stabilized", "vitals", "decision", "shapley_measured"])
+def test_kinds_that_no_view_shows_only_move_the_cursor(kind):
+    assert kind in PAYLOADS
+    payload = PAYLOADS[kind].model_construct()
+    state = reduce(RunState(), event(0, Vitals()).model_copy(update={"payload": payload}))
+    assert state == RunState(cursor=state.cursor)
+    assert state.cursor.sequence == 0

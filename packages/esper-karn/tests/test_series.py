@@ -1,0 +1,112 @@
+"""Series and round histories: fixed size, nothing lost from their sums."""
+
+from __future__ import annotations
+
+import math
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from esper_karn import RoundHistory, Series
+from esper_karn.rounds import BLOCKS, EDGE
+from esper_karn.series import CAPACITY
+
+ODD = st.sampled_from([None, float("nan"), float("inf"), float("-inf")])
+VALUES = st.lists(ODD | st.floats(-1e6, 1e6), max_size=4 * CAPACITY + 3)
+
+
+def series_of(values):
+    series = Series()
+    for position, value in enumerate(values):
+        series = series.add(position, value)
+    return series
+
+
+@given(VALUES)
+@settings(max_examples=50, deadline=None)
+def test_a_series_keeps_counts_extremes_and_means(values):
+    series = series_of(values)
+    samples = [value for value in values if value is not None]
+    finite = [value for value in samples if math.isfinite(value)]
+    buckets = series.buckets
+    assert len(buckets) <= CAPACITY
+    assert sum(bucket.samples for bucket in buckets) == len(samples)
+    assert sum(bucket.finite for bucket in buckets) == len(finite)
+    assert all(bucket.samples == series.stride for bucket in buckets[:-1])
+    lows = [bucket.minimum for bucket in buckets if bucket.minimum is not None]
+    highs = [bucket.maximum for bucket in buckets if bucket.maximum is not None]
+    assert min(lows, default=None) == min(finite, default=None)
+    assert max(highs, default=None) == max(finite, default=None)
+    assert math.isclose(
+        math.fsum(bucket.total for bucket in buckets), math.fsum(finite), abs_tol=1e-3
+    )
+
+
+def test_buckets_hold_what_their_positions_say():
+    series = series_of([float(value) for value in range(3 * CAPACITY)])
+    assert series.stride == 4
+    assert series.latest == 3 * CAPACITY - 1
+    for bucket in series.buckets:
+        assert (bucket.minimum, bucket.maximum) == (bucket.first, bucket.last)
+        assert bucket.mean == (bucket.first + bucket.last) / 2
+
+
+@given(st.integers(0, 600))
+@settings(max_examples=40, deadline=None)
+def test_a_history_keeps_its_edges_and_every_count(rounds):
+    history = RoundHistory.of(summaries(rounds))
+    numbers = [
+        *(each.round for each in history.head),
+        *(number for block in history.middle for number in range(block.first, block.last + 1)),
+        *(each.round for each in history.tail),
+    ]
+    assert numbers == list(range(1, rounds + 1))
+    assert len(history.head) == min(rounds, EDGE)
+    assert len(history.tail) == min(max(0, rounds - EDGE), EDGE)
+    assert len(history.middle) <= BLOCKS
+    total = history.total()
+    if rounds:
+        assert total.rounds == rounds
+        assert total.ops == {"WAIT": 3 * rounds} | ({"PRUNE": rounds // 2} if rounds > 1 else {})
+        assert math.isclose(total.mean_return, (rounds + 1) / 2)
+        assert history.last.round == rounds
+    else:
+        assert (total, history.last) == (None, None)
+
+
+@given(st.integers(1, 60), st.integers(0, 60))
+@settings(max_examples=40, deadline=None)
+def test_rounds_done_again_take_the_place_of_the_old_ones(rounds, completed):
+    history = RoundHistory.of(summaries(rounds)).rewind(completed)
+    numbers = [each.round for each in (*history.head, *history.tail)]
+    assert all(number <= completed for number in numbers)
+    assert all(block.first <= completed for block in history.middle)
+
+
+def test_a_return_that_is_not_finite_is_left_out_of_the_mean():
+    first, second = summaries(2)
+    broken = second.model_copy(update={"mean_return": float("nan"), "mean_accuracy": None})
+    total = RoundHistory.of([first, broken]).total()
+    assert (total.mean_return, total.returns, total.rounds) == (1.0, 1, 2)
+    assert total.mean_accuracy == first.mean_accuracy
+
+
+def summaries(count):
+    from esper_leyline import RoundSummary
+
+    return [
+        RoundSummary(
+            round=number,
+            episodes=2,
+            mean_return=float(number),
+            mean_accuracy=50.0,
+            best_accuracy=60.0,
+            ops={"WAIT": 3, "PRUNE": 1} if number % 2 == 0 else {"WAIT": 3},
+            germinated=1,
+            fossilized=0,
+            pruned=1,
+            grown_parameters=10.0,
+            seconds=1.0,
+        )
+        for number in range(1, count + 1)
+    ]

@@ -1,0 +1,153 @@
+"""What is known of a run on disk, ended, running, crashed or broken."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from esper_karn import KarnError, RunState, glance, is_run, status_text, summarize
+from esper_leyline import RunStatus, RunSummary, preset
+from esper_nissa import RunDirectory
+
+
+@pytest.fixture
+def run(tmp_path):
+    run = RunDirectory.create(tmp_path / "runs", "mnist1d")
+    run.write_config(preset("mnist1d"))
+    return run
+
+
+def summary_of(events, **changes):
+    rounds = [event.payload.summary for event in events if event.kind == "round_completed"]
+    facts = {
+        "run_id": "r",
+        "command": "ppo",
+        "task": "mnist1d",
+        "status": "completed",
+        "started": 1_735_732_800.0,
+        "seconds": 180.0,
+        "rounds": tuple(rounds),
+        "host_parameters": 782,
+    }
+    return RunSummary(**facts | changes)
+
+
+def log_start(events):
+    return events[0].wall_time
+
+
+def test_an_ended_run_is_known_by_its_summary(run, run_of):
+    summary = summary_of(run_of(4))
+    run.write_summary(summary)
+    record = summarize(run.path)
+    assert record.source == summary
+    assert (record.run_id, record.last_event) == (run.run_id, 1_735_732_980.0)
+    seen = glance(run.path)
+    assert (seen.task, seen.status, seen.rounds) == ("mnist1d", RunStatus.COMPLETED, 4)
+    assert (seen.last_return, seen.accuracy, seen.problem) == (3.0, 60.0, None)
+
+
+def test_a_run_without_a_summary_is_known_by_its_log(run, run_of, as_log):
+    events = run_of(30, end=False)
+    run.events.write_bytes(as_log(events[:-3]) + b'{"torn')
+    record = summarize(run.path)
+    assert isinstance(record.source, RunState)
+    assert record.source.status is RunStatus.RUNNING
+    assert record.source.facts.rounds_done == 29
+    assert record.last_event == events[-4].wall_time
+    seen = glance(run.path)
+    assert (seen.task, seen.status) == ("mnist1d", RunStatus.RUNNING)
+    assert (seen.rounds, seen.planned) == (29, 30)
+    assert seen.accuracy == pytest.approx(40 + 20 * 29 / 30)
+    assert seen.last_event == events[-4].wall_time
+
+
+def test_a_run_that_failed_before_its_summary_says_so(run, run_of, as_log):
+    from esper_leyline.events import RunFailed
+
+    *events, last = run_of(2)
+    failed = RunFailed(error="RuntimeError: gone", rounds_completed=2, seconds=3.0)
+    run.events.write_bytes(as_log([*events, last.model_copy(update={"payload": failed})]))
+    assert glance(run.path).status is RunStatus.FAILED
+    assert summarize(run.path).source.facts.error == "RuntimeError: gone"
+
+
+def test_where_no_end_of_a_round_is_near_the_round_at_work_tells(run, run_of, as_log, monkeypatch):
+    events = run_of(9, end=False)
+    at = max(n for n, e in enumerate(events) if e.kind == "epoch_completed")
+    run.events.write_bytes(as_log(events[: at + 1]))
+    monkeypatch.setattr("esper_karn.edges.TAIL_BYTES", 3000)
+    seen = glance(run.path)
+    assert (seen.rounds, seen.planned, seen.last_return) == (8, 9, None)
+
+
+def test_a_run_with_an_empty_log_has_only_begun(run):
+    record = summarize(run.path)
+    assert record.last_event is None
+    assert status_text(record.source.status, record.last_event, 0.0) == (
+        "running or crashed, no event yet"
+    )
+    seen = glance(run.path)
+    assert (seen.status, seen.rounds, seen.task) == (RunStatus.RUNNING, 0, None)
+
+
+def test_a_log_sent_elsewhere_is_found(tmp_path, run_of, as_log):
+    run = RunDirectory.create(tmp_path / "runs", "mnist1d", telemetry_file=tmp_path / "log.jsonl")
+    run.write_config(preset("mnist1d"))
+    run.events.write_bytes(as_log(run_of(2, end=False)))
+    assert summarize(run.path).source.facts.rounds_done == 2
+    assert glance(run.path).rounds == 2
+    run.events.unlink()
+    assert glance(run.path).rounds == 0
+
+
+def test_a_summary_that_a_resumed_run_left_behind_is_not_believed(run, run_of, as_log):
+    run.write_summary(summary_of(run_of(2), status="interrupted"))
+    run.events.write_bytes(as_log(run_of(5, end=False)))
+    written = run.summary.stat().st_mtime
+    os.utime(run.events, (written + 60, written + 60))
+    assert glance(run.path).status is RunStatus.RUNNING
+    assert isinstance(summarize(run.path).source, RunState)
+    run.events.write_bytes(as_log(run_of(5)))
+    os.utime(run.events, (written + 60, written + 60))
+    assert glance(run.path).status is RunStatus.INTERRUPTED
+
+
+def test_lines_that_cannot_be_read_are_told(run, run_of, as_log):
+    run.events.write_bytes(as_log(run_of(1)) + b'{"kind": "round_completed"}\n')
+    (problem,) = summarize(run.path).problems
+    assert problem.line == len(run_of(1)) + 1
+
+
+@pytest.mark.parametrize("content", ["{", "{}", '{"run_id": 3}'])
+def test_a_broken_summary_is_told_not_hidden(run, run_of, as_log, content):
+    run.events.write_bytes(as_log(run_of(1)))
+    run.summary.write_text(content)
+    with pytest.raises(KarnError, match="is not a run summary"):
+        summarize(run.path)
+    seen = glance(run.path)
+    assert seen.status is None
+    assert "is not a run summary" in seen.problem
+
+
+def test_a_log_of_another_version_is_a_problem_of_that_run_alone(run, run_of):
+    line = run_of(1)[0].model_dump_json().replace('"schema_version":1', '"schema_version":7')
+    run.events.write_text(line + "\n")
+    assert "has schema version 7" in glance(run.path).problem
+
+
+def test_what_is_no_run_is_not_summarized(tmp_path):
+    assert not is_run(tmp_path)
+    with pytest.raises(KarnError, match="is not a run directory"):
+        summarize(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0, "0 s"), (12.3, "12 s"), (90, "2 min"), (5400, "2 h"), (200_000, "2 d"), (-5, "0 s")],
+)
+def test_a_status_without_an_end_tells_the_last_sign_of_life(seconds, words):
+    text = status_text(RunStatus.RUNNING, 1000.0, 1000.0 + seconds)
+    assert text == f"running or crashed, last event {words} ago"
+    assert status_text(RunStatus.FAILED, 1000.0, 2000.0) == "failed"

@@ -1,0 +1,186 @@
+"""The hub: stamps what happened, queues it, and writes it from a thread of its own."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Protocol, runtime_checkable
+
+from esper_leyline import TelemetrySink
+from esper_leyline.events import SCHEMA_VERSION, AnyPayload, Event
+from esper_nissa.errors import NissaError
+
+DRAIN_INTERVAL = 0.025
+"""Seconds the writer sleeps between looks at the queue; emitters never wake it."""
+
+_Stamped = tuple[int, float, float, str | None, int | None, AnyPayload]
+
+
+@runtime_checkable
+class FlushingSink(Protocol):
+    """A sink that buffers; the hub calls ``flush`` whenever its queue has run empty."""
+
+    def flush(self) -> None:
+        """Hands on what is buffered."""
+
+
+class Hub:
+    """A ``Telemetry`` that never blocks on a sink and never drops an event.
+
+    ``emit`` stamps and appends to a queue in memory; a daemon thread passes the events
+    to every sink in order of their sequence. Use it as a context manager: leaving it
+    writes everything that was emitted.
+
+    A sink that fails gets no further event and the other sinks go on. The failure is
+    raised by the next ``emit`` and once more by ``close``; the events between, such as
+    the one that says why the run ended, are taken.
+    Payloads are written after ``emit`` has returned: do not change their dicts afterwards.
+
+    Args:
+        run_id: Name of the run's directory.
+        sinks: Where events go; the hub closes them.
+        kinds: The event kinds to write, as ``esper_leyline.events.kinds_written`` returns
+            them. Others are ignored and take no sequence number.
+        boot: How many processes wrote this run's log before.
+        sequence: Sequence number of the first event.
+    """
+
+    def __init__(
+        self,
+        run_id: str,
+        sinks: Sequence[TelemetrySink],
+        kinds: frozenset[str],
+        boot: int = 0,
+        sequence: int = 0,
+    ) -> None:
+        self._run_id = run_id
+        self._kinds = kinds
+        self._boot = boot
+        self._sequence = sequence
+        self._sinks: list[TelemetrySink] = list(sinks)
+        self._start = time.monotonic()
+        self._queue: deque[_Stamped] = deque()
+        # Held for stamping and appending alone, so sequence, time and order in the
+        # queue agree; the writer pops without it and cannot hold an emitter up.
+        self._stamping = threading.Lock()
+        self._stop = threading.Event()
+        self._failure: NissaError | None = None
+        self._untold: NissaError | None = None
+        self._closed = False
+        self._writer = threading.Thread(target=self._write, name="esper-nissa-hub", daemon=True)
+        self._writer.start()
+
+    def emit(
+        self, payload: AnyPayload, *, environment: int | None = None, group: str | None = None
+    ) -> None:
+        """Stamps a payload and queues it for the sinks.
+
+        Args:
+            payload: What happened.
+            environment: Index of the environment concerned, ``None`` for the whole run.
+            group: The arm of a comparison, ``None`` outside one.
+
+        Raises:
+            NissaError: If a sink has failed since the last call, which is told once (the
+                event still reaches the other sinks), or if the hub is closed.
+        """
+        if payload.kind not in self._kinds:
+            return
+        with self._stamping:
+            if self._closed:
+                raise NissaError(
+                    f"telemetry of run '{self._run_id}' is closed and takes no '{payload.kind}' "
+                    "event; emit before closing the hub"
+                )
+            monotonic = time.monotonic() - self._start
+            self._queue.append(
+                (self._sequence, monotonic, time.time(), group, environment, payload)
+            )
+            self._sequence += 1
+        if self._untold is not None:
+            failure, self._untold = self._untold, None
+            raise failure
+
+    def close(self) -> None:
+        """Writes every queued event and closes the sinks; further calls do nothing.
+
+        Raises:
+            NissaError: If a sink failed, now or earlier.
+        """
+        with self._stamping:
+            if self._closed:
+                return
+            self._closed = True
+        self._stop.set()
+        self._writer.join()
+        for sink in list(self._sinks):
+            self._guard(sink, sink.close)
+        if self._failure is not None:
+            raise self._failure
+
+    def __enter__(self) -> Hub:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _write(self) -> None:
+        stopping = False
+        while not stopping:
+            stopping = self._stop.wait(DRAIN_INTERVAL)
+            self._drain()
+
+    def _drain(self) -> None:
+        if not self._queue:
+            return
+        while self._queue:
+            self._pass_on(self._event(self._queue.popleft()))
+        for sink in list(self._sinks):
+            if isinstance(sink, FlushingSink):
+                self._guard(sink, sink.flush)
+
+    def _event(self, stamped: _Stamped) -> Event:
+        sequence, monotonic, wall_time, group, environment, payload = stamped
+        # The payload was validated when it was built; the stamps are the hub's own.
+        return Event.model_construct(
+            schema_version=SCHEMA_VERSION,
+            run_id=self._run_id,
+            boot=self._boot,
+            sequence=sequence,
+            monotonic=monotonic,
+            wall_time=wall_time,
+            group=group,
+            environment=environment,
+            coalesced=0,
+            payload=payload,
+        )
+
+    def _pass_on(self, event: Event) -> None:
+        for sink in list(self._sinks):
+            self._guard(sink, sink.emit, event)
+
+    def _guard(self, sink: TelemetrySink, call: Callable[..., None], *arguments: Event) -> None:
+        """Runs one call of a sink; a sink that fails is dropped and its failure kept."""
+        try:
+            call(*arguments)
+        except Exception as error:  # noqa: BLE001  sinks are plug-ins, and a dead writer loses events
+            if sink in self._sinks:
+                self._sinks.remove(sink)
+            if self._failure is None:
+                self._failure = self._untold = _sink_failure(sink, error)
+
+
+def _sink_failure(sink: TelemetrySink, error: Exception) -> NissaError:
+    if isinstance(error, NissaError):
+        return error
+    failure = NissaError(f"telemetry sink {type(sink).__name__} failed: {error!r}")
+    failure.__cause__ = error
+    return failure

@@ -1,0 +1,215 @@
+"""The run directory: where everything about one run is found."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from esper_leyline import RunSummary, TrainingConfig
+from esper_nissa.errors import NissaError, os_reason
+
+CONFIG_FILE = "config.json"
+LOG_FILE = "events.jsonl"
+POINTER_FILE = "events.path"
+SUMMARY_FILE = "summary.json"
+CHECKPOINT_FOLDER = "checkpoints"
+
+_TASK_NAME = re.compile(r"[A-Za-z0-9_.-]+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunDirectory:
+    """One run's folder, ``<timestamp>-<task>-<id>``: config, log, checkpoints, summary.
+
+    The log is ``events.jsonl`` in the folder, unless it was sent elsewhere: then
+    ``events.path`` holds its absolute path on one line.
+
+    Attributes:
+        path: The folder.
+        events: The event log, wherever it is.
+    """
+
+    path: Path
+    events: Path
+
+    @classmethod
+    def create(
+        cls,
+        root: Path,
+        task: str,
+        *,
+        telemetry_file: Path | None = None,
+        telemetry_dir: Path | None = None,
+    ) -> RunDirectory:
+        """Creates a new run's folder, with its checkpoint folder and an empty log.
+
+        Args:
+            root: The folder of all runs; created where it is missing.
+            task: Name of the task, part of the folder's name.
+            telemetry_file: Log to exactly this file, which must not hold anything yet.
+            telemetry_dir: Log to ``<run id>/events.jsonl`` under this folder.
+
+        Raises:
+            NissaError: If something cannot be created; names the path and the reason.
+        """
+        if not _TASK_NAME.fullmatch(task):
+            raise NissaError(
+                f"task name '{task}' cannot be part of a folder's name; "
+                "use letters, digits, '.', '_' and '-'"
+            )
+        if telemetry_file is not None and telemetry_dir is not None:
+            raise NissaError(
+                f"telemetry file '{telemetry_file}' and telemetry folder '{telemetry_dir}' "
+                "both say where the log goes; give one of them"
+            )
+        path = _create_folder(root, task)
+        log = _elsewhere(path.name, telemetry_file, telemetry_dir)
+        if log is None:
+            log = path / LOG_FILE
+        try:
+            _create_log(log)
+            if log.parent != path:
+                replace_file(path / POINTER_FILE, f"{log}\n")
+        except NissaError:
+            _remove_new_folder(path)
+            raise
+        return cls(path=path, events=log)
+
+    @classmethod
+    def open(cls, path: Path) -> RunDirectory:
+        """Opens an existing run's folder.
+
+        Raises:
+            NissaError: If it is not one.
+        """
+        if not (path / CONFIG_FILE).is_file():
+            raise NissaError(
+                f"'{path}' is not a run directory: it holds no {CONFIG_FILE}; "
+                "name a folder that esper-train made"
+            )
+        pointer = path / POINTER_FILE
+        try:
+            moved = pointer.read_text(encoding="utf-8").strip() if pointer.exists() else None
+        except OSError as error:
+            raise NissaError(f"cannot read '{pointer}': {os_reason(error)}") from error
+        return cls(path=path, events=path / (moved or LOG_FILE))
+
+    @property
+    def run_id(self) -> str:
+        """The run's id: the folder's name."""
+        return self.path.name
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of the run's checkpoints."""
+        return self.path / CHECKPOINT_FOLDER
+
+    @property
+    def config(self) -> Path:
+        """The resolved configuration, which ``--config-json`` takes again."""
+        return self.path / CONFIG_FILE
+
+    @property
+    def summary(self) -> Path:
+        """How the run ended; missing while it runs and after a crash."""
+        return self.path / SUMMARY_FILE
+
+    def write_config(self, config: TrainingConfig) -> None:
+        """Writes ``config.json`` whole or not at all.
+
+        Raises:
+            NissaError: If it cannot be written.
+        """
+        replace_file(self.config, config.model_dump_json(indent=2) + "\n")
+
+    def write_summary(self, summary: RunSummary) -> None:
+        """Writes ``summary.json`` whole or not at all.
+
+        Raises:
+            NissaError: If it cannot be written.
+        """
+        replace_file(self.summary, summary.model_dump_json(indent=2) + "\n")
+
+
+def replace_file(path: Path, text: str) -> None:
+    """Writes a file so that a reader, or a crash, finds the old text or the new, never half.
+
+    Raises:
+        NissaError: If it cannot be written.
+    """
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        with partial.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise NissaError(
+            f"cannot write '{path}': {os_reason(error)}; free space or choose a writable folder"
+        ) from error
+
+
+def _sync_folder(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _create_folder(root: Path, task: str) -> Path:
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        while True:
+            stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+            path = root / f"{stamp}-{task}-{secrets.token_hex(4)}"
+            try:
+                path.mkdir()
+            except FileExistsError:
+                continue
+            (path / CHECKPOINT_FOLDER).mkdir()
+            return path
+    except OSError as error:
+        raise NissaError(
+            f"cannot create a run directory in '{root}': {os_reason(error)}; "
+            "choose a runs folder that can be written"
+        ) from error
+
+
+def _elsewhere(run_id: str, telemetry_file: Path | None, telemetry_dir: Path | None) -> Path | None:
+    """Returns the absolute path of a log that was sent elsewhere."""
+    if telemetry_file is not None:
+        return telemetry_file.absolute()
+    if telemetry_dir is not None:
+        return telemetry_dir.absolute() / run_id / LOG_FILE
+    return None
+
+
+def _create_log(log: Path) -> None:
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("ab"):
+            used = log.stat().st_size > 0
+    except OSError as error:
+        raise NissaError(
+            f"cannot create event log '{log}': {os_reason(error)}; "
+            "name a file in a folder that can be written"
+        ) from error
+    if used:
+        raise NissaError(
+            f"telemetry file '{log}' already holds something; name a new file or remove it"
+        )
+
+
+def _remove_new_folder(path: Path) -> None:
+    """Takes back a run folder that nothing has been written to."""
+    for part in (path / POINTER_FILE, path / LOG_FILE, path / f"{POINTER_FILE}.partial"):
+        part.unlink(missing_ok=True)
+    (path / CHECKPOINT_FOLDER).rmdir()
+    path.rmdir()

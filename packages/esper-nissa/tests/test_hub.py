@@ -1,0 +1,216 @@
+"""The hub: stamping, filtering, order, failure and the end."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from esper_leyline import TelemetryConfig
+from esper_leyline.events import (
+    LIFECYCLE_KINDS,
+    PAYLOADS,
+    Event,
+    NumericalInstability,
+    RunResumed,
+    Throughput,
+    Vitals,
+    kinds_written,
+)
+from esper_nissa import Hub, NissaError
+
+EVERY_KIND = frozenset(PAYLOADS)
+
+
+class Memory:
+    """A sink that keeps what it was given and when it was flushed and closed."""
+
+    def __init__(self):
+        self.events: list[Event] = []
+        self.calls: list[str] = []
+
+    def emit(self, event):
+        self.events.append(event)
+
+    def flush(self):
+        self.calls.append("flush")
+
+    def close(self):
+        self.calls.append("close")
+
+
+class Broken(Memory):
+    """A sink that works for a while."""
+
+    def __init__(self, works):
+        super().__init__()
+        self._works = works
+
+    def emit(self, event):
+        if len(self.events) == self._works:
+            raise OSError(28, "No space left on device")
+        super().emit(event)
+
+
+def vitals(percent=1.0):
+    return Vitals(cpu_percent=percent)
+
+
+def test_events_are_stamped_in_order():
+    sink = Memory()
+    before = time.time()
+    with Hub("run-1", [sink], EVERY_KIND, boot=2, sequence=40) as hub:
+        for number in range(5):
+            hub.emit(vitals(number), environment=number, group="A")
+    events = sink.events
+    assert [event.sequence for event in events] == [40, 41, 42, 43, 44]
+    assert [event.payload.cpu_percent for event in events] == [0, 1, 2, 3, 4]
+    assert [event.environment for event in events] == [0, 1, 2, 3, 4]
+    assert {(event.run_id, event.boot, event.group) for event in events} == {("run-1", 2, "A")}
+    stamps = [event.monotonic for event in events]
+    assert stamps == sorted(stamps)
+    assert stamps[0] >= 0
+    assert all(before <= event.wall_time <= time.time() for event in events)
+
+
+def test_what_the_hub_builds_is_a_valid_event():
+    sink = Memory()
+    with Hub("run-1", [sink], EVERY_KIND) as hub:
+        hub.emit(vitals(float("nan")))
+    (event,) = sink.events
+    again = Event.model_validate_json(event.model_dump_json())
+    assert again.payload.cpu_percent != again.payload.cpu_percent
+    assert again.model_copy(update={"payload": event.payload}) == event
+
+
+@given(
+    kinds=st.sets(st.sampled_from(["vitals", "throughput", "run_resumed"])),
+    emitted=st.lists(st.sampled_from(["vitals", "throughput", "run_resumed"]), max_size=30),
+)
+@settings(max_examples=25, deadline=None)
+def test_kinds_left_out_take_no_sequence_number(kinds, emitted):
+    payloads = {
+        "vitals": vitals(),
+        "throughput": Throughput(round=1, host_epochs_per_second=1.0, seconds={}),
+        "run_resumed": RunResumed(checkpoint="c.pt", rounds_completed=1),
+    }
+    sink = Memory()
+    with Hub("run-1", [sink], frozenset(kinds)) as hub:
+        for kind in emitted:
+            hub.emit(payloads[kind])
+    wanted = [kind for kind in emitted if kind in kinds]
+    assert [event.kind for event in sink.events] == wanted
+    assert [event.sequence for event in sink.events] == list(range(len(wanted)))
+
+
+def test_telemetry_off_with_lifecycle_only_keeps_lifecycle_events_alone():
+    kinds = kinds_written(TelemetryConfig(level="off", lifecycle_only=True))
+    assert kinds == LIFECYCLE_KINDS
+    sink = Memory()
+    with Hub("run-1", [sink], kinds) as hub:
+        hub.emit(vitals())
+        hub.emit(NumericalInstability(round=1, where="loss", consecutive=1))
+    assert sink.events == []
+
+
+def test_emitting_from_many_threads_leaves_no_gap_and_no_disorder():
+    sink = Memory()
+    threads, each = 8, 500
+    with Hub("run-1", [sink], EVERY_KIND) as hub:
+
+        def work(environment):
+            for number in range(each):
+                hub.emit(vitals(number), environment=environment)
+
+        workers = [threading.Thread(target=work, args=(index,)) for index in range(threads)]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+    assert [event.sequence for event in sink.events] == list(range(threads * each))
+    stamps = [event.monotonic for event in sink.events]
+    assert stamps == sorted(stamps)
+    for environment in range(threads):
+        own = [e.payload.cpu_percent for e in sink.events if e.environment == environment]
+        assert own == list(range(each))
+
+
+def test_events_reach_the_sink_and_are_flushed_while_the_hub_is_open():
+    sink = Memory()
+    with Hub("run-1", [sink], EVERY_KIND) as hub:
+        hub.emit(vitals())
+        deadline = time.monotonic() + 20
+        while "flush" not in sink.calls and time.monotonic() < deadline:
+            time.sleep(0.005)
+        assert sink.calls == ["flush"]
+        assert len(sink.events) == 1
+    assert sink.calls == ["flush", "close"]
+
+
+def test_a_slow_sink_does_not_hold_the_emitter_up():
+    released = threading.Event()
+
+    class Stuck(Memory):
+        def emit(self, event):
+            assert released.wait(20)
+            super().emit(event)
+
+    sink = Stuck()
+    with Hub("run-1", [sink], EVERY_KIND) as hub:
+        for _ in range(100):
+            hub.emit(vitals())
+        assert sink.events == []
+        released.set()
+    assert len(sink.events) == 100
+
+
+def test_a_failed_sink_is_reported_and_the_others_go_on():
+    broken, whole = Broken(works=2), Memory()
+    hub = Hub("run-1", [broken, whole], EVERY_KIND)
+    for _ in range(4):
+        hub.emit(vitals())
+    deadline = time.monotonic() + 20
+    while len(whole.events) < 4 and time.monotonic() < deadline:
+        time.sleep(0.005)
+    with pytest.raises(NissaError, match=r"Broken failed.*No space left"):
+        hub.emit(vitals())
+    hub.emit(vitals())
+    with pytest.raises(NissaError, match="No space left"):
+        hub.close()
+    assert [event.sequence for event in whole.events] == [0, 1, 2, 3, 4, 5]
+    assert whole.calls[-1] == "close"
+    assert len(broken.events) == 2
+    hub.close()
+
+
+def test_a_sink_that_fails_on_closing_is_reported():
+    class Unclosable(Memory):
+        def close(self):
+            raise NissaError("cannot finish")
+
+    hub = Hub("run-1", [Unclosable()], EVERY_KIND)
+    with pytest.raises(NissaError, match="cannot finish"):
+        hub.close()
+
+
+def test_leaving_the_context_after_an_error_still_writes_everything():
+    sink = Memory()
+
+    def interrupted():
+        with Hub("run-1", [sink], EVERY_KIND) as hub:
+            hub.emit(vitals())
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert len(sink.events) == 1
+
+
+def test_a_closed_hub_says_so():
+    hub = Hub("run-1", [], EVERY_KIND)
+    hub.close()
+    with pytest.raises(NissaError, match=r"run 'run-1' is closed.*'vitals'"):
+        hub.emit(vitals())

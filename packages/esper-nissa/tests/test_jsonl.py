@@ -1,0 +1,184 @@
+"""The log file: lines, torn ends, full disks, killed writers."""
+
+from __future__ import annotations
+
+import math
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from esper_leyline.events import PAYLOADS, Event, RunCompleted, Vitals
+from esper_nissa import Hub, JsonlSink, LogPosition, NissaError, next_position
+
+EVERY_KIND = frozenset(PAYLOADS)
+
+
+def event(sequence, percent=1.0, boot=0):
+    return Event(
+        run_id="run-1",
+        boot=boot,
+        sequence=sequence,
+        monotonic=0.5,
+        wall_time=1.7e9,
+        payload=Vitals(cpu_percent=percent),
+    )
+
+
+def write(path, events):
+    sink = JsonlSink(path)
+    for each in events:
+        sink.emit(each)
+    sink.close()
+
+
+def read(path):
+    return [Event.model_validate_json(line) for line in path.read_bytes().splitlines()]
+
+
+@given(values=st.lists(st.floats(allow_nan=True, allow_infinity=True), max_size=20))
+@settings(max_examples=30, deadline=None)
+def test_numbers_survive_the_file_nan_and_infinity_included(tmp_path_factory, values):
+    path = tmp_path_factory.mktemp("log") / "events.jsonl"
+    write(path, [event(number, value) for number, value in enumerate(values)])
+    back = [each.payload.cpu_percent for each in read(path)]
+    assert len(back) == len(values)
+    for value, again in zip(values, back, strict=True):
+        assert again == value or (math.isnan(value) and math.isnan(again))
+
+
+def test_lines_are_buffered_until_a_flush_or_an_event_that_must_last(tmp_path):
+    path = tmp_path / "deep" / "events.jsonl"
+    sink = JsonlSink(path)
+    sink.emit(event(0))
+    assert path.read_bytes() == b""
+    sink.flush()
+    assert len(read(path)) == 1
+    end = RunCompleted(status="completed", rounds_completed=1, seconds=1.0)
+    sink.emit(event(1))
+    sink.emit(event(2).model_copy(update={"payload": end}))
+    assert [each.sequence for each in read(path)] == [0, 1, 2]
+    sink.close()
+    sink.close()
+
+
+def test_steady_load_is_written_without_a_flush(tmp_path, monkeypatch):
+    clock = iter([0.0, 0.1, 0.2, 0.3, 0.3])
+    monkeypatch.setattr("esper_nissa.jsonl.time.monotonic", lambda: next(clock))
+    path = tmp_path / "events.jsonl"
+    sink = JsonlSink(path)
+    for number in range(2):
+        sink.emit(event(number))
+    assert path.read_bytes() == b""
+    sink.emit(event(2))
+    assert len(read(path)) == 3
+    monkeypatch.undo()
+    sink.close()
+
+
+def test_a_torn_last_line_is_ended_and_nothing_is_removed(tmp_path):
+    path = tmp_path / "events.jsonl"
+    write(path, [event(0), event(1)])
+    torn = path.read_bytes()[:-30]
+    path.write_bytes(torn)
+    write(path, [event(1, boot=1)])
+    first, second, third = path.read_bytes().splitlines()
+    assert first + b"\n" + second == torn
+    assert Event.model_validate_json(third) == event(1, boot=1)
+
+
+def test_a_log_continues_where_it_stopped(tmp_path):
+    path = tmp_path / "events.jsonl"
+    assert next_position(path) == LogPosition(boot=0, sequence=0)
+    path.write_bytes(b"")
+    assert next_position(path) == LogPosition(boot=0, sequence=0)
+    for boot in range(3):
+        position = next_position(path)
+        assert position == LogPosition(boot=boot, sequence=7 * boot)
+        with Hub(
+            "r", [JsonlSink(path)], EVERY_KIND, boot=position.boot, sequence=position.sequence
+        ) as hub:
+            for _ in range(7):
+                hub.emit(Vitals())
+    assert [each.sequence for each in read(path)] == list(range(21))
+
+
+@pytest.mark.parametrize("padding", [10, 65_500, 65_536, 200_000])
+def test_the_position_is_found_behind_torn_and_long_lines(tmp_path, padding):
+    path = tmp_path / "events.jsonl"
+    write(path, [event(0), event(1)])
+    with path.open("ab") as file:
+        file.write(b"x" * padding + b"\n\n" + event(2).model_dump_json().encode()[:-9])
+    assert next_position(path) == LogPosition(boot=1, sequence=2)
+
+
+def test_a_log_that_cannot_be_opened_is_one_clear_line(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(
+        NissaError, match=r"cannot write event log '.*file/events.jsonl': File exists"
+    ):
+        JsonlSink(tmp_path / "file" / "events.jsonl")
+    with pytest.raises(NissaError, match="cannot read event log"):
+        next_position(tmp_path / "file" / "events.jsonl")
+
+
+def test_a_full_disk_is_not_lost_silently():
+    hub = Hub("run-1", [JsonlSink(Path("/dev/full"))], EVERY_KIND)
+    hub.emit(Vitals())
+    with pytest.raises(NissaError, match="'/dev/full': No space left on device; free space"):
+        hub.close()
+
+
+_WRITER = """
+import sys, time
+from pathlib import Path
+from esper_leyline.events import PAYLOADS, Vitals
+from esper_nissa import Hub, JsonlSink
+hub = Hub("run-1", [JsonlSink(Path(sys.argv[1]))], frozenset(PAYLOADS))
+number = 0
+while True:
+    hub.emit(Vitals(cpu_percent=number))
+    number += 1
+    if number % 50 == 0:
+        time.sleep(0.001)
+    if number == 2000:
+        print("warm", flush=True)
+"""
+
+
+def test_a_killed_writer_leaves_a_log_that_goes_on(tmp_path):
+    path = tmp_path / "events.jsonl"
+    with subprocess.Popen(
+        [sys.executable, "-c", _WRITER, str(path)], stdout=subprocess.PIPE
+    ) as writer:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == b"warm\n"
+        _wait_for_size(path, 100_000)
+        writer.send_signal(signal.SIGKILL)
+    *whole, last = path.read_bytes().split(b"\n")
+    events = [Event.model_validate_json(line) for line in whole]
+    assert len(events) > 100
+    assert [each.sequence for each in events] == list(range(len(events)))
+    position = next_position(path)
+    with Hub(
+        "run-1", [JsonlSink(path)], EVERY_KIND, boot=position.boot, sequence=position.sequence
+    ) as hub:
+        hub.emit(Vitals())
+    after = path.read_bytes().split(b"\n")
+    assert after[: len(whole)] == whole
+    resumed = Event.model_validate_json(after[-2])
+    assert (resumed.boot, resumed.sequence) == (1, len(events))
+    assert len(after) == len(whole) + 2 + bool(last)
+
+
+def _wait_for_size(path, size):
+    for _ in range(2000):
+        if path.exists() and path.stat().st_size > size:
+            return
+        time.sleep(0.01)
+    raise AssertionError(f"{path} never reached {size} bytes")

@@ -1,0 +1,133 @@
+"""The run directory: its layout, its log elsewhere, and everything that can be in the way."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from esper_leyline import RunSummary, preset, read_config
+from esper_nissa import NissaError, RunDirectory
+
+
+def summary(run_id, error=None):
+    return RunSummary(
+        run_id=run_id,
+        command="ppo",
+        task="mnist1d",
+        status="failed",
+        error=error,
+        started=1.7e9,
+        seconds=float("inf"),
+        rounds=(),
+        host_parameters=800,
+    )
+
+
+def test_a_new_run_has_everything_in_its_place(tmp_path):
+    run = RunDirectory.create(tmp_path / "runs", "mnist1d")
+    assert re.fullmatch(r"\d{8}-\d{6}-mnist1d-[0-9a-f]{8}", run.run_id)
+    assert run.path == tmp_path / "runs" / run.run_id
+    assert run.checkpoints.is_dir()
+    assert run.events == run.path / "events.jsonl"
+    assert run.events.read_bytes() == b""
+    assert sorted(path.name for path in run.path.iterdir()) == ["checkpoints", "events.jsonl"]
+
+
+def test_runs_of_the_same_second_are_told_apart(tmp_path):
+    ids = {RunDirectory.create(tmp_path, "mnist1d").run_id for _ in range(50)}
+    assert len(ids) == 50
+
+
+def test_the_written_config_can_be_run_again(tmp_path):
+    run = RunDirectory.create(tmp_path, "mnist1d")
+    config = preset("mnist1d")
+    run.write_config(config)
+    assert read_config(run.config) == config
+    assert RunDirectory.open(run.path) == run
+
+
+def test_the_summary_is_replaced_whole(tmp_path):
+    run = RunDirectory.create(tmp_path, "mnist1d")
+    run.write_summary(summary(run.run_id))
+    run.write_summary(summary(run.run_id, error="out of memory"))
+    again = RunSummary.model_validate_json(run.summary.read_bytes())
+    assert again == summary(run.run_id, error="out of memory")
+    assert not list(run.path.glob("*.partial"))
+
+
+def test_a_failed_write_leaves_the_old_summary(tmp_path, monkeypatch):
+    run = RunDirectory.create(tmp_path, "mnist1d")
+    run.write_summary(summary(run.run_id))
+
+    def full(_descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("esper_nissa.run_directory.os.fsync", full)
+    with pytest.raises(NissaError, match=r"summary.json': No space left on device; free space"):
+        run.write_summary(summary(run.run_id, error="later"))
+    assert RunSummary.model_validate_json(run.summary.read_bytes()).error is None
+
+
+def test_the_log_can_go_to_a_file_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = RunDirectory.create(Path("runs"), "mnist1d", telemetry_file=Path("logs/mine.jsonl"))
+    run.write_config(preset("mnist1d"))
+    assert run.events == tmp_path / "logs" / "mine.jsonl"
+    assert run.events.exists()
+    assert not (run.path / "events.jsonl").exists()
+    monkeypatch.chdir("/")
+    assert RunDirectory.open(tmp_path / run.path).events == tmp_path / "logs" / "mine.jsonl"
+
+
+def test_the_log_can_go_to_a_timestamped_folder(tmp_path):
+    run = RunDirectory.create(tmp_path / "runs", "mnist1d", telemetry_dir=tmp_path / "logs")
+    run.write_config(preset("mnist1d"))
+    assert run.events == tmp_path / "logs" / run.run_id / "events.jsonl"
+    assert RunDirectory.open(run.path).events == run.events
+
+
+def test_file_and_folder_for_the_log_exclude_each_other(tmp_path):
+    with pytest.raises(NissaError, match="give one of them"):
+        RunDirectory.create(
+            tmp_path, "mnist1d", telemetry_file=tmp_path / "a", telemetry_dir=tmp_path
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_root_that_is_a_file_is_one_clear_line(tmp_path):
+    root = tmp_path / "runs"
+    root.write_text("not a folder")
+    with pytest.raises(NissaError) as caught:
+        RunDirectory.create(root, "mnist1d")
+    message = str(caught.value)
+    assert message.startswith(f"cannot create a run directory in '{root}': File exists; ")
+    assert "choose a runs folder" in message
+    assert "\n" not in message
+
+
+def test_a_root_that_cannot_be_written_is_one_clear_line():
+    with pytest.raises(NissaError, match=r"cannot create a run directory in '/proc/runs': "):
+        RunDirectory.create(Path("/proc/runs"), "mnist1d")
+
+
+@pytest.mark.parametrize("used", ["full.jsonl", "file/events.jsonl"])
+def test_a_telemetry_file_in_the_way_leaves_no_run_behind(tmp_path, used):
+    (tmp_path / "full.jsonl").write_text("{}\n")
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(NissaError, match=re.escape(str(tmp_path / used))):
+        RunDirectory.create(tmp_path / "runs", "mnist1d", telemetry_file=tmp_path / used)
+    assert list((tmp_path / "runs").iterdir()) == []
+    assert (tmp_path / "full.jsonl").read_text() == "{}\n"
+
+
+@pytest.mark.parametrize("task", ["", "../up", "a b", "x/y"])
+def test_a_task_name_that_is_no_folder_name_is_refused(tmp_path, task):
+    with pytest.raises(NissaError, match="cannot be part of a folder's name"):
+        RunDirectory.create(tmp_path, task)
+
+
+def test_what_is_not_a_run_is_not_opened(tmp_path):
+    with pytest.raises(NissaError, match=r"is not a run directory: it holds no config.json"):
+        RunDirectory.open(tmp_path / "nothing")
