@@ -79,6 +79,9 @@ class MorphogeneticHost(Protocol):
     def train(self, mode: bool = True) -> Any:
         """Switches between training and evaluation behaviour, as in torch."""
 
+    def to(self, device: Any) -> Any:
+        """Moves everything, and whatever seeds are born later, to a device, as in torch."""
+
     def apply_command(self, command: SeedCommand) -> CommandResult:
         """Carries out a lifecycle command, or says why not; a refusal changes nothing."""
 

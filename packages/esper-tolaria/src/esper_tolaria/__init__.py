@@ -1,1 +1,29 @@
 """Execution engine of Esper: data, tasks and vectorised host-training environments."""
+
+from __future__ import annotations
+
+from esper_tolaria.build import build_environment
+from esper_tolaria.datasets import Dataset, Split, load_dataset
+from esper_tolaria.errors import TolariaError
+from esper_tolaria.governor import Alarm, Governor, Reading
+from esper_tolaria.local import LocalEnvironment
+from esper_tolaria.setup import Setup, make_setup
+from esper_tolaria.sharded import ShardedEnvironment
+from esper_tolaria.tasks import TASKS, get_task
+
+__all__ = [
+    "TASKS",
+    "Alarm",
+    "Dataset",
+    "Governor",
+    "LocalEnvironment",
+    "Reading",
+    "Setup",
+    "ShardedEnvironment",
+    "Split",
+    "TolariaError",
+    "build_environment",
+    "get_task",
+    "load_dataset",
+    "make_setup",
+]

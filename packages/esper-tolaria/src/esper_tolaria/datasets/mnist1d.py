@@ -1,0 +1,59 @@
+"""MNIST-1D (Greydanus and Kobak, "Scaling down deep learning", 2024), generated in memory."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import random
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from esper_leyline import DataSpec
+from esper_tolaria.datasets.splits import Dataset, Split
+
+GENERATOR_SEED = 42
+SIGNAL_LENGTH = 40
+
+
+def load_mnist1d(spec: DataSpec) -> Dataset:
+    """Generates the signals and cuts them into the splits of ``spec``, in the order made."""
+    sizes = (spec.train_size, spec.validation_size, spec.test_size)
+    signals, labels = _generate(sum(sizes))
+    inputs = torch.from_numpy(signals.astype(np.float32)).unsqueeze(1)
+    targets = torch.from_numpy(labels.astype(np.int64))
+    rows = zip(inputs.split(sizes), targets.split(sizes), strict=True)
+    train, validation, test = (Split(chosen.clone(), label.clone()) for chosen, label in rows)
+    return Dataset(train=train, validation=validation, test=test, seed=GENERATOR_SEED)
+
+
+def _generate(rows: int) -> tuple[NDArray[np.floating], NDArray[np.integer]]:
+    """Returns signals [rows, 40] and labels [rows], classes balanced and shuffled."""
+    # The package imports scipy.interpolate and matplotlib.pyplot, which takes seconds.
+    from mnist1d.data import get_dataset_args, make_dataset  # noqa: PLC0415
+
+    arguments = get_dataset_args()
+    arguments.seed = GENERATOR_SEED
+    arguments.final_seq_length = SIGNAL_LENGTH
+    classes = 10
+    arguments.num_samples = -(-rows // classes) * classes
+    with _global_state_untouched():
+        made = make_dataset(arguments)
+    signals = np.concatenate([made["x"], made["x_test"]])[:rows]
+    labels = np.concatenate([made["y"], made["y_test"]])[:rows]
+    return signals, labels
+
+
+@contextlib.contextmanager
+def _global_state_untouched() -> Iterator[None]:
+    """Restores the global generators, which the package seeds, and keeps stdout clean."""
+    python, numpy, pytorch = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)  # noqa: NPY002
+        torch.set_rng_state(pytorch)

@@ -1,0 +1,231 @@
+"""One host's episode: command, epoch, validation, judgement, report."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, replace
+from time import perf_counter
+
+import torch
+from torch import Tensor
+
+from esper_leyline import (
+    HISTORY,
+    CommandResult,
+    EpisodeEnd,
+    EvaluationReport,
+    FactoredAction,
+    Op,
+    Rollback,
+    SeedEvent,
+    SeedEventKind,
+    SeedStage,
+    StepReport,
+    to_command,
+)
+from esper_tolaria.datasets import Split
+from esper_tolaria.errors import TolariaError
+from esper_tolaria.governor import Alarm, Governor, Reading
+from esper_tolaria.setup import Setup
+from esper_tolaria.trainer import Trainer
+from esper_tolaria.validation import Scores, Validation, active_slots, configurations, read, score
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A host as it stood after an epoch that the governor found healthy."""
+
+    epoch: int
+    host: object
+
+
+class Episode:
+    """One host from birth to the horizon or to the governor.
+
+    A step calls, in this order: ``begin``, ``train_batch`` for every batch, ``validate``,
+    ``finish``. The parts are apart so that several hosts can share each batch.
+    """
+
+    def __init__(self, setup: Setup, *, environment: int, seed: int, device: torch.device) -> None:
+        self._setup = setup
+        self._host = setup.build_host(seed, device)
+        self._trainer = Trainer(self._host, setup.training)
+        self._governor = Governor(setup.task.data.classes, setup.config.governor)
+        self._snapshot = Snapshot(0, self._host.snapshot())
+        self._history: deque[tuple[float, float]] = deque(maxlen=HISTORY)
+        self._wasted = 0
+        self._action: FactoredAction | None = None
+        self._result = CommandResult(accepted=True)
+        self._active: tuple[str, ...] = ()
+        self._scores: Scores | None = None
+        self._seconds: dict[str, float] = {}
+        counts = self._host.parameter_counts()
+        self.report = StepReport(
+            environment=environment,
+            seed=seed,
+            epoch=0,
+            max_epochs=setup.config.max_epochs,
+            seeds=self._host.seed_reports(),
+            host_parameters=counts.host,
+        )
+
+    @property
+    def running(self) -> bool:
+        """Whether there are epochs left to train."""
+        return self.report.ended is None
+
+    def begin(self, action: FactoredAction) -> None:
+        """Carries out an action and makes the host ready for its epoch.
+
+        Raises:
+            TolariaError: If the action points at a slot that is not enabled.
+        """
+        started = perf_counter()
+        self._action = action
+        self._result = self._carry_out(action)
+        self._trainer.sync()
+        self._trainer.start_epoch()
+        self._seconds = {"command": perf_counter() - started}
+
+    def train_batch(self, inputs: Tensor, targets: Tensor, *, last: bool) -> None:
+        """Trains on one batch."""
+        self._trainer.train_batch(inputs, targets, last=last)
+
+    def validate(self, split: Split) -> None:
+        """Queues the validation of the host and of every counterfactual."""
+        started = perf_counter()
+        self._active = active_slots(self._host.seed_reports())
+        self._scores = score(self._host, split, configurations(self._active))
+        self._seconds["validate"] = perf_counter() - started
+
+    def finish(self, targets: Tensor, train_seconds: float) -> StepReport:
+        """Judges the epoch and ends it.
+
+        Args:
+            targets: [N], of the epoch's training rows in order.
+            train_seconds: This host's share of the training time.
+        """
+        started = perf_counter()
+        assert self._scores is not None
+        train_loss, train_accuracy = self._trainer.read_epoch(targets)
+        validation = read(self._scores, self._active)
+        self._seconds["train"] = train_seconds
+        self._seconds["validate"] += perf_counter() - started
+
+        started = perf_counter()
+        self._host.record_validation(validation.accuracy, validation.measurements)
+        self._history.append((validation.loss, validation.accuracy))
+        alarm = self._judge(train_loss, validation)
+        epoch = self.report.epoch + 1
+        events = self._end_epoch(epoch) if alarm is None else self._roll_back()
+        report = self._describe(epoch, validation, events, alarm)
+        self._seconds["lifecycle"] = perf_counter() - started
+        self.report = replace(
+            report, train_loss=train_loss, train_accuracy=train_accuracy, seconds=self._seconds
+        )
+        return self.report
+
+    def evaluate(self, split: Split) -> EvaluationReport:
+        """Judges the host as it stands on the test split."""
+        judged = read(score(self._host, split, configurations(())), ())
+        return EvaluationReport(
+            environment=self.report.environment,
+            seed=self.report.seed,
+            test_loss=judged.loss,
+            test_accuracy=judged.accuracy,
+            parameters=self.report.total_parameters,
+        )
+
+    def _carry_out(self, action: FactoredAction) -> CommandResult:
+        slots, task = self._setup.slots, self._setup.task
+        if not 0 <= action.slot < len(slots):
+            raise TolariaError(
+                f"an action names slot {action.slot}; the {len(slots)} enabled slots count from 0"
+            )
+        if action.op is Op.GERMINATE and action.blueprint not in task.blueprints:
+            allowed = ", ".join(each.name for each in task.blueprints)
+            reason = f"task '{task.name}' has no {action.blueprint.name}; blueprints: {allowed}"
+            return CommandResult(accepted=False, reason=reason)
+        command = to_command(action, slots)
+        return (
+            CommandResult(accepted=True) if command is None else self._host.apply_command(command)
+        )
+
+    def _judge(self, train_loss: float, validation: Validation) -> Alarm | None:
+        return self._governor.observe(
+            Reading(
+                train_loss=train_loss,
+                val_loss=validation.loss,
+                parameters_finite=self._trainer.parameters_finite(),
+            )
+        )
+
+    def _end_epoch(self, epoch: int) -> tuple[SeedEvent, ...]:
+        self._host.tick()
+        self._trainer.sync()
+        events = self._host.take_events()
+        if epoch % self._setup.config.governor.snapshot_every == 0:
+            self._snapshot = Snapshot(epoch, self._host.snapshot())
+        return events
+
+    def _roll_back(self) -> tuple[SeedEvent, ...]:
+        """Prunes what is alive, goes back to the snapshot, and prunes what was alive there.
+
+        Pruning before going back counts the seeds at their true age. What the snapshot
+        brings back was counted when it was pruned, fossils that it undoes excepted.
+        """
+        fossils = {
+            report.slot
+            for report in self._host.seed_reports()
+            if report.stage is SeedStage.FOSSILIZED
+        }
+        self._host.prune_live()
+        events = self._host.take_events()
+        self._host.restore(self._snapshot.host)
+        self._host.prune_live()
+        self._trainer.sync()
+        undone = tuple(event for event in self._host.take_events() if event.slot in fossils)
+        return events + undone
+
+    def _describe(
+        self,
+        epoch: int,
+        validation: Validation,
+        events: tuple[SeedEvent, ...],
+        alarm: Alarm | None,
+    ) -> StepReport:
+        counts = self._host.parameter_counts()
+        self._wasted += sum(
+            event.parameters * event.age for event in events if event.kind is SeedEventKind.PRUNED
+        )
+        return replace(
+            self.report,
+            epoch=epoch,
+            seeds=self._host.seed_reports(),
+            fossil_parameters=counts.fossil,
+            live_parameters=counts.live,
+            wasted_epoch_parameters=self._wasted,
+            val_loss=validation.loss,
+            val_accuracy=validation.accuracy,
+            history=tuple(self._history),
+            action=self._action,
+            action_succeeded=self._result.accepted,
+            rejection=self._result.reason,
+            events=events,
+            counterfactuals=validation.counterfactuals,
+            rollback=None if alarm is None else self._rollback_of(alarm),
+            ended=self._end(epoch, alarm),
+        )
+
+    def _rollback_of(self, alarm: Alarm) -> Rollback:
+        return Rollback(
+            cause=alarm.cause,
+            loss=alarm.loss,
+            threshold=alarm.threshold,
+            restored_epoch=self._snapshot.epoch,
+        )
+
+    def _end(self, epoch: int, alarm: Alarm | None) -> EpisodeEnd | None:
+        if alarm is not None:
+            return EpisodeEnd.GOVERNOR
+        return EpisodeEnd.HORIZON if epoch >= self._setup.config.max_epochs else None

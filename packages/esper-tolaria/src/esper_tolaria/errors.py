@@ -1,0 +1,13 @@
+"""Tolaria's exceptions."""
+
+from __future__ import annotations
+
+from esper_leyline import EsperError
+
+
+class TolariaError(EsperError):
+    """Base of every error that Tolaria raises on purpose."""
+
+
+class WorkerTracebackError(Exception):
+    """The traceback of a worker process as text; the cause of the error its parent raises."""

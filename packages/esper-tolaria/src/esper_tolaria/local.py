@@ -1,0 +1,140 @@
+"""K hosts in this process, batch-first: each batch is prepared once and drives all hosts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from time import perf_counter
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from esper_leyline import EnvironmentSpec, EvaluationReport, FactoredAction, StepReport
+from esper_tolaria.checks import check_actions, check_seeds, check_state, environment_state
+from esper_tolaria.datasets import Dataset, epoch_order
+from esper_tolaria.devices import Lanes, one_thread
+from esper_tolaria.episode import Episode
+from esper_tolaria.setup import Setup
+
+
+class LocalEnvironment:
+    """Leyline's ``Environment`` in one process on one device.
+
+    A host's path depends on its own seed only: hosts share batches, whose order follows
+    from the data and the epoch, and nothing else.
+
+    Attributes:
+        plan: How the work is laid out, in one line.
+    """
+
+    def __init__(self, setup: Setup, dataset: Dataset, device: torch.device) -> None:
+        self._setup = setup
+        self._data = dataset.to(device)
+        self._device = device
+        self._spec = setup.environment_spec(setup.count_host_parameters())
+        self._lanes = Lanes(device, setup.config.n_envs)
+        self._episodes: tuple[Episode, ...] = ()
+        threads = "one thread" if device.type == "cpu" else "one stream per host"
+        self.plan = f"in this process on {device}, {threads}, hosts: {setup.config.n_envs}"
+
+    @property
+    def spec(self) -> EnvironmentSpec:
+        """The fixed facts of this environment."""
+        return self._spec
+
+    def reset(self, seeds: Sequence[int]) -> tuple[StepReport, ...]:
+        """Starts one episode a seed with fresh hosts.
+
+        Raises:
+            TolariaError: If there are no seeds, or more than environments.
+        """
+        check_seeds(seeds, self._spec.environments)
+        return self.start(list(enumerate(seeds)))
+
+    def start(self, members: Sequence[tuple[int, int]]) -> tuple[StepReport, ...]:
+        """Starts one episode a member, given as the index to report and the host's seed."""
+        with one_thread():
+            self._episodes = tuple(
+                Episode(self._setup, environment=index, seed=seed, device=self._device)
+                for index, seed in members
+            )
+        return tuple(episode.report for episode in self._episodes)
+
+    def step(self, actions: Sequence[FactoredAction]) -> tuple[StepReport, ...]:
+        """Carries out one action a host and trains each for one epoch.
+
+        Raises:
+            TolariaError: If there is not one action a host, or no episode was started.
+        """
+        check_actions(actions, len(self._episodes))
+        running = [
+            (lane, episode, action)
+            for lane, (episode, action) in enumerate(zip(self._episodes, actions, strict=True))
+            if episode.running
+        ]
+        if running:
+            with one_thread():
+                self._advance(running)
+        return tuple(episode.report for episode in self._episodes)
+
+    def evaluate(self) -> tuple[EvaluationReport, ...]:
+        """Judges the hosts as they stand on the test split."""
+        with one_thread():
+            return tuple(episode.evaluate(self._data.test) for episode in self._episodes)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns what an exact continuation at an episode boundary needs.
+
+        Hosts follow from the seeds they are reset with and batches from data and epoch,
+        so this is only what a later environment must agree on.
+        """
+        return environment_state(self._setup)
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Takes back what ``state_dict`` returned.
+
+        Raises:
+            TolariaError: If it came from an environment that differs.
+        """
+        check_state(state, self._setup)
+
+    def close(self) -> None:
+        """Releases the hosts."""
+        self._episodes = ()
+
+    def _advance(self, running: Sequence[tuple[int, Episode, FactoredAction]]) -> None:
+        epoch = running[0][1].report.epoch + 1
+        inputs, targets = self._epoch_rows(epoch)
+        self._lanes.fork()
+        for lane, episode, action in running:
+            with self._lanes.lane(lane):
+                episode.begin(action)
+        started = perf_counter()
+        self._train([(lane, episode) for lane, episode, _ in running], inputs, targets)
+        share = (perf_counter() - started) / len(running)
+        for lane, episode, _ in running:
+            with self._lanes.lane(lane):
+                episode.validate(self._data.validation)
+        for lane, episode, _ in running:
+            with self._lanes.lane(lane):
+                episode.finish(targets, share)
+        self._lanes.join()
+
+    def _epoch_rows(self, epoch: int) -> tuple[Tensor, Tensor]:
+        """Gathers an epoch's training rows once; batches are views of them."""
+        train, training = self._data.train, self._setup.training
+        order = epoch_order(self._data.seed, epoch, len(train))
+        if training.max_batches:
+            order = order[: training.max_batches * training.batch_size]
+        order = order.to(self._device)
+        return train.inputs[order], train.targets[order]
+
+    def _train(
+        self, running: Sequence[tuple[int, Episode]], inputs: Tensor, targets: Tensor
+    ) -> None:
+        size = self._setup.training.batch_size
+        batches = list(zip(inputs.split(size), targets.split(size), strict=True))
+        for number, (batch, labels) in enumerate(batches, start=1):
+            for lane, episode in running:
+                with self._lanes.lane(lane):
+                    episode.train_batch(batch, labels, last=number == len(batches))

@@ -1,0 +1,138 @@
+"""Optimisers for hosts: gradients clipped per parameter group, then one fused update a group.
+
+They are ``torch.optim.Optimizer``s, so hosts add and drop groups as usual. Torch's own
+classes import its compiler (``torch._dynamo``) when they are made, which takes seconds in
+every process; these call the same functional kernels and import nothing.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import Parameter
+from torch.optim import Optimizer
+from torch.optim.adamw import adamw
+from torch.optim.sgd import sgd
+
+from esper_leyline import HOST_GROUP, HostTraining, MorphogeneticHost
+
+_add_param_group = getattr(Optimizer.add_param_group, "__wrapped__", Optimizer.add_param_group)
+
+
+def build_optimizer(host: MorphogeneticHost, training: HostTraining) -> ClippedOptimizer:
+    """Builds the optimiser of a fresh host, which as yet has no seeds."""
+    kind = ClippedAdamW if training.optimizer == "adamw" else ClippedSGD
+    return kind(host.parameter_groups()[HOST_GROUP], training)
+
+
+class ClippedOptimizer(Optimizer, ABC):
+    """Clips the gradient of each group to a norm and updates it."""
+
+    def __init__(self, parameters: Iterable[Parameter], training: HostTraining) -> None:
+        self._max_norm = training.max_grad_norm
+        defaults = {
+            "lr": training.learning_rate,
+            "momentum": training.momentum,
+            "weight_decay": training.weight_decay,
+        }
+        super().__init__(parameters, defaults)
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Adds a group, as ``torch.optim.Optimizer.add_param_group`` does."""
+        _add_param_group(self, param_group)
+
+    def drop_gradients(self) -> None:
+        """Does what ``zero_grad`` does, without importing the compiler."""
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                parameter.grad = None
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:
+        """Clips and updates; takes no closure."""
+        assert closure is None, "hosts compute their gradients before the step"
+        for group in self.param_groups:
+            trained = [each for each in group["params"] if each.grad is not None]
+            if trained:
+                gradients = [each.grad for each in trained]
+                self._update(group, trained, gradients, self._excess(gradients))
+
+    def _excess(self, gradients: list[Tensor]) -> Tensor:
+        """Returns by how much to divide the gradients so that their norm is in bounds.
+
+        Flattening them costs a third of torch's foreach norm for hosts as small as ours.
+        """
+        norm = torch.linalg.vector_norm(torch.cat([each.reshape(-1) for each in gradients]))
+        return (norm / self._max_norm).clamp(min=1.0)
+
+    @abstractmethod
+    def _update(
+        self, group: dict[str, Any], trained: list[Tensor], gradients: list[Tensor], excess: Tensor
+    ) -> None:
+        """Updates parameters by their gradients, which are divided by ``excess`` first."""
+
+
+class ClippedAdamW(ClippedOptimizer):
+    """AdamW (Loshchilov and Hutter 2019) with torch's default betas and epsilon."""
+
+    def _update(
+        self, group: dict[str, Any], trained: list[Tensor], gradients: list[Tensor], excess: Tensor
+    ) -> None:
+        states = [self._state_of(parameter) for parameter in trained]
+        adamw(
+            trained,
+            gradients,
+            [state["exp_avg"] for state in states],
+            [state["exp_avg_sq"] for state in states],
+            [],
+            [state["step"] for state in states],
+            fused=True,
+            grad_scale=excess,
+            amsgrad=False,
+            beta1=0.9,
+            beta2=0.999,
+            lr=group["lr"],
+            weight_decay=group["weight_decay"],
+            eps=1e-8,
+            maximize=False,
+        )
+
+    def _state_of(self, parameter: Tensor) -> dict[str, Tensor]:
+        state = self.state[parameter]
+        if not state:
+            state["step"] = torch.zeros((), dtype=torch.float32, device=parameter.device)
+            state["exp_avg"] = torch.zeros_like(parameter)
+            state["exp_avg_sq"] = torch.zeros_like(parameter)
+        return state
+
+
+class ClippedSGD(ClippedOptimizer):
+    """Stochastic gradient descent with momentum."""
+
+    def _update(
+        self, group: dict[str, Any], trained: list[Tensor], gradients: list[Tensor], excess: Tensor
+    ) -> None:
+        sgd(
+            trained,
+            gradients,
+            [self._buffer_of(parameter) for parameter in trained],
+            fused=True,
+            grad_scale=excess,
+            weight_decay=group["weight_decay"],
+            momentum=group["momentum"],
+            lr=group["lr"],
+            dampening=0.0,
+            nesterov=False,
+            maximize=False,
+        )
+
+    def _buffer_of(self, parameter: Tensor) -> Tensor:
+        state = self.state[parameter]
+        if not state:
+            # From zeros the first step equals the gradient, which is torch's own first step.
+            state["momentum_buffer"] = torch.zeros_like(parameter)
+        return state["momentum_buffer"]

@@ -1,0 +1,117 @@
+"""The parent's end of a worker process: it starts, asks, listens, and notices death."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import signal
+import threading
+from collections.abc import Iterator
+from multiprocessing.connection import wait
+from multiprocessing.context import SpawnProcess
+from typing import Any
+
+from esper_tolaria.errors import TolariaError, WorkerTracebackError
+from esper_tolaria.worker import Reply, Request, serve
+
+_FAREWELL_SECONDS = 2.0
+
+
+class Worker:
+    """One worker process. Ask with ``send``, then ``receive`` the answer.
+
+    Attributes:
+        name: What to call it in messages.
+    """
+
+    def __init__(self, name: str) -> None:
+        """Starts the process and returns at once."""
+        self.name = name
+        self._asked = 0
+        self._connection, theirs = _context().Pipe()
+        self._process: SpawnProcess = _context().Process(target=serve, args=(theirs,), daemon=True)
+        with _interrupts_ignored():
+            self._process.start()
+        theirs.close()
+
+    @property
+    def pid(self) -> int | None:
+        """The process's id."""
+        return self._process.pid
+
+    def send(self, method: str, *arguments: Any) -> None:
+        """Asks for a call of the shard's method.
+
+        Raises:
+            TolariaError: If the worker is dead.
+        """
+        self._asked += 1
+        try:
+            self._connection.send(Request(number=self._asked, method=method, arguments=arguments))
+        except OSError:
+            raise self._death() from None
+
+    def receive(self) -> Any:
+        """Waits for the answer to the last question; older answers are thrown away.
+
+        Raises:
+            TolariaError: If the call failed, with the worker's traceback as its cause, or
+                if the worker died.
+        """
+        reply = self._next_reply()
+        while reply.number != self._asked:
+            reply = self._next_reply()
+        if reply.error is None:
+            return reply.result
+        raise TolariaError(f"{self.name}: {reply.error}") from WorkerTracebackError(reply.traceback)
+
+    def close(self) -> None:
+        """Ends the process: its pipe closes, and if it is busy it is terminated."""
+        self._connection.close()
+
+    def join(self) -> None:
+        """Waits until the process is gone, by force after a moment."""
+        self._process.join(_FAREWELL_SECONDS)
+        if self._process.is_alive():
+            self._process.terminate()
+            self._process.join()
+
+    def _next_reply(self) -> Reply:
+        ready = wait([self._connection, self._process.sentinel])
+        if self._connection not in ready:
+            raise self._death()
+        try:
+            reply: Reply = self._connection.recv()
+        except (EOFError, OSError):
+            raise self._death() from None
+        return reply
+
+    def _death(self) -> TolariaError:
+        self._process.join(_FAREWELL_SECONDS)
+        code = self._process.exitcode
+        how = (
+            f"was killed by signal {-code}" if code is not None and code < 0 else f"exited ({code})"
+        )
+        return TolariaError(
+            f"{self.name} (process {self.pid}) {how}, and the hosts it held are lost; start the "
+            "run again, with fewer workers if memory ran out. A script that uses workers must "
+            "start its work under 'if __name__ == \"__main__\":'"
+        )
+
+
+def _context() -> multiprocessing.context.SpawnContext:
+    # A forked child would inherit torch's thread pools in an unusable state.
+    return multiprocessing.get_context("spawn")
+
+
+@contextlib.contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """Lets a child be born deaf to the interrupt key, for it takes a while to say so itself."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

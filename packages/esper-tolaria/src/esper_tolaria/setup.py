@@ -1,0 +1,81 @@
+"""What every host of an environment is built from and trained by; travels to workers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from esper_leyline import (
+    EnvironmentSpec,
+    HostFactory,
+    HostTraining,
+    MorphogeneticHost,
+    TaskSpec,
+    TrainingConfig,
+    check_slots,
+)
+from esper_tolaria.errors import TolariaError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """A task, a configuration, and the way to build hosts.
+
+    Attributes:
+        host_factory: Importable by name where worker processes are used.
+        slots: The enabled slots, row-major.
+    """
+
+    task: TaskSpec
+    config: TrainingConfig
+    host_factory: HostFactory
+    slots: tuple[str, ...]
+
+    @property
+    def training(self) -> HostTraining:
+        """How hosts train: the configuration's word, else the task's."""
+        return self.config.host or self.task.training
+
+    def build_host(self, seed: int, device: torch.device) -> MorphogeneticHost:
+        """Builds the host that follows from ``seed``."""
+        host = self.host_factory(
+            self.task.host,
+            slots=self.slots,
+            rules=self.config.lifecycle,
+            max_seeds=self.config.max_seeds,
+            seed=seed,
+        )
+        if device.type != "cpu":
+            host.to(device)
+        return host
+
+    def count_host_parameters(self) -> int:
+        """Counts the trainable parameters of a fresh host."""
+        return self.build_host(0, torch.device("cpu")).parameter_counts().host
+
+    def environment_spec(self, host_parameters: int) -> EnvironmentSpec:
+        """Describes the environment to those who build policies for it."""
+        return EnvironmentSpec(
+            environments=self.config.n_envs,
+            max_epochs=self.config.max_epochs,
+            slots=self.slots,
+            topology=self.task.host.topology,
+            blueprints=self.task.blueprints,
+            styles=self.task.styles,
+            host_parameters=host_parameters,
+        )
+
+
+def make_setup(task: TaskSpec, config: TrainingConfig, host_factory: HostFactory) -> Setup:
+    """Joins a task and a configuration.
+
+    Raises:
+        TolariaError: If the configuration enables slots that the host does not offer.
+    """
+    wanted = task.slots if config.slots is None else config.slots
+    try:
+        slots = check_slots(wanted, task.host.slots)
+    except ValueError as error:
+        raise TolariaError(f"task '{task.name}': {error}") from None
+    return Setup(task=task, config=config, host_factory=host_factory, slots=slots)

@@ -1,0 +1,131 @@
+"""A worker process: it holds a shard of the hosts and answers requests over a pipe."""
+
+from __future__ import annotations
+
+import pickle
+import signal
+import traceback
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from esper_leyline import EsperError
+from esper_tolaria.datasets import Dataset, Split
+from esper_tolaria.errors import TolariaError
+from esper_tolaria.local import LocalEnvironment
+from esper_tolaria.setup import Setup
+
+Arrays = tuple[NDArray[Any], NDArray[Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One call of a method of the shard; ``number`` comes back with the reply."""
+
+    number: int
+    method: str
+    arguments: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """What a call returned, or how it failed."""
+
+    number: int
+    result: Any = None
+    error: str | None = None
+    traceback: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shipment:
+    """What a worker needs to begin: the pickled setup, and the data as plain arrays."""
+
+    setup: bytes
+    train: Arrays
+    validation: Arrays
+    test: Arrays
+    seed: int
+
+
+def pickle_setup(setup: Setup) -> bytes:
+    """Makes a setup ready to be sent.
+
+    Raises:
+        TolariaError: If the host factory cannot be imported by name.
+    """
+    try:
+        return pickle.dumps(setup)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise TolariaError(
+            f"host factory {setup.host_factory!r} cannot be sent to worker processes ({error}); "
+            "pass a function defined at the top level of a module, or use workers=1"
+        ) from None
+
+
+def pack(setup: bytes, data: Dataset) -> Shipment:
+    """Joins a pickled setup and its data."""
+    train, validation, test = (
+        (split.inputs.numpy(), split.targets.numpy())
+        for split in (data.train, data.validation, data.test)
+    )
+    return Shipment(setup=setup, train=train, validation=validation, test=test, seed=data.seed)
+
+
+def serve(connection: Connection) -> None:
+    """Answers requests until the pipe closes. The interrupt key is the parent's business."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(1)
+    shard = Shard()
+    while True:
+        try:
+            request = connection.recv()
+            connection.send(_answer(shard, request))
+        except (EOFError, ConnectionError):
+            return
+
+
+class Shard:
+    """The hosts of one worker, built by the first request, which is ``open``."""
+
+    def __init__(self) -> None:
+        self._environment: LocalEnvironment | None = None
+
+    def open(self, shipment: Shipment) -> int:
+        """Builds the environment; returns the parameters of a fresh host."""
+        setup = pickle.loads(shipment.setup)  # noqa: S301 - sent by the parent process
+        data = Dataset(
+            train=_unpack(shipment.train),
+            validation=_unpack(shipment.validation),
+            test=_unpack(shipment.test),
+            seed=shipment.seed,
+        )
+        self._environment = LocalEnvironment(setup, data, torch.device("cpu"))
+        return self._environment.spec.host_parameters
+
+    def call(self, request: Request) -> Any:
+        """Calls what a request names."""
+        if request.method == "open":
+            return self.open(*request.arguments)
+        assert self._environment is not None, "open comes first"
+        return getattr(self._environment, request.method)(*request.arguments)
+
+
+def _answer(shard: Shard, request: Request) -> Reply:
+    try:
+        return Reply(number=request.number, result=shard.call(request))
+    except Exception as error:  # noqa: BLE001 - whatever it is, the parent must hear of it
+        message = (
+            str(error) if isinstance(error, EsperError) else f"{type(error).__name__}: {error}"
+        )
+        return Reply(number=request.number, error=message, traceback=traceback.format_exc())
+
+
+def _unpack(arrays: Arrays) -> Split:
+    inputs, targets = arrays
+    # Copies, because arrays out of a pickle may be read-only and unaligned.
+    return Split(torch.from_numpy(np.array(inputs)), torch.from_numpy(np.array(targets)))
