@@ -1,0 +1,22 @@
+"""Bottleneck (He et al. 2016): a 3-wide convolution at a quarter of the width."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from esper_kasmina.blueprints.layers import branch_activation, branch_norm, convolution
+
+REDUCTION = 4
+"""The inner width is the channels over this."""
+
+
+def build(channels: int, dimensions: int) -> nn.Module:
+    """Builds the branch: narrow, look around, widen, norm and activation."""
+    inner = max(1, channels // REDUCTION)
+    return nn.Sequential(
+        convolution(channels, inner, kernel=1, dimensions=dimensions),
+        convolution(inner, inner, kernel=3, dimensions=dimensions),
+        convolution(inner, channels, kernel=1, dimensions=dimensions),
+        branch_norm(channels, dimensions=dimensions),
+        branch_activation(),
+    )

@@ -1,0 +1,17 @@
+"""Depthwise separable convolution (Chollet 2017): space first, then channels."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from esper_kasmina.blueprints.layers import branch_activation, branch_norm, convolution
+
+
+def build(channels: int, dimensions: int) -> nn.Module:
+    """Builds the branch: a 3-wide convolution a channel, then a mix of channels."""
+    return nn.Sequential(
+        convolution(channels, channels, kernel=3, dimensions=dimensions, groups=channels),
+        convolution(channels, channels, kernel=1, dimensions=dimensions),
+        branch_norm(channels, dimensions=dimensions),
+        branch_activation(),
+    )

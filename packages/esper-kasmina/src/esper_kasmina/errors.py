@@ -1,0 +1,9 @@
+"""The base of this distribution's errors."""
+
+from __future__ import annotations
+
+from esper_leyline import EsperError
+
+
+class KasminaError(EsperError):
+    """A host, slot or seed was asked for something it cannot do."""

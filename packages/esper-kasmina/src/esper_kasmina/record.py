@@ -1,0 +1,125 @@
+"""Everything a slot remembers besides its modules."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, field, replace
+
+from esper_kasmina.evidence import SlotEvidence
+from esper_leyline import (
+    GateResult,
+    LifecycleRules,
+    Op,
+    SeedEvent,
+    SeedEventKind,
+    SeedReport,
+    SeedStage,
+    SeedState,
+    evaluate_gate,
+    permitted_ops,
+)
+
+
+@dataclass(slots=True, kw_only=True)
+class SlotRecord:
+    """The lifecycle's state, what was measured, and what happened.
+
+    Attributes:
+        slot: The slot's id.
+        state: What the lifecycle knows.
+        evidence: What was measured of the present seed.
+        germinations: Seeds born here so far.
+        parameters: Size of the present seed.
+        alpha_at_tick: Alpha when the last epoch ended.
+        alpha_velocity: Its change since the epoch before.
+        events: What happened since somebody last asked.
+    """
+
+    slot: str
+    state: SeedState = field(default_factory=SeedState)
+    evidence: SlotEvidence = field(default_factory=SlotEvidence)
+    germinations: int = 0
+    parameters: int = 0
+    alpha_at_tick: float = 0.0
+    alpha_velocity: float = 0.0
+    events: list[SeedEvent] = field(default_factory=list)
+
+    def copy(self) -> SlotRecord:
+        """Returns a record that goes its own way from here."""
+        return replace(self, evidence=copy.copy(self.evidence), events=list(self.events))
+
+    def forget_seed(self) -> None:
+        """Resets what belongs to one seed; the host's own accuracy stays known."""
+        self.evidence = SlotEvidence(accuracy=self.evidence.accuracy)
+        self.parameters = 0
+
+    def end_epoch(self) -> None:
+        """Lets measurements age and takes down how far alpha has moved."""
+        self.evidence.end_epoch()
+        occupied = self.state.blueprint is not None
+        self.alpha_velocity = self.state.alpha - self.alpha_at_tick if occupied else 0.0
+        self.alpha_at_tick = self.state.alpha
+
+    def note(
+        self,
+        kind: SeedEventKind,
+        state: SeedState,
+        *,
+        source: SeedStage,
+        target: SeedStage,
+        gate: GateResult | None = None,
+    ) -> None:
+        """Writes down an event of the seed that ``state`` describes."""
+        self.events.append(
+            SeedEvent(
+                kind=kind,
+                slot=self.slot,
+                source=source,
+                target=target,
+                blueprint=state.blueprint,
+                parameters=self.parameters,
+                age=state.age,
+                alpha=state.alpha,
+                contribution=self.evidence.contribution,
+                gate=gate,
+            )
+        )
+
+    def take_events(self) -> tuple[SeedEvent, ...]:
+        """Returns the events in order and forgets them."""
+        events, self.events = tuple(self.events), []
+        return events
+
+    def report(self, rules: LifecycleRules, closed: frozenset[Op]) -> SeedReport:
+        """Describes the slot; without a seed, measurements are ``None``."""
+        state, evidence = self.state, self.evidence
+        gates, gradients, ramp = evidence.for_gates(), evidence.gradients, state.ramp
+        return SeedReport(
+            slot=self.slot,
+            stage=state.stage,
+            permitted=tuple(sorted(permitted_ops(state, gates, rules) - closed)),
+            blueprint=state.blueprint,
+            style=state.style,
+            tempo=state.tempo,
+            alpha=state.alpha,
+            alpha_target=None if ramp is None else ramp.target,
+            alpha_mode=state.alpha_mode,
+            alpha_velocity=self.alpha_velocity,
+            ramp_steps=0 if ramp is None else ramp.steps,
+            ramp_done=0 if ramp is None else ramp.done,
+            pruning=state.pruning,
+            epochs_in_stage=state.epochs_in_stage,
+            age=state.age,
+            parameters=self.parameters,
+            contribution=evidence.contribution,
+            contribution_velocity=evidence.contribution_velocity,
+            counterfactual_age=evidence.counterfactual_age,
+            interaction_sum=evidence.interaction_sum,
+            stage_improvement=None if state.blueprint is None else evidence.stage_improvement,
+            gradient_norm=None if gradients is None else gradients.norm,
+            gradient_health=None if gradients is None else gradients.health,
+            gradient_vanishing=None if gradients is None else gradients.vanishing,
+            gradient_exploding=None if gradients is None else gradients.exploding,
+            previous_gradient_health=evidence.previous_health,
+            gate=evaluate_gate(state, gates, rules),
+        )

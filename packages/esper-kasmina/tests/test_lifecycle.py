@@ -1,0 +1,240 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from esper_kasmina import SUPPORTED_STYLES, KasminaError, SeedSlot, build_host
+from esper_leyline import (
+    OCCUPIED_STAGES,
+    TRANSITIONS,
+    Advance,
+    AlphaCurve,
+    BlendStyle,
+    Blueprint,
+    CNNHostSpec,
+    Fossilize,
+    Germinate,
+    LeylineError,
+    LifecycleRules,
+    Op,
+    Prune,
+    SeedCommand,
+    SeedEventKind,
+    SeedMeasurement,
+    SeedStage,
+    SetAlphaTarget,
+)
+
+TINY = CNNHostSpec(input_shape=(1, 6), classes=3, widths=(4, 4), kernel=1, pools=(False, False))
+STYLES = st.sampled_from(SUPPORTED_STYLES)
+COMMANDS = {
+    Op.GERMINATE: st.builds(
+        Germinate,
+        blueprint=st.sampled_from([Blueprint.NORM, Blueprint.CONV_LIGHT, Blueprint.ATTENTION]),
+        style=STYLES,
+        alpha_target=st.sampled_from([0.5, 1.0]),
+    ),
+    Op.ADVANCE: st.just(Advance()),
+    Op.SET_ALPHA_TARGET: st.builds(
+        SetAlphaTarget,
+        style=STYLES,
+        alpha_target=st.sampled_from([0.5, 1.0]),
+        ticks=st.sampled_from([0, 3]),
+        curve=st.sampled_from(AlphaCurve),
+    ),
+    Op.PRUNE: st.builds(Prune, ticks=st.sampled_from([0, 3])),
+    Op.FOSSILIZE: st.just(Fossilize()),
+}
+RULES = st.builds(
+    LifecycleRules,
+    min_prune_age=st.sampled_from([0, 2]),
+    embargo_ticks=st.sampled_from([1, 3]),
+    auto_forward_g1=st.booleans(),
+    auto_forward_g2=st.booleans(),
+    auto_forward_g3=st.booleans(),
+)
+
+
+def epoch(host, optimizer, measured: bool) -> None:
+    generator = torch.Generator().manual_seed(0)
+    host.sync_optimizer(optimizer)
+    host.train()
+    optimizer.zero_grad()
+    host(torch.randn(4, 1, 6, generator=generator)).logsumexp(1).sum().backward()
+    optimizer.step()
+    host.record_gradients()
+    occupied = [r.slot for r in host.seed_reports() if r.occupied and measured]
+    host.record_validation(50.0, [SeedMeasurement(slot=s, contribution=1.0) for s in occupied])
+    host.tick()
+    host.sync_optimizer(optimizer)
+
+
+def check_moves_are_legal(host) -> None:
+    for event in host.take_events():
+        if event.kind is SeedEventKind.STAGE_CHANGED:
+            assert event.target in TRANSITIONS[event.source]
+
+
+def check_nothing_leaks(host, optimizer) -> None:
+    reports = {report.slot: report for report in host.seed_reports()}
+    occupied = {slot for slot, report in reports.items() if report.stage in OCCUPIED_STAGES}
+    assert {slot for slot in host.slots if host.slot(slot).seed is not None} == occupied
+    counts = host.parameter_counts()
+    expected = counts.host + sum(report.parameters for report in reports.values())
+    assert sum(p.numel() for p in host.parameters()) == expected
+    assert counts.fossil + counts.live == expected - counts.host
+    assert {group.get("esper_slot") for group in optimizer.param_groups} == occupied | {None}
+    held = [id(p) for group in optimizer.param_groups for p in group["params"]]
+    assert sorted(held) == sorted(id(p) for p in host.parameters())
+    assert {id(p) for p in optimizer.state} <= set(held)
+    hooks = [module._forward_hooks or module._backward_hooks for module in host.modules()]
+    assert not any(hooks)
+
+
+@settings(max_examples=25, deadline=None)
+@given(data=st.data(), rules=RULES, max_seeds=st.sampled_from([None, 1]))
+def test_permitted_is_exactly_what_is_accepted(data, rules, max_seeds):
+    host = build_host(TINY, slots=TINY.slots, rules=rules, max_seeds=max_seeds, seed=0)
+    optimizer = torch.optim.SGD(host.parameters(), lr=0.01, momentum=0.9)
+    for _ in range(data.draw(st.integers(1, 14))):
+        report = data.draw(st.sampled_from(host.seed_reports()))
+        wanted = data.draw(st.sampled_from(report.permitted or tuple(COMMANDS)))
+        op = data.draw(st.sampled_from([wanted, *COMMANDS]))
+        command = data.draw(COMMANDS[op])
+        before = host.seed_reports()
+        result = host.apply_command(SeedCommand(slot=report.slot, command=command))
+        assert result.accepted == (op in report.permitted), (op, result.reason)
+        assert result.accepted == (result.reason is None)
+        if not result.accepted:
+            assert host.seed_reports() == before
+        if data.draw(st.booleans()):
+            epoch(host, optimizer, measured=data.draw(st.booleans()))
+            check_nothing_leaks(host, optimizer)
+        check_moves_are_legal(host)
+
+
+def test_a_seed_lives_its_whole_life(make_host, grow):
+    host = make_host()
+    grow(host, "r0c1", SeedStage.FOSSILIZED)
+    changes = [e.target for e in host.take_events() if e.kind is SeedEventKind.STAGE_CHANGED]
+    assert changes == [
+        SeedStage.GERMINATED,
+        SeedStage.TRAINING,
+        SeedStage.BLENDING,
+        SeedStage.HOLDING,
+        SeedStage.FOSSILIZED,
+    ]
+    assert host.parameter_counts().fossil == host.slot("r0c1").seed.size
+    assert host.parameter_counts().live == 0
+
+
+def test_an_embargo_is_counted_once(make_host, grow, order):
+    host = make_host(min_prune_age=0, embargo_ticks=5)
+    grow(host, "r0c0", SeedStage.TRAINING)
+    order(host, "r0c0", Prune())
+    stages = []
+    while host.slot("r0c0").stage is not SeedStage.DORMANT:
+        stages.append(host.slot("r0c0").stage)
+        host.tick()
+    embargo = [SeedStage.EMBARGOED] * 5
+    assert stages == [SeedStage.PRUNED, *embargo, SeedStage.RESETTING]
+
+
+def test_a_slot_is_recycled(make_host, grow):
+    host = make_host()
+    grow(host, "r0c0", SeedStage.HOLDING)
+    host.prune_live()
+    for _ in range(7):
+        host.tick()
+    assert host.seed_reports()[0] == make_host().seed_reports()[0]
+    grow(host, "r0c0", SeedStage.FOSSILIZED, Blueprint.NORM)
+
+
+def test_auto_forward_never_fossilizes(make_host, order, train):
+    host = make_host(auto_forward_g1=True, auto_forward_g2=True, auto_forward_g3=True)
+    order(host, "r0c0", Germinate(blueprint=Blueprint.CONV_SMALL))
+    for _ in range(12):
+        train(host)
+    assert host.slot("r0c0").stage is SeedStage.HOLDING
+
+
+def test_strict_gates_ask_for_quality(make_host, order, train):
+    host = make_host(permissive_gates=False, g2_min_epochs=2, g2_min_gradient_ratio=1e-6)
+    order(host, "r0c0", Germinate(blueprint=Blueprint.CONV_LIGHT))
+    order(host, "r0c0", Advance())
+    for _ in range(3):
+        train(host)
+    gate = host.seed_reports()[0].gate
+    assert gate.failed_checks == ("stage_improvement",)
+    assert "gradient_ratio" in gate.passed_checks
+    host.record_validation(51.0, [])
+    order(host, "r0c0", Advance())
+
+
+def test_max_seeds_counts_live_and_fossil_seeds(make_host, grow):
+    host = make_host(max_seeds=2)
+    grow(host, "r0c0", SeedStage.FOSSILIZED)
+    grow(host, "r0c1", SeedStage.GERMINATED)
+    assert Op.GERMINATE not in host.seed_reports()[2].permitted
+    command = SeedCommand(slot="r0c2", command=Germinate(blueprint=Blueprint.NORM))
+    result = host.apply_command(command)
+    assert not result.accepted
+    assert "2 seeds" in result.reason
+    host.prune_live()
+    assert Op.GERMINATE in host.seed_reports()[2].permitted
+    assert host.apply_command(command).accepted
+
+
+@pytest.mark.parametrize("style", [BlendStyle.LINEAR_MULTIPLY, BlendStyle.GATED_GATE])
+def test_other_styles_are_refused(make_host, grow, style):
+    host = make_host()
+    grow(host, "r0c1", SeedStage.HOLDING)
+    for slot, command in (
+        ("r0c0", Germinate(blueprint=Blueprint.NORM, style=style)),
+        ("r0c1", SetAlphaTarget(style=style, alpha_target=0.5, ticks=0)),
+    ):
+        result = host.apply_command(SeedCommand(slot=slot, command=command))
+        assert not result.accepted
+        assert f"{style.name} is not part" in result.reason
+        assert "LINEAR_ADD, SIGMOID_ADD" in result.reason
+
+
+@pytest.mark.parametrize("wrong", [Blueprint.LORA, Blueprint.MLP, Blueprint.NOOP])
+def test_other_blueprints_are_refused(make_host, wrong):
+    command = SeedCommand(slot="r0c0", command=Germinate(blueprint=wrong))
+    result = make_host().apply_command(command)
+    assert not result.accepted
+    assert f"{wrong.name} does not fit" in result.reason
+
+
+def test_a_command_to_an_unknown_slot_is_refused(make_host):
+    result = make_host().apply_command(SeedCommand(slot="r4c4", command=Advance()))
+    assert not result.accepted
+    assert "r4c4" in result.reason
+
+
+def test_prune_live_spares_fossils_and_takes_everything_else(make_host, grow, order):
+    host = make_host(min_prune_age=3)
+    grow(host, "r0c0", SeedStage.FOSSILIZED)
+    grow(host, "r0c1", SeedStage.HOLDING)
+    order(host, "r0c1", Prune(ticks=8))
+    grow(host, "r0c2", SeedStage.GERMINATED)
+    host.prune_live()
+    stages = [report.stage for report in host.seed_reports()]
+    assert stages == [SeedStage.FOSSILIZED, SeedStage.PRUNED, SeedStage.PRUNED]
+    assert host.parameter_counts().live == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"name": "left"}, LeylineError, "'left' is not a slot id"),
+        ({"channels": 0}, KasminaError, "0 channels"),
+        ({"dimensions": 3}, KasminaError, "3 spatial dimensions"),
+    ],
+)
+def test_impossible_slots_are_refused(arguments, error, message):
+    with pytest.raises(error, match=message):
+        SeedSlot(**{"name": "r0c0", "channels": 4, **arguments})

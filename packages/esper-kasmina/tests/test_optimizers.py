@@ -1,0 +1,161 @@
+"""Growth touches nobody else's optimiser state (trap 6)."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+
+from esper_kasmina import SLOT_KEY, SeedSlot, sync_optimizer
+from esper_leyline import Advance, Blueprint, Germinate, Prune, SeedStage
+
+MAKERS = {
+    "sgd": lambda parameters: torch.optim.SGD(parameters, lr=0.05, momentum=0.9),
+    "sgd_foreach": lambda p: torch.optim.SGD(p, lr=0.05, momentum=0.9, foreach=True),
+    "adamw": lambda parameters: torch.optim.AdamW(parameters, lr=0.01),
+    "adamw_foreach": lambda parameters: torch.optim.AdamW(parameters, lr=0.01, foreach=True),
+    "adamw_fused": lambda parameters: torch.optim.AdamW(parameters, lr=0.01, fused=True),
+    "rmsprop": lambda parameters: torch.optim.RMSprop(parameters, lr=0.01),
+}
+
+
+@pytest.fixture(params=list(MAKERS))
+def make_optimizer(request):
+    return MAKERS[request.param]
+
+
+def state_of(optimizer, parameters):
+    return copy.deepcopy([optimizer.state[p] for p in parameters])
+
+
+def same(first, second) -> bool:
+    flat = [
+        [torch.as_tensor(v) for state in group for v in state.values()] for group in (first, second)
+    ]
+    return all(torch.equal(one, other) for one, other in zip(*flat, strict=True))
+
+
+def test_a_seed_joins_and_leaves_without_touching_the_rest(
+    make_host, make_optimizer, grow, order, train
+):
+    host = make_host(min_prune_age=0)
+    own = host.parameter_groups()["host"]
+    optimizer = make_optimizer(own)
+    train(host, optimizer=optimizer)
+    before = state_of(optimizer, own)
+    groups = len(optimizer.param_groups)
+
+    grow(host, "r0c1", SeedStage.TRAINING)
+    host.sync_optimizer(optimizer, {"lr": 0.001})
+    assert same(before, state_of(optimizer, own))
+    newborn = optimizer.param_groups[-1]
+    assert (newborn[SLOT_KEY], newborn["lr"]) == ("r0c1", 0.001)
+    scale = host.slot("r0c1").seed.scale
+    value = scale.item()
+    train(host, optimizer=optimizer)
+    assert scale.item() != value
+
+    before = state_of(optimizer, own)
+    order(host, "r0c1", Prune())
+    host.sync_optimizer(optimizer)
+    assert len(optimizer.param_groups) == groups
+    assert set(optimizer.state) == set(own)
+    assert same(before, state_of(optimizer, own))
+    train(host, optimizer=optimizer)
+
+
+def test_a_host_with_a_pruned_seed_trains_on_as_if_nothing_had_been(
+    make_host, make_optimizer, grow, order, train
+):
+    host, bare = make_host(min_prune_age=0), make_host()
+    optimizers = [make_optimizer(model.parameters()) for model in (host, bare)]
+    for step in range(4):
+        if step == 1:
+            grow(host, "r0c0", SeedStage.TRAINING)
+        if step == 3:
+            order(host, "r0c0", Prune())
+        host.sync_optimizer(optimizers[0])
+        train(host, optimizer=optimizers[0])
+        train(bare, optimizer=optimizers[1])
+    pairs = zip(host.parameter_groups()["host"], bare.parameters(), strict=True)
+    assert all(torch.equal(one, other) for one, other in pairs)
+
+
+def test_a_slot_grown_again_gets_a_fresh_group(make_host, make_optimizer, grow, train):
+    host = make_host(min_prune_age=0, embargo_ticks=1)
+    optimizer = make_optimizer(host.parameters())
+    grow(host, "r0c0", SeedStage.TRAINING)
+    host.sync_optimizer(optimizer)
+    train(host, optimizer=optimizer)
+    host.prune_live()
+    for _ in range(3):
+        host.tick()
+    # The optimiser missed the whole removal and sees the next seed at once.
+    grow(host, "r0c0", SeedStage.TRAINING, Blueprint.CONV_SMALL)
+    host.sync_optimizer(optimizer)
+    assert [group.get(SLOT_KEY) for group in optimizer.param_groups] == [None, "r0c0"]
+    fresh = list(host.slot("r0c0").seed.parameters())
+    assert [id(p) for p in optimizer.param_groups[1]["params"]] == [id(p) for p in fresh]
+    assert not any(p in optimizer.state for p in fresh)
+
+
+def test_syncing_twice_changes_nothing(make_host, make_optimizer, grow):
+    host = make_host()
+    optimizer = make_optimizer(host.parameters())
+    grow(host, "r0c0", SeedStage.GERMINATED)
+    host.sync_optimizer(optimizer)
+    first = [(group.get(SLOT_KEY), len(group["params"])) for group in optimizer.param_groups]
+    host.sync_optimizer(optimizer)
+    assert first == [(g.get(SLOT_KEY), len(g["params"])) for g in optimizer.param_groups]
+
+
+def test_seeds_known_from_the_start_move_to_their_own_group(make_host, grow, train):
+    host = make_host(min_prune_age=0)
+    grow(host, "r0c0", SeedStage.TRAINING)
+    optimizer = torch.optim.SGD(host.parameters(), lr=0.05, momentum=0.9)
+    train(host, optimizer=optimizer)
+    scale = host.slot("r0c0").seed.scale
+    momentum = optimizer.state[scale]["momentum_buffer"].clone()
+    host.sync_optimizer(optimizer)
+    assert [group.get(SLOT_KEY) for group in optimizer.param_groups] == [None, "r0c0"]
+    assert optimizer.param_groups[1]["lr"] == 0.05
+    assert torch.equal(optimizer.state[scale]["momentum_buffer"], momentum)
+    host.prune_live()
+    host.sync_optimizer(optimizer)
+    assert scale not in optimizer.state
+
+
+def test_foreign_groups_are_left_alone(slot):
+    foreign = torch.nn.Parameter(torch.ones(2))
+    optimizer = torch.optim.SGD([{"params": [foreign], "lr": 0.3}], lr=0.1)
+    slot.apply_command(Germinate(blueprint=Blueprint.NORM))
+    slot.apply_command(Advance())
+    sync_optimizer(optimizer, [slot])
+    slot.prune_now()
+    sync_optimizer(optimizer, [slot])
+    assert [group["params"] for group in optimizer.param_groups] == [[foreign]]
+    assert optimizer.param_groups[0]["lr"] == 0.3
+
+
+def test_an_optimizers_state_dict_survives_the_tags(make_host, grow, train):
+    host = make_host()
+    grow(host, "r0c0", SeedStage.TRAINING)
+    optimizer = torch.optim.AdamW(host.parameter_groups()["host"], lr=0.01)
+    host.sync_optimizer(optimizer)
+    train(host, optimizer=optimizer)
+    saved = copy.deepcopy(optimizer.state_dict())
+    train(host, optimizer=optimizer)
+    optimizer.load_state_dict(saved)
+    host.sync_optimizer(optimizer)
+    assert [group.get(SLOT_KEY) for group in optimizer.param_groups] == [None, "r0c0"]
+
+
+def test_slots_of_any_model_can_share_one_optimizer():
+    model = torch.nn.ModuleDict({"a": SeedSlot("r0c0", 4), "b": SeedSlot("r0c1", 4)})
+    stem = torch.nn.Parameter(torch.ones(1))
+    optimizer = torch.optim.SGD([stem], lr=0.1)
+    for slot in model.values():
+        slot.apply_command(Germinate(blueprint=Blueprint.NORM))
+    sync_optimizer(optimizer, model.values())
+    assert [group.get(SLOT_KEY) for group in optimizer.param_groups] == [None, "r0c0", "r0c1"]
