@@ -53,15 +53,18 @@ class ClosingTable:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         if self.view.rows:
-            yield _table(self.view, compact=options.max_width < COMPACT_WIDTH)
+            compact = options.max_width < COMPACT_WIDTH
+            yield _table(self.view, compact=compact)
+            if compact:
+                yield Text("seeds: germinated/fossilized/pruned", "dim")
         yield from _lines(self.view)
 
 
 def _table(view: Closing, *, compact: bool) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    heads = ["return", "acc %", "best %"] if compact else ["return", "accuracy %", "best %"]
+    heads = ["return", "acc%", "best%"] if compact else ["return", "accuracy %", "best %"]
     ops = [_OP_HEADS.get(name, name.lower()) if compact else _head(name) for name in view.ops]
-    seeds = ["born/kept/cut"] if compact else ["germinated", "fossilized", "pruned"]
+    seeds = ["seeds"] if compact else ["germinated", "fossilized", "pruned"]
     for number, head in enumerate(["round", *heads, *ops, *seeds, "grown"]):
         table.add_column(head, justify="left" if number == 0 else "right", no_wrap=True)
     previous = None
