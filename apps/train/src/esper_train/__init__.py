@@ -1,1 +1,5 @@
 """esper-train: composes the Esper domains into runnable commands."""
+
+from esper_train.cli import main
+
+__all__ = ["main"]

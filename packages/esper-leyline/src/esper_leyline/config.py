@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from difflib import get_close_matches
+from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any, Literal
 
@@ -243,7 +243,10 @@ def _nest(values: Mapping[str, Any]) -> dict[str, Any]:
     for flat, (part, key) in FLAT_KEYS.items():
         if flat not in values:
             continue
-        inner = dict(nested.get(part) or {})
+        given = nested.get(part) or {}
+        if not isinstance(given, Mapping):
+            raise ConfigError(f"'{part}': Input should be an object (given: {given!r})")
+        inner = dict(given)
         if key in inner:
             raise ConfigError(f"'{flat}' and '{part}.{key}' are the same setting; give one of them")
         inner[key] = values[flat]
@@ -272,18 +275,20 @@ def _explain(error: ValidationError) -> str:
 
 
 def _explain_unknown(path: str) -> str:
-    valid = sorted([*_keys(TrainingConfig), *FLAT_KEYS])
-    near = get_close_matches(path, valid, n=1, cutoff=0.5)
-    if not near:
-        last = path.rpartition(".")[2]
-        near = [
-            key for key in valid if key.rpartition(".")[2] in get_close_matches(last, [key], n=1)
-        ]
-    if near:
-        return f"unknown key '{path}'; the nearest valid key is '{near[0]}'"
     parent = path.rpartition(".")[0]
-    siblings = [key for key in valid if key.rpartition(".")[0] == parent]
+    valid = [*_keys(TrainingConfig), *FLAT_KEYS]
+    # The section that holds the unknown key is like it, but no answer.
+    nearest = max((key for key in valid if key != parent), key=lambda key: _likeness(path, key))
+    if _likeness(path, nearest)[0] >= 0.6:
+        return f"unknown key '{path}'; the nearest valid key is '{nearest}'"
+    siblings = sorted(key for key in valid if key.rpartition(".")[0] == parent)
     return f"unknown key '{path}'; valid keys: {', '.join(siblings or valid)}"
+
+
+def _likeness(path: str, key: str) -> tuple[float, float]:
+    whole = SequenceMatcher(None, path, key).ratio()
+    last = SequenceMatcher(None, path.rpartition(".")[2], key.rpartition(".")[2]).ratio()
+    return max(whole, last), whole
 
 
 def _keys(model: type[BaseModel], prefix: str = "") -> list[str]:

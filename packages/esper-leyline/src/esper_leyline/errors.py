@@ -14,8 +14,11 @@ class EsperError(Exception):
     """
 
 
-class LeylineError(EsperError):
-    """A contract was given something it does not describe."""
+class LeylineError(EsperError, ValueError):
+    """A contract was given something it does not describe.
+
+    It is a ``ValueError`` too, so that pydantic reports it with the place it occurred at.
+    """
 
 
 class ConfigError(LeylineError):

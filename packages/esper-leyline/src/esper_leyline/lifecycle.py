@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from esper_leyline.actions import (
     ALPHA_SPEED_TICKS,
@@ -53,10 +56,11 @@ class Germinate:
 
     __pydantic_config__ = WIRE_CONFIG
 
+    kind: Literal["germinate"] = "germinate"
     blueprint: Blueprint
     style: BlendStyle = BlendStyle.LINEAR_ADD
     tempo: int = TEMPO_EPOCHS[0]
-    alpha_target: Float = 1.0
+    alpha_target: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +69,8 @@ class Advance:
 
     __pydantic_config__ = WIRE_CONFIG
 
+    kind: Literal["advance"] = "advance"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetAlphaTarget:
@@ -72,8 +78,9 @@ class SetAlphaTarget:
 
     __pydantic_config__ = WIRE_CONFIG
 
+    kind: Literal["set_alpha_target"] = "set_alpha_target"
     style: BlendStyle
-    alpha_target: Float
+    alpha_target: float
     ticks: int
     curve: AlphaCurve = AlphaCurve.LINEAR
 
@@ -84,6 +91,7 @@ class Prune:
 
     __pydantic_config__ = WIRE_CONFIG
 
+    kind: Literal["prune"] = "prune"
     ticks: int = 0
     curve: AlphaCurve = AlphaCurve.LINEAR
 
@@ -93,6 +101,8 @@ class Fossilize:
     """Make a holding seed part of the host for good (G5)."""
 
     __pydantic_config__ = WIRE_CONFIG
+
+    kind: Literal["fossilize"] = "fossilize"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +123,7 @@ class SeedCommand:
     __pydantic_config__ = WIRE_CONFIG
 
     slot: str
-    command: SlotCommand
+    command: Annotated[SlotCommand, Field(discriminator="kind")]
 
 
 class Effect(StrEnum):

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
+from esper_leyline.actions import HEADS
 from esper_leyline.config import PolicyConfig, PPOConfig, TrainingConfig
 from esper_leyline.errors import ConfigError, unknown_name
+from esper_leyline.gates import LifecycleRules
 
 
 def cifar10() -> TrainingConfig:
@@ -42,14 +44,25 @@ def tinystories() -> TrainingConfig:
 
 
 def mnist1d() -> TrainingConfig:
-    """MNIST-1D on a blind host: the whole loop on a CPU in about three minutes."""
+    """MNIST-1D on a blind host: the whole loop on a CPU in about three minutes.
+
+    With episodes of 18 epochs and 180 of them in a run there is no time to learn every
+    decision: gates G1 to G3 open by themselves, so that the policy learns when to
+    germinate what, what to prune and what to fossilize. Sizes, floors and learning rate
+    are those of a small network that must learn from thirty updates.
+    """
     return TrainingConfig(
         task="mnist1d",
         n_episodes=30,
         n_envs=6,
-        max_epochs=20,
-        ppo=PPOConfig(epochs=4, learning_rate=1e-3, entropy_coefficient=0.01),
-        policy=PolicyConfig(feature_size=64, memory_size=64),
+        max_epochs=18,
+        lifecycle=LifecycleRules(auto_forward_g1=True, auto_forward_g2=True, auto_forward_g3=True),
+        ppo=PPOConfig(epochs=10, learning_rate=2e-3, entropy_coefficient=0.01, target_kl=0.1),
+        policy=PolicyConfig(
+            feature_size=64,
+            memory_size=64,
+            floors={head: 0.03 if head == "op" else 0.05 for head in HEADS},
+        ),
     )
 
 

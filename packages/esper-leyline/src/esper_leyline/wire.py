@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, WithJsonSchema
+from pydantic import AllowInfNan, BaseModel, ConfigDict, WithJsonSchema
 
-WIRE_CONFIG = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
-"""Pydantic settings shared by contract models and contract dataclasses."""
+WIRE_CONFIG = ConfigDict(
+    frozen=True, extra="forbid", allow_inf_nan=False, ser_json_inf_nan="strings"
+)
+"""Pydantic settings shared by contract models and contract dataclasses.
+
+A plain ``float`` is a setting and finite; a measurement is a ``Float``.
+"""
 
 Float = Annotated[
     float,
+    AllowInfNan(True),
     WithJsonSchema({"anyOf": [{"type": "number"}, {"enum": ["NaN", "Infinity", "-Infinity"]}]}),
 ]
 """A float whose NaN and infinities survive JSON as the strings the schema names."""

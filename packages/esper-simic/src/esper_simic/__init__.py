@@ -1,1 +1,56 @@
 """Reinforcement learning of Esper: rewards, rollouts and recurrent PPO."""
+
+from esper_simic.actor import PolicyActor
+from esper_simic.anomalies import (
+    Anomaly,
+    AnomalyThresholds,
+    detect_anomalies,
+    least_entropy,
+    thresholds_for,
+)
+from esper_simic.choices import Choice, ControllerDecider, Decider
+from esper_simic.controllers import run_controllers
+from esper_simic.episodes import RunOutcome, action_seed, episode_seeds, play_round
+from esper_simic.errors import SimicError
+from esper_simic.normalizers import RewardScaler, RunningMoments, Units, ValueNormalizer
+from esper_simic.policy import TrainablePolicy
+from esper_simic.recorder import RoundRecorder
+from esper_simic.returns import discounted_sums, gae, lambda_returns
+from esper_simic.rewards import REWARDS, ShapedReward, build_reward
+from esper_simic.rollout import Rollout, RolloutBuffer
+from esper_simic.trainer import PPOTrainer
+from esper_simic.update import PPOUpdater
+
+__all__ = [
+    "REWARDS",
+    "Anomaly",
+    "AnomalyThresholds",
+    "Choice",
+    "ControllerDecider",
+    "Decider",
+    "PPOTrainer",
+    "PPOUpdater",
+    "PolicyActor",
+    "RewardScaler",
+    "Rollout",
+    "RolloutBuffer",
+    "RoundRecorder",
+    "RunOutcome",
+    "RunningMoments",
+    "ShapedReward",
+    "SimicError",
+    "TrainablePolicy",
+    "Units",
+    "ValueNormalizer",
+    "action_seed",
+    "build_reward",
+    "detect_anomalies",
+    "discounted_sums",
+    "episode_seeds",
+    "gae",
+    "lambda_returns",
+    "least_entropy",
+    "play_round",
+    "run_controllers",
+    "thresholds_for",
+]

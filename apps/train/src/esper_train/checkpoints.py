@@ -1,0 +1,67 @@
+"""Checkpoints: one file that holds a manifest and the tensors it describes."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+
+from esper_leyline import CHECKPOINT_VERSION, CheckpointManifest
+from esper_train.errors import TrainError
+
+
+def save_checkpoint(path: Path, manifest: CheckpointManifest, state: Mapping[str, Any]) -> None:
+    """Writes a checkpoint whole or not at all.
+
+    Raises:
+        TrainError: If the file cannot be written.
+    """
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("wb") as file:
+            torch.save({"manifest": manifest.model_dump_json(), "state": dict(state)}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        raise TrainError(
+            f"cannot write checkpoint '{path}': {error.strerror}; choose a writable place"
+        ) from None
+
+
+def load_checkpoint(path: Path) -> tuple[CheckpointManifest, dict[str, Any]]:
+    """Reads a checkpoint, tensors on the CPU; runs no code from the file.
+
+    Raises:
+        TrainError: If the file is missing, is no checkpoint, or is of another version.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        manifest = CheckpointManifest.model_validate_json(content["manifest"])
+        state = content["state"]
+    except OSError as error:
+        raise TrainError(f"cannot read checkpoint '{path}': {error.strerror}") from None
+    except (
+        RuntimeError,
+        pickle.UnpicklingError,
+        KeyError,
+        TypeError,
+        EOFError,
+        ValueError,
+    ) as error:
+        if isinstance(error, ValidationError):
+            reason = error.errors()[0]["msg"]
+            raise TrainError(f"checkpoint '{path}' has an unusable manifest: {reason}") from None
+        raise TrainError(f"'{path}' is not a checkpoint of esper-train") from None
+    if manifest.checkpoint_version != CHECKPOINT_VERSION:
+        raise TrainError(
+            f"checkpoint '{path}' has version {manifest.checkpoint_version}; "
+            f"this esper-train reads version {CHECKPOINT_VERSION}"
+        )
+    return manifest, state

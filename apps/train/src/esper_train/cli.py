@@ -1,0 +1,93 @@
+"""The command line. Nothing here imports torch, so ``--help`` answers at once."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from cyclopts import App, CycloptsError
+
+from esper_leyline import EsperError
+from esper_train.options import (
+    CheckpointOptions,
+    ConfigOptions,
+    HardwareOptions,
+    HeuristicOptions,
+    ScaleOptions,
+    TelemetryOptions,
+)
+
+USAGE_ERROR = 2
+
+app = App(
+    name="esper-train",
+    help="Train networks that grow, and the policies that decide how.",
+    result_action="return_value",
+    suppress_keyboard_interrupt=False,
+)
+
+_SCALE = ScaleOptions()
+_CONFIG = ConfigOptions()
+_HARDWARE = HardwareOptions()
+_CHECKPOINTS = CheckpointOptions()
+_TELEMETRY = TelemetryOptions()
+_HEURISTIC = HeuristicOptions()
+
+
+@app.command
+def ppo(
+    *,
+    scale: ScaleOptions = _SCALE,
+    config: ConfigOptions = _CONFIG,
+    hardware: HardwareOptions = _HARDWARE,
+    checkpoints: CheckpointOptions = _CHECKPOINTS,
+    telemetry: TelemetryOptions = _TELEMETRY,
+) -> int:
+    """Train Tamiyo, a recurrent policy, with PPO to grow networks while they train."""
+    from esper_train.ppo import run_ppo
+
+    return run_ppo(
+        scale=scale,
+        config=config,
+        hardware=hardware,
+        checkpoints=checkpoints,
+        telemetry=telemetry,
+    )
+
+
+@app.command
+def heuristic(
+    *,
+    options: HeuristicOptions = _HEURISTIC,
+    hardware: HardwareOptions = _HARDWARE,
+    telemetry: TelemetryOptions = _TELEMETRY,
+) -> int:
+    """Grow networks by rules: the baseline that a policy has to beat."""
+    from esper_train.heuristic import run_heuristic
+
+    return run_heuristic(options=options, hardware=hardware, telemetry=telemetry)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command and returns its exit code.
+
+    Args:
+        arguments: The command line; ``None`` takes the process's own.
+
+    Returns:
+        0 when the run completed, 2 for a mistake in what was asked, 130 when interrupted.
+    """
+    tokens = sys.argv[1:] if arguments is None else list(arguments)
+    try:
+        code = app(tokens, exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        command = " ".join(["esper-train", *(t for t in tokens[:1] if t in ("ppo", "heuristic"))])
+        return _fail(f"{' '.join(str(error).split())} See: {command} --help")
+    except EsperError as error:
+        return _fail(str(error))
+    return code if isinstance(code, int) else 0
+
+
+def _fail(message: str) -> int:
+    sys.stderr.write(f"error: {message}\n")
+    return USAGE_ERROR

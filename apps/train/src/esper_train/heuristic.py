@@ -1,0 +1,48 @@
+"""``esper-train heuristic``: hosts grown by rules."""
+
+from __future__ import annotations
+
+from esper_kasmina import build_host
+from esper_leyline import RunStatus
+from esper_simic import build_reward, run_controllers
+from esper_tamiyo import HeuristicController
+from esper_tolaria import build_environment
+from esper_train.interrupts import StopRequest
+from esper_train.options import HardwareOptions, HeuristicOptions, TelemetryOptions
+from esper_train.resolve import Plan, plan_heuristic
+from esper_train.session import RunSession, mean_test_accuracy, say
+
+
+def run_heuristic(
+    *, options: HeuristicOptions, hardware: HardwareOptions, telemetry: TelemetryOptions
+) -> int:
+    """Grows hosts by the heuristic and returns the process's exit code."""
+    plan = plan_heuristic(options, hardware, telemetry)
+    for note in plan.notes:
+        say(note)
+    with StopRequest() as stop, RunSession("heuristic", plan, telemetry, stop) as session:
+        _grow(plan, session, stop)
+    return session.exit_code
+
+
+def _grow(plan: Plan, session: RunSession, stop: StopRequest) -> None:
+    config = plan.config
+    assert config.device is not None
+    environment = build_environment(plan.task, config, build_host, config.device)
+    say(f"plan: {environment.plan}")
+    session.start(environment.spec)
+    try:
+        outcome = run_controllers(
+            environment,
+            [HeuristicController(environment.spec) for _ in range(config.n_envs)],
+            build_reward(config.reward, gamma=config.ppo.gamma),
+            config,
+            session.hub,
+            should_stop=stop,
+        )
+        session.status = outcome.status
+        session.progress.rounds = list(outcome.rounds)
+        if outcome.status is RunStatus.COMPLETED:
+            session.progress.test_accuracy = mean_test_accuracy(environment)
+    finally:
+        environment.close()

@@ -1,0 +1,116 @@
+"""The flags of the commands, grouped as ``--help`` shows them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Group, Parameter
+
+from esper_leyline import TelemetryLevel
+
+_Switch = Parameter(negative=())
+_Many = Parameter(consume_multiple=True, negative_iterable=())
+
+SCALE = Group("Training scale", sort_key=1)
+CONFIG = Group("Config and presets", sort_key=2)
+HARDWARE = Group("Hardware", sort_key=3)
+CHECKPOINTS = Group("Checkpoints", sort_key=4)
+TELEMETRY = Group("Telemetry and monitoring", sort_key=5)
+
+
+@Parameter(name="*", group=SCALE)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScaleOptions:
+    """How much a PPO run trains."""
+
+    rounds: int | None = None
+    "PPO rounds: each trains one episode in every environment, then updates the policy."
+    envs: int | None = None
+    "Hosts that train side by side in each round."
+    episode_length: int | None = None
+    "Epochs a host trains for; also the length of the LSTM's sequences."
+    ppo_epochs: int | None = None
+    "Passes over each round's rollout."
+    memory_size: int | None = None
+    "Hidden units of the policy's LSTM."
+
+
+@Parameter(name="*", group=CONFIG)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigOptions:
+    """Where a PPO run's settings come from."""
+
+    preset: str | None = None
+    "Preset to start from. Default: cifar10 where there is a GPU, mnist1d where there is none."
+    config_json: Path | None = None
+    "JSON config to start from; unknown keys are errors."
+    task: str | None = None
+    "Task to train on, in place of the preset's."
+    seed: int | None = None
+    "Seed of the run, in place of the config's."
+    slots: Annotated[list[str] | None, _Many] = None
+    "Slots to enable, such as: r0c0 r0c1. Default: the task's own."
+    max_seeds: int | None = None
+    "Most seeds a host may hold at once, fossilized ones included."
+
+
+@Parameter(name="*", group=HARDWARE)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HardwareOptions:
+    """Where a run computes."""
+
+    device: str | None = None
+    "Device to train on, such as: cpu, cuda:0. Default: cuda:0 where there is one, else cpu."
+
+
+@Parameter(name="*", group=CHECKPOINTS)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckpointOptions:
+    """What a run keeps of its policy, besides the checkpoints in its run directory."""
+
+    save: Path | None = None
+    "Also write the final checkpoint to this file."
+    resume: Path | None = None
+    "Go on from this checkpoint, with the config it holds."
+
+
+@Parameter(name="*", group=TELEMETRY)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TelemetryOptions:
+    """What a run writes and shows."""
+
+    runs: Path = Path("runs")
+    "Folder in which the run gets a directory of its own."
+    telemetry_file: Path | None = None
+    "Write the event log to this file."
+    telemetry_dir: Path | None = None
+    "Write the event log to a timestamped folder in this one."
+    telemetry_level: TelemetryLevel | None = None
+    "How much to log."
+    telemetry_lifecycle_only: Annotated[bool, _Switch] = False
+    "Keep lifecycle events whatever the level."
+    no_tui: Annotated[bool, _Switch] = False
+    "Print plain lines, also on a terminal."
+
+
+@Parameter(name="*", group=SCALE)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeuristicOptions:
+    """How much a heuristic run trains, and on what."""
+
+    episodes: int = 1
+    "Hosts to train, one after another."
+    max_epochs: int = 75
+    "Epochs an episode lasts."
+    max_batches: int = 50
+    "Batches an epoch takes at most; 0 is all of them."
+    task: str | None = None
+    "Task to train on. Default: cifar10 where there is a GPU, mnist1d where there is none."
+    seed: int = 42
+    "Seed of the run."
+    slots: Annotated[list[str] | None, _Many] = None
+    "Slots to enable, such as: r0c0 r0c1. Default: the task's own."
+    max_seeds: int | None = None
+    "Most seeds a host may hold at once, fossilized ones included."

@@ -1,0 +1,164 @@
+"""``esper-train ppo``: the domains joined into one training run."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from esper_kasmina import build_host
+from esper_leyline import CheckpointManifest, RewardFunction, RunStatus, observation_size
+from esper_leyline.events import CheckpointLoaded, CheckpointSaved, RunResumed
+from esper_simic import PPOTrainer, build_reward
+from esper_tamiyo import RecurrentPolicy
+from esper_tolaria import build_environment
+from esper_train.checkpoints import load_checkpoint, save_checkpoint
+from esper_train.errors import TrainError
+from esper_train.interrupts import StopRequest
+from esper_train.options import (
+    CheckpointOptions,
+    ConfigOptions,
+    HardwareOptions,
+    ScaleOptions,
+    TelemetryOptions,
+)
+from esper_train.resolve import Plan, plan_ppo, plan_resume
+from esper_train.session import RunSession, mean_test_accuracy, say
+
+CHECKPOINT_EVERY = 10
+"""Rounds between checkpoints; one is always written at the end."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resumption:
+    """A checkpoint to go on from."""
+
+    path: Path
+    manifest: CheckpointManifest
+    state: dict[str, Any]
+
+
+def run_ppo(
+    *,
+    scale: ScaleOptions,
+    config: ConfigOptions,
+    hardware: HardwareOptions,
+    checkpoints: CheckpointOptions,
+    telemetry: TelemetryOptions,
+) -> int:
+    """Trains a policy and returns the process's exit code."""
+    resumption = None if checkpoints.resume is None else _read(checkpoints.resume)
+    if resumption is None:
+        plan = plan_ppo(scale, config, hardware, telemetry)
+    else:
+        plan = plan_resume(resumption.manifest.config, scale, config, hardware, telemetry)
+    _check_writable(checkpoints.save)
+    reward = build_reward(plan.config.reward, gamma=plan.config.ppo.gamma)
+    for note in plan.notes:
+        say(note)
+    with StopRequest() as stop, RunSession("ppo", plan, telemetry, stop) as session:
+        PPORun(plan, reward, session, resumption).train(stop, checkpoints.save)
+    return session.exit_code
+
+
+class PPORun:
+    """One PPO run: builds the parts, trains, keeps checkpoints."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        reward: RewardFunction,
+        session: RunSession,
+        resumption: Resumption | None,
+    ) -> None:
+        self._plan = plan
+        self._session = session
+        config = plan.config
+        assert config.device is not None
+        self._environment = build_environment(plan.task, config, build_host, config.device)
+        say(f"plan: {self._environment.plan}")
+        # The policy's initial weights are the only draw from the global generator.
+        torch.manual_seed(config.seed)
+        spec = self._environment.spec
+        self._policy = RecurrentPolicy(spec, config.policy, critic=config.ppo.critic)
+        self._policy.to(config.device)
+        self._trainer = PPOTrainer(
+            self._environment,
+            self._policy,
+            reward,
+            config,
+            session.hub,
+            checkpoint=self._save,
+            checkpoint_every=CHECKPOINT_EVERY,
+        )
+        session.start(spec, policy_parameters=self._policy_parameters())
+        if resumption is not None:
+            self._resume(resumption)
+
+    def train(self, stop: StopRequest, copy_to: Path | None) -> None:
+        """Trains until the last round, or until asked to stop."""
+        progress = self._session.progress
+        try:
+            self._session.status = self._trainer.run(should_stop=stop).status
+            if self._session.status is RunStatus.COMPLETED:
+                progress.test_accuracy = mean_test_accuracy(self._environment)
+        finally:
+            progress.rounds = list(self._trainer.rounds)
+            self._environment.close()
+        if copy_to is not None and progress.checkpoint is not None:
+            shutil.copyfile(self._session.directory.path / progress.checkpoint, copy_to)
+            progress.notes.append(f"checkpoint saved to {copy_to}")
+
+    def _resume(self, resumption: Resumption) -> None:
+        done = resumption.manifest.rounds_completed
+        self._trainer.load_state_dict(resumption.state)
+        path = str(resumption.path)
+        self._session.hub.emit(CheckpointLoaded(path=path, rounds_completed=done))
+        self._session.hub.emit(RunResumed(checkpoint=path, rounds_completed=done))
+
+    def _save(self, state: dict[str, Any]) -> None:
+        done = self._trainer.rounds_completed
+        directory = self._session.directory
+        path = directory.checkpoints / f"round-{done:05d}.pt"
+        save_checkpoint(path, self._manifest(done), state)
+        shown = str(path.relative_to(directory.path))
+        self._session.progress.checkpoint = shown
+        self._session.hub.emit(CheckpointSaved(path=shown, rounds_completed=done))
+
+    def _manifest(self, rounds_completed: int) -> CheckpointManifest:
+        slots = self._environment.spec.slots
+        return CheckpointManifest(
+            run_id=self._session.directory.run_id,
+            task=self._plan.config.task,
+            rounds_completed=rounds_completed,
+            slots=slots,
+            observation_size=observation_size(len(slots)),
+            policy_parameters=self._policy_parameters(),
+            torch_version=str(torch.__version__),
+            config=self._plan.config,
+        )
+
+    def _policy_parameters(self) -> int:
+        return sum(parameter.numel() for parameter in self._policy.parameters())
+
+
+def _read(path: Path) -> Resumption:
+    manifest, state = load_checkpoint(path)
+    return Resumption(path=path, manifest=manifest, state=state)
+
+
+def _check_writable(path: Path | None) -> None:
+    """Finds out before training, not after, that ``--save`` cannot be honoured."""
+    if path is None:
+        return
+    if path.is_dir():
+        raise TrainError(f"--save {path} is a folder; name a file, such as {path / 'policy.pt'}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab"):
+            pass
+    except OSError as error:
+        raise TrainError(f"cannot write --save {path}: {error.strerror}") from None

@@ -1,0 +1,228 @@
+"""From flags to one whole configuration, with a reason for every choice made for the user."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from esper_leyline import (
+    ConfigError,
+    TaskSpec,
+    TrainingConfig,
+    check_slots,
+    override,
+    preset,
+    read_config,
+)
+from esper_tolaria import get_task
+from esper_train.errors import TrainError
+from esper_train.options import (
+    ConfigOptions,
+    HardwareOptions,
+    HeuristicOptions,
+    ScaleOptions,
+    TelemetryOptions,
+)
+
+GPU_PRESET = "cifar10"
+CPU_PRESET = "mnist1d"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A resolved run.
+
+    Attributes:
+        config: The whole configuration, nothing left to defaults of the machine.
+        task: The task it names.
+        notes: One line for each choice that the user did not make.
+    """
+
+    config: TrainingConfig
+    task: TaskSpec
+    notes: tuple[str, ...]
+
+
+def plan_ppo(
+    scale: ScaleOptions,
+    config: ConfigOptions,
+    hardware: HardwareOptions,
+    telemetry: TelemetryOptions,
+) -> Plan:
+    """Resolves the flags of ``esper-train ppo``.
+
+    Raises:
+        EsperError: If a flag, a config value, a task or a slot is not usable.
+    """
+    base, note = _base_config(config)
+    changes = _given(
+        task=config.task,
+        seed=config.seed,
+        slots=config.slots,
+        max_seeds=config.max_seeds,
+        n_episodes=scale.rounds,
+        n_envs=scale.envs,
+        max_epochs=scale.episode_length,
+        ppo=_given(epochs=scale.ppo_epochs),
+        policy=_given(memory_size=scale.memory_size),
+    )
+    return finish_plan(_override(base, changes), hardware, telemetry, (note,))
+
+
+def plan_resume(
+    saved: TrainingConfig,
+    scale: ScaleOptions,
+    config: ConfigOptions,
+    hardware: HardwareOptions,
+    telemetry: TelemetryOptions,
+) -> Plan:
+    """Resolves the flags of ``esper-train ppo --resume``.
+
+    Only what does not change the learner may differ from the checkpoint's own config:
+    the number of rounds, the device and the telemetry.
+
+    Raises:
+        EsperError: If another flag is given.
+    """
+    fixed = {
+        "--preset": config.preset,
+        "--config-json": config.config_json,
+        "--task": config.task,
+        "--seed": config.seed,
+        "--slots": config.slots,
+        "--max-seeds": config.max_seeds,
+        "--envs": scale.envs,
+        "--episode-length": scale.episode_length,
+        "--ppo-epochs": scale.ppo_epochs,
+        "--memory-size": scale.memory_size,
+    }
+    for flag, value in fixed.items():
+        if value is not None:
+            raise TrainError(
+                f"{flag} cannot change with --resume, which goes on with the checkpoint's own "
+                "config; allowed: --rounds, --device, --save and the telemetry flags"
+            )
+    changes = _given(n_episodes=scale.rounds)
+    return finish_plan(_override(saved, changes), hardware, telemetry, ())
+
+
+def plan_heuristic(
+    options: HeuristicOptions, hardware: HardwareOptions, telemetry: TelemetryOptions
+) -> Plan:
+    """Resolves the flags of ``esper-train heuristic``.
+
+    Raises:
+        EsperError: If a flag, a task or a slot is not usable.
+    """
+    name, note = (options.task, None) if options.task is not None else _default_task("task")
+    training = get_task(name).training.model_dump(mode="json")
+    changes = _given(
+        task=name,
+        seed=options.seed,
+        slots=options.slots,
+        max_seeds=options.max_seeds,
+        n_episodes=options.episodes,
+        n_envs=1,
+        max_epochs=options.max_epochs,
+        host={**training, "max_batches": options.max_batches},
+    )
+    return finish_plan(_override(TrainingConfig(), changes), hardware, telemetry, (note,))
+
+
+def finish_plan(
+    config: TrainingConfig,
+    hardware: HardwareOptions,
+    telemetry: TelemetryOptions,
+    notes: tuple[str | None, ...],
+) -> Plan:
+    """Settles task, slots, device and telemetry of a configuration.
+
+    Raises:
+        EsperError: If one of them is not usable.
+    """
+    task = get_task(config.task)
+    device, device_note = _device(hardware.device or config.device)
+    changes = _given(
+        device=device,
+        slots=_slots(config, task),
+        telemetry=_given(
+            level=telemetry.telemetry_level,
+            lifecycle_only=telemetry.telemetry_lifecycle_only or None,
+        ),
+    )
+    said = tuple(note for note in (*notes, device_note) if note is not None)
+    return Plan(config=_override(config, changes), task=task, notes=said)
+
+
+def _base_config(options: ConfigOptions) -> tuple[TrainingConfig, str | None]:
+    if options.config_json is not None:
+        if options.preset is not None:
+            raise TrainError("--preset and --config-json both give a whole config; use one of them")
+        return read_config(options.config_json), None
+    if options.preset is not None:
+        return preset(options.preset), None
+    if options.task is not None:
+        # A task without a preset of its own name takes the defaults of the reference.
+        try:
+            return preset(options.task), f"preset {options.task}: the one named like the task"
+        except ConfigError:
+            return TrainingConfig(), None
+    name, note = _default_task("preset")
+    return preset(name), note
+
+
+def _default_task(what: str) -> tuple[str, str]:
+    if torch.cuda.is_available():
+        return GPU_PRESET, f"{what} {GPU_PRESET}: the default where there is a CUDA GPU"
+    reason = f"no CUDA GPU here (with one the default is {GPU_PRESET})"
+    return CPU_PRESET, f"{what} {CPU_PRESET}: {reason}"
+
+
+def _device(wanted: str | None) -> tuple[str, str | None]:
+    if wanted is None:
+        if torch.cuda.is_available():
+            return "cuda:0", "device cuda:0: the default where there is a CUDA GPU"
+        return "cpu", "device cpu: no CUDA GPU here"
+    gpus = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    allowed = ["cpu", *gpus]
+    name = "cuda:0" if wanted == "cuda" and gpus else wanted
+    if name not in allowed:
+        raise TrainError(f"device '{wanted}' is not here; available: {', '.join(allowed)}")
+    return name, None
+
+
+def _slots(config: TrainingConfig, task: TaskSpec) -> tuple[str, ...]:
+    try:
+        return check_slots(config.slots or task.slots, task.host.slots)
+    except ValueError as error:
+        raise TrainError(f"task '{task.name}': {error}") from None
+
+
+def _override(config: TrainingConfig, changes: dict[str, Any]) -> TrainingConfig:
+    """Applies flags to a config, naming the flag where its value does not fit."""
+    try:
+        return override(config, changes)
+    except ConfigError as error:
+        message = str(error)
+        for key, flag in _FLAGS.items():
+            message = message.replace(f"'{key}'", flag)
+        raise TrainError(message) from None
+
+
+_FLAGS = {
+    "n_episodes": "--rounds (--episodes)",
+    "n_envs": "--envs",
+    "max_epochs": "--episode-length (--max-epochs)",
+    "ppo.epochs": "--ppo-epochs",
+    "policy.memory_size": "--memory-size",
+    "seed": "--seed",
+    "max_seeds": "--max-seeds",
+    "host.max_batches": "--max-batches",
+    "slots": "--slots",
+}
+
+
+def _given(**values: Any) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if value is not None}

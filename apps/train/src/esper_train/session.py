@@ -1,0 +1,185 @@
+"""One run from its directory to its summary, whatever happens in between."""
+
+from __future__ import annotations
+
+import platform
+import resource
+import sys
+import time
+from dataclasses import dataclass, field
+from types import TracebackType
+
+import torch
+from rich.console import Console
+
+from esper_karn import closing_table
+from esper_leyline import (
+    Environment,
+    EnvironmentSpec,
+    EsperError,
+    RoundSummary,
+    RunStatus,
+    RunSummary,
+)
+from esper_leyline.events import RunCompleted, RunFailed, RunStarted, kinds_written
+from esper_nissa import Hub, JsonlSink, RunDirectory
+from esper_train.interrupts import StopRequest
+from esper_train.options import TelemetryOptions
+from esper_train.resolve import Plan
+from esper_train.viewer import Viewer
+
+FAILED = 1
+
+
+@dataclass(slots=True, kw_only=True)
+class Progress:
+    """What a run has to show so far; the command keeps it current."""
+
+    rounds: list[RoundSummary] = field(default_factory=list)
+    host_parameters: int | None = None
+    test_accuracy: float | None = None
+    checkpoint: str | None = None
+    notes: list[str] = field(default_factory=list)
+
+
+class RunSession:
+    """A run's directory, telemetry and console view, opened and closed in order.
+
+    Used as a context manager: leaving it writes the summary, ends the telemetry and
+    prints the closing table, also after an error or an interruption.
+    """
+
+    def __init__(
+        self, command: str, plan: Plan, options: TelemetryOptions, stop: StopRequest
+    ) -> None:
+        self.command = command
+        self.plan = plan
+        self._stop = stop
+        self.progress = Progress()
+        self.status = RunStatus.RUNNING
+        self._options = options
+        self._started = time.time()
+
+    def __enter__(self) -> RunSession:
+        options, config = self._options, self.plan.config
+        self.directory = RunDirectory.create(
+            options.runs,
+            config.task,
+            telemetry_file=options.telemetry_file,
+            telemetry_dir=options.telemetry_dir,
+        )
+        self.directory.write_config(config)
+        self.hub = Hub(
+            self.directory.run_id,
+            [JsonlSink(self.directory.events)],
+            kinds=kinds_written(config.telemetry),
+        )
+        say(f"run: {self.directory.path}")
+        silent = config.telemetry.level == "off"
+        if silent:
+            say("telemetry is off: nothing is shown until the end")
+        self._viewer = None if silent else Viewer.start(self.directory.path, plain=options.no_tui)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool:
+        self._settle(error)
+        rounds, seconds = len(self.progress.rounds), time.time() - self._started
+        if error is not None and self.status is RunStatus.FAILED:
+            text = f"{type(error).__name__}: {error}"
+            self.hub.emit(RunFailed(error=text, rounds_completed=rounds, seconds=seconds))
+        else:
+            text = None
+            self.hub.emit(
+                RunCompleted(status=self.status, rounds_completed=rounds, seconds=seconds)
+            )
+        summary = self._summary(text, seconds)
+        self.directory.write_summary(summary)
+        self.hub.close()
+        if self._viewer is not None and self._viewer.finish() != 0:
+            say("the console view ended early; the run was not affected")
+        Console().print(closing_table(summary))
+        for note in self.progress.notes:
+            say(note)
+        say(f"run directory: {self.directory.path}")
+        return self._said(error)
+
+    @property
+    def exit_code(self) -> int:
+        """What the process should exit with, now that the run has ended."""
+        if self.status is RunStatus.INTERRUPTED:
+            return self._stop.exit_code
+        return 0 if self.status is RunStatus.COMPLETED else FAILED
+
+    def start(self, spec: EnvironmentSpec, policy_parameters: int | None = None) -> None:
+        """Announces the run in its log, once its environment stands."""
+        config = self.plan.config
+        assert config.device is not None
+        self.progress.host_parameters = spec.host_parameters
+        self.hub.emit(
+            RunStarted(
+                command=self.command,
+                task=config.task,
+                device=config.device,
+                rounds=config.n_episodes,
+                environments=config.n_envs,
+                max_epochs=config.max_epochs,
+                slots=spec.slots,
+                host_parameters=spec.host_parameters,
+                policy_parameters=policy_parameters,
+                config=config,
+                versions={"python": platform.python_version(), "torch": str(torch.__version__)},
+            )
+        )
+
+    def _settle(self, error: BaseException | None) -> None:
+        if isinstance(error, KeyboardInterrupt):
+            self.status = RunStatus.INTERRUPTED
+        elif error is not None:
+            self.status = RunStatus.FAILED
+        elif self.status is RunStatus.RUNNING:
+            self.status = RunStatus.COMPLETED
+
+    def _said(self, error: BaseException | None) -> bool:
+        """Swallows what needs no traceback: interruptions, and errors that say it all."""
+        if isinstance(error, EsperError):
+            sys.stderr.write(f"error: {error}\n")
+        return isinstance(error, EsperError | KeyboardInterrupt)
+
+    def _summary(self, error: str | None, seconds: float) -> RunSummary:
+        return RunSummary(
+            run_id=self.directory.run_id,
+            command=self.command,
+            task=self.plan.config.task,
+            status=self.status,
+            error=error,
+            started=self._started,
+            seconds=seconds,
+            rounds=tuple(self.progress.rounds),
+            host_parameters=self.progress.host_parameters,
+            mean_test_accuracy=self.progress.test_accuracy,
+            checkpoint=self.progress.checkpoint,
+            peak_memory_mb=peak_memory_mb(),
+        )
+
+
+def say(line: str) -> None:
+    """Prints one line at once, so that it stands before what other processes print."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def peak_memory_mb() -> float:
+    """Returns the largest resident size of this process or of one of its children, in MB."""
+    kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    return max(resource.getrusage(kind).ru_maxrss for kind in kinds) / 1024
+
+
+def mean_test_accuracy(environment: Environment) -> float:
+    """Judges an environment's hosts on the test split, in percent."""
+    reports = environment.evaluate()
+    return sum(report.test_accuracy for report in reports) / len(reports)

@@ -1,0 +1,77 @@
+"""The console view as a process of its own: it tails the run's log and prints.
+
+The trainer starts it; if it dies, training goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.console import Console
+
+from esper_karn import follow, resolve_log
+
+DRAIN_SECONDS = 10.0
+
+
+class Viewer:
+    """A running console view."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+
+    @classmethod
+    def start(cls, run: Path, *, plain: bool) -> Viewer:
+        """Starts a view of a run on this process's standard output."""
+        command = [sys.executable, "-m", "esper_train.viewer", str(run)]
+        command += ["--parent", str(os.getpid())]
+        if plain:
+            command.append("--plain")
+        return cls(subprocess.Popen(command, stdin=subprocess.DEVNULL))  # noqa: S603 - our own module
+
+    def finish(self) -> int | None:
+        """Waits until the view has shown the end of the log.
+
+        Returns:
+            Its exit code; ``None`` if it had to be ended.
+        """
+        try:
+            return self._process.wait(timeout=DRAIN_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.terminate()
+            self._process.wait()
+            return None
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Follows the log of one run until it ends or its trainer is gone."""
+    parser = argparse.ArgumentParser(prog="esper_train.viewer")
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--parent", type=int, required=True)
+    parser.add_argument("--plain", action="store_true")
+    options = parser.parse_args(arguments)
+    # Ctrl-C reaches the whole terminal group; the trainer decides, and this view shows the end.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    console = Console(no_color=True if options.plain else None)
+    interactive = console.is_terminal and not options.plain
+    follow(
+        resolve_log(options.run),
+        console,
+        interactive=interactive,
+        stop=_orphaned(options.parent),
+    )
+    return 0
+
+
+def _orphaned(parent: int) -> Callable[[], bool]:
+    return lambda: os.getppid() != parent
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

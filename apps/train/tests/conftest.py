@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from esper_leyline import RunSummary
+
+SMALL = ("--rounds", "2", "--envs", "2", "--episode-length", "4", "--memory-size", "16")
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A run that was made by the real command in a process of its own."""
+
+    directory: Path
+    output: str
+
+    @property
+    def summary(self) -> RunSummary:
+        return RunSummary.model_validate_json((self.directory / "summary.json").read_text())
+
+    @property
+    def results(self) -> list[dict[str, object]]:
+        """The rounds without what depends on the clock."""
+        return [
+            json.loads(summary.model_copy(update={"seconds": 0.0}).model_dump_json())
+            for summary in self.summary.rounds
+        ]
+
+
+def command(*arguments: str) -> list[str]:
+    script = "import sys; from esper_train import main; sys.exit(main())"
+    return [sys.executable, "-c", script, *arguments]
+
+
+def run(folder: Path, *arguments: str) -> Finished:
+    done = subprocess.run(
+        command(*arguments, "--runs", str(folder)),
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == ""
+    (directory,) = folder.iterdir()
+    return Finished(directory, done.stdout)
+
+
+@pytest.fixture(scope="session")
+def ppo_run(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    folder = tmp_path_factory.mktemp("ppo")
+    return run(folder, "ppo", "--preset", "mnist1d", *SMALL, "--device", "cpu")

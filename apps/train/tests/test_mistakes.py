@@ -1,0 +1,97 @@
+"""A user's mistake is one line that names the value and what is allowed, and exit code 2."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from esper_train import main
+
+MISTAKES = {
+    "unknown flag": (["--rouns", "3"], ["--rouns", "--rounds", "--help"]),
+    "not a number": (["--rounds", "many"], ["--rounds", "many"]),
+    "no rounds": (["--rounds", "0"], ["--rounds", "0", "greater"]),
+    "unknown task": (["--task", "mnist"], ["task", "'mnist'", "mnist1d"]),
+    "task of a later version": (["--task", "cifar10"], ["cifar10", "later", "mnist1d"]),
+    "unknown preset": (["--preset", "mnist"], ["preset", "'mnist'", "mnist1d"]),
+    "unknown level": (["--telemetry-level", "loud"], ["loud", "minimal", "debug"]),
+    "slot that the host lacks": (
+        ["--preset", "mnist1d", "--slots", "r0c0", "r0c7"],
+        ["r0c7", "r0c0, r0c1, r0c2"],
+    ),
+    "malformed slot": (["--preset", "mnist1d", "--slots", "left"], ["left"]),
+    "device that is not here": (
+        ["--preset", "mnist1d", "--device", "cuda:77"],
+        ["cuda:77", "cpu"],
+    ),
+    "missing config": (["--config-json", "nowhere.json"], ["nowhere.json"]),
+    "missing checkpoint": (["--resume", "nowhere.pt"], ["nowhere.pt"]),
+}
+
+
+def complaint(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    code = main(arguments)
+    captured = capsys.readouterr()
+    assert code == 2
+    assert captured.err.startswith("error: ")
+    assert captured.err.count("\n") == 1
+    assert "Traceback" not in captured.err
+    return captured.err
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_ppo_names_the_mistake(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments, parts = MISTAKES[name]
+    message = complaint(capsys, "ppo", *arguments)
+    for part in parts:
+        assert part in message
+
+
+def test_unknown_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "ppo" in complaint(capsys, "pppo")
+
+
+def test_unknown_config_key(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "config.json"
+    path.write_text('{"task": "mnist1d", "reward_moode": "shaped"}')
+    message = complaint(capsys, "ppo", "--config-json", str(path))
+    assert "reward_moode" in message
+    assert "reward_mode" in message
+
+
+def test_reward_mode_that_is_not_built(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "config.json"
+    path.write_text('{"task": "mnist1d", "reward_mode": "sparse"}')
+    runs = tmp_path / "runs"
+    message = complaint(capsys, "ppo", "--config-json", str(path), "--runs", str(runs))
+    assert "sparse" in message
+    assert "shaped" in message
+    assert not runs.exists()
+
+
+def test_runs_folder_that_cannot_be_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("in the way")
+    arguments = ("--preset", "mnist1d", "--device", "cpu")
+    for folder in (blocked, blocked / "runs", Path("/proc/runs")):
+        message = complaint(capsys, "ppo", *arguments, "--runs", str(folder))
+        assert str(folder) in message
+
+
+def test_heuristic_names_the_mistake(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "--episodes" in complaint(capsys, "heuristic", "--episodes", "0")
+    assert "--max-batches" in complaint(capsys, "heuristic", "--max-batches", "-1")
+
+
+def test_not_a_checkpoint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "policy.pt"
+    path.write_text("not a checkpoint")
+    assert "policy.pt" in complaint(capsys, "ppo", "--resume", str(path))
+
+
+def test_save_to_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ("--preset", "mnist1d", "--device", "cpu", "--save", str(tmp_path))
+    assert str(tmp_path) in complaint(capsys, "ppo", *arguments)

@@ -1,0 +1,153 @@
+"""Whole runs of the real commands, each in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from conftest import SMALL, Finished, command, run
+
+from esper_karn import EventReader
+from esper_leyline import RunStatus, RunSummary, read_config
+from esper_train import main
+
+
+def test_a_run_leaves_its_directory(ppo_run: Finished) -> None:
+    names = {path.name for path in ppo_run.directory.iterdir()}
+    assert {"config.json", "events.jsonl", "checkpoints", "summary.json"} <= names
+    assert "-mnist1d-" in ppo_run.directory.name
+    assert ppo_run.summary.status is RunStatus.COMPLETED
+    assert len(ppo_run.summary.rounds) == 2
+    assert ppo_run.summary.mean_test_accuracy is not None
+    assert (ppo_run.directory / str(ppo_run.summary.checkpoint)).is_file()
+
+
+def test_a_run_says_what_it_chose_and_found(ppo_run: Finished) -> None:
+    output = ppo_run.output
+    assert str(ppo_run.directory) in output
+    for words in ("plan:", "round 1/2", "round 2/2", "mean return", "fossilized", "grown"):
+        assert words in output
+
+
+def test_the_log_is_whole(ppo_run: Finished) -> None:
+    with EventReader(ppo_run.directory / "events.jsonl") as reader:
+        events = list(reader.read())
+        assert reader.problem_count == 0
+    assert [event.sequence for event in events] == list(range(len(events)))
+    kinds = [event.kind for event in events]
+    assert kinds[0] == "run_started"
+    assert kinds[-1] == "run_completed"
+    assert kinds.count("ppo_update") == 2
+    assert kinds.count("epoch_completed") == 2 * 2 * 4
+    assert kinds.count("episode_outcome") == 2 * 2
+
+
+def test_the_resolved_config_gives_the_same_run(ppo_run: Finished, tmp_path: Path) -> None:
+    config = ppo_run.directory / "config.json"
+    assert read_config(config).device == "cpu"
+    again = run(tmp_path / "runs", "ppo", "--config-json", str(config))
+    assert again.results == ppo_run.results
+    assert again.summary.mean_test_accuracy == ppo_run.summary.mean_test_accuracy
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one(ppo_run: Finished, tmp_path: Path) -> None:
+    saved = tmp_path / "half.pt"
+    arguments = ("ppo", "--preset", "mnist1d", *SMALL, "--device", "cpu")
+    half = run(tmp_path / "half", *arguments, "--rounds", "1", "--save", str(saved))
+    assert half.results == ppo_run.results[:1]
+    whole = run(tmp_path / "whole", "ppo", "--resume", str(saved), "--rounds", "2")
+    assert whole.results == ppo_run.results
+
+
+def test_resume_keeps_the_checkpoints_config(
+    ppo_run: Finished, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint = ppo_run.directory / str(ppo_run.summary.checkpoint)
+    assert main(["ppo", "--resume", str(checkpoint), "--envs", "3"]) == 2
+    assert "--envs" in capsys.readouterr().err
+
+
+def test_ctrl_c_keeps_everything(tmp_path: Path) -> None:
+    arguments = ("ppo", "--preset", "mnist1d", *SMALL, "--rounds", "500", "--device", "cpu")
+    process = subprocess.Popen(
+        command(*arguments, "--runs", str(tmp_path)),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("round   1/"):
+            break
+    # As a terminal does it: the signal goes to every process of the group.
+    os.killpg(process.pid, signal.SIGINT)
+    output, errors = process.communicate(timeout=120)
+    assert process.returncode == 130, output + errors
+    assert errors == ""
+    (directory,) = tmp_path.iterdir()
+    summary = RunSummary.model_validate_json((directory / "summary.json").read_text())
+    assert summary.status is RunStatus.INTERRUPTED
+    assert len(summary.rounds) >= 1
+    assert (directory / str(summary.checkpoint)).is_file()
+    last = (directory / "events.jsonl").read_text().splitlines()[-1]
+    assert json.loads(last)["payload"]["status"] == "interrupted"
+
+
+def test_a_run_outlives_its_console_view(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        command("ppo", "--preset", "mnist1d", *SMALL, "--device", "cpu", "--runs", str(tmp_path)),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    viewer = _child(process.pid, "esper_train.viewer")
+    os.kill(viewer, signal.SIGKILL)
+    output, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    assert "console view ended early" in output
+    assert "mean return" in output
+
+
+def _child(parent: int, name: str) -> int:
+    """Waits for a child process whose command line holds ``name``."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+        for child in children:
+            if name in Path(f"/proc/{child}/cmdline").read_text():
+                return int(child)
+        time.sleep(0.05)
+    raise AssertionError(f"no child {name} of {parent}")
+
+
+def test_the_heuristic_runs(tmp_path: Path) -> None:
+    done = run(
+        tmp_path,
+        "heuristic",
+        "--task",
+        "mnist1d",
+        "--max-epochs",
+        "8",
+        "--max-batches",
+        "5",
+        "--device",
+        "cpu",
+    )
+    assert done.summary.command == "heuristic"
+    assert done.summary.rounds[0].germinated >= 1
+
+
+def test_telemetry_can_be_off_or_elsewhere(tmp_path: Path) -> None:
+    short = ("ppo", "--preset", "mnist1d", *SMALL, "--rounds", "1", "--device", "cpu")
+    silent = run(tmp_path / "silent", *short, "--telemetry-level", "off")
+    assert (silent.directory / "events.jsonl").read_text() == ""
+    assert len(silent.summary.rounds) == 1
+    log = tmp_path / "elsewhere.jsonl"
+    run(tmp_path / "moved", *short, "--telemetry-file", str(log))
+    assert "run_completed" in log.read_text().splitlines()[-1]

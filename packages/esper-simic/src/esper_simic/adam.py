@@ -1,0 +1,97 @@
+"""Adam (Kingma and Ba 2015) by torch's own kernels.
+
+``torch.optim.Adam`` imports torch's compiler when it is made, which takes seconds that a
+short run on a CPU does not have; calling its kernels imports nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import Parameter
+from torch.optim.adam import adam
+
+from esper_simic.errors import SimicError
+
+
+class Adam:
+    """Updates parameters in place from their gradients.
+
+    Args:
+        parameters: What to update.
+        learning_rate: Step size.
+        eps: Added to the root of the second moment.
+        betas: Decay of the first and second moments.
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[Parameter],
+        *,
+        learning_rate: float,
+        eps: float,
+        betas: tuple[float, float] = (0.9, 0.999),
+    ) -> None:
+        self._parameters = list(parameters)
+        self._learning_rate = learning_rate
+        self._eps = eps
+        self._betas = betas
+        self._means = [torch.zeros_like(each) for each in self._parameters]
+        self._squares = [torch.zeros_like(each) for each in self._parameters]
+        self._steps = [torch.zeros(()) for _ in self._parameters]
+
+    def drop_gradients(self) -> None:
+        """Forgets all gradients."""
+        for parameter in self._parameters:
+            parameter.grad = None
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """Updates every parameter that has a gradient."""
+        chosen = [i for i, each in enumerate(self._parameters) if each.grad is not None]
+        adam(
+            [self._parameters[i] for i in chosen],
+            [_gradient(self._parameters[i]) for i in chosen],
+            [self._means[i] for i in chosen],
+            [self._squares[i] for i in chosen],
+            [],
+            [self._steps[i] for i in chosen],
+            foreach=True,
+            amsgrad=False,
+            beta1=self._betas[0],
+            beta2=self._betas[1],
+            lr=self._learning_rate,
+            weight_decay=0.0,
+            eps=self._eps,
+            maximize=False,
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns the moments by parameter, in order; tensors are not copied."""
+        return {"means": self._means, "squares": self._squares, "steps": self._steps}
+
+    @torch.no_grad()
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Copies in what ``state_dict`` returned.
+
+        Raises:
+            SimicError: If it belongs to other parameters.
+        """
+        pairs = ((self._means, "means"), (self._squares, "squares"), (self._steps, "steps"))
+        for own, name in pairs:
+            given = state[name]
+            if [each.shape for each in given] != [each.shape for each in own]:
+                raise SimicError(
+                    f"the optimiser state has {len(given)} tensors of '{name}' that do not fit "
+                    f"this policy's {len(own)}; build the policy as it was saved"
+                )
+            for target, source in zip(own, given, strict=True):
+                target.copy_(source)
+
+
+def _gradient(parameter: Parameter) -> Tensor:
+    assert parameter.grad is not None
+    return parameter.grad

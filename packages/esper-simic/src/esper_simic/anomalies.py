@@ -1,0 +1,151 @@
+"""What looks wrong about an update: a pure function of its numbers.
+
+Every number it reads was taken over steps with a choice, so a round of forced steps
+raises no alarm, and each head is watched alone: a joint entropy hides a dead head.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from esper_leyline import PolicyConfig, head_sizes
+from esper_leyline.events import (
+    EntropyCollapse,
+    GradientPathology,
+    NumericalInstability,
+    PPOUpdate,
+    RatioCollapse,
+    RatioExplosion,
+    ValueCollapse,
+)
+
+Anomaly = (
+    RatioExplosion
+    | RatioCollapse
+    | ValueCollapse
+    | EntropyCollapse
+    | GradientPathology
+    | NumericalInstability
+)
+
+ENTROPY_MARGIN = 0.02
+"""A head this little above the least entropy its floor allows counts as collapsed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnomalyThresholds:
+    """Where ordinary ends.
+
+    Attributes:
+        ratio_max: Largest ordinary probability ratio of a head.
+        ratio_min: Smallest.
+        explained_variance: Least that a critic should explain.
+        warm_up_rounds: Rounds in which it need not yet.
+        gradient_max: Largest ordinary gradient norm.
+        gradient_min: Smallest.
+        entropy: Least ordinary entropy by head, between 0 and 1.
+    """
+
+    ratio_max: float = 5.0
+    ratio_min: float = 0.1
+    explained_variance: float = 0.0
+    warm_up_rounds: int = 10
+    gradient_max: float = 100.0
+    gradient_min: float = 1e-7
+    entropy: Mapping[str, float] = field(default_factory=dict)
+
+
+def thresholds_for(policy: PolicyConfig, slots: int) -> AnomalyThresholds:
+    """Returns thresholds that know how low a policy's probability floors let entropy fall.
+
+    Args:
+        policy: Its floors count.
+        slots: Number of enabled slots.
+    """
+    entropy = {
+        head: ENTROPY_MARGIN
+        + max(least_entropy(policy.floors[head], choices) for choices in range(2, max(size, 2) + 1))
+        for head, size in head_sizes(slots).items()
+    }
+    return AnomalyThresholds(entropy=entropy)
+
+
+def least_entropy(floor: float, choices: int) -> float:
+    """Returns the entropy of a head that puts on one choice all that its floor leaves.
+
+    Args:
+        floor: Mass spread evenly over the open choices.
+        choices: Open choices, at least 2.
+
+    Returns:
+        Entropy divided by ln(choices).
+    """
+    other = floor / choices
+    entropy = -(1 - floor + other) * math.log(1 - floor + other)
+    if other > 0:
+        entropy -= (choices - 1) * other * math.log(other)
+    return entropy / math.log(choices)
+
+
+def detect_anomalies(
+    update: PPOUpdate, thresholds: AnomalyThresholds, *, consecutive_skips: int = 0
+) -> tuple[Anomaly, ...]:
+    """Returns what is wrong with an update, worst first.
+
+    Args:
+        update: The update's event.
+        thresholds: Where ordinary ends.
+        consecutive_skips: Skipped updates in a row, this one included.
+    """
+    return (
+        *_instabilities(update, consecutive_skips),
+        *_ratios(update, thresholds),
+        *_gradients(update, thresholds),
+        *_values(update, thresholds),
+        *_entropies(update, thresholds),
+    )
+
+
+def _instabilities(update: PPOUpdate, consecutive_skips: int) -> Iterator[Anomaly]:
+    if update.skipped is not None:
+        yield NumericalInstability(
+            round=update.round, where=update.skipped, consecutive=consecutive_skips
+        )
+
+
+def _ratios(update: PPOUpdate, thresholds: AnomalyThresholds) -> Iterator[Anomaly]:
+    largest, smallest = update.ratio_max, update.ratio_min
+    if largest is not None and largest > thresholds.ratio_max:
+        yield RatioExplosion(round=update.round, ratio=largest, threshold=thresholds.ratio_max)
+    if smallest is not None and smallest < thresholds.ratio_min:
+        yield RatioCollapse(round=update.round, ratio=smallest, threshold=thresholds.ratio_min)
+
+
+def _gradients(update: PPOUpdate, thresholds: AnomalyThresholds) -> Iterator[Anomaly]:
+    chosen = {head for head, entropy in update.head_entropy.items() if entropy is not None}
+    norms = {head: norm for head, norm in update.head_gradient_norm.items() if head in chosen}
+    for where, norm in {"policy": update.gradient_norm, **norms}.items():
+        if norm is None:
+            continue
+        if not norm <= thresholds.gradient_max:
+            limit = thresholds.gradient_max
+        elif norm < thresholds.gradient_min:
+            limit = thresholds.gradient_min
+        else:
+            continue
+        yield GradientPathology(round=update.round, where=where, norm=norm, threshold=limit)
+
+
+def _values(update: PPOUpdate, thresholds: AnomalyThresholds) -> Iterator[Anomaly]:
+    explained, limit = update.explained_variance, thresholds.explained_variance
+    if explained is not None and update.round > thresholds.warm_up_rounds and explained < limit:
+        yield ValueCollapse(round=update.round, explained_variance=explained, threshold=limit)
+
+
+def _entropies(update: PPOUpdate, thresholds: AnomalyThresholds) -> Iterator[Anomaly]:
+    for head, entropy in update.head_entropy.items():
+        limit = thresholds.entropy.get(head, ENTROPY_MARGIN)
+        if entropy is not None and entropy < limit:
+            yield EntropyCollapse(round=update.round, head=head, entropy=entropy, threshold=limit)

@@ -1,0 +1,93 @@
+"""The pieces of PPO's objective, as pure functions of tensors.
+
+Masks are bool; a masked mean over nothing is 0. Values under a false mask are never
+read, so padding may hold anything.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def masked_sum(values: Tensor, mask: Tensor, dim: tuple[int, ...] | None = None) -> Tensor:
+    """Sums ``values`` where ``mask`` is true."""
+    kept = torch.where(mask, values, 0.0)
+    return kept.sum() if dim is None else kept.sum(dim=dim)
+
+
+def masked_mean(
+    values: Tensor,
+    mask: Tensor,
+    dim: tuple[int, ...] | None = None,
+    count: Tensor | None = None,
+) -> Tensor:
+    """Means ``values`` over where ``mask`` is true; 0 where it is nowhere.
+
+    Args:
+        values: Any shape.
+        mask: Bool, of the same shape.
+        dim: Dimensions to average over, all by default.
+        count: What the sum is divided by, where the values are a piece of a larger batch.
+    """
+    if count is None:
+        count = mask.sum() if dim is None else mask.sum(dim=dim)
+    return masked_sum(values, mask, dim) / count.clamp_min(1)
+
+
+def masked_std(values: Tensor, mask: Tensor) -> Tensor:
+    """Population standard deviation of ``values`` where ``mask`` is true."""
+    return masked_mean((values - masked_mean(values, mask)).square(), mask).sqrt()
+
+
+def standardize(values: Tensor, mask: Tensor, smallest_std: float = 1e-8) -> Tensor:
+    """Gives the masked values mean 0 and deviation 1, and the others 0.
+
+    Args:
+        values: Any shape.
+        mask: Bool, of the same shape. A single value has no spread to be measured by and
+            is left as it is.
+        smallest_std: Deviations below this count as this, so that values which hardly
+            differ are not blown up to differ as much as any.
+    """
+    std = masked_std(values, mask).clamp_min(smallest_std)
+    scaled = (values - masked_mean(values, mask)) / std
+    return torch.where(mask, torch.where(mask.sum() > 1, scaled, values), 0.0)
+
+
+def clipped_surrogate(ratio: Tensor, advantage: Tensor, clip: float) -> Tensor:
+    """PPO's pessimistic surrogate (Schulman et al. 2017, eq. 7), elementwise, to be maximised."""
+    return torch.minimum(ratio * advantage, ratio.clamp(1 - clip, 1 + clip) * advantage)
+
+
+def value_loss(
+    predicted: Tensor, target: Tensor, mask: Tensor, count: Tensor | None = None
+) -> Tensor:
+    """Half the mean squared error over the masked steps; ``count`` as in ``masked_mean``."""
+    return 0.5 * masked_mean((predicted - target).square(), mask, count=count)
+
+
+def joint_kl(log_ratio: Tensor, mask: Tensor, count: Tensor | None = None) -> Tensor:
+    """KL(old || new) of whole actions, estimated from samples of the old policy.
+
+    The estimator (r - 1) - ln r is unbiased and never negative (Schulman, "Approximating
+    KL divergence", 2020).
+
+    Args:
+        log_ratio: New minus old log-probability of the whole action, [...].
+        mask: The steps that count, [...].
+        count: As in ``masked_mean``.
+    """
+    kept = torch.where(mask, log_ratio, 0.0)
+    return masked_mean(torch.expm1(kept) - kept, mask, count=count)
+
+
+def explained_variance(predicted: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+    """1 - Var(target - predicted) / Var(target) over the masked steps.
+
+    NaN where the target is constant: a deviation below a thousandth of its size.
+    """
+    spread = masked_std(target, mask).square()
+    unexplained = masked_std(target - predicted, mask).square()
+    constant = spread <= 1e-6 * masked_mean(target.square(), mask)
+    return torch.where(constant, torch.nan, 1 - unexplained / spread)

@@ -1,0 +1,214 @@
+"""Turns a round into events and its summary, whoever decided in it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from esper_leyline import (
+    Op,
+    RewardBreakdown,
+    RoundSummary,
+    SeedEventKind,
+    StepReport,
+    Telemetry,
+)
+from esper_leyline.events import (
+    AnyPayload,
+    CounterfactualMatrix,
+    Decision,
+    EpisodeOutcome,
+    EpochCompleted,
+    GovernorRolledBack,
+    RewardHackingSuspected,
+    RoundCompleted,
+    Throughput,
+)
+from esper_simic.choices import Choice
+from esper_simic.rewards.measures import finite
+from esper_simic.seed_events import seed_payload
+from esper_simic.stopwatch import Stopwatch
+
+
+@dataclass(slots=True)
+class _Episode:
+    earned: float = 0.0
+    components: dict[str, float] = field(default_factory=dict)
+    seeds: Counter[SeedEventKind] = field(default_factory=Counter)
+    best_accuracy: float | None = None
+    last: StepReport | None = None
+
+
+class RoundRecorder:
+    """Records one round.
+
+    Within a step the events of one environment come in this order: what happened to its
+    seeds, the decision that led there, suspicions about its reward, the epoch, the
+    counterfactuals, a rollback, the episode's outcome.
+
+    Args:
+        telemetry: Where events go.
+        round_number: Counted from 1.
+        environments: Episodes of the round.
+    """
+
+    def __init__(self, telemetry: Telemetry, *, round_number: int, environments: int) -> None:
+        self.watch = Stopwatch()
+        self._telemetry = telemetry
+        self._round = round_number
+        self._episodes = [_Episode() for _ in range(environments)]
+        self._ops: Counter[Op] = Counter()
+        self._rollbacks = 0
+
+    def step(
+        self,
+        index: int,
+        previous: StepReport,
+        choice: Choice,
+        current: StepReport,
+        reward: RewardBreakdown,
+    ) -> None:
+        """Records one step of the round's episode ``index``."""
+        self._count(self._episodes[index], choice, current, reward)
+        self.watch.add(current.seconds, prefix="host.")
+        for event in current.events:
+            self._emit(seed_payload(event, round_number=self._round, epoch=current.epoch), current)
+        self._emit(self._decision(previous, choice, current, reward), current)
+        for flag in reward.flags:
+            self._emit(self._suspicion(flag, current), current)
+        self._emit(self._epoch(current), current)
+        self._emit_rare(index, current)
+
+    def finish(self) -> RoundSummary:
+        """Closes the round: its summary, and how fast it went."""
+        summary = self._summary()
+        self._telemetry.emit(RoundCompleted(summary=summary))
+        epochs = sum(self._ops.values())
+        self._telemetry.emit(
+            Throughput(
+                round=self._round,
+                host_epochs_per_second=epochs / max(summary.seconds, 1e-9),
+                seconds=self.watch.parts,
+            )
+        )
+        return summary
+
+    def _emit(self, payload: AnyPayload, report: StepReport) -> None:
+        self._telemetry.emit(payload, environment=report.environment)
+
+    def _count(
+        self, episode: _Episode, choice: Choice, current: StepReport, reward: RewardBreakdown
+    ) -> None:
+        self._ops[choice.action.op] += 1
+        self._rollbacks += current.rollback is not None
+        episode.earned += reward.total
+        for name, value in reward.components.items():
+            episode.components[name] = episode.components.get(name, 0.0) + value
+        episode.seeds.update(event.kind for event in current.events)
+        accuracy = finite(current.val_accuracy)
+        if accuracy is not None:
+            episode.best_accuracy = max(accuracy, episode.best_accuracy or accuracy)
+        episode.last = current
+
+    def _decision(
+        self,
+        previous: StepReport,
+        choice: Choice,
+        current: StepReport,
+        reward: RewardBreakdown,
+    ) -> Decision:
+        action = choice.action
+        aimed = action.op is not Op.WAIT and action.slot < len(previous.seeds)
+        return Decision(
+            round=self._round,
+            epoch=current.epoch,
+            action=action,
+            slot=previous.seeds[action.slot].slot if aimed else None,
+            succeeded=current.action_succeeded is not False,
+            forced=choice.forced,
+            heads=dict(choice.heads),
+            value=choice.value,
+            q_values=choice.q_values,
+            reward=reward.total,
+            reward_components=dict(reward.components),
+        )
+
+    def _suspicion(self, flag: str, current: StepReport) -> RewardHackingSuspected:
+        reason, _, slot = flag.partition(":")
+        return RewardHackingSuspected(
+            round=self._round, epoch=current.epoch, slot=slot or None, reason=reason
+        )
+
+    def _epoch(self, report: StepReport) -> EpochCompleted:
+        return EpochCompleted(
+            round=self._round,
+            epoch=report.epoch,
+            max_epochs=report.max_epochs,
+            train_loss=report.train_loss,
+            train_accuracy=report.train_accuracy,
+            val_loss=report.val_loss,
+            val_accuracy=report.val_accuracy,
+            seeds=report.seeds,
+            host_parameters=report.host_parameters,
+            fossil_parameters=report.fossil_parameters,
+            live_parameters=report.live_parameters,
+        )
+
+    def _emit_rare(self, index: int, report: StepReport) -> None:
+        if report.counterfactuals:
+            matrix = CounterfactualMatrix(
+                round=self._round, epoch=report.epoch, configurations=report.counterfactuals
+            )
+            self._emit(matrix, report)
+        if report.rollback is not None:
+            rolled_back = GovernorRolledBack(
+                round=self._round, epoch=report.epoch, rollback=report.rollback
+            )
+            self._emit(rolled_back, report)
+        if report.ended is not None:
+            self._emit(self._outcome(self._episodes[index], report), report)
+
+    def _outcome(self, episode: _Episode, report: StepReport) -> EpisodeOutcome:
+        assert report.ended is not None
+        return EpisodeOutcome(
+            round=self._round,
+            seed=report.seed,
+            episode_return=episode.earned,
+            reward_components=dict(episode.components),
+            epochs=report.epoch,
+            ended=report.ended,
+            val_accuracy=report.val_accuracy,
+            best_val_accuracy=episode.best_accuracy,
+            germinated=episode.seeds[SeedEventKind.GERMINATED],
+            fossilized=episode.seeds[SeedEventKind.FOSSILIZED],
+            pruned=episode.seeds[SeedEventKind.PRUNED],
+            host_parameters=report.host_parameters,
+            fossil_parameters=report.fossil_parameters,
+            wasted_epoch_parameters=report.wasted_epoch_parameters,
+        )
+
+    def _summary(self) -> RoundSummary:
+        reports = [episode.last for episode in self._episodes if episode.last is not None]
+        accuracies = [
+            accuracy for report in reports if (accuracy := finite(report.val_accuracy)) is not None
+        ]
+        seeds = sum((episode.seeds for episode in self._episodes), Counter())
+        return RoundSummary(
+            round=self._round,
+            episodes=len(self._episodes),
+            mean_return=_mean([episode.earned for episode in self._episodes]) or 0.0,
+            mean_accuracy=_mean(accuracies),
+            best_accuracy=max(accuracies, default=None),
+            ops={op.name: self._ops[op] for op in Op},
+            germinated=seeds[SeedEventKind.GERMINATED],
+            fossilized=seeds[SeedEventKind.FOSSILIZED],
+            pruned=seeds[SeedEventKind.PRUNED],
+            grown_parameters=_mean([float(report.fossil_parameters) for report in reports]) or 0.0,
+            rollbacks=self._rollbacks,
+            seconds=self.watch.elapsed,
+        )
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None

@@ -1,0 +1,66 @@
+"""Advantages and returns over rollouts of unequal length."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def gae(
+    rewards: Tensor,
+    values: Tensor,
+    *,
+    terminal: Tensor,
+    last: Tensor,
+    valid: Tensor,
+    gamma: float,
+    lam: float,
+) -> Tensor:
+    """Generalised advantage estimation (Schulman et al. 2016).
+
+    Args:
+        rewards: [T, N].
+        values: [T + 1, N]; the last row, or the row after an episode's last step, is the
+            value of what that step led to.
+        terminal: [T, N] bool, true where nothing of value follows the step.
+        last: [T, N] bool, true at the last step of an episode, terminal or cut. A cut
+            one, and the rollout's own end, is bootstrapped with the value that follows.
+        valid: [T, N] bool, false for steps after an episode's end.
+        gamma: Discount.
+        lam: Weight of longer returns, 0 to 1.
+
+    Returns:
+        Advantages [T, N], 0 at invalid steps.
+    """
+    following = torch.where(terminal, 0.0, values[1:])
+    deltas = torch.where(valid, rewards + gamma * following - values[:-1], 0.0)
+    carry = torch.full_like(deltas, gamma * lam).masked_fill(last | ~valid, 0.0)
+    advantages = torch.empty_like(deltas)
+    running = torch.zeros_like(deltas[0])
+    for step in reversed(range(len(deltas))):
+        running = deltas[step] + carry[step] * running
+        advantages[step] = running
+    return advantages
+
+
+def lambda_returns(advantages: Tensor, values: Tensor) -> Tensor:
+    """Returns the λ-returns [T, N] that belong to ``gae``'s advantages.
+
+    Args:
+        advantages: [T, N] from ``gae``.
+        values: The same [T + 1, N].
+    """
+    return advantages + values[:-1]
+
+
+def discounted_sums(rewards: Tensor, valid: Tensor, gamma: float) -> Tensor:
+    """Returns R[t] = gamma * R[t - 1] + r[t] down each column, [T, N], 0 where invalid.
+
+    This is the running return by which rewards are scaled (Engstrom et al. 2020).
+    """
+    sums = torch.zeros_like(rewards)
+    running = torch.zeros_like(rewards[0])
+    for step in range(len(rewards)):
+        running = torch.where(valid[step], gamma * running + rewards[step], 0.0)
+        sums[step] = running
+    return sums

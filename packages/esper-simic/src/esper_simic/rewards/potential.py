@@ -1,0 +1,47 @@
+"""Potential-based shaping (Ng, Harada and Russell 1999) over the seeds' stages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from esper_leyline import RewardConfig, SeedReport, SeedStage, StepReport
+
+STAGE_POTENTIAL: Mapping[SeedStage, float] = MappingProxyType(
+    {
+        SeedStage.GERMINATED: 1.0,
+        SeedStage.TRAINING: 2.0,
+        SeedStage.BLENDING: 3.5,
+        SeedStage.HOLDING: 5.5,
+        SeedStage.FOSSILIZED: 6.0,
+    }
+)
+"""How far along a stage is; stages that are not named are worth nothing."""
+
+
+def potential(report: StepReport, config: RewardConfig) -> float:
+    """Returns the potential of a state; 0 once its episode is over.
+
+    Each seed counts its stage and, up to a cap, the epochs it has spent there. It is a
+    function of the report alone, so whatever a loop of actions gains it gives back.
+    """
+    if report.ended is not None:
+        return 0.0
+    return sum(_seed_potential(seed, config) for seed in report.seeds)
+
+
+def shaping(previous: StepReport, current: StepReport, config: RewardConfig, gamma: float) -> float:
+    """Returns weight * (gamma * potential(current) - potential(previous)).
+
+    Over T steps the discounted sum is weight * (gamma^T potential(last) - potential(first)).
+    """
+    after, before = potential(current, config), potential(previous, config)
+    return config.shaping_weight * (gamma * after - before)
+
+
+def _seed_potential(seed: SeedReport, config: RewardConfig) -> float:
+    stage = STAGE_POTENTIAL.get(seed.stage)
+    if stage is None:
+        return 0.0
+    bonus = config.shaping_epoch_bonus * max(seed.epochs_in_stage, 0)
+    return stage + min(bonus, config.shaping_epoch_cap)

@@ -1,0 +1,189 @@
+"""Training a policy with PPO, round by round."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from esper_leyline import (
+    Environment,
+    NullTelemetry,
+    RewardFunction,
+    RoundSummary,
+    RunStatus,
+    Telemetry,
+    TrainingConfig,
+)
+from esper_leyline.events import PPOUpdate
+from esper_simic.actor import PolicyActor
+from esper_simic.anomalies import detect_anomalies, thresholds_for
+from esper_simic.episodes import RunOutcome, action_seed, episode_seeds, play_round
+from esper_simic.errors import SimicError
+from esper_simic.policy import TrainablePolicy
+from esper_simic.recorder import RoundRecorder
+from esper_simic.update import PPOUpdater
+
+MOST_SKIPS = 3
+"""Skipped updates in a row that end a run."""
+
+
+def never() -> bool:
+    """Answers that nobody asked to stop."""
+    return False
+
+
+class PPOTrainer:
+    """Trains a policy on an environment.
+
+    Everything random follows from the run seed and the round's number, so a run that is
+    taken up again from a round's end goes on exactly as one that was never broken off.
+
+    Args:
+        environment: The hosts.
+        policy: Trained in place.
+        reward: Pays for steps.
+        config: ``seed``, ``n_episodes``, ``n_envs``, ``ppo`` and ``policy.floors`` are read.
+        telemetry: Where events go.
+        checkpoint: Called with ``state_dict()`` every ``checkpoint_every`` rounds, when a
+            run ends, completed or interrupted, and before it fails. It must write or
+            copy what it is given.
+        checkpoint_every: Rounds between checkpoints.
+
+    Raises:
+        SimicError: If the environment has fewer hosts than ``n_envs``.
+    """
+
+    def __init__(
+        self,
+        environment: Environment,
+        policy: TrainablePolicy,
+        reward: RewardFunction,
+        config: TrainingConfig,
+        telemetry: Telemetry | None = None,
+        *,
+        checkpoint: Callable[[dict[str, Any]], None] | None = None,
+        checkpoint_every: int = 10,
+    ) -> None:
+        check_environments(environment, config)
+        self._environment = environment
+        self._policy = policy
+        self._reward = reward
+        self._config = config
+        self._telemetry = telemetry or NullTelemetry()
+        self._checkpoint = checkpoint or _keep_nothing
+        self._checkpoint_every = checkpoint_every
+        self._updater = PPOUpdater(policy, config.ppo)
+        self._thresholds = thresholds_for(config.policy, len(environment.spec.slots))
+        self._rounds: list[RoundSummary] = []
+        self._discarded = 0
+        self._saved: int | None = None
+
+    @property
+    def rounds(self) -> tuple[RoundSummary, ...]:
+        """Every complete round so far, those before a resumption included."""
+        return tuple(self._rounds)
+
+    @property
+    def rounds_completed(self) -> int:
+        """Rounds whose updates the policy contains."""
+        return len(self._rounds)
+
+    def run(self, rounds: int | None = None, should_stop: Callable[[], bool] = never) -> RunOutcome:
+        """Trains until ``rounds`` rounds are complete, earlier ones of a resumed run counted.
+
+        Args:
+            rounds: ``config.n_episodes`` if not given.
+            should_stop: Asked before every step; the round that it breaks off is
+                discarded, and the policy is as it was at the round's start.
+
+        Raises:
+            SimicError: If three updates in a row met numbers that are not finite. A
+                checkpoint was written before.
+        """
+        wanted = self._config.n_episodes if rounds is None else rounds
+        status = RunStatus.COMPLETED
+        while self.rounds_completed < wanted:
+            if not self._play_and_learn(should_stop):
+                status = RunStatus.INTERRUPTED
+                break
+            self._check_skips()
+            if self.rounds_completed % self._checkpoint_every == 0:
+                self._save()
+        self._save()
+        return RunOutcome(status=status, rounds=self.rounds, discarded_steps=self._discarded)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns what an exact continuation at a round's end needs; tensors are not copied."""
+        return {
+            "policy": self._policy.state_dict(),
+            "updater": self._updater.state_dict(),
+            "environment": self._environment.state_dict(),
+            "rounds": [summary.model_dump(mode="json") for summary in self._rounds],
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Takes back what ``state_dict`` returned."""
+        self._policy.load_state_dict(state["policy"])
+        self._updater.load_state_dict(state["updater"])
+        self._environment.load_state_dict(state["environment"])
+        self._rounds = [RoundSummary.model_validate(summary) for summary in state["rounds"]]
+
+    def _play_and_learn(self, should_stop: Callable[[], bool]) -> bool:
+        number, seed = self.rounds_completed + 1, self._config.seed
+        recorder = RoundRecorder(
+            self._telemetry, round_number=number, environments=self._config.n_envs
+        )
+        actor = PolicyActor(self._policy, self._updater.units, seed=action_seed(seed, number))
+        unfinished = play_round(
+            self._environment,
+            actor,
+            self._reward,
+            recorder,
+            seeds=episode_seeds(seed, number, self._config.n_envs),
+            should_stop=should_stop,
+        )
+        if unfinished is not None:
+            self._discarded = unfinished
+            return False
+        with recorder.watch.measure("update"):
+            update = self._updater.update(actor.rollout(), round_number=number)
+        self._report(update)
+        self._rounds.append(recorder.finish())
+        return True
+
+    def _save(self) -> None:
+        if self._saved != self.rounds_completed:
+            self._checkpoint(self.state_dict())
+            self._saved = self.rounds_completed
+
+    def _report(self, update: PPOUpdate) -> None:
+        self._telemetry.emit(update)
+        skips = self._updater.consecutive_skips
+        for anomaly in detect_anomalies(update, self._thresholds, consecutive_skips=skips):
+            self._telemetry.emit(anomaly)
+
+    def _check_skips(self) -> None:
+        if self._updater.consecutive_skips >= MOST_SKIPS:
+            self._save()
+            raise SimicError(
+                f"{MOST_SKIPS} updates in a row met numbers that are not finite, the last in "
+                f"round {self.rounds_completed}; lower ppo.learning_rate or ppo.max_grad_norm and "
+                "resume from the checkpoint that was just written"
+            )
+
+
+def check_environments(environment: Environment, config: TrainingConfig) -> None:
+    """Checks that an environment has room for a round.
+
+    Raises:
+        SimicError: If it has fewer hosts than ``config.n_envs``.
+    """
+    if environment.spec.environments < config.n_envs:
+        raise SimicError(
+            f"n_envs is {config.n_envs}, the environment has {environment.spec.environments} "
+            "hosts; build it with as many"
+        )
+
+
+def _keep_nothing(state: dict[str, Any]) -> None:
+    """Writes no checkpoint."""

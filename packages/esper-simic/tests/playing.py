@@ -1,0 +1,67 @@
+"""Playing rounds of a puzzle for tests."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+
+import torch
+
+from esper_leyline import NullTelemetry, PPOConfig, TrainingConfig
+from esper_simic import (
+    PolicyActor,
+    Rollout,
+    RoundRecorder,
+    Units,
+    episode_seeds,
+    play_round,
+)
+
+from .worlds import PuzzleEnvironment, recall_reward
+
+PLAIN_UNITS = Units(mean=0.0, std=1.0, critic_scale=1.0, reward_scale=1.0)
+
+
+def config(environment: PuzzleEnvironment, **ppo) -> TrainingConfig:
+    facts = {"epochs": 3, "learning_rate": 3e-3, "entropy_coefficient": 0.01} | ppo
+    return TrainingConfig(
+        seed=7, n_envs=environment.environments, n_episodes=3, ppo=PPOConfig(**facts)
+    )
+
+
+def play(environment, policy, reward=recall_reward, *, seed: int = 3) -> Rollout:
+    actor = PolicyActor(policy, PLAIN_UNITS, seed=seed)
+    count = environment.environments
+    recorder = RoundRecorder(NullTelemetry(), round_number=1, environments=count)
+    play_round(
+        environment,
+        actor,
+        reward,
+        recorder,
+        seeds=episode_seeds(5, 1, count),
+        should_stop=lambda: False,
+    )
+    return actor.rollout()
+
+
+def changed(rollout: Rollout, **facts) -> Rollout:
+    return replace(rollout, **facts)
+
+
+def permuted(rollout: Rollout, order: torch.Tensor) -> Rollout:
+    observation = rollout.observation
+    moved = {
+        field.name: getattr(rollout, field.name)[:, order]
+        for field in fields(rollout)
+        if field.name != "observation"
+    }
+    seen = replace(
+        observation,
+        features=observation.features[:, order],
+        blueprints=observation.blueprints[:, order],
+        masks={name: mask[:, order] for name, mask in observation.masks.items()},
+    )
+    return replace(rollout, observation=seen, **moved)
+
+
+def weights(policy) -> torch.Tensor:
+    return torch.cat([each.detach().flatten() for each in policy.parameters()])

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from esper_leyline import mnist1d
+from esper_simic import PPOTrainer, build_reward, run_controllers
+from esper_tamiyo import RandomMaskedController, RecurrentPolicy
+
+from .paper import PaperEnvironment
+from .playing import config
+from .worlds import (
+    ForgetfulPolicy,
+    PuzzleEnvironment,
+    bandit_reward,
+    recall_reward,
+    small_policy,
+)
+
+
+def mean_return(outcome, rounds: int = 5) -> float:
+    return sum(summary.mean_return for summary in outcome.rounds[-rounds:]) / rounds
+
+
+def test_the_op_that_pays_is_learnt():
+    world = PuzzleEnvironment(environments=16, length=2, open_steps=2)
+    policy = small_policy(world)
+    trainer = PPOTrainer(world, policy, bandit_reward, config(world, epochs=4))
+    assert mean_return(trainer.run(15)) > 1.8
+
+
+@pytest.fixture
+def recall():
+    """The slot is to be what a cue said two steps ago: at best 1 an episode."""
+    return PuzzleEnvironment(environments=48, length=3)
+
+
+RECALL = {"epochs": 8, "learning_rate": 3e-3}
+
+
+@pytest.mark.slow
+def test_memory_recalls_the_cue(recall):
+    policy = small_policy(recall, size=32)
+    trainer = PPOTrainer(recall, policy, recall_reward, config(recall, **RECALL))
+    for rounds in range(10, 121, 10):
+        outcome = trainer.run(rounds)
+        if mean_return(outcome) > 0.95:
+            return
+    pytest.fail(f"the cue was not learnt in {rounds} rounds: {mean_return(outcome):.2f}")
+
+
+@pytest.mark.slow
+def test_without_memory_the_cue_is_lost(recall):
+    policy = small_policy(recall, size=32)
+    policy.__class__ = ForgetfulPolicy
+    outcome = PPOTrainer(recall, policy, recall_reward, config(recall, **RECALL)).run(60)
+    assert 0.3 < mean_return(outcome) < 0.7
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_growing_is_learnt_on_paper(seed):
+    """The first preset's whole loop, hosts apart: thirty rounds of six episodes."""
+    settings = mnist1d().model_copy(update={"seed": seed})
+    world = PaperEnvironment(
+        environments=settings.n_envs, length=settings.max_epochs, rules=settings.lifecycle
+    )
+    reward = build_reward(settings.reward, gamma=settings.ppo.gamma)
+    torch.manual_seed(seed)
+    policy = RecurrentPolicy(world.spec, settings.policy)
+    learnt = PPOTrainer(world, policy, reward, settings).run()
+    random = [RandomMaskedController(world.spec) for _ in range(settings.n_envs)]
+    guessed = run_controllers(world, random, reward, settings)
+    first, last = learnt.rounds[:10], learnt.rounds[-10:]
+    assert mean_return(learnt, 10) > 1.0 + sum(r.mean_return for r in first) / 10
+    assert mean_return(learnt, 10) > 1.0 + mean_return(guessed, 30)
+    assert sum(r.fossilized for r in last) > sum(r.fossilized for r in first)
+    assert sum(r.mean_accuracy for r in last) > sum(r.mean_accuracy for r in first)

@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from esper_leyline import (
+    Blueprint,
+    CounterfactualConfig,
+    EpisodeEnd,
+    Gate,
+    GateResult,
+    GovernorCause,
+    Op,
+    RewardBreakdown,
+    Rollback,
+    SeedEvent,
+    SeedEventKind,
+    SeedStage,
+)
+from esper_simic import Choice, RoundRecorder, SimicError
+from esper_simic.seed_events import seed_payload
+
+from .reports import act, report
+from .worlds import RecordedTelemetry
+
+GERMINATED = SeedEvent(
+    kind=SeedEventKind.GERMINATED,
+    slot="r0c1",
+    source=SeedStage.DORMANT,
+    target=SeedStage.GERMINATED,
+    blueprint=Blueprint.NORM,
+    parameters=33,
+)
+CHANGED = replace(GERMINATED, kind=SeedEventKind.STAGE_CHANGED)
+
+
+@pytest.fixture
+def telemetry():
+    return RecordedTelemetry()
+
+
+@pytest.fixture
+def recorder(telemetry):
+    return RoundRecorder(telemetry, round_number=4, environments=2)
+
+
+def choice(op=Op.WAIT, slot=0):
+    return Choice(action=act(op, slot), forced=False)
+
+
+def reward(*flags, **components):
+    return RewardBreakdown(components=components, flags=flags)
+
+
+def test_events_of_a_step_come_in_order(telemetry, recorder):
+    current = report(
+        environment=1,
+        events=(CHANGED, GERMINATED),
+        counterfactuals=(CounterfactualConfig(active=(), accuracy=20.0),),
+        rollback=Rollback(
+            cause=GovernorCause.NON_FINITE, loss=9.0, threshold=None, restored_epoch=0
+        ),
+        ended=EpisodeEnd.GOVERNOR,
+    )
+    recorder.step(1, report(), choice(Op.GERMINATE, 1), current, reward("ransom:r0c1", rent=-1.0))
+    assert [payload.kind for _, payload in telemetry.events] == [
+        "seed_stage_changed",
+        "seed_germinated",
+        "decision",
+        "reward_hacking_suspected",
+        "epoch_completed",
+        "counterfactual_matrix",
+        "governor_rolled_back",
+        "episode_outcome",
+    ]
+    assert {environment for environment, _ in telemetry.events} == {1}
+    assert {getattr(payload, "round", 4) for _, payload in telemetry.events} == {4}
+
+
+def test_a_decision_says_what_was_done_and_what_it_earned(telemetry, recorder):
+    after = report(action_succeeded=False)
+    recorder.step(0, report(), choice(Op.PRUNE, 2), after, reward(rent=-0.5, warnings=-0.1))
+    (told,) = telemetry.of("decision")
+    assert (told.slot, told.succeeded, told.reward) == ("r0c2", False, pytest.approx(-0.6))
+    assert told.reward_components == {"rent": -0.5, "warnings": -0.1}
+    recorder.step(0, report(), choice(), report(), reward())
+    assert telemetry.of("decision")[1].slot is None
+
+
+def test_a_suspicion_names_slot_and_reason(telemetry, recorder):
+    recorder.step(0, report(), choice(), report(), reward("ransom:r0c2", "odd"))
+    told = telemetry.of("reward_hacking_suspected")
+    assert [(each.reason, each.slot) for each in told] == [("ransom", "r0c2"), ("odd", None)]
+
+
+def test_an_outcome_adds_up_its_episode(telemetry, recorder):
+    recorder.step(
+        0,
+        report(),
+        choice(Op.GERMINATE, 1),
+        report(events=(GERMINATED,), val_accuracy=70.0),
+        reward(rent=-0.25, terminal=0.0),
+    )
+    last = report(val_accuracy=60.0, ended=EpisodeEnd.HORIZON, epoch=20, fossil_parameters=7)
+    recorder.step(0, report(), choice(), last, reward(rent=-0.25, terminal=2.0))
+    (told,) = telemetry.of("episode_outcome")
+    assert told.episode_return == pytest.approx(1.5)
+    assert told.reward_components == {"rent": -0.5, "terminal": 2.0}
+    assert (told.val_accuracy, told.best_val_accuracy) == (60.0, 70.0)
+    assert (told.germinated, told.fossilized, told.pruned, told.epochs) == (1, 0, 0, 20)
+
+
+def test_a_round_is_summed_up(telemetry, recorder):
+    for index, accuracy in enumerate((60.0, None)):
+        last = report(
+            val_accuracy=accuracy,
+            events=(GERMINATED,),
+            fossil_parameters=100 * index,
+            ended=EpisodeEnd.HORIZON,
+            seconds={"train": 0.5},
+        )
+        recorder.step(index, report(), choice(Op.GERMINATE, 1), last, reward(terminal=1.0 + index))
+    summary = recorder.finish()
+    assert (summary.round, summary.episodes) == (4, 2)
+    assert summary.mean_return == pytest.approx(1.5)
+    assert (summary.mean_accuracy, summary.best_accuracy) == (60.0, 60.0)
+    assert summary.ops == {op.name: 2 * (op is Op.GERMINATE) for op in Op}
+    assert (summary.germinated, summary.grown_parameters, summary.rollbacks) == (2, 50.0, 0)
+    assert [payload.kind for _, payload in telemetry.events[-2:]] == [
+        "round_completed",
+        "throughput",
+    ]
+    assert telemetry.of("throughput")[0].seconds["host.train"] == pytest.approx(1.0)
+
+
+def test_every_kind_of_seed_event_is_translated():
+    gate = GateResult(gate=Gate.G2, passed_checks=("a",), failed_checks=())
+    for kind in SeedEventKind:
+        told = seed_payload(
+            replace(GERMINATED, kind=kind, gate=gate, age=6), round_number=1, epoch=2
+        )
+        assert told.kind == f"seed_{kind.value}"
+        assert (told.slot, told.epoch) == ("r0c1", 2)
+
+
+@pytest.mark.parametrize(
+    ("kind", "missing"),
+    [(SeedEventKind.PRUNED, "blueprint"), (SeedEventKind.GATE_EVALUATED, "gate")],
+)
+def test_an_event_without_its_subject_is_refused(kind, missing):
+    with pytest.raises(SimicError, match=f"r0c1 names no {missing}"):
+        seed_payload(replace(GERMINATED, kind=kind, blueprint=None), round_number=1, epoch=2)

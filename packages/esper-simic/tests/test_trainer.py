@@ -1,0 +1,216 @@
+from __future__ import annotations
+
+import io
+import math
+from dataclasses import dataclass, field
+
+import pytest
+import torch
+
+from esper_leyline import FactoredAction, Op, RewardBreakdown, RunStatus, StepReport
+from esper_simic import (
+    PPOTrainer,
+    SimicError,
+    action_seed,
+    episode_seeds,
+    run_controllers,
+)
+
+from .playing import config, weights
+from .worlds import PuzzleEnvironment, RecordedTelemetry, bandit_reward, small_policy
+
+
+@dataclass
+class Germinator:
+    """Germinates in the second slot whenever it may."""
+
+    seeds: list[int] = field(default_factory=list)
+
+    def reset(self, seed: int) -> None:
+        self.seeds.append(seed)
+
+    def decide(self, report: StepReport) -> FactoredAction:
+        allowed = Op.GERMINATE in report.seeds[1].permitted
+        return FactoredAction(op=Op.GERMINATE if allowed else Op.WAIT, slot=int(allowed))
+
+
+class StopAfter:
+    def __init__(self, steps: int) -> None:
+        self.left = steps
+
+    def __call__(self) -> bool:
+        self.left -= 1
+        return self.left < 0
+
+
+def trainer(environment=None, reward=bandit_reward, telemetry=None, **options):
+    world = environment or PuzzleEnvironment(environments=4, length=3, open_steps=2)
+    policy = small_policy(world, floor=0.1)
+    return PPOTrainer(world, policy, reward, config(world), telemetry, **options), policy
+
+
+def through_a_file(state):
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    buffer.seek(0)
+    return torch.load(buffer, weights_only=True)
+
+
+def told(outcome):
+    return [summary.model_dump(exclude={"seconds"}) for summary in outcome.rounds]
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit():
+    straight, policy = trainer()
+    expected = straight.run(4)
+    first, _ = trainer()
+    first.run(2)
+    second, other = trainer()
+    second.load_state_dict(through_a_file(first.state_dict()))
+    assert second.rounds_completed == 2
+    outcome = second.run(4)
+    assert torch.equal(weights(policy), weights(other))
+    assert told(outcome) == told(expected)
+    mine, theirs = straight.state_dict(), second.state_dict()
+    assert mine["updater"]["values"] == theirs["updater"]["values"]
+    assert mine["updater"]["rewards"] == theirs["updater"]["rewards"]
+    for name, value in mine["policy"].items():
+        assert torch.equal(value, theirs["policy"][name]), name
+
+
+def test_two_runs_of_one_seed_are_the_same():
+    (first, policy), (second, other) = trainer(), trainer()
+    assert told(first.run(2)) == told(second.run(2))
+    assert torch.equal(weights(policy), weights(other))
+
+
+def test_an_interrupted_round_is_discarded_and_the_run_can_go_on():
+    straight, policy = trainer()
+    expected = straight.run(3)
+    saved = []
+    broken, other = trainer(checkpoint=lambda state: saved.append(len(state["rounds"])))
+    outcome = broken.run(3, should_stop=StopAfter(3 + 3 + 2))
+    assert outcome.status is RunStatus.INTERRUPTED
+    assert (len(outcome.rounds), outcome.discarded_steps) == (2, 2)
+    assert saved == [2]
+    again = broken.run(3)
+    assert again.status is RunStatus.COMPLETED
+    assert told(again) == told(expected)
+    assert torch.equal(weights(policy), weights(other))
+
+
+def test_checkpoints_come_when_promised():
+    saved = []
+    runner, _ = trainer(
+        checkpoint=lambda state: saved.append(len(state["rounds"])), checkpoint_every=2
+    )
+    runner.run(5)
+    assert saved == [2, 4, 5]
+
+
+def test_three_updates_that_are_not_finite_end_the_run_after_a_checkpoint():
+    saved, telemetry = [], RecordedTelemetry()
+
+    def broken(previous, action, current):
+        return RewardBreakdown(components={"broken": math.nan})
+
+    runner, policy = trainer(
+        reward=broken,
+        telemetry=telemetry,
+        checkpoint=lambda state: saved.append(len(state["rounds"])),
+    )
+    before = weights(policy).clone()
+    with pytest.raises(SimicError, match=r"3 updates in a row.*lower"):
+        runner.run(10)
+    assert saved == [3]
+    assert torch.equal(weights(policy), before)
+    found = telemetry.of("numerical_instability")
+    assert [one.consecutive for one in found] == [1, 2, 3]
+
+
+def test_a_round_is_told_from_its_first_step_to_its_summary():
+    telemetry = RecordedTelemetry()
+    world = PuzzleEnvironment(environments=4, length=3, open_steps=2, fail_at={2: 1})
+    runner, _ = trainer(world, telemetry=telemetry)
+    runner.run(2)
+    kinds = [payload.kind for _, payload in telemetry.events]
+    rounds = [index for index, kind in enumerate(kinds) if kind == "round_completed"]
+    assert len(rounds) == 2
+    assert kinds[rounds[0] - 1] == "ppo_update" or kinds.index("ppo_update") < rounds[0]
+    assert kinds.count("decision") == kinds.count("epoch_completed") == 2 * (3 * 3 + 1)
+    assert kinds.count("episode_outcome") == 8
+    assert len(telemetry.of("decision", environment=2)) == 2
+    decision = telemetry.of("decision", environment=0)[-1]
+    assert decision.value is not None
+    assert decision.q_values is not None
+    assert decision.heads["op"].valid[Op.GERMINATE]
+    throughput = telemetry.of("throughput")[0].seconds
+    assert {"act", "environment", "record", "update", "host.train"} <= set(throughput)
+
+
+def test_values_are_told_in_reward_units():
+    telemetry = RecordedTelemetry()
+
+    def generous(previous, action, current):
+        return RewardBreakdown(components={"gift": 100.0})
+
+    world = PuzzleEnvironment(environments=4, length=2, open_steps=2)
+    policy = small_policy(world)
+    settings = config(world, epochs=8, learning_rate=3e-3)
+    PPOTrainer(world, policy, generous, settings, telemetry).run(25)
+    first = [d.value for d in telemetry.of("decision") if d.round == 25 and d.epoch == 1]
+    assert first[0] == pytest.approx(100 + 0.995 * 100, rel=0.1)
+
+
+def test_controllers_meet_the_hosts_that_a_policy_meets():
+    telemetry = RecordedTelemetry()
+    world = PuzzleEnvironment(environments=4, length=3, open_steps=2)
+    controllers = [Germinator() for _ in range(4)]
+    outcome = run_controllers(world, controllers, bandit_reward, config(world), telemetry, rounds=2)
+    assert outcome.status is RunStatus.COMPLETED
+    assert [summary.mean_return for summary in outcome.rounds] == [2.0, 2.0]
+    assert outcome.rounds[0].ops["GERMINATE"] == 8
+    assert [c.seeds for c in controllers] == [
+        list(pair) for pair in zip(episode_seeds(7, 1, 4), episode_seeds(7, 2, 4), strict=True)
+    ]
+    forced = [d.forced for d in telemetry.of("decision", environment=0)]
+    assert forced == [True, False, False] * 2
+    assert telemetry.of("decision")[0].value is None
+
+
+def test_controllers_can_be_interrupted():
+    world = PuzzleEnvironment(environments=2, length=3)
+    outcome = run_controllers(
+        world,
+        [Germinator(), Germinator()],
+        bandit_reward,
+        config(world),
+        should_stop=StopAfter(4),
+    )
+    assert outcome.status is RunStatus.INTERRUPTED
+    assert (len(outcome.rounds), outcome.discarded_steps) == (1, 1)
+
+
+def test_wrong_numbers_of_things_are_refused():
+    world = PuzzleEnvironment(environments=2)
+    with pytest.raises(SimicError, match="1 controllers for 2 environments"):
+        run_controllers(world, [Germinator()], bandit_reward, config(world))
+    larger = config(PuzzleEnvironment(environments=9))
+    with pytest.raises(SimicError, match="n_envs is 9, the environment has 2"):
+        PPOTrainer(world, small_policy(world), bandit_reward, larger)
+
+
+def test_seeds_of_episodes():
+    seeds = episode_seeds(42, 1, 8)
+    assert seeds[:3] == episode_seeds(42, 1, 3)
+    assert all(0 <= seed < 2**31 for seed in seeds)
+    everything = [seed for number in range(1, 50) for seed in episode_seeds(42, number, 8)]
+    assert len(set(everything)) == len(everything)
+    assert episode_seeds(43, 1, 8) != seeds
+    assert action_seed(42, 1) not in seeds
+
+
+def test_seeds_of_episodes_never_change():
+    """Published figures name run seeds; these must mean the same hosts for ever."""
+    assert episode_seeds(42, 1, 2) == (1664526938, 1822874127)
+    assert action_seed(42, 1) == 1067095921

@@ -1,0 +1,337 @@
+from __future__ import annotations
+
+import math
+from copy import deepcopy
+from dataclasses import replace
+
+import pytest
+import torch
+
+from esper_leyline import HEADS, FactoredAction, PPOConfig, RewardBreakdown
+from esper_simic import PPOUpdater
+from esper_simic.adam import Adam
+from esper_simic.batch import baselines, head_advantages, make_batch
+from esper_simic.errors import SimicError
+from esper_simic.losses import clipped_surrogate
+from esper_simic.rollout import slice_observation
+
+from .playing import PLAIN_UNITS, changed, permuted, play, weights
+from .worlds import ForgetfulPolicy, PuzzleEnvironment, bandit_reward, small_policy
+
+
+@pytest.fixture(scope="module")
+def world():
+    return PuzzleEnvironment(environments=6, length=5, open_steps=4, fail_at={1: 3, 4: 2})
+
+
+@pytest.fixture(scope="module")
+def policy(world):
+    return small_policy(world, floor=0.1)
+
+
+@pytest.fixture(scope="module")
+def rollout(world, policy):
+    return play(world, policy, bandit_reward)
+
+
+def updated(policy, rollout, **ppo):
+    """Returns a copy of the policy after one update, and what was said of it."""
+    copy = deepcopy(policy)
+    config = PPOConfig(**({"epochs": 3, "learning_rate": 3e-3, "target_kl": None} | ppo))
+    return copy, PPOUpdater(copy, config).update(rollout, round_number=1)
+
+
+def test_what_was_noted_when_acting_is_what_the_update_finds(policy, rollout):
+    observed = slice_observation(rollout.observation, 0, rollout.steps)
+    state = policy.initial_state(rollout.environments)
+    again = policy.evaluate(observed, rollout.actions, state, rollout.starts)
+    valid = rollout.valid
+    assert torch.allclose(again.log_probs[valid], rollout.log_probs[valid], atol=1e-5)
+    assert torch.allclose(again.value[valid], rollout.value[valid], atol=1e-5)
+
+
+@pytest.mark.parametrize("chunk_length", [None, 2])
+def test_the_ratio_is_exactly_one_on_the_first_pass(policy, rollout, chunk_length):
+    _, event = updated(policy, rollout, epochs=1, chunk_length=chunk_length)
+    assert event.ratio_min == event.ratio_max == 1.0
+    assert event.kl == 0.0
+    assert event.clip_fraction == 0.0
+
+
+def test_several_passes_move_the_ratio_a_little(policy, rollout):
+    _, event = updated(policy, rollout, epochs=4, learning_rate=1e-3)
+    assert event.passes == 4
+    assert event.ratio_min < 1 < event.ratio_max
+    assert 0 < event.kl < 0.1
+
+
+def test_the_kl_stop_ends_the_passes(policy, rollout):
+    _, event = updated(policy, rollout, epochs=50, learning_rate=1e-2, target_kl=0.01)
+    assert 1 <= event.passes < 50
+    assert event.kl > 0.01
+    assert event.skipped is None
+
+
+def test_padding_is_not_read(policy, rollout):
+    padding = ~rollout.valid
+    assert padding.any()
+    junk = torch.Generator().manual_seed(1)
+    actions = torch.where(
+        padding.unsqueeze(-1),
+        torch.randint(0, 2, rollout.actions.shape, generator=junk),
+        rollout.actions,
+    )
+    observation = rollout.observation
+    padded = torch.cat((padding, torch.zeros_like(padding[:1])))
+    noise = torch.randn(observation.features.shape, generator=junk) * 5
+    filled = replace(
+        observation,
+        features=torch.where(padded.unsqueeze(-1), noise, observation.features),
+        masks=observation.masks | {"op": observation.masks["op"] | padded.unsqueeze(-1)},
+    )
+    spoilt = changed(
+        rollout,
+        observation=filled,
+        actions=actions,
+        rewards=torch.where(padding, math.nan, rollout.rewards),
+        log_probs=torch.where(padding.unsqueeze(-1), math.nan, rollout.log_probs),
+        value=torch.where(padding, math.nan, rollout.value),
+    )
+    for options in ({}, {"chunk_length": 2}, {"bootstrap_horizon": True}):
+        clean, told = updated(policy, rollout, **options)
+        other, told_other = updated(policy, spoilt, **options)
+        assert torch.equal(weights(clean), weights(other))
+        ignored = {"seconds", "lstm_hidden_norm", "lstm_cell_norm"}
+        assert told.model_dump(exclude=ignored) == told_other.model_dump(exclude=ignored)
+
+
+def test_permuting_environments_changes_nothing(policy, rollout):
+    order = torch.tensor([3, 1, 5, 0, 2, 4])
+    _, told = updated(policy, rollout, epochs=1)
+    _, told_moved = updated(policy, permuted(rollout, order), epochs=1)
+    assert told_moved.policy_loss == pytest.approx(told.policy_loss, abs=1e-6)
+    assert told_moved.value_loss == pytest.approx(told.value_loss, rel=1e-5)
+    assert told_moved.gradient_norm == pytest.approx(told.gradient_norm, rel=1e-4)
+
+
+def test_chunks_see_the_same_state_as_whole_episodes(policy, rollout):
+    _, whole = updated(policy, rollout, epochs=1)
+    _, chunked = updated(policy, rollout, epochs=1, chunk_length=2)
+    assert chunked.value_loss == pytest.approx(whole.value_loss, rel=1e-5)
+    assert chunked.entropy == pytest.approx(whole.entropy, rel=1e-5)
+    assert chunked.gradient_norm != pytest.approx(whole.gradient_norm, rel=1e-5)
+
+
+def test_chunks_of_a_policy_without_memory_give_the_same_update(world):
+    forgetful = small_policy(world)
+    forgetful.__class__ = ForgetfulPolicy
+    rollout = play(world, forgetful, bandit_reward)
+    whole, _ = updated(forgetful, rollout, epochs=2)
+    chunked, _ = updated(forgetful, rollout, epochs=2, chunk_length=2)
+    assert torch.allclose(weights(whole), weights(chunked), atol=2e-5)
+
+
+def test_forced_steps_teach_the_actor_nothing(policy):
+    idle = PuzzleEnvironment(environments=4, length=3, open_steps=0)
+    rollout = play(idle, policy, lambda *_: RewardBreakdown(components={"luck": 1.0}))
+    assert rollout.forced.all()
+    after, event = updated(policy, rollout, epochs=2)
+    assert event.policy_loss is None
+    assert event.entropy is None
+    assert set(event.head_entropy.values()) == {None}
+    for head in HEADS:
+        before = policy.policy.heads[head].weight
+        assert torch.equal(before, after.policy.heads[head].weight), head
+    assert event.value_loss > 0
+
+
+def test_heads_are_measured_only_where_they_had_a_choice(policy, rollout):
+    _, event = updated(policy, rollout, epochs=1)
+    measured = {head for head, entropy in event.head_entropy.items() if entropy is not None}
+    assert measured == {"op", "slot", "tempo", "alpha_target"}
+    assert set(event.head_gradient_norm) == set(HEADS)
+    assert event.head_gradient_norm["op"] > 0
+    assert event.head_gradient_norm["style"] == 0
+    parts = [norm for norm in event.head_gradient_norm.values() if norm is not None]
+    assert math.hypot(*parts) <= event.gradient_norm
+
+
+def test_q_values_are_told_by_op_and_only_where_the_op_was_open(policy, rollout):
+    _, event = updated(policy, rollout, epochs=1)
+    told = {q.op: q for q in event.q_values}
+    assert told["WAIT"].valid_steps == int(rollout.valid.sum())
+    assert told["GERMINATE"].valid_steps == int((rollout.valid & ~rollout.forced).sum())
+    assert told["PRUNE"].mean is None
+    assert told["PRUNE"].valid_steps == 0
+    assert event.q_spread == pytest.approx(abs(told["WAIT"].mean - told["GERMINATE"].mean))
+
+
+def test_the_horizon_is_final_unless_told_otherwise(policy, rollout):
+    with torch.no_grad():
+        actions = torch.cat((rollout.actions, rollout.actions[:1] * 0))
+        starts = torch.cat((rollout.starts, ~rollout.starts[:1]))
+        evaluation = policy.evaluate(rollout.observation, actions, policy.initial_state(6), starts)
+    seen = baselines(evaluation, rollout, PLAIN_UNITS)
+    final, cut = (
+        make_batch(rollout, seen, PPOConfig(bootstrap_horizon=flag), units=PLAIN_UNITS)
+        for flag in (False, True)
+    )
+    assert torch.allclose(final.returns[-1, 0], rollout.rewards[-1, 0])
+    assert torch.allclose(cut.returns[-1, 0], rollout.rewards[-1, 0] + 0.995 * seen.value[-1, 0])
+    assert torch.allclose(cut.returns[1, 4], rollout.rewards[1, 4])
+    assert not final.choosable[rollout.forced].any()
+
+
+def test_a_baseline_that_knows_the_op_cancels_the_op_signal_and_v_does_not():
+    """A two-op bandit that pays 1 for op 1 and 0 for op 0, with an exact critic Q."""
+    q_values = torch.tensor([0.0, 1.0])
+
+    def probability_of_the_better(biased: bool) -> float:
+        logits = torch.zeros(2, requires_grad=True)
+        random = torch.Generator().manual_seed(0)
+        for _ in range(50):
+            probs = logits.detach().softmax(0)
+            ops = torch.multinomial(probs, 32, replacement=True, generator=random)
+            returns, q_taken = q_values[ops], q_values[ops]
+            baseline = q_taken if biased else (probs * q_values).sum().expand(32)
+            choosable = torch.ones(32, 1, 2, dtype=torch.bool)
+            advantages = head_advantages(
+                (returns - baseline).unsqueeze(1),
+                (returns - q_taken).unsqueeze(1),
+                choosable,
+                smallest_std=0.05,
+            )
+            log_probs = logits.log_softmax(0)[ops]
+            ratio = (log_probs - log_probs.detach()).exp()
+            surrogate = clipped_surrogate(ratio, advantages[:, 0, 0], 0.2).mean()
+            (ascent,) = torch.autograd.grad(surrogate, logits)
+            logits = (logits + 0.5 * ascent).detach().requires_grad_()
+        return logits.detach().softmax(0)[1].item()
+
+    assert probability_of_the_better(biased=True) == 0.5
+    assert probability_of_the_better(biased=False) > 0.95
+
+
+def test_the_heads_given_an_op_are_judged_against_q_of_that_op():
+    choosable = torch.ones(2, 1, 3, dtype=torch.bool)
+    op, rest = torch.tensor([[1.0], [3.0]]), torch.tensor([[8.0], [4.0]])
+    out = head_advantages(op, rest, choosable, smallest_std=0.05)
+    assert out[:, 0].tolist() == [[-1, 1, 1], [1, -1, -1]]
+
+
+@pytest.mark.parametrize(
+    ("episodes", "coefficient"), [(0, 0.06), (100, 0.045), (200, 0.03), (900, 0.03)]
+)
+def test_entropy_is_annealed_by_episodes(policy, episodes, coefficient):
+    annealed = PPOConfig(entropy_coefficient=0.06, entropy_final=0.03, entropy_anneal_episodes=200)
+    updater = PPOUpdater(policy, annealed)
+    updater.episodes = episodes
+    assert updater.entropy_coefficient == pytest.approx(coefficient)
+
+
+def test_episodes_are_counted(policy, rollout):
+    updater = PPOUpdater(deepcopy(policy), PPOConfig())
+    updater.update(rollout, round_number=1)
+    assert updater.episodes == rollout.environments
+
+
+def test_entropy_multipliers_weigh_heads(policy, rollout):
+    silent = dict.fromkeys(HEADS, 0.0)
+    without, _ = updated(policy, rollout, entropy_coefficient=0.5, entropy_multipliers=silent)
+    none, _ = updated(policy, rollout, entropy_coefficient=0.0)
+    some, _ = updated(policy, rollout, entropy_coefficient=0.5)
+    assert torch.equal(weights(without), weights(none))
+    assert not torch.equal(weights(some), weights(none))
+
+
+@pytest.mark.parametrize("bad", ["rewards", "features"])
+def test_an_update_that_meets_a_nan_changes_nothing_and_says_so(policy, rollout, bad):
+    if bad == "rewards":
+        spoilt = changed(rollout, rewards=rollout.rewards.clone().fill_(math.inf))
+    else:
+        features = rollout.observation.features.clone()
+        features[0, 0, 0] = math.nan
+        spoilt = changed(rollout, observation=replace(rollout.observation, features=features))
+    copy = deepcopy(policy)
+    updater = PPOUpdater(copy, PPOConfig())
+    before = deepcopy(copy.state_dict())
+    event = updater.update(spoilt, round_number=1)
+    assert "not finite" in event.skipped
+    assert event.passes == 0
+    assert updater.consecutive_skips == 1
+    assert all(torch.equal(before[name], value) for name, value in copy.state_dict().items())
+    updater.update(rollout, round_number=2)
+    assert updater.consecutive_skips == 0
+
+
+def test_weights_that_are_not_finite_are_reported(policy, rollout):
+    broken = deepcopy(policy)
+    with torch.no_grad():
+        broken.critic.output.weight[0, 0] = math.nan
+    event = PPOUpdater(broken, PPOConfig()).update(rollout, round_number=1)
+    assert event.skipped == "the critic's values are not finite"
+
+
+def test_the_observation_statistics_stand_still_while_acting_and_move_in_the_update(world):
+    policy = small_policy(world)
+    rollout = play(world, policy, bandit_reward)
+    assert policy.normalizer.count.sum() == 0
+    PPOUpdater(policy, PPOConfig()).update(rollout, round_number=1)
+    assert policy.normalizer.count.max() == rollout.valid.sum()
+
+
+def test_gradients_are_clipped(policy, rollout):
+    _, event = updated(policy, rollout, epochs=1)
+    config = PPOConfig(max_grad_norm=event.gradient_norm / 10)
+    copy = deepcopy(policy)
+    updater = PPOUpdater(copy, config)
+    seen = []
+    step = updater._optimizer.step
+    updater._optimizer.step = lambda: (
+        seen.append(
+            math.sqrt(
+                sum(float(p.grad.square().sum()) for p in copy.parameters() if p.grad is not None)
+            )
+        ),
+        step(),
+    )
+    updater.update(rollout, round_number=1)
+    assert seen[0] == pytest.approx(config.max_grad_norm, rel=1e-4)
+
+
+def test_adam_follows_its_paper():
+    weight = torch.nn.Parameter(torch.tensor([1.0, -2.0], dtype=torch.float64))
+    optimizer = Adam([weight], learning_rate=0.1, eps=1e-5)
+    expected, mean, square = weight.detach().clone(), torch.zeros(2), torch.zeros(2)
+    for step, gradient in enumerate(([1.0, 4.0], [-3.0, 0.0], [0.5, 0.25]), start=1):
+        weight.grad = torch.tensor(gradient, dtype=torch.float64)
+        optimizer.step()
+        mean = 0.9 * mean + 0.1 * weight.grad
+        square = 0.999 * square + 0.001 * weight.grad**2
+        corrected = (square / (1 - 0.999**step)).sqrt() + 1e-5
+        expected -= 0.1 * mean / (1 - 0.9**step) / corrected
+    assert torch.allclose(weight.detach(), expected, rtol=1e-9)
+
+
+def test_adam_leaves_what_has_no_gradient():
+    weight, idle = torch.nn.Parameter(torch.ones(2)), torch.nn.Parameter(torch.ones(2))
+    optimizer = Adam([weight, idle], learning_rate=0.1, eps=1e-5)
+    weight.grad = torch.ones(2)
+    optimizer.step()
+    assert torch.equal(idle, torch.ones(2))
+    assert not torch.equal(weight, torch.ones(2))
+    optimizer.drop_gradients()
+    assert weight.grad is None
+
+
+def test_adam_refuses_another_networks_state():
+    first = Adam(torch.nn.Linear(4, 3).parameters(), learning_rate=0.01, eps=1e-5)
+    second = Adam(torch.nn.Linear(5, 3).parameters(), learning_rate=0.01, eps=1e-5)
+    with pytest.raises(SimicError, match="do not fit"):
+        second.load_state_dict(first.state_dict())
+
+
+def test_actions_survive_the_way_through_the_rollout(rollout):
+    for indices in rollout.actions.flatten(0, 1).tolist():
+        action = FactoredAction.from_indices(indices)
+        assert action == action.canonical()

@@ -1,0 +1,144 @@
+"""The house keeps its rules: who may import whom, what a member holds, what stays light."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+MEMBERS = sorted(path.parent for path in ROOT.glob("*/*/pyproject.toml"))
+FOREIGN = re.compile(
+    r"https?://[\w.-]*(?:\bpy\w+\.org|\bregistry\.|\bnpm\w*\.)"
+    r"|(?<![\w.~$}-])/(?:root|home|work|farm|opt)/\w"
+)
+BINARY = {".png", ".woff2", ".safetensors", ".pt", ".npz"}
+
+
+def project(folder: Path) -> dict:
+    return tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+def import_name(folder: Path) -> str:
+    return project(folder)["project"]["name"].replace("-", "_")
+
+
+def run_python(code: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-I", "-c", code], capture_output=True, text=True, check=False
+    )
+
+
+def test_the_members_are_the_seven_domains_and_two_apps():
+    names = {str(folder.relative_to(ROOT)) for folder in MEMBERS}
+    domains = {"leyline", "kasmina", "tamiyo", "tolaria", "simic", "nissa", "karn"}
+    assert names == {f"packages/esper-{domain}" for domain in domains} | {
+        "apps/train",
+        "apps/overwatch",
+    }
+
+
+def test_import_linter_watches_every_member():
+    roots = project(ROOT)["tool"]["importlinter"]["root_packages"]
+    assert sorted(roots) == sorted(import_name(folder) for folder in MEMBERS)
+
+
+def test_import_linter_finds_no_broken_contract():
+    command = [Path(sys.executable).with_name("lint-imports"), "--no-cache"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("folder", MEMBERS, ids=lambda folder: folder.name)
+def test_a_member_is_complete(folder):
+    source = folder / "src" / import_name(folder)
+    assert (source / "__init__.py").is_file()
+    assert (source / "py.typed").is_file()
+    assert list((folder / "tests").glob("test_*.py"))
+    assert (folder / "README.md").stat().st_size > 300
+    version = project(folder)["project"]["version"]
+    changelog = (folder / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert re.search(rf"^## {re.escape(version)}\b", changelog, re.MULTILINE)
+
+
+@pytest.mark.parametrize("folder", MEMBERS, ids=lambda folder: folder.name)
+def test_a_member_takes_only_what_its_room_allows(folder):
+    """Domains depend on Leyline alone among ours; nothing depends on an app."""
+    ours = {project(member)["project"]["name"]: member.parent.name for member in MEMBERS}
+    required = {
+        re.split(r"[^A-Za-z0-9._-]", text)[0] for text in project(folder)["project"]["dependencies"]
+    }
+    inside = required & set(ours)
+    if folder.parent.name == "packages":
+        assert inside <= {"esper-leyline"}
+    assert all(ours[name] == "packages" for name in inside)
+
+
+def test_the_workspace_itself_is_not_a_package():
+    assert project(ROOT)["tool"]["uv"]["package"] is False
+    assert set(project(ROOT)["project"]["dependencies"]) == {"esper-train", "esper-overwatch"}
+
+
+def test_importing_leyline_loads_neither_torch_nor_numpy():
+    done = run_python(
+        "import sys, esper_leyline; print(sorted({'torch', 'numpy'} & set(sys.modules)))"
+    )
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["ppo", "--help"], ["heuristic", "--help"]], ids=" ".join
+)
+def test_help_of_esper_train_loads_no_torch(arguments):
+    done = run_python(
+        "import sys\n"
+        "from esper_train.cli import main\n"
+        "try:\n"
+        f"    code = main({arguments!r})\n"
+        "except SystemExit as exit:\n"
+        "    code = exit.code\n"
+        "heavy = {'torch', 'torchvision', 'numpy'} & set(sys.modules)\n"
+        "print(f'loaded {sorted(heavy)}, exit code {code or 0}')\n"
+    )
+    assert done.stdout.splitlines()[-1:] == ["loaded [], exit code 0"], done.stderr
+    assert "esper-train" in done.stdout
+
+
+def test_esper_overwatch_loads_no_torch():
+    done = run_python(
+        "import sys\n"
+        "from esper_overwatch.cli import main\n"
+        "try:\n"
+        "    main(['--help'])\n"
+        "except SystemExit:\n"
+        "    pass\n"
+        "print('torch' in sys.modules)\n"
+    )
+    assert done.stdout.splitlines()[-1:] == ["False"], done.stderr
+
+
+def test_no_file_names_a_registry_or_a_path_of_one_machine():
+    """Only ``uv.lock`` may: it is as uv writes it."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+    ).stdout.decode()
+    found = []
+    for name in sorted(set(listed.split("\0")) - {"", "uv.lock"}):
+        path = ROOT / name
+        if not path.is_file() or path.suffix in BINARY:
+            continue
+        lines = path.read_text(encoding="utf-8").splitlines()
+        found += [f"{name}:{i}: {line}" for i, line in enumerate(lines, 1) if FOREIGN.search(line)]
+    assert found == []
+
+
+def test_the_search_for_foreign_names_finds_them():
+    for text in ("https" + "://pypi.org/simple", "https" + "://registry.x.org", "see /ro" + "ot/x"):
+        assert FOREIGN.search(text)

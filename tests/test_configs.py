@@ -1,0 +1,22 @@
+"""Every file in ``configs/`` is one that ``--config-json`` takes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from esper_leyline import PRESETS, preset, read_config
+
+CONFIGS = sorted((Path(__file__).parents[1] / "configs").iterdir())
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
+def test_a_config_reads_and_equals_the_preset_it_is_named_after(path):
+    config = read_config(path)
+    if path.stem in PRESETS:
+        assert config == preset(path.stem)
+
+
+def test_the_small_preset_has_its_file():
+    assert "mnist1d.json" in {path.name for path in CONFIGS}

@@ -1,0 +1,101 @@
+"""What README.md says is so: its commands run, and its tables name the flags there are.
+
+A ``bash`` block says in its first line how it is tested: ``test`` (now), ``slow-test``
+(with the slow tests), or ``by-hand`` (it installs something, or would run these tests
+inside themselves).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```bash ?([\w-]*)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+HEADINGS = {
+    ("esper-train", "ppo"): "### `esper-train ppo`",
+    ("esper-train", "heuristic"): "### `esper-train heuristic`",
+}
+
+
+def first_lines(mark: str) -> list:
+    return [pytest.param(code, id=code.splitlines()[0]) for name, code in BLOCKS if name == mark]
+
+
+def execute(code: str, folder: Path) -> str:
+    """Runs a block in a folder of its own, with the environment as it is installed."""
+    (folder / "configs").symlink_to(ROOT / "configs")
+    environment = {**os.environ, "UV_PROJECT": str(ROOT), "UV_NO_SYNC": "1", "NO_COLOR": "1"}
+    environment["CUDA_VISIBLE_DEVICES"] = ""  # the README speaks of a machine without a GPU
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", code],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stdout
+
+
+def test_every_bash_block_says_how_it_is_tested():
+    assert len(BLOCKS) == len(re.findall(r"^```bash", README, re.MULTILINE))
+    assert {mark for mark, _ in BLOCKS} == {"test", "slow-test", "by-hand"}
+
+
+def test_the_two_commands_of_the_quick_start_are_there():
+    assert ("slow-test", "uv run esper-train ppo\n") in BLOCKS
+    assert ("by-hand", "uv run pytest -q\n") in BLOCKS
+
+
+@pytest.mark.parametrize("code", first_lines("test"))
+def test_a_block_runs(code, tmp_path):
+    assert execute(code, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("code", first_lines("slow-test"))
+def test_a_longer_block_runs(code, tmp_path):
+    printed = execute(code, tmp_path)
+    runs = [path for path in (tmp_path / "runs").iterdir() if path.is_dir()]
+    assert len(runs) == code.count("uv run esper-train")
+    for run in runs:
+        assert run.name in printed
+        assert {path.name for path in run.iterdir()} >= {
+            "config.json",
+            "events.jsonl",
+            "summary.json",
+        }
+
+
+@pytest.mark.parametrize("command", HEADINGS, ids=" ".join)
+def test_the_tables_name_exactly_the_flags_there_are(command, tmp_path):
+    section = README.split(HEADINGS[command])[1].split("\n### ")[0]
+    documented = set(re.findall(r"^\| `(--[\w-]+)`", section, re.MULTILINE))
+    helped = execute(f"uv run {' '.join(command)} --help", tmp_path)
+    assert documented == set(re.findall(r"^\W+(--[\w-]+) ", helped, re.MULTILINE))
+
+
+@pytest.mark.parametrize(
+    "name", ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "packages/esper-leyline/README.md"]
+)
+def test_links_lead_somewhere(name):
+    page = ROOT / name
+    for link in re.findall(r"\]\(([^)]+)\)", page.read_text(encoding="utf-8")):
+        target, _, anchor = link.partition("#")
+        path = page.parent / target if target else page
+        assert path.exists(), link
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+            assert anchor in {_anchor(heading) for heading in headings}, link
+
+
+def _anchor(heading: str) -> str:
+    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
