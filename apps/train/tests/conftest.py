@@ -10,7 +10,8 @@ import pytest
 
 from esper_leyline import RunSummary
 
-SMALL = ("--rounds", "2", "--envs", "2", "--episode-length", "4", "--memory-size", "16")
+SIZES = ("--envs", "2", "--episode-length", "4", "--memory-size", "16")
+SMALL = ("--preset", "mnist1d", *SIZES, "--device", "cpu")
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,23 @@ def run(folder: Path, *arguments: str) -> Finished:
     return Finished(directory, done.stdout)
 
 
+@pytest.fixture(scope="session", name="run")
+def run_fixture():
+    return run
+
+
+@pytest.fixture(scope="session", name="command")
+def command_fixture():
+    return command
+
+
+@pytest.fixture(scope="session")
+def small() -> tuple[str, ...]:
+    """A task and sizes with which a run takes seconds."""
+    return SMALL
+
+
 @pytest.fixture(scope="session")
 def ppo_run(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     folder = tmp_path_factory.mktemp("ppo")
-    return run(folder, "ppo", "--preset", "mnist1d", *SMALL, "--device", "cpu")
+    return run(folder, "ppo", *SMALL, "--rounds", "2")

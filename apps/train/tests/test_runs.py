@@ -10,14 +10,13 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import SMALL, Finished, command, run
 
 from esper_karn import EventReader
 from esper_leyline import RunStatus, RunSummary, read_config
 from esper_train import main
 
 
-def test_a_run_leaves_its_directory(ppo_run: Finished) -> None:
+def test_a_run_leaves_its_directory(ppo_run) -> None:
     names = {path.name for path in ppo_run.directory.iterdir()}
     assert {"config.json", "events.jsonl", "checkpoints", "summary.json"} <= names
     assert "-mnist1d-" in ppo_run.directory.name
@@ -27,14 +26,14 @@ def test_a_run_leaves_its_directory(ppo_run: Finished) -> None:
     assert (ppo_run.directory / str(ppo_run.summary.checkpoint)).is_file()
 
 
-def test_a_run_says_what_it_chose_and_found(ppo_run: Finished) -> None:
+def test_a_run_says_what_it_chose_and_found(ppo_run) -> None:
     output = ppo_run.output
     assert str(ppo_run.directory) in output
     for words in ("plan:", "round 1/2", "round 2/2", "mean return", "fossilized", "grown"):
         assert words in output
 
 
-def test_the_log_is_whole(ppo_run: Finished) -> None:
+def test_the_log_is_whole(ppo_run) -> None:
     with EventReader(ppo_run.directory / "events.jsonl") as reader:
         events = list(reader.read())
         assert reader.problem_count == 0
@@ -47,7 +46,7 @@ def test_the_log_is_whole(ppo_run: Finished) -> None:
     assert kinds.count("episode_outcome") == 2 * 2
 
 
-def test_the_resolved_config_gives_the_same_run(ppo_run: Finished, tmp_path: Path) -> None:
+def test_the_resolved_config_gives_the_same_run(ppo_run, run, tmp_path: Path) -> None:
     config = ppo_run.directory / "config.json"
     assert read_config(config).device == "cpu"
     again = run(tmp_path / "runs", "ppo", "--config-json", str(config))
@@ -55,27 +54,24 @@ def test_the_resolved_config_gives_the_same_run(ppo_run: Finished, tmp_path: Pat
     assert again.summary.mean_test_accuracy == ppo_run.summary.mean_test_accuracy
 
 
-def test_a_resumed_run_equals_an_uninterrupted_one(ppo_run: Finished, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_a_resumed_run_equals_an_uninterrupted_one(ppo_run, run, small, tmp_path: Path) -> None:
     saved = tmp_path / "half.pt"
-    arguments = ("ppo", "--preset", "mnist1d", *SMALL, "--device", "cpu")
-    half = run(tmp_path / "half", *arguments, "--rounds", "1", "--save", str(saved))
+    half = run(tmp_path / "half", "ppo", *small, "--rounds", "1", "--save", str(saved))
     assert half.results == ppo_run.results[:1]
     whole = run(tmp_path / "whole", "ppo", "--resume", str(saved), "--rounds", "2")
     assert whole.results == ppo_run.results
 
 
-def test_resume_keeps_the_checkpoints_config(
-    ppo_run: Finished, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_resume_keeps_the_checkpoints_config(ppo_run, capsys: pytest.CaptureFixture[str]) -> None:
     checkpoint = ppo_run.directory / str(ppo_run.summary.checkpoint)
     assert main(["ppo", "--resume", str(checkpoint), "--envs", "3"]) == 2
     assert "--envs" in capsys.readouterr().err
 
 
-def test_ctrl_c_keeps_everything(tmp_path: Path) -> None:
-    arguments = ("ppo", "--preset", "mnist1d", *SMALL, "--rounds", "500", "--device", "cpu")
+def test_ctrl_c_keeps_everything(command, small, tmp_path: Path) -> None:
     process = subprocess.Popen(
-        command(*arguments, "--runs", str(tmp_path)),
+        command("ppo", *small, "--rounds", "500", "--runs", str(tmp_path)),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -99,9 +95,10 @@ def test_ctrl_c_keeps_everything(tmp_path: Path) -> None:
     assert json.loads(last)["payload"]["status"] == "interrupted"
 
 
-def test_a_run_outlives_its_console_view(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_a_run_outlives_its_console_view(command, small, tmp_path: Path) -> None:
     process = subprocess.Popen(
-        command("ppo", "--preset", "mnist1d", *SMALL, "--device", "cpu", "--runs", str(tmp_path)),
+        command("ppo", *small, "--rounds", "2", "--runs", str(tmp_path)),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -126,14 +123,15 @@ def _child(parent: int, name: str) -> int:
     raise AssertionError(f"no child {name} of {parent}")
 
 
-def test_the_heuristic_runs(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_the_heuristic_runs(run, tmp_path: Path) -> None:
     done = run(
         tmp_path,
         "heuristic",
         "--task",
         "mnist1d",
         "--max-epochs",
-        "8",
+        "12",
         "--max-batches",
         "5",
         "--device",
@@ -143,8 +141,9 @@ def test_the_heuristic_runs(tmp_path: Path) -> None:
     assert done.summary.rounds[0].germinated >= 1
 
 
-def test_telemetry_can_be_off_or_elsewhere(tmp_path: Path) -> None:
-    short = ("ppo", "--preset", "mnist1d", *SMALL, "--rounds", "1", "--device", "cpu")
+@pytest.mark.slow
+def test_telemetry_can_be_off_or_elsewhere(run, small, tmp_path: Path) -> None:
+    short = ("ppo", *small, "--rounds", "1")
     silent = run(tmp_path / "silent", *short, "--telemetry-level", "off")
     assert (silent.directory / "events.jsonl").read_text() == ""
     assert len(silent.summary.rounds) == 1
