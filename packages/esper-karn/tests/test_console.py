@@ -239,6 +239,17 @@ def test_following_a_killed_run_shows_what_it_wrote(tmp_path):
     assert text_of(console).splitlines()[-1] == "the run's process is gone and its log has no end"
 
 
+def test_a_round_that_awaits_its_update_comes_before_the_last_word(tmp_path, run_of, as_log):
+    events = run_of(2)
+    last = max(at for at, event in enumerate(events) if event.kind == "round_completed")
+    cut = [event for event in events[: last + 1] if getattr(event.payload, "round", 0) != 2]
+    log, console = written(tmp_path / "events.jsonl", cut, as_log), paper()
+    follow(log, console, stop=lambda: True)
+    lines = text_of(console).splitlines()
+    assert lines[-2].startswith("round 2/2")
+    assert lines[-1] == "the run's process is gone and its log has no end"
+
+
 def test_waiting_costs_no_more_than_a_look_now_and_then(tmp_path, monkeypatch):
     slept = []
     monkeypatch.setattr("esper_karn.console.time.sleep", slept.append)

@@ -15,6 +15,7 @@ from esper_leyline import (
     Blueprint,
     Environment,
     FactoredAction,
+    LifecycleRules,
     Op,
     StepReport,
     TaskSpec,
@@ -53,10 +54,13 @@ def task() -> TaskSpec:
 @pytest.fixture(scope="session")
 def make_config(task) -> Callable[..., TrainingConfig]:
     """Configurations of four short-lived hosts with epochs of three batches."""
+    manual = LifecycleRules().model_dump()
     brief = task.training.model_copy(update={"max_batches": 3}).model_dump()
 
     def make(**changes: object) -> TrainingConfig:
-        return override(mnist1d(), {"n_envs": 4, "max_epochs": 12, "host": brief} | changes)
+        # Gates stay shut until a script opens them.
+        fixed = {"n_envs": 4, "max_epochs": 12, "host": brief, "lifecycle": manual}
+        return override(mnist1d(), fixed | changes)
 
     return make
 

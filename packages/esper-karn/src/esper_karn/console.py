@@ -66,7 +66,9 @@ class ConsoleView:
             self._live.show(self.state)
 
     def say(self, line: str) -> None:
-        """Prints a line of the view's own."""
+        """Prints a line of the view's own, after the round that is still due."""
+        if self._due is not None:
+            self._print_due()
         self._print(Text(line))
 
     def close(self) -> None:
