@@ -178,6 +178,17 @@ def test_controllers_meet_the_hosts_that_a_policy_meets():
     assert telemetry.of("decision")[0].value is None
 
 
+def test_controllers_can_play_any_stretch_of_rounds():
+    world = PuzzleEnvironment(environments=2, length=3)
+    controllers = [Germinator(), Germinator()]
+    outcome = run_controllers(
+        world, controllers, bandit_reward, config(world), rounds=2, first_round=5
+    )
+    assert [summary.round for summary in outcome.rounds] == [5, 6]
+    seeds = zip(episode_seeds(7, 5, 2), episode_seeds(7, 6, 2), strict=True)
+    assert [c.seeds for c in controllers] == [list(pair) for pair in seeds]
+
+
 def test_controllers_can_be_interrupted():
     world = PuzzleEnvironment(environments=2, length=3)
     outcome = run_controllers(

@@ -7,7 +7,7 @@ T steps, N environments, B samples, S slots, C classes, F features and H units.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from esper_leyline.actions import BlendStyle, Blueprint, FactoredAction, Topology
@@ -314,11 +314,8 @@ class TelemetrySink(Protocol):
         """Writes what is left and releases what is held."""
 
 
-@dataclass(frozen=True, slots=True)
 class NullTelemetry:
     """A telemetry that keeps nothing, for library use without a run directory."""
-
-    ignored: tuple[str, ...] = field(default=())
 
     def emit(
         self, payload: AnyPayload, *, environment: int | None = None, group: str | None = None

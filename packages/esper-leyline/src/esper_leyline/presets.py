@@ -46,7 +46,7 @@ def tinystories() -> TrainingConfig:
 def mnist1d() -> TrainingConfig:
     """MNIST-1D on a blind host: the whole loop on a CPU in about three minutes.
 
-    With episodes of 18 epochs and 180 of them in a run there is no time to learn every
+    With episodes of 18 epochs and 120 of them in a run there is no time to learn every
     decision: gates G1 to G3 open by themselves, so that the policy learns when to
     germinate what, what to prune and what to fossilize. Sizes, floors and learning rate
     are those of a small network that must learn from thirty updates.
@@ -54,7 +54,7 @@ def mnist1d() -> TrainingConfig:
     return TrainingConfig(
         task="mnist1d",
         n_episodes=30,
-        n_envs=6,
+        n_envs=4,
         max_epochs=18,
         lifecycle=LifecycleRules(auto_forward_g1=True, auto_forward_g2=True, auto_forward_g3=True),
         ppo=PPOConfig(epochs=10, learning_rate=2e-3, entropy_coefficient=0.01, target_kl=0.1),

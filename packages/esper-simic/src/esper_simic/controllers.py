@@ -28,6 +28,7 @@ def run_controllers(
     telemetry: Telemetry | None = None,
     *,
     rounds: int | None = None,
+    first_round: int = 1,
     should_stop: Callable[[], bool] = never,
 ) -> RunOutcome:
     """Plays rounds with one controller an environment, recorded as a trainer's are.
@@ -40,6 +41,8 @@ def run_controllers(
             are those that ``PPOTrainer`` meets under the same seed.
         telemetry: Where events go.
         rounds: ``config.n_episodes`` if not given.
+        first_round: Number of the first of them, so that any stretch of a trainer's
+            rounds can be played on the same hosts.
         should_stop: Asked before every step; the round that it breaks off is discarded.
 
     Raises:
@@ -49,7 +52,8 @@ def run_controllers(
     heard = telemetry or NullTelemetry()
     decider = ControllerDecider(controllers)
     summaries: list[RoundSummary] = []
-    for number in range(1, (config.n_episodes if rounds is None else rounds) + 1):
+    count = config.n_episodes if rounds is None else rounds
+    for number in range(first_round, first_round + count):
         recorder = RoundRecorder(heard, round_number=number, environments=config.n_envs)
         unfinished = play_round(
             environment,
