@@ -23,6 +23,18 @@ from esper_leyline.actions import (
 )
 from esper_leyline.alpha import AlphaRamp, curve_value
 from esper_leyline.checkpoint import CHECKPOINT_VERSION, CheckpointManifest
+from esper_leyline.commands import (
+    Advance,
+    Fossilize,
+    Germinate,
+    LifecycleInput,
+    Prune,
+    SeedCommand,
+    SetAlphaTarget,
+    SlotCommand,
+    Tick,
+    to_command,
+)
 from esper_leyline.config import (
     FLAT_KEYS,
     GovernorConfig,
@@ -42,23 +54,13 @@ from esper_leyline.errors import ConfigError, EsperError, LeylineError, unknown_
 from esper_leyline.gates import Gate, GateResult, LifecycleRules, SeedEvidence, gate_checks
 from esper_leyline.lifecycle import (
     GATE_OF_STAGE,
-    Advance,
     AlphaMode,
     Effect,
-    Fossilize,
-    Germinate,
-    LifecycleInput,
-    Prune,
-    SeedCommand,
     SeedState,
-    SetAlphaTarget,
-    SlotCommand,
-    Tick,
     Transition,
     advance,
     evaluate_gate,
     permitted_ops,
-    to_command,
 )
 from esper_leyline.observation import (
     BASE_FEATURES,

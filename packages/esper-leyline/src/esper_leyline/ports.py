@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from esper_leyline.actions import BlendStyle, Blueprint, FactoredAction, Topology
+from esper_leyline.commands import SeedCommand
 from esper_leyline.events import AnyPayload, Event
 from esper_leyline.gates import LifecycleRules
-from esper_leyline.lifecycle import SeedCommand
 from esper_leyline.reports import (
     CommandResult,
     EvaluationReport,

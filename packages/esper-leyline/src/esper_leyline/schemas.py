@@ -20,11 +20,12 @@ from pydantic import TypeAdapter
 
 from esper_leyline.actions import FactoredAction
 from esper_leyline.checkpoint import CheckpointManifest
+from esper_leyline.commands import SeedCommand
 from esper_leyline.config import TrainingConfig
 from esper_leyline.errors import LeylineError
 from esper_leyline.events import SCHEMA_VERSION, Event
 from esper_leyline.gates import GateResult, LifecycleRules, SeedEvidence
-from esper_leyline.lifecycle import SeedCommand, SeedState
+from esper_leyline.lifecycle import SeedState
 from esper_leyline.reports import EvaluationReport, RewardBreakdown, SeedReport, StepReport
 from esper_leyline.specs import DataSpec, TaskSpec
 from esper_leyline.summary import RunSummary
