@@ -59,6 +59,7 @@ class RunSession:
         self.status = RunStatus.RUNNING
         self._options = options
         self._started = time.time()
+        self._viewer: Viewer | None = None
 
     def __enter__(self) -> RunSession:
         options, config = self._options, self.plan.config
@@ -75,10 +76,6 @@ class RunSession:
             kinds=kinds_written(config.telemetry),
         )
         say(f"run: {self.directory.path}")
-        silent = config.telemetry.level == "off"
-        if silent:
-            say("telemetry is off: nothing is shown until the end")
-        self._viewer = None if silent else Viewer.start(self.directory.path, plain=options.no_tui)
         return self
 
     def __exit__(
@@ -135,6 +132,11 @@ class RunSession:
                 versions={"python": platform.python_version(), "torch": str(torch.__version__)},
             )
         )
+        # Not before: until here this process prints, and a moving line would get in its way.
+        if config.telemetry.level == "off":
+            say("telemetry is off: nothing is shown until the end")
+        else:
+            self._viewer = Viewer.start(self.directory.path, plain=self._options.no_tui)
 
     def _settle(self, error: BaseException | None) -> None:
         if isinstance(error, KeyboardInterrupt):
