@@ -169,6 +169,21 @@ def test_prunes_a_stage_that_loses(long, improvement, epochs, pruned):
     assert (HeuristicController(long).decide(seen).op is Op.PRUNE) == pruned
 
 
+@pytest.mark.parametrize(("contribution", "pruned"), [(19.7, False), (0.4, True), (None, True)])
+def test_a_seed_that_is_measured_to_help_outlives_a_lucky_start(long, contribution, pruned):
+    seen = lone(
+        long,
+        stage=SeedStage.BLENDING,
+        permitted=(Op.PRUNE,),
+        stage_improvement=-7.2,
+        epochs_in_stage=5,
+        contribution=contribution,
+        counterfactual_age=None if contribution is None else 0,
+        alpha_mode=AlphaMode.UP,
+    )
+    assert (HeuristicController(long).decide(seen).op is Op.PRUNE) == pruned
+
+
 def test_raises_a_blend_too_weak_for_its_gate(long):
     seen = lone(
         long,

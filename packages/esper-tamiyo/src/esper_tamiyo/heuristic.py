@@ -44,7 +44,7 @@ class HeuristicConfig:
         plateau_points: An epoch that gains less accuracy than this, in points, is flat.
         max_live: Seeds that live at once; one, so that its effect can be told apart.
         tempo_share: Largest share of the episode that a first blend takes.
-        prune_points: Points that a stage may lose.
+        prune_points: Points that a stage may lose, unless the seed is measured to help.
         prune_epochs: Epochs that a losing stage is given.
         fossilize_points: Contribution in points that a seed must exceed to stay.
         hold_patience: Epochs a seed may hold without being measured or permitted to stay.
@@ -129,9 +129,7 @@ class HeuristicController:
 
     def _helps(self, seed: SeedReport) -> bool:
         """Whether a holding seed's contribution was measured since it holds, and is enough."""
-        return _measured_in_stage(seed) and (
-            (seed.contribution or 0.0) > self._config.fossilize_points
-        )
+        return _measured_in_stage(seed) and self._adds(seed)
 
     def _fails(self, seed: SeedReport) -> bool:
         """Whether a seed is to go."""
@@ -140,7 +138,13 @@ class HeuristicController:
             judged = _measured_in_stage(seed) and not self._helps(seed)
             return judged or seed.epochs_in_stage >= config.hold_patience
         loses = seed.stage_improvement is not None and seed.stage_improvement < -config.prune_points
-        return loses and seed.epochs_in_stage >= config.prune_epochs
+        # A stage entered at a lucky epoch loses points by chance; what the seed itself adds
+        # or takes is what the counterfactual says.
+        return loses and seed.epochs_in_stage >= config.prune_epochs and not self._adds(seed)
+
+    def _adds(self, seed: SeedReport) -> bool:
+        """Whether a seed's contribution was measured, and is enough."""
+        return (seed.contribution or 0.0) > self._config.fossilize_points
 
     def _growth_is_due(self, report: StepReport) -> bool:
         live = sum(seed.stage in LIVE_STAGES for seed in report.seeds)
