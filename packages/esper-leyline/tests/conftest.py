@@ -17,6 +17,7 @@ from esper_leyline import (
     TOPOLOGY_BLUEPRINTS,
     BlendStyle,
     CNNHostSpec,
+    MLPHostSpec,
     PolicyConfig,
     PPOConfig,
     TaskSpec,
@@ -134,7 +135,16 @@ def _cnn(record: Any) -> st.SearchStrategy[Any]:
 
 
 def _transformer(record: Any) -> st.SearchStrategy[Any]:
-    return _record(record, layers=st.integers(1, 12), layers_per_slot=st.integers(1, 12))
+    def with_heads(heads: int) -> st.SearchStrategy[Any]:
+        return _record(
+            record,
+            heads=st.just(heads),
+            width=st.integers(1, 64).map(lambda size: size * heads),
+            layers=st.integers(1, 12),
+            layers_per_slot=st.integers(1, 12),
+        )
+
+    return st.integers(1, 8).flatmap(with_heads)
 
 
 def _task(record: Any) -> st.SearchStrategy[Any]:
@@ -148,7 +158,7 @@ def _task(record: Any) -> st.SearchStrategy[Any]:
             styles=_choice(tuple(BlendStyle)),
         )
 
-    hosts = st.one_of(contract(CNNHostSpec), contract(TransformerHostSpec))
+    hosts = st.one_of(map(contract, (CNNHostSpec, MLPHostSpec, TransformerHostSpec)))
     return hosts.filter(lambda host: host.slots).flatmap(on_host)
 
 

@@ -124,8 +124,10 @@ def test_waiting_is_no_command_and_the_slot_counts_enabled_slots():
 
 
 def test_topologies_share_attention_and_norm_only_and_none_offers_noop():
-    cnn, transformer = (set(TOPOLOGY_BLUEPRINTS[topology]) for topology in Topology)
+    cnn, transformer, mlp = (set(TOPOLOGY_BLUEPRINTS[topology]) for topology in Topology)
     assert cnn & transformer == {Blueprint.ATTENTION, Blueprint.NORM}
     assert cnn | transformer == set(Blueprint) - {Blueprint.NOOP}
     assert len(cnn) == len(transformer) == 7
+    assert transformer - mlp == {Blueprint.ATTENTION, Blueprint.FLEX_ATTENTION}
+    assert mlp < transformer
     assert NULL_BLUEPRINT == 13

@@ -9,12 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from esper_leyline import (
+    HOST_SPECS,
+    TOPOLOGY_BLUEPRINTS,
     BlendStyle,
     Blueprint,
     CNNHostSpec,
     DataSpec,
     LeylineError,
+    MLPHostSpec,
     TaskSpec,
+    Topology,
     TransformerHostSpec,
     check_slots,
     order_slots,
@@ -104,3 +108,20 @@ def test_a_task_fits_its_host(changes, says):
 def test_a_cnn_pools_or_not_after_each_block():
     with pytest.raises(ValueError, match="1 pools for 2 blocks; give one each"):
         CNNHostSpec(input_shape=(1, 8), classes=2, widths=(4, 4), pools=(True,))
+
+
+def test_every_named_host_offers_slots_and_blueprints():
+    for name, spec in HOST_SPECS.items():
+        assert spec.slots, name
+        assert TOPOLOGY_BLUEPRINTS[spec.topology], name
+
+
+def test_an_mlp_has_a_slot_a_block():
+    spec = MLPHostSpec(input_shape=(1, 40), classes=10, widths=(8, 4))
+    assert spec.slots == ("r0c0", "r0c1")
+    assert spec.topology is Topology.MLP
+
+
+def test_heads_share_the_width_evenly():
+    with pytest.raises(ValueError, match="width of 10 cannot be shared by 4 heads"):
+        TransformerHostSpec(vocabulary=9, width=10, heads=4, layers=2, block=8)

@@ -243,7 +243,11 @@ def test_reset_forgets(long):
     assert [controller.decide(report(long)) for _ in range(3)] == first
 
 
-GOOD = {Topology.CNN: Blueprint.ATTENTION, Topology.TRANSFORMER: Blueprint.NORM}
+GOOD = {
+    Topology.CNN: Blueprint.ATTENTION,
+    Topology.TRANSFORMER: Blueprint.NORM,
+    Topology.MLP: Blueprint.LORA,
+}
 
 
 def episode(gardens, spec, **settings):

@@ -52,6 +52,7 @@ from esper_leyline.config import (
 )
 from esper_leyline.errors import ConfigError, EsperError, LeylineError, unknown_name
 from esper_leyline.gates import Gate, GateResult, LifecycleRules, SeedEvidence, gate_checks
+from esper_leyline.host_specs import HOST_SPECS
 from esper_leyline.lifecycle import (
     GATE_OF_STAGE,
     AlphaMode,
@@ -124,6 +125,7 @@ from esper_leyline.specs import (
     DataSpec,
     HostSpec,
     HostTraining,
+    MLPHostSpec,
     TaskSpec,
     TransformerHostSpec,
     check_slots,
@@ -154,6 +156,7 @@ __all__ = [
     "HEADS",
     "HISTORY",
     "HOST_GROUP",
+    "HOST_SPECS",
     "LIVE_STAGES",
     "NULL_BLUEPRINT",
     "OCCUPIED_STAGES",
@@ -204,6 +207,7 @@ __all__ = [
     "LeylineError",
     "LifecycleInput",
     "LifecycleRules",
+    "MLPHostSpec",
     "MorphogeneticHost",
     "NullTelemetry",
     "Observation",

@@ -48,7 +48,11 @@ class Topology(StrEnum):
     """Families of hosts, which decide the blueprints that fit."""
 
     CNN = "cnn"
+    """Feature maps: [B, C, L] or [B, C, H, W]."""
     TRANSFORMER = "transformer"
+    """Sequences of tokens: [B, T, D]."""
+    MLP = "mlp"
+    """Feature vectors: [B, D]."""
 
 
 TOPOLOGY_BLUEPRINTS: Mapping[Topology, tuple[Blueprint, ...]] = MappingProxyType(
@@ -70,6 +74,13 @@ TOPOLOGY_BLUEPRINTS: Mapping[Topology, tuple[Blueprint, ...]] = MappingProxyType
             Blueprint.MLP_SMALL,
             Blueprint.MLP,
             Blueprint.FLEX_ATTENTION,
+        ),
+        Topology.MLP: (
+            Blueprint.NORM,
+            Blueprint.LORA,
+            Blueprint.LORA_LARGE,
+            Blueprint.MLP_SMALL,
+            Blueprint.MLP,
         ),
     }
 )

@@ -47,7 +47,7 @@ HOST_GROUP = "host"
 class MorphogeneticHost(Protocol):
     """A network with slots in which seeds live. Kasmina implements, Tolaria calls.
 
-    A step of the environment calls, in this order: ``apply``, ``sync_optimizer``,
+    A step of the environment calls, in this order: ``apply_command``, ``sync_optimizer``,
     training with ``record_gradients`` after the last backward pass, validation,
     ``record_validation``, ``tick``, ``sync_optimizer``.
     """
@@ -64,7 +64,7 @@ class MorphogeneticHost(Protocol):
             alpha: [B, S] overrides per sample and enabled slot; NaN keeps the seed's own.
 
         Returns:
-            Logits [B, C].
+            Logits [B, C], or [B, T, C] over tokens.
         """
 
     def counterfactuals(self, inputs: Tensor, disabled: Sequence[frozenset[str]]) -> Tensor:
@@ -73,7 +73,7 @@ class MorphogeneticHost(Protocol):
         The part before the first slot that differs is computed once.
 
         Returns:
-            Logits [len(disabled), B, C].
+            Logits [len(disabled), B, ...], each row as one forward pass returns it.
         """
 
     def train(self, mode: bool = True) -> Any:

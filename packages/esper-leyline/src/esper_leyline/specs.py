@@ -46,6 +46,30 @@ class CNNHostSpec(Contract):
         return tuple(f"r0c{column}" for column in range(len(self.widths)))
 
 
+class MLPHostSpec(Contract):
+    """A stack of linear-norm-GELU blocks over a flattened input, and a linear classifier.
+
+    Attributes:
+        input_shape: Of one sample, channels first.
+        widths: Features of each block; every block end is a slot.
+    """
+
+    kind: Literal["mlp"] = "mlp"
+    input_shape: tuple[int, ...] = Field(min_length=1)
+    classes: int = Field(ge=2)
+    widths: tuple[int, ...] = Field(min_length=1)
+
+    @property
+    def topology(self) -> Topology:
+        """The family, which decides the blueprints."""
+        return Topology.MLP
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        """The slots this host offers, row-major."""
+        return tuple(f"r0c{column}" for column in range(len(self.widths)))
+
+
 class TransformerHostSpec(Contract):
     """A pre-layer-norm GPT with a tied output head."""
 
@@ -56,6 +80,15 @@ class TransformerHostSpec(Contract):
     layers: int = Field(ge=1)
     block: int = Field(ge=1, description="Longest sequence, in tokens.")
     layers_per_slot: int = Field(default=2, ge=1)
+
+    @model_validator(mode="after")
+    def _heads_share_the_width(self) -> TransformerHostSpec:
+        if self.width % self.heads:
+            raise ValueError(
+                f"a width of {self.width} cannot be shared by {self.heads} heads; "
+                "make it a multiple of the heads"
+            )
+        return self
 
     @property
     def topology(self) -> Topology:
@@ -68,7 +101,7 @@ class TransformerHostSpec(Contract):
         return tuple(f"r0c{column}" for column in range(self.layers // self.layers_per_slot))
 
 
-HostSpec = Annotated[CNNHostSpec | TransformerHostSpec, Field(discriminator="kind")]
+HostSpec = Annotated[CNNHostSpec | MLPHostSpec | TransformerHostSpec, Field(discriminator="kind")]
 
 
 class DataSpec(Contract):
