@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import torch
 
-from esper_kasmina import CNN_BLUEPRINTS, CNNHost, SeedSlot, build_host
+from esper_kasmina import BLUEPRINTS, Activations, CNNHost, SeedSlot, build_host
 from esper_leyline import (
     Advance,
     Blueprint,
@@ -17,6 +17,7 @@ from esper_leyline import (
     SeedMeasurement,
     SeedStage,
     SlotCommand,
+    Topology,
 )
 
 SIGNAL = CNNHostSpec(
@@ -33,7 +34,9 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-@pytest.fixture(params=sorted(CNN_BLUEPRINTS), ids=lambda blueprint: blueprint.name.lower())
+@pytest.fixture(
+    params=sorted(BLUEPRINTS[Topology.CNN]), ids=lambda blueprint: blueprint.name.lower()
+)
 def blueprint(request) -> Blueprint:
     return request.param
 
@@ -171,4 +174,4 @@ def spec(request) -> CNNHostSpec:
 
 @pytest.fixture
 def slot() -> SeedSlot:
-    return SeedSlot("r0c0", 8, dimensions=1)
+    return SeedSlot("r0c0", Activations.maps(8, dimensions=1))

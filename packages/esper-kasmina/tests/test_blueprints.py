@@ -5,18 +5,18 @@ from __future__ import annotations
 import pytest
 import torch
 
-from esper_kasmina import CNN_BLUEPRINTS, Seed
+from esper_kasmina import BLUEPRINTS, Activations, Seed
 from esper_leyline import TOPOLOGY_BLUEPRINTS, Blueprint, Topology
 
 
 @pytest.fixture
 def seed(blueprint, width, dimensions):
     torch.manual_seed(0)
-    return Seed(blueprint, width, dimensions=dimensions)
+    return Seed(blueprint, Activations.maps(width, dimensions=dimensions))
 
 
 def test_the_registry_is_the_cnn_topology():
-    assert set(CNN_BLUEPRINTS) == set(TOPOLOGY_BLUEPRINTS[Topology.CNN])
+    assert set(BLUEPRINTS[Topology.CNN]) == set(TOPOLOGY_BLUEPRINTS[Topology.CNN])
 
 
 def test_identity_at_birth(seed, width, dimensions, activations):
@@ -76,7 +76,7 @@ def steps_to_halve(seed, hidden, target) -> int:
 def test_halves_a_regression_loss(seed, blueprint, width, dimensions, activations):
     """The target is what another seed of the same blueprint makes of the input."""
     hidden = activations(width, dimensions)
-    teacher = Seed(blueprint, width, dimensions=dimensions)
+    teacher = Seed(blueprint, Activations.maps(width, dimensions=dimensions))
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():
         for parameter in teacher.parameters():
@@ -112,9 +112,11 @@ def test_parameter_counts(channels, spatial):
         Blueprint.CONV_HEAVY: 2 * (area * channels**2 + 2 * channels),
     }
     for blueprint, count in expected.items():
-        assert Seed(blueprint, channels, dimensions=spatial).size == count + 1, blueprint.name
+        assert Seed(blueprint, Activations.maps(channels, dimensions=spatial)).size == count + 1, (
+            blueprint.name
+        )
 
 
 def test_narrow_hosts_have_seeds_too(blueprint, dimensions):
     hidden = torch.randn(4, 2, *(5,) * dimensions)
-    assert Seed(blueprint, 2, dimensions=dimensions)(hidden).shape == hidden.shape
+    assert Seed(blueprint, Activations.maps(2, dimensions=dimensions))(hidden).shape == hidden.shape

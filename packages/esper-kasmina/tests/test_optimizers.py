@@ -7,7 +7,7 @@ import copy
 import pytest
 import torch
 
-from esper_kasmina import SLOT_KEY, SeedSlot, sync_optimizer
+from esper_kasmina import SLOT_KEY, Activations, SeedSlot, sync_optimizer
 from esper_leyline import Advance, Blueprint, Germinate, Prune, SeedStage
 
 MAKERS = {
@@ -152,7 +152,9 @@ def test_an_optimizers_state_dict_survives_the_tags(make_host, grow, train):
 
 
 def test_slots_of_any_model_can_share_one_optimizer():
-    model = torch.nn.ModuleDict({"a": SeedSlot("r0c0", 4), "b": SeedSlot("r0c1", 4)})
+    model = torch.nn.ModuleDict(
+        {"a": SeedSlot("r0c0", Activations.maps(4)), "b": SeedSlot("r0c1", Activations.maps(4))}
+    )
     stem = torch.nn.Parameter(torch.ones(1))
     optimizer = torch.optim.SGD([stem], lr=0.1)
     for slot in model.values():

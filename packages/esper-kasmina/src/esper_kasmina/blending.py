@@ -1,13 +1,26 @@
-"""How a seed joins its host: isolated while it trains, then added step by step."""
+"""How a seed joins its host: isolated while it trains, then blended in step by step.
+
+A seed s(x) = x + scale · branch(x) stands beside activations h = x with a strength a:
+
+- ADD: h + a (s - h)
+- MULTIPLY: h (1 + a tanh(s - x))
+- GATE: h + a g(x) (s - h), with g a small trained network
+
+All three are h itself at scale 0, whatever a is, and reach h through the identity, so
+that nothing upstream freezes at full strength.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from esper_kasmina.seed import Seed
+from esper_leyline import BlendAlgorithm
+
+if TYPE_CHECKING:
+    from esper_kasmina.seed import Seed
 
 
 class _StraightThrough(torch.autograd.Function):
@@ -35,38 +48,55 @@ class _StraightThrough(torch.autograd.Function):
         return gradient, gradient
 
 
+def blend(hidden: Tensor, seed: Seed, strength: Tensor | None = None) -> Tensor:
+    """Blends a seed into activations; gradients reach the host through the identity.
+
+    Args:
+        hidden: The host's activations.
+        seed: The seed, which also says by which algorithm.
+        strength: A number [], or anything that broadcasts over ``hidden``; ``None`` is
+            full strength.
+
+    Returns:
+        Activations of the same shape and dtype.
+    """
+    change = seed.branch(hidden)
+    if seed.algorithm is BlendAlgorithm.MULTIPLY:
+        factor = torch.tanh(seed.scale * change)
+        if strength is not None:
+            factor = strength * factor
+        return torch.addcmul(hidden, hidden, factor.to(hidden.dtype))
+    share = seed.scale if strength is None else strength * seed.scale
+    if seed.gate is not None:
+        share = share * seed.gate(hidden)
+    # Under autocast a branch may end in another dtype than it was given.
+    return torch.addcmul(hidden, share.to(hidden.dtype), change.to(hidden.dtype))
+
+
 def isolate(hidden: Tensor, seed: Seed) -> Tensor:
     """Trains a seed beside the host, whose values and gradients stay as they are.
 
-    Args:
-        hidden: The host's activations [B, C, ...].
-        seed: The seed; it sees the activations detached.
+    The seed learns what it would do at full strength by its own algorithm; it sees the
+    activations detached.
     """
     if not torch.is_grad_enabled() and not seed.training:
         return hidden
-    delta = seed.scale * seed.branch(hidden.detach())
-    joined: Tensor = _StraightThrough.apply(hidden, delta)
+    joined: Tensor = _StraightThrough.apply(hidden, blend(hidden.detach(), seed))
     return joined
 
 
-def add(hidden: Tensor, seed: Seed, alpha: float) -> Tensor:
-    """Adds alpha · (seed(h) - h) to h; gradients reach the host through h itself."""
-    return torch.addcmul(hidden, seed.scale, seed.branch(hidden), value=alpha)
-
-
-def add_overridden(hidden: Tensor, seed: Seed, alpha: float, overrides: Tensor) -> Tensor:
-    """Adds a seed with a strength of its own for each sample.
+def blend_overridden(
+    hidden: Tensor, seed: Seed, strength: Tensor, overrides: Tensor, *, isolated: bool
+) -> Tensor:
+    """Blends a seed with a strength of its own for each sample.
 
     Args:
-        hidden: [B, C, ...].
+        hidden: The host's activations.
         seed: The seed.
-        alpha: The seed's own strength; at 0 its samples train it in isolation.
-        overrides: [B]; NaN keeps the seed's own.
+        strength: The seed's own, [].
+        overrides: One value a sample, shaped to broadcast; NaN keeps the seed's own.
+        isolated: Whether samples that keep the seed's own train it in isolation.
     """
-    column = overrides.reshape((-1,) + (1,) * (hidden.dim() - 1))
-    own = column.isnan()
-    strength = torch.where(own, alpha, column).to(hidden.dtype)
-    blended = torch.addcmul(hidden, strength * seed.scale, seed.branch(hidden))
-    if alpha == 0.0:
-        return torch.where(own, isolate(hidden, seed), blended)
-    return blended
+    own = overrides.isnan()
+    blended = blend(hidden, seed, torch.where(own, strength, overrides))
+    return torch.where(own, isolate(hidden, seed), blended) if isolated else blended

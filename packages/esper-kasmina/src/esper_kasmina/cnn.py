@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from esper_kasmina.blueprints.layers import batch_norm, check_dimensions, convolution
-from esper_kasmina.blueprints.signals import halve_signal
+from esper_kasmina.activations import Activations
 from esper_kasmina.errors import KasminaError
-from esper_kasmina.host import SlottedHost
+from esper_kasmina.layers import batch_norm, convolution
+from esper_kasmina.path_host import PathHost
 from esper_kasmina.randomness import seeded
+from esper_kasmina.signals import halve_signal
 from esper_kasmina.slot import SeedSlot
 from esper_leyline import CNNHostSpec, LifecycleRules
 
@@ -43,7 +44,7 @@ class ConvBlock(nn.Module):
         return torch.relu_(hidden)
 
 
-class CNNHost(SlottedHost):
+class CNNHost(PathHost):
     """A stack of blocks, global average pooling and a linear classifier.
 
     Implements Leyline's ``MorphogeneticHost``. One class serves signals and images.
@@ -59,10 +60,12 @@ class CNNHost(SlottedHost):
         seed: int,
     ) -> None:
         """Builds the host; ``build_host`` checks the slots and is the usual way in."""
-        dimensions = check_dimensions(len(spec.input_shape) - 1)
+        dimensions = len(spec.input_shape) - 1
         _check_pooling(spec)
         made = {
-            name: SeedSlot(name, width, dimensions=dimensions, rules=rules, seed=seed)
+            name: SeedSlot(
+                name, Activations.maps(width, dimensions=dimensions), rules=rules, seed=seed
+            )
             for name, width in zip(spec.slots, spec.widths, strict=True)
             if name in slots
         }
@@ -71,96 +74,10 @@ class CNNHost(SlottedHost):
         with seeded(seed, "host"):
             self.blocks = nn.ModuleList(_blocks(spec, dimensions))
             self.classifier = nn.Linear(spec.widths[-1], spec.classes)
-        at_end = [made.get(name) for name in spec.slots]
-        # Resolved once: looking modules up by name costs as much as a small layer.
-        self._path = tuple(zip(self.blocks, at_end, strict=True))
+        self._lay(list(self.blocks), [made.get(name) for name in spec.slots])
 
-    def forward(self, inputs: Tensor, alpha: Tensor | None = None) -> Tensor:
-        """Runs the network.
-
-        Args:
-            inputs: [B, ...].
-            alpha: [B, S] overrides per sample and enabled slot; NaN keeps the seed's own.
-
-        Returns:
-            Logits [B, C].
-        """
-        if alpha is not None:
-            return self._forward_overridden(inputs, alpha)
-        hidden = inputs
-        for block, slot in self._path:
-            hidden = block(hidden)
-            if slot is not None and slot.active:
-                hidden = slot(hidden)
-        return self._classify(hidden)
-
-    def counterfactuals(self, inputs: Tensor, disabled: Sequence[frozenset[str]]) -> Tensor:
-        """Runs the network once for each set of slots held at alpha zero.
-
-        Configurations are computed as a tree: they part where the first slot differs,
-        and those that differ only in slots without effect are one. Run it in evaluation
-        mode without gradients, as any validation.
-
-        Args:
-            inputs: [B, ...].
-            disabled: The slots to hold at zero in each configuration.
-
-        Returns:
-            Logits [len(disabled), B, C].
-
-        Raises:
-            KasminaError: If a slot is not enabled.
-        """
-        for name in frozenset().union(*disabled):
-            self.slot(name)
-        logits: list[Tensor | None] = [None] * len(disabled)
-        self._branch(inputs, 0, list(range(len(disabled))), disabled, logits)
-        found = [tensor for tensor in logits if tensor is not None]
-        if not found:
-            return inputs.new_empty((0, len(inputs), self.spec.classes))
-        return torch.stack(found)
-
-    def _branch(
-        self,
-        hidden: Tensor,
-        depth: int,
-        wanted: list[int],
-        disabled: Sequence[frozenset[str]],
-        logits: list[Tensor | None],
-    ) -> None:
-        if not wanted:
-            return
-        if depth == len(self._path):
-            result = self._classify(hidden)
-            for index in wanted:
-                logits[index] = result
-            return
-        block, slot = self._path[depth]
-        hidden = block(hidden)
-        if slot is None or not slot.active or slot.alpha == 0.0:
-            self._branch(hidden, depth + 1, wanted, disabled, logits)
-            return
-        without = [index for index in wanted if slot.name in disabled[index]]
-        self._branch(hidden, depth + 1, without, disabled, logits)
-        grown = [index for index in wanted if slot.name not in disabled[index]]
-        if grown:
-            self._branch(slot(hidden), depth + 1, grown, disabled, logits)
-
-    def _forward_overridden(self, inputs: Tensor, alpha: Tensor) -> Tensor:
-        if alpha.shape != (len(inputs), len(self.slots)):
-            raise KasminaError(
-                f"alpha has shape {tuple(alpha.shape)}; it is one row a sample and one column "
-                f"an enabled slot, ({len(inputs)}, {len(self.slots)})"
-            )
-        columns = dict(zip(self.slots, alpha.unbind(1), strict=True))
-        hidden = inputs
-        for block, slot in self._path:
-            hidden = block(hidden)
-            if slot is not None and slot.active:
-                hidden = slot(hidden, columns[slot.name])
-        return self._classify(hidden)
-
-    def _classify(self, hidden: Tensor) -> Tensor:
+    def head(self, hidden: Tensor) -> Tensor:
+        """Takes [B, C, ...] and returns logits [B, classes]."""
         logits: Tensor = self.classifier(hidden.flatten(2).mean(2))
         return logits
 

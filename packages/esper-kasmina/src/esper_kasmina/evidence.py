@@ -5,8 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from pydantic import ConfigDict
+
 from esper_kasmina.gradients import GradientMeasurement
 from esper_leyline import SeedEvidence, SeedMeasurement
+
+STORED = ConfigDict(extra="forbid", ser_json_inf_nan="strings")
+"""How what a slot remembers is stored: strictly, with NaN and infinities as words."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -25,7 +30,10 @@ class SlotEvidence:
         stage_contribution: The contribution if measured in the present stage.
         interaction_sum: Latest interaction, if it was measured with the contribution.
         counterfactual_age: Epochs since the contribution was measured.
+        measured_this_epoch: Whether that was in the epoch under way.
     """
+
+    __pydantic_config__ = STORED
 
     accuracy: float | None = None
     entry_accuracy: float | None = None
@@ -37,7 +45,7 @@ class SlotEvidence:
     stage_contribution: float | None = None
     interaction_sum: float | None = None
     counterfactual_age: int | None = None
-    _measured_this_epoch: bool = False
+    measured_this_epoch: bool = False
 
     @property
     def stage_improvement(self) -> float | None:
@@ -74,13 +82,13 @@ class SlotEvidence:
         )
         self.interaction_sum = measurement.interaction_sum
         self.counterfactual_age = 0
-        self._measured_this_epoch = True
+        self.measured_this_epoch = True
 
     def end_epoch(self) -> None:
         """Lets the measurements age by one epoch."""
-        if self.counterfactual_age is not None and not self._measured_this_epoch:
+        if self.counterfactual_age is not None and not self.measured_this_epoch:
             self.counterfactual_age += 1
-        self._measured_this_epoch = False
+        self.measured_this_epoch = False
 
     def for_gates(self) -> SeedEvidence:
         """Returns the evidence as gates read it."""

@@ -6,7 +6,17 @@ from collections.abc import Sequence
 
 from esper_kasmina.cnn import CNNHost
 from esper_kasmina.errors import KasminaError
-from esper_leyline import CNNHostSpec, HostSpec, LifecycleRules, check_slots
+from esper_kasmina.gpt import GPTHost
+from esper_kasmina.mlp import MLPHost
+from esper_kasmina.path_host import PathHost
+from esper_leyline import (
+    CNNHostSpec,
+    HostSpec,
+    LifecycleRules,
+    MLPHostSpec,
+    TransformerHostSpec,
+    check_slots,
+)
 
 
 def build_host(
@@ -16,7 +26,7 @@ def build_host(
     rules: LifecycleRules,
     max_seeds: int | None,
     seed: int,
-) -> CNNHost:
+) -> PathHost:
     """Builds a host whose weights, and whose seeds' weights, follow from ``seed`` alone.
 
     Args:
@@ -27,12 +37,16 @@ def build_host(
         seed: Decides every weight; torch's global generator is neither read nor moved.
 
     Raises:
-        KasminaError: If this version cannot build the host, or it lacks a slot.
+        KasminaError: If the host cannot be built, or lacks a slot.
     """
-    if not isinstance(spec, CNNHostSpec):
-        raise KasminaError(f"cannot build a '{spec.kind}' host; this version builds 'cnn' hosts")
     try:
         enabled = check_slots(tuple(slots), spec.slots)
     except ValueError as error:
         raise KasminaError(str(error)) from None
-    return CNNHost(spec, slots=enabled, rules=rules, max_seeds=max_seeds, seed=seed)
+    match spec:
+        case CNNHostSpec():
+            return CNNHost(spec, slots=enabled, rules=rules, max_seeds=max_seeds, seed=seed)
+        case MLPHostSpec():
+            return MLPHost(spec, slots=enabled, rules=rules, max_seeds=max_seeds, seed=seed)
+        case TransformerHostSpec():
+            return GPTHost(spec, slots=enabled, rules=rules, max_seeds=max_seeds, seed=seed)

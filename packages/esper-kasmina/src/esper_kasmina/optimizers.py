@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from torch import nn
 from torch.nn import Parameter
 from torch.optim import Optimizer
 
@@ -14,52 +15,77 @@ SLOT_KEY = "esper_slot"
 """Key under which a parameter group names the slot of its seed."""
 
 
+def seed_slots(model: nn.Module) -> tuple[SeedSlot, ...]:
+    """Returns every slot of a model, in the order in which they were registered."""
+    return tuple(module for module in model.modules() if isinstance(module, SeedSlot))
+
+
+def parameter_groups(
+    model: nn.Module, seed_options: Mapping[str, Any] | None = None
+) -> list[dict[str, Any]]:
+    """Returns parameter groups for an optimiser: the model's own, then one a seed.
+
+    Args:
+        model: A model with slots anywhere in it.
+        seed_options: Options of the seeds' groups, such as ``{"lr": 0.01}``; the
+            optimiser's defaults fill the rest.
+    """
+    seeds = _seed_parameters(seed_slots(model))
+    grown = {id(p) for parameters in seeds.values() for p in parameters}
+    own = [p for p in model.parameters() if id(p) not in grown]
+    return [
+        {"params": own},
+        *(_tagged(name, parameters, seed_options) for name, parameters in seeds.items()),
+    ]
+
+
 def sync_optimizer(
     optimizer: Optimizer,
-    slots: Iterable[SeedSlot],
+    slots: nn.Module | Iterable[SeedSlot],
     seed_options: Mapping[str, Any] | None = None,
 ) -> None:
     """Adds newborn seeds' parameters to an optimiser and drops removed ones'.
 
     Each seed gets a group of its own, tagged with its slot under ``SLOT_KEY``; no other
-    parameter's state is touched. Seeds that the optimiser was built with move from the
-    group they were in to one of their own, with their options and state.
+    parameter's state is touched. A gate that comes or goes with the blend style joins or
+    leaves its seed's group. Seeds that the optimiser was built with move from the group
+    they were in to one of their own, with their options and state.
 
     Args:
         optimizer: Any ``torch.optim`` optimiser that allows several groups.
-        slots: Every slot of the model that this optimiser trains; its tagged groups
+        slots: The model, or every slot that this optimiser trains; its tagged groups
             are taken to belong to these.
         seed_options: Options for newborn groups, such as ``{"lr": 0.01}``; the
             optimiser's defaults fill the rest.
     """
-    seeds = {slot.name: list(slot.seed.parameters()) for slot in slots if slot.seed is not None}
+    found = seed_slots(slots) if isinstance(slots, nn.Module) else slots
+    seeds = _seed_parameters(found)
     _drop_departed(optimizer, {id(p) for parameters in seeds.values() for p in parameters})
-    present = {id(p) for group in optimizer.param_groups for p in group["params"]}
     for name, parameters in seeds.items():
-        if any(id(p) in present for p in parameters):
-            _separate(optimizer, name, {id(p) for p in parameters})
-        else:
-            optimizer.add_param_group(
-                {**(seed_options or {}), "params": parameters, SLOT_KEY: name}
-            )
+        _separate(optimizer, name, {id(p) for p in parameters})
+        _join(optimizer, name, parameters, seed_options)
+
+
+def _seed_parameters(slots: Iterable[SeedSlot]) -> dict[str, list[Parameter]]:
+    return {slot.name: list(slot.seed.parameters()) for slot in slots if slot.seed is not None}
+
+
+def _tagged(
+    name: str, parameters: list[Parameter], options: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    return {**(options or {}), "params": parameters, SLOT_KEY: name}
 
 
 def _drop_departed(optimizer: Optimizer, living: set[int]) -> None:
-    departed = [
-        group
-        for group in optimizer.param_groups
-        if SLOT_KEY in group and not any(id(p) in living for p in group["params"])
-    ]
-    for group in departed:
-        _forget(optimizer, group["params"])
+    for group in optimizer.param_groups:
+        if SLOT_KEY in group:
+            for parameter in group["params"]:
+                if id(parameter) not in living:
+                    optimizer.state.pop(parameter, None)
+            group["params"] = [p for p in group["params"] if id(p) in living]
     optimizer.param_groups[:] = [
-        group for group in optimizer.param_groups if all(group is not gone for gone in departed)
+        group for group in optimizer.param_groups if group["params"] or SLOT_KEY not in group
     ]
-
-
-def _forget(optimizer: Optimizer, parameters: Iterable[Parameter]) -> None:
-    for parameter in parameters:
-        optimizer.state.pop(parameter, None)
 
 
 def _separate(optimizer: Optimizer, name: str, wanted: set[int]) -> None:
@@ -70,3 +96,20 @@ def _separate(optimizer: Optimizer, name: str, wanted: set[int]) -> None:
         if mine:
             group["params"] = [p for p in group["params"] if id(p) not in wanted]
             optimizer.param_groups.append({**group, "params": mine, SLOT_KEY: name})
+
+
+def _join(
+    optimizer: Optimizer,
+    name: str,
+    parameters: list[Parameter],
+    seed_options: Mapping[str, Any] | None,
+) -> None:
+    present = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    newborn = [p for p in parameters if id(p) not in present]
+    if not newborn:
+        return
+    for group in optimizer.param_groups:
+        if group.get(SLOT_KEY) == name:
+            group["params"] += newborn
+            return
+    optimizer.add_param_group(_tagged(name, newborn, seed_options))

@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import copy
+from collections import deque
 from dataclasses import dataclass, field, replace
+from functools import partial
 
-from esper_kasmina.evidence import SlotEvidence
+import torch
+from pydantic import TypeAdapter, ValidationError
+from torch import Tensor
+
+from esper_kasmina.activations import Activations
+from esper_kasmina.errors import KasminaError
+from esper_kasmina.evidence import STORED, SlotEvidence
 from esper_leyline import (
     GateResult,
     LifecycleRules,
@@ -18,6 +26,9 @@ from esper_leyline import (
     evaluate_gate,
     permitted_ops,
 )
+
+EVENTS_KEPT = 1024
+"""Events a slot keeps for whoever asks; where nobody ever does, the oldest go."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -35,6 +46,8 @@ class SlotRecord:
         events: What happened since somebody last asked.
     """
 
+    __pydantic_config__ = STORED
+
     slot: str
     state: SeedState = field(default_factory=SeedState)
     evidence: SlotEvidence = field(default_factory=SlotEvidence)
@@ -42,11 +55,11 @@ class SlotRecord:
     parameters: int = 0
     alpha_at_tick: float = 0.0
     alpha_velocity: float = 0.0
-    events: list[SeedEvent] = field(default_factory=list)
+    events: deque[SeedEvent] = field(default_factory=partial(deque, maxlen=EVENTS_KEPT))
 
     def copy(self) -> SlotRecord:
         """Returns a record that goes its own way from here."""
-        return replace(self, evidence=copy.copy(self.evidence), events=list(self.events))
+        return replace(self, evidence=copy.copy(self.evidence), events=self.events.copy())
 
     def forget_seed(self) -> None:
         """Resets what belongs to one seed; the host's own accuracy stays known."""
@@ -87,7 +100,8 @@ class SlotRecord:
 
     def take_events(self) -> tuple[SeedEvent, ...]:
         """Returns the events in order and forgets them."""
-        events, self.events = tuple(self.events), []
+        events = tuple(self.events)
+        self.events.clear()
         return events
 
     def report(self, rules: LifecycleRules, closed: frozenset[Op]) -> SeedReport:
@@ -123,3 +137,43 @@ class SlotRecord:
             previous_gradient_health=evidence.previous_health,
             gate=evaluate_gate(state, gates, rules),
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlotState:
+    """What a slot's ``state_dict`` says besides its seed's tensors."""
+
+    __pydantic_config__ = STORED
+
+    activations: Activations | None
+    record: SlotRecord
+
+
+_STATE = TypeAdapter(SlotState)
+
+
+def pack(state: SlotState) -> Tensor:
+    """Writes a slot's state as JSON into a tensor of bytes, which every format can store."""
+    return torch.tensor(list(_STATE.dump_json(state)), dtype=torch.uint8)
+
+
+def unpack(packed: Tensor, *, slot: str) -> SlotState:
+    """Reads what ``pack`` wrote.
+
+    Raises:
+        KasminaError: If it is of another slot, or cannot be read.
+    """
+    try:
+        state = _STATE.validate_json(bytes(packed.tolist()))
+    except (ValidationError, ValueError) as error:
+        first = str(error).splitlines()[0]
+        raise KasminaError(
+            f"the state of slot '{slot}' cannot be read ({first}); "
+            "it was written by another version, or is damaged"
+        ) from None
+    if state.record.slot != slot:
+        raise KasminaError(
+            f"slot '{slot}' was given the state of slot '{state.record.slot}'; "
+            "give the model the same slots in the same places"
+        )
+    return state

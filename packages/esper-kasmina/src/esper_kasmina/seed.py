@@ -5,33 +5,80 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from esper_kasmina.blueprints import CNN_BLUEPRINTS
-from esper_leyline import Blueprint
+from esper_kasmina.activations import Activations
+from esper_kasmina.blending import blend
+from esper_kasmina.blueprints import BLUEPRINTS
+from esper_kasmina.layers import convolution
+from esper_leyline import BlendAlgorithm, Blueprint, Topology
+
+
+class Gate(nn.Module):
+    """A factor between 0 and 2 for every position, 1 at birth: where the seed acts, and how.
+
+    A newborn gate is neutral, so a seed that gets one late does not jump. Twice a sigmoid
+    is the parametrisation of Swietojanski and Renals (2014).
+    """
+
+    def __init__(self, activations: Activations) -> None:
+        super().__init__()
+        maps = activations.topology is Topology.CNN
+        width = activations.channels
+        self.logit = (
+            convolution(width, 1, kernel=1, dimensions=activations.dimensions, bias=True)
+            if maps
+            else nn.Linear(width, 1)
+        )
+        for parameter in self.parameters():
+            nn.init.zeros_(parameter)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Takes activations and returns one number a position, the channel axis of size 1."""
+        return 2.0 * torch.sigmoid(self.logit(hidden))
 
 
 class Seed(nn.Module):
-    """The module x + scale · branch(x), the identity at birth.
+    """The module x + scale · branch(x), the identity at birth, blended by an algorithm.
 
     ``scale`` is one number that starts at zero (ReZero, Bachlechner et al. 2021). It
     comes after the branch's own norm, so its first gradient is of ordinary size, and
     the branch learns as soon as the scale has moved.
 
     Attributes:
+        activations: What the seed takes and returns.
+        algorithm: How it joins its host.
         scale: Learnable scalar, shape [].
         branch: What the blueprint built.
+        gate: The network of the GATE algorithm, ``None`` under the others.
         frozen: Whether parameters and running statistics stand still for good.
     """
 
-    def __init__(self, blueprint: Blueprint, channels: int, *, dimensions: int) -> None:
-        """Builds a seed for [B, channels, ...] with ``dimensions`` spatial dimensions."""
+    def __init__(
+        self,
+        blueprint: Blueprint,
+        activations: Activations,
+        algorithm: BlendAlgorithm = BlendAlgorithm.ADD,
+    ) -> None:
+        """Builds a seed; the blueprint has to be one of the topology's."""
         super().__init__()
+        self.activations = activations
         self.frozen = False
-        self.branch = CNN_BLUEPRINTS[blueprint](channels, dimensions)
+        self.branch = BLUEPRINTS[activations.topology][blueprint](activations)
         self.scale = nn.Parameter(torch.zeros(()))
+        self.gate: Gate | None = None
+        self.algorithm = algorithm
+        self.set_algorithm(algorithm)
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """Takes and returns [B, C, ...]."""
-        return torch.addcmul(hidden, self.scale, self.branch(hidden))
+        """Returns activations with the seed blended in at full strength."""
+        return blend(hidden, self)
+
+    def set_algorithm(self, algorithm: BlendAlgorithm) -> None:
+        """Changes how the seed joins its host; a gate comes and goes with its algorithm."""
+        self.algorithm = algorithm
+        if algorithm is not BlendAlgorithm.GATE:
+            self.gate = None
+        elif self.gate is None:
+            self.gate = Gate(self.activations).to(self.scale).train(self.training)
 
     def train(self, mode: bool = True) -> Seed:
         """Switches modes as in torch; a frozen seed stays in evaluation."""
@@ -43,6 +90,15 @@ class Seed(nn.Module):
         self.requires_grad_(requires_grad=False)
         self.zero_grad(set_to_none=True)
         self.train(mode=False)
+
+    def resembles(self, other: Seed) -> bool:
+        """Whether another seed has the same parts, so that values can be copied across."""
+        return (
+            self.algorithm is other.algorithm
+            and self.frozen == other.frozen
+            and {name: tensor.shape for name, tensor in self.state_dict().items()}
+            == {name: tensor.shape for name, tensor in other.state_dict().items()}
+        )
 
     @property
     def size(self) -> int:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from esper_kasmina.blending import add, add_overridden, isolate
-from esper_kasmina.blueprints.layers import check_dimensions
+from esper_kasmina.activations import Activations
+from esper_kasmina.blending import blend, blend_overridden, isolate
+from esper_kasmina.blueprints import BLUEPRINTS
 from esper_kasmina.errors import KasminaError
 from esper_kasmina.gradients import GradientMeasurement, measure_gradients
+from esper_kasmina.inference import infer
 from esper_kasmina.randomness import seeded
-from esper_kasmina.record import SlotRecord
+from esper_kasmina.record import SlotRecord, SlotState, pack, unpack
 from esper_kasmina.seed import Seed
-from esper_kasmina.support import unsupported
 from esper_leyline import (
     ACTIVE_STAGES,
     GATE_OF_STAGE,
@@ -23,6 +25,7 @@ from esper_leyline import (
     OCCUPIED_STAGES,
     CommandResult,
     Effect,
+    Germinate,
     LifecycleInput,
     LifecycleRules,
     Op,
@@ -52,25 +55,32 @@ class SlotSnapshot:
 class SeedSlot(nn.Module):
     """Passes activations through, and grows one seed in them on command.
 
-    Put it anywhere in a model where activations are [B, channels, ...]. The lifecycle
-    is ``esper_leyline.advance``; the slot performs its effects on real modules. A
-    training loop calls, an epoch at a time: ``apply_command``, ``sync_optimizer``,
+    Put it anywhere in a model where activations are feature maps, tokens or vectors. The
+    lifecycle is ``esper_leyline.advance``; the slot performs its effects on real modules.
+    A training loop calls, an epoch at a time: ``apply_command``, ``sync_optimizer``,
     training, ``record_gradients``, ``record_validation``, ``tick``, ``sync_optimizer``.
+
+    Its ``state_dict`` holds the seed's tensors and, as one tensor of bytes, the lifecycle,
+    so that a fresh slot that loads it holds the same seed.
 
     Attributes:
         name: The slot's id, such as ``r0c0``.
+        activations: What flows through it; ``None`` until that is known.
         active: Whether a seed takes part in the forward pass.
         alpha: How strongly it is blended in.
+        override: Strengths [B] for the passes of a model that cannot hand them in.
+        revision: Counts the changes of what is trained here: a birth, a removal, a
+            freezing. Whatever keeps lists of parameters (DDP) is built anew when it moves.
     """
 
     _place: Tensor
+    _strength: Tensor
 
     def __init__(
         self,
         name: str,
-        channels: int,
+        activations: Activations | None = None,
         *,
-        dimensions: int = 2,
         rules: LifecycleRules | None = None,
         seed: int = 0,
     ) -> None:
@@ -78,28 +88,28 @@ class SeedSlot(nn.Module):
 
         Args:
             name: The slot's id, ``r<row>c<col>``, unique in its model.
-            channels: Size of axis 1 of the activations.
-            dimensions: Spatial dimensions: 1 for signals, 2 for images.
+            activations: What flows through it. ``None`` reads it off the first forward
+                pass; that cannot tell signals [B, C, L] from tokens [B, T, D].
             rules: What the lifecycle accepts; ``None`` takes the permissive defaults.
             seed: Together with the name and the count of germinations it decides the
                 weights of every seed born here.
 
         Raises:
             LeylineError: If the name is no slot id.
-            KasminaError: If the sizes make no sense.
         """
         super().__init__()
         parse_slot(name)
-        if channels < 1:
-            raise KasminaError(f"a slot of {channels} channels cannot hold a seed; give at least 1")
         self.name = name
-        self.channels = channels
-        self.dimensions = check_dimensions(dimensions)
+        self.activations = activations
         self.rules = LifecycleRules() if rules is None else rules
         self.random_seed = seed
         self.seed: Seed | None = None
+        self.override: Tensor | None = None
+        self.revision = 0
         # Follows the model to its device and dtype, so that newborn seeds do too.
         self.register_buffer("_place", torch.empty(0), persistent=False)
+        # Alpha as a tensor, so that compiled code need not change with it.
+        self.register_buffer("_strength", torch.zeros(()), persistent=False)
         self._record = SlotRecord(slot=name)
         self._settle()
 
@@ -107,21 +117,48 @@ class SeedSlot(nn.Module):
         """Runs the slot.
 
         Args:
-            hidden: [B, C, ...].
+            hidden: Activations.
             alpha: [B] overrides of the blend strength; NaN keeps the seed's own.
 
         Returns:
-            [B, C, ...].
+            Activations of the same shape.
+
+        Raises:
+            KasminaError: If the activations are not what they were.
         """
+        known = self.activations
+        if known is None:
+            known = self.bind(infer(hidden, place=f"slot '{self.name}'"))
+        if not known.fits(hidden):
+            raise KasminaError(
+                f"slot '{self.name}' holds {known}, and was given {tuple(hidden.shape)}; "
+                "a slot needs a place where rank and channels stay the same"
+            )
         if not self.active:
             return hidden
         seed = self.seed
         assert seed is not None
+        if alpha is None:
+            alpha = self.override
         if alpha is not None:
-            return add_overridden(hidden, seed, self.alpha, alpha)
-        if self.alpha == 0.0:
+            column = known.column(alpha)
+            return blend_overridden(hidden, seed, self._strength, column, isolated=self._isolated)
+        if self._isolated:
             return isolate(hidden, seed)
-        return add(hidden, seed, self.alpha)
+        return blend(hidden, seed, self._strength)
+
+    def bind(self, activations: Activations) -> Activations:
+        """Tells an empty slot what flows through it.
+
+        Raises:
+            KasminaError: If it knows better.
+        """
+        if self.activations not in (None, activations):
+            raise KasminaError(
+                f"slot '{self.name}' holds {self.activations} and cannot become {activations}"
+            )
+        self.activations = activations
+        return activations
 
     @property
     def state(self) -> SeedState:
@@ -145,7 +182,7 @@ class SeedSlot(nn.Module):
 
     def apply_command(self, command: SlotCommand) -> CommandResult:
         """Carries out a lifecycle command, or says why not; a refusal changes nothing."""
-        reason = unsupported(command)
+        reason = self._unfit(command)
         if reason is not None:
             return CommandResult(accepted=False, reason=reason)
         transition = self._step(command)
@@ -219,21 +256,87 @@ class SeedSlot(nn.Module):
         self._record = snapshot.record.copy()
         self._settle()
 
+    def get_extra_state(self) -> Tensor:
+        """Returns what the tensors do not say, as JSON in a tensor of bytes."""
+        return pack(SlotState(activations=self.activations, record=self._record))
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Takes back what ``get_extra_state`` returned; torch loads the tensors next."""
+        stored = unpack(state, slot=self.name)
+        if stored.activations is not None:
+            self.bind(stored.activations)
+        wanted = self._blank_seed(stored.record)
+        if wanted is None or self.seed is None or not wanted.resembles(self.seed):
+            self.seed = wanted
+            self.revision += 1
+        self._record = stored.record
+        self._settle()
+
+    def _load_from_state_dict(  # noqa: PLR0917 - torch's own signature
+        self,
+        state_dict: dict[str, Any],
+        prefix: str,
+        local_metadata: dict[str, Any],
+        strict: bool,
+        missing_keys: list[str],
+        unexpected_keys: list[str],
+        error_msgs: list[str],
+    ) -> None:
+        super()._load_from_state_dict(
+            state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
+        )
+        # The weights of a model without seeds say nothing about its slots, which stay.
+        unsaid = f"{prefix}_extra_state"
+        if unsaid in missing_keys and self.seed is None:
+            missing_keys.remove(unsaid)
+
+    def _blank_seed(self, record: SlotRecord) -> Seed | None:
+        """Builds a seed of the kind a record describes; its values are of no account."""
+        state = record.state
+        if state.blueprint is None:
+            return None
+        assert state.style is not None
+        assert self.activations is not None
+        with seeded(self.random_seed, self.name, record.germinations):
+            seed = Seed(state.blueprint, self.activations, state.style.algorithm)
+        if state.pruning:
+            seed.freeze()
+        return seed.to(self._place).train(self.training)
+
     def _restore_seed(self, snapshot: SlotSnapshot) -> None:
         kept = snapshot.seed
-        same = (
+        if (
             kept is not None
             and self.seed is not None
             and snapshot.record.germinations == self._record.germinations
-            and kept.frozen == self.seed.frozen
-        )
-        if kept is not None and self.seed is not None and same:
+            and kept.resembles(self.seed)
+        ):
             self.seed.load_state_dict(kept.state_dict())
             self.seed.zero_grad(set_to_none=True)
         else:
             self.seed = copy.deepcopy(kept)
+            self.revision += 1
         if self.seed is not None:
             self.seed.to(self._place.device).train(self.training)
+
+    def _unfit(self, command: SlotCommand) -> str | None:
+        """Returns why a command cannot be carried out here, whatever the lifecycle says."""
+        if not isinstance(command, Germinate):
+            return None
+        if self.activations is None:
+            return (
+                f"slot '{self.name}' has not seen its activations yet; run one forward pass, "
+                "or say what they are when you make it"
+            )
+        fitting = BLUEPRINTS[self.activations.topology]
+        if command.blueprint in fitting:
+            return None
+        allowed = ", ".join(blueprint.name for blueprint in fitting)
+        topology = self.activations.topology.value
+        return (
+            f"blueprint {command.blueprint.name} does not fit a slot of a {topology}; "
+            f"allowed: {allowed}"
+        )
 
     def _step(self, event: LifecycleInput, rules: LifecycleRules | None = None) -> Transition:
         record = self._record
@@ -274,6 +377,7 @@ class SeedSlot(nn.Module):
                 kind, target = SeedEventKind.PRUNED, SeedStage.PRUNED
                 record.note(kind, before, source=source, target=target)
                 self.seed = None
+                self.revision += 1
                 record.forget_seed()
             case Effect.FOSSILIZE_MODULE:
                 kind, target = SeedEventKind.FOSSILIZED, SeedStage.FOSSILIZED
@@ -281,21 +385,33 @@ class SeedSlot(nn.Module):
             case Effect.FREEZE_PARAMETERS:
                 assert self.seed is not None
                 self.seed.freeze()
+                self.revision += 1
             case Effect.SET_BLEND:
-                pass  # every supported style adds; the curve is in the lifecycle's state
+                self._set_blend()
 
     def _create(self) -> None:
         record = self._record
-        blueprint = record.state.blueprint
-        assert blueprint is not None
         record.forget_seed()
         record.germinations += 1
-        with seeded(self.random_seed, self.name, record.germinations):
-            seed = Seed(blueprint, self.channels, dimensions=self.dimensions)
-        self.seed = seed.to(self._place).train(self.training)
-        record.parameters = seed.size
+        self.seed = self._blank_seed(record)
+        assert self.seed is not None
+        self.revision += 1
+        record.parameters = self.seed.size
+
+    def _set_blend(self) -> None:
+        """Follows a change of style; the curve is in the lifecycle's state."""
+        seed, style = self.seed, self.state.style
+        assert seed is not None
+        assert style is not None
+        size = seed.size
+        seed.set_algorithm(style.algorithm)
+        self._record.parameters = seed.size
+        self.revision += size != seed.size
 
     def _settle(self) -> None:
         # Plain attributes, because the forward pass reads them for every batch.
         self.active = self.stage in ACTIVE_STAGES
         self.alpha = self.state.alpha
+        self._isolated = self.alpha == 0.0
+        with torch.no_grad():
+            self._strength.fill_(self.alpha)

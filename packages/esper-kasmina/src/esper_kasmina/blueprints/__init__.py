@@ -7,33 +7,54 @@ from types import MappingProxyType
 
 from torch import nn
 
-from esper_kasmina.blueprints import (
-    attention,
+from esper_kasmina.activations import Activations
+from esper_kasmina.blueprints import cnn, tokens
+from esper_kasmina.blueprints.cnn import (
     bottleneck,
     conv_heavy,
     conv_light,
     conv_small,
     depthwise,
-    norm,
 )
-from esper_leyline import Blueprint
+from esper_kasmina.blueprints.tokens import flex_attention, lora, mlp
+from esper_leyline import Blueprint, Topology
 
-BranchBuilder = Callable[[int, int], nn.Module]
-"""Builds a branch from its channels and its number of spatial dimensions.
+BranchBuilder = Callable[[Activations], nn.Module]
+"""Builds a branch for the activations of a slot.
 
-A branch maps [B, C, ...] to the same shape; it must not vanish at birth, because the
+A branch maps activations to the same shape; it must not vanish at birth, because the
 zero that makes a seed the identity sits on the scale behind it.
 """
 
-CNN_BLUEPRINTS: Mapping[Blueprint, BranchBuilder] = MappingProxyType(
+_VECTORS: dict[Blueprint, BranchBuilder] = {
+    Blueprint.NORM: tokens.norm.build,
+    Blueprint.LORA: lora.build,
+    Blueprint.LORA_LARGE: lora.build_large,
+    Blueprint.MLP_SMALL: mlp.build_small,
+    Blueprint.MLP: mlp.build,
+}
+
+BLUEPRINTS: Mapping[Topology, Mapping[Blueprint, BranchBuilder]] = MappingProxyType(
     {
-        Blueprint.CONV_LIGHT: conv_light.build,
-        Blueprint.ATTENTION: attention.build,
-        Blueprint.NORM: norm.build,
-        Blueprint.DEPTHWISE: depthwise.build,
-        Blueprint.BOTTLENECK: bottleneck.build,
-        Blueprint.CONV_SMALL: conv_small.build,
-        Blueprint.CONV_HEAVY: conv_heavy.build,
+        Topology.CNN: MappingProxyType(
+            {
+                Blueprint.CONV_LIGHT: conv_light.build,
+                Blueprint.ATTENTION: cnn.attention.build,
+                Blueprint.NORM: cnn.norm.build,
+                Blueprint.DEPTHWISE: depthwise.build,
+                Blueprint.BOTTLENECK: bottleneck.build,
+                Blueprint.CONV_SMALL: conv_small.build,
+                Blueprint.CONV_HEAVY: conv_heavy.build,
+            }
+        ),
+        Topology.TRANSFORMER: MappingProxyType(
+            {
+                Blueprint.ATTENTION: tokens.attention.build,
+                Blueprint.FLEX_ATTENTION: flex_attention.build,
+                **_VECTORS,
+            }
+        ),
+        Topology.MLP: MappingProxyType(_VECTORS),
     }
 )
-"""The blueprints that fit feature maps, by name."""
+"""What builds each blueprint's branch, by the topology of the slot."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from torch import nn
 
-from esper_kasmina.blueprints.layers import branch_norm
+from esper_kasmina.activations import Activations
+from esper_kasmina.layers import branch_norm
 
 
-def build(channels: int, dimensions: int) -> nn.Module:
+def build(activations: Activations) -> nn.Module:
     """Builds the branch: one norm with learnable scale and shift."""
+    channels, dimensions = activations.channels, activations.dimensions
     return branch_norm(channels, dimensions=dimensions)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from torch import nn
 
-from esper_kasmina.blueprints.layers import branch_activation, branch_norm, convolution
+from esper_kasmina.activations import Activations
+from esper_kasmina.layers import branch_activation, branch_norm, convolution
 
 REDUCTION = 4
 """The inner width is the channels over this."""
 
 
-def build(channels: int, dimensions: int) -> nn.Module:
+def build(activations: Activations) -> nn.Module:
     """Builds the branch: narrow, look around, widen, norm and activation."""
+    channels, dimensions = activations.channels, activations.dimensions
     inner = max(1, channels // REDUCTION)
     return nn.Sequential(
         convolution(channels, inner, kernel=1, dimensions=dimensions),

@@ -1,11 +1,10 @@
-"""Convolutions and norms over one or two spatial dimensions."""
+"""The layers that hosts and branches are made of."""
 
 from __future__ import annotations
 
 from torch import nn
 
-from esper_kasmina.blueprints.signals import SignalConvolution, SignalNorm
-from esper_kasmina.errors import KasminaError
+from esper_kasmina.signals import SignalConvolution, SignalNorm
 
 BRANCH_EPS = 1e-3
 """Added to a branch's variances: a norm of a near-constant signal multiplies gradients by
@@ -18,25 +17,18 @@ _NORMS: dict[int, type[nn.BatchNorm1d] | type[nn.BatchNorm2d]] = {
 }
 
 
-def check_dimensions(dimensions: int) -> int:
-    """Returns the number of spatial dimensions.
-
-    Raises:
-        KasminaError: If there is no convolution for that many.
-    """
-    if dimensions not in _CONVOLUTIONS:
-        raise KasminaError(
-            f"{dimensions} spatial dimensions are not supported; use 1 for signals or 2 for images"
-        )
-    return dimensions
-
-
 def convolution(
-    channels: int, outputs: int, *, kernel: int, dimensions: int, groups: int = 1
+    channels: int,
+    outputs: int,
+    *,
+    kernel: int,
+    dimensions: int,
+    groups: int = 1,
+    bias: bool = False,
 ) -> nn.Conv1d | nn.Conv2d:
-    """Builds a convolution without bias; odd kernels keep the spatial size."""
+    """Builds a convolution; odd kernels keep the spatial size."""
     return _CONVOLUTIONS[dimensions](
-        channels, outputs, kernel, padding=kernel // 2, groups=groups, bias=False
+        channels, outputs, kernel, padding=kernel // 2, groups=groups, bias=bias
     )
 
 
@@ -58,3 +50,21 @@ def branch_activation() -> nn.Module:
     Both signs pass, so that one scale can add to some channels and take from others.
     """
     return nn.LeakyReLU(0.2)
+
+
+def stream_norm(width: int) -> nn.Module:
+    """Builds the norm through which a branch reads tokens or vectors; it has no parameters.
+
+    The stream of a residual network grows from layer to layer, so every module of a
+    pre-norm network reads it normalised (Xiong et al. 2020).
+    """
+    return nn.LayerNorm(width, eps=BRANCH_EPS, elementwise_affine=False)
+
+
+def linear(inputs: int, outputs: int, *, bias: bool = True) -> nn.Linear:
+    """Builds a linear layer whose outputs are about as large as its inputs at birth."""
+    layer = nn.Linear(inputs, outputs, bias=bias)
+    nn.init.normal_(layer.weight, std=inputs**-0.5)
+    if bias:
+        nn.init.zeros_(layer.bias)
+    return layer

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from torch import nn
 
-from esper_kasmina.blueprints.layers import branch_activation, branch_norm, convolution
+from esper_kasmina.activations import Activations
+from esper_kasmina.layers import branch_activation, branch_norm, convolution
 
 
-def build(channels: int, dimensions: int) -> nn.Module:
+def build(activations: Activations) -> nn.Module:
     """Builds the branch: twice a 3-wide convolution, norm and activation."""
+    channels, dimensions = activations.channels, activations.dimensions
     return nn.Sequential(
         convolution(channels, channels, kernel=3, dimensions=dimensions),
         branch_norm(channels, dimensions=dimensions),

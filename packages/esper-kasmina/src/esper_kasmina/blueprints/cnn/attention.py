@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
+from esper_kasmina.activations import Activations
+
 REDUCTION = 4
 """The inner width is the channels over this."""
 
@@ -17,20 +19,21 @@ class SqueezeExcite(nn.Module):
     quarter of eight channels would be born dead half the time.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, dimensions: int) -> None:
         super().__init__()
         inner = max(1, channels // REDUCTION)
         self.squeeze = nn.Linear(channels, inner, bias=False)
         self.excite = nn.Linear(inner, channels)
+        self._spatial = tuple(range(2, 2 + dimensions))
+        self._column = (channels,) + (1,) * dimensions
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Takes and returns [B, C, ...]."""
-        summary = hidden.mean(dim=tuple(range(2, hidden.dim())))
+        summary = hidden.mean(dim=self._spatial)
         weights = torch.sigmoid(self.excite(silu(self.squeeze(summary))))
-        return hidden * weights.reshape(weights.shape + (1,) * (hidden.dim() - 2))
+        return hidden * weights.unflatten(1, self._column)
 
 
-def build(channels: int, dimensions: int) -> nn.Module:
+def build(activations: Activations) -> nn.Module:
     """Builds the branch; the same for any number of spatial dimensions."""
-    del dimensions
-    return SqueezeExcite(channels)
+    return SqueezeExcite(activations.channels, activations.dimensions)

@@ -21,11 +21,25 @@ class SignalConvolution(nn.Conv1d):
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's own name
         """Takes [B, channels, L] and returns [B, outputs, L]."""
         if self.kernel_size[0] == 1 and self.groups == 1:
-            return F.linear(input.transpose(1, 2), self.weight.squeeze(2)).transpose(1, 2)
+            weight = self.weight.squeeze(2)
+            return F.linear(input.transpose(1, 2), weight, self.bias).transpose(1, 2)
         image = input.unsqueeze(2).contiguous(memory_format=torch.channels_last)
         padding = (0, int(self.padding[0]))
         weight = self.weight.unsqueeze(2)
-        return F.conv2d(image, weight, padding=padding, groups=self.groups).squeeze(2)
+        return F.conv2d(image, weight, self.bias, padding=padding, groups=self.groups).squeeze(2)
+
+    def plain(self) -> nn.Conv1d:
+        """Returns torch's own layer with these very parameters."""
+        layer = nn.Conv1d(
+            self.in_channels,
+            self.out_channels,
+            self.kernel_size[0],
+            padding=self.padding[0],
+            groups=self.groups,
+            bias=self.bias is not None,
+        )
+        layer.weight, layer.bias = self.weight, self.bias
+        return layer.train(self.training)
 
 
 class SignalNorm(nn.BatchNorm1d):
@@ -37,6 +51,14 @@ class SignalNorm(nn.BatchNorm1d):
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's own name
         """Takes and returns [B, C, L]."""
         return super().forward(input.unsqueeze(2)).squeeze(2)
+
+    def plain(self) -> nn.BatchNorm1d:
+        """Returns torch's own layer with these very parameters and statistics."""
+        layer = nn.BatchNorm1d(self.num_features, eps=self.eps, momentum=self.momentum)
+        layer.weight, layer.bias = self.weight, self.bias
+        for name, statistic in self.named_buffers():
+            setattr(layer, name, statistic)
+        return layer.train(self.training)
 
 
 def halve_signal(signal: Tensor) -> Tensor:

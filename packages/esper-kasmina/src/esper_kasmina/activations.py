@@ -1,0 +1,99 @@
+"""What flows through a slot: feature maps, tokens or feature vectors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from esper_kasmina.errors import KasminaError
+from esper_leyline import Topology
+
+_DIMENSIONS = (1, 2)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Activations:
+    """The kind of tensor at one place of a network; its sizes but for the channels may vary.
+
+    Make one with ``maps``, ``tokens`` or ``features``.
+
+    Attributes:
+        topology: Decides which blueprints fit.
+        channels: Channels of maps, width of tokens and vectors.
+        dimensions: Spatial dimensions of maps, 0 elsewhere.
+        causal: Whether tokens may look back only, as in a language model.
+        batch_first: Whether tokens are [B, T, D] rather than [T, B, D].
+    """
+
+    topology: Topology
+    channels: int
+    dimensions: int = 0
+    causal: bool = False
+    batch_first: bool = True
+
+    def __post_init__(self) -> None:
+        if self.channels < 1:
+            raise KasminaError(
+                f"a slot of {self.channels} channels cannot hold a seed; give at least 1"
+            )
+        if self.topology is Topology.CNN and self.dimensions not in _DIMENSIONS:
+            raise KasminaError(
+                f"{self.dimensions} spatial dimensions are not supported; "
+                "use 1 for signals or 2 for images"
+            )
+
+    @classmethod
+    def maps(cls, channels: int, *, dimensions: int = 2) -> Activations:
+        """Describes feature maps: signals [B, C, L] with one dimension, images with two."""
+        return cls(topology=Topology.CNN, channels=channels, dimensions=dimensions)
+
+    @classmethod
+    def tokens(cls, width: int, *, causal: bool = False, batch_first: bool = True) -> Activations:
+        """Describes tokens [B, T, D], or [T, B, D] where the batch comes second.
+
+        Say ``causal`` in a language model: attention seeds would see the future otherwise.
+        """
+        return cls(
+            topology=Topology.TRANSFORMER, channels=width, causal=causal, batch_first=batch_first
+        )
+
+    @classmethod
+    def features(cls, width: int) -> Activations:
+        """Describes feature vectors [B, D]."""
+        return cls(topology=Topology.MLP, channels=width)
+
+    @property
+    def rank(self) -> int:
+        """Number of axes."""
+        return {Topology.CNN: 2 + self.dimensions, Topology.TRANSFORMER: 3, Topology.MLP: 2}[
+            self.topology
+        ]
+
+    @property
+    def channel_axis(self) -> int:
+        """The axis of the channels."""
+        return 1 if self.topology is Topology.CNN else self.rank - 1
+
+    @property
+    def batch_axis(self) -> int:
+        """The axis of the samples."""
+        return 0 if self.batch_first else 1
+
+    def fits(self, hidden: Tensor) -> bool:
+        """Whether a tensor is what this describes."""
+        return hidden.dim() == self.rank and hidden.shape[self.channel_axis] == self.channels
+
+    def column(self, values: Tensor) -> Tensor:
+        """Shapes one value a sample, [B], so that it broadcasts over the activations."""
+        shape = [1] * self.rank
+        shape[self.batch_axis] = -1
+        return values.reshape(shape)
+
+    def __str__(self) -> str:
+        """Returns the shape as people write it, such as ``[B, 64, H, W]``."""
+        if self.topology is Topology.CNN:
+            return f"[B, {self.channels}, {'L' if self.dimensions == 1 else 'H, W'}]"
+        if self.topology is Topology.MLP:
+            return f"[B, {self.channels}]"
+        return f"[{'B, T' if self.batch_first else 'T, B'}, {self.channels}]"

@@ -1,0 +1,46 @@
+"""Attention: multi-head self-attention (Vaswani et al. 2017) over the tokens."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+
+from esper_kasmina.activations import Activations
+from esper_kasmina.layers import linear, stream_norm
+
+HEADS = 4
+"""Heads, or as many as divide the width where four do not."""
+
+
+class SelfAttention(nn.Module):
+    """Lets every token look at the others, or, where causal, at those before it."""
+
+    def __init__(self, width: int, *, causal: bool, batch_first: bool) -> None:
+        super().__init__()
+        self.heads = max(count for count in range(1, HEADS + 1) if width % count == 0)
+        self.causal = causal
+        self.batch_first = batch_first
+        self.norm = stream_norm(width)
+        self.project = linear(width, 3 * width)
+        self.out = linear(width, width)
+        self._split = (3, self.heads, width // self.heads)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Takes and returns [B, T, D], or [T, B, D] where the batch comes second."""
+        if not self.batch_first:
+            hidden = hidden.transpose(0, 1)
+        parts = self.project(self.norm(hidden)).unflatten(-1, self._split).permute(2, 0, 3, 1, 4)
+        seen = self.attend(parts[0], parts[1], parts[2]).transpose(1, 2).flatten(2)
+        output: Tensor = self.out(seen)
+        return output if self.batch_first else output.transpose(0, 1)
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """Takes and returns [B, heads, T, D / heads]."""
+        return scaled_dot_product_attention(query, key, value, is_causal=self.causal)
+
+
+def build(activations: Activations) -> nn.Module:
+    """Builds the branch: norm, attention, projection."""
+    return SelfAttention(
+        activations.channels, causal=activations.causal, batch_first=activations.batch_first
+    )

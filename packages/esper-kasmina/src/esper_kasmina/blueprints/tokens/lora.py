@@ -1,0 +1,31 @@
+"""LoRA (Hu et al. 2022): a linear map of low rank.
+
+The paper starts at the identity by a zero in one of the two factors; here that zero is the
+seed's scale, so both factors are born alive.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from torch import nn
+
+from esper_kasmina.activations import Activations
+from esper_kasmina.layers import linear, stream_norm
+
+RANK = 8
+LARGE_RANK = 32
+
+
+def _build(activations: Activations, *, rank: int) -> nn.Module:
+    """Builds the branch: down to the rank, and up again."""
+    width = activations.channels
+    return nn.Sequential(
+        stream_norm(width),
+        linear(width, rank, bias=False),
+        linear(rank, width, bias=False),
+    )
+
+
+build = partial(_build, rank=RANK)
+build_large = partial(_build, rank=LARGE_RANK)

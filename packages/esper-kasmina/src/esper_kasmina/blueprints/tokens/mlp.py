@@ -1,0 +1,28 @@
+"""MLP: the feed-forward half of a transformer block (Vaswani et al. 2017), with GELU."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from torch import nn
+
+from esper_kasmina.activations import Activations
+from esper_kasmina.layers import linear, stream_norm
+
+EXPANSION = 4
+SMALL_EXPANSION = 2
+
+
+def _build(activations: Activations, *, expansion: int) -> nn.Module:
+    """Builds the branch: widen, activate, narrow, token by token."""
+    width = activations.channels
+    return nn.Sequential(
+        stream_norm(width),
+        linear(width, expansion * width),
+        nn.GELU(),
+        linear(expansion * width, width),
+    )
+
+
+build = partial(_build, expansion=EXPANSION)
+build_small = partial(_build, expansion=SMALL_EXPANSION)

@@ -1,0 +1,13 @@
+"""Norm: layer normalisation (Ba et al. 2016), the cheapest seed."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from esper_kasmina.activations import Activations
+from esper_kasmina.layers import BRANCH_EPS
+
+
+def build(activations: Activations) -> nn.Module:
+    """Builds the branch: one norm with learnable scale and shift."""
+    return nn.LayerNorm(activations.channels, eps=BRANCH_EPS)

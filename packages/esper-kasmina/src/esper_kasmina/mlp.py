@@ -1,0 +1,55 @@
+"""The MLP host: linear-norm-GELU blocks over a flattened input."""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor, nn
+
+from esper_kasmina.activations import Activations
+from esper_kasmina.path_host import PathHost
+from esper_kasmina.randomness import seeded
+from esper_kasmina.slot import SeedSlot
+from esper_leyline import LifecycleRules, MLPHostSpec
+
+
+class MLPHost(PathHost):
+    """A stack of blocks and a linear classifier, with a slot at the end of each block.
+
+    Implements Leyline's ``MorphogeneticHost``.
+    """
+
+    def __init__(
+        self,
+        spec: MLPHostSpec,
+        *,
+        slots: tuple[str, ...],
+        rules: LifecycleRules,
+        max_seeds: int | None,
+        seed: int,
+    ) -> None:
+        """Builds the host; ``build_host`` checks the slots and is the usual way in."""
+        made = {
+            name: SeedSlot(name, Activations.features(width), rules=rules, seed=seed)
+            for name, width in zip(spec.slots, spec.widths, strict=True)
+            if name in slots
+        }
+        super().__init__(made, max_seeds=max_seeds)
+        self.spec = spec
+        inputs = (math.prod(spec.input_shape), *spec.widths[:-1])
+        with seeded(seed, "host"):
+            self.blocks = nn.ModuleList(
+                nn.Sequential(nn.Linear(features, width), nn.LayerNorm(width), nn.GELU())
+                for features, width in zip(inputs, spec.widths, strict=True)
+            )
+            self.classifier = nn.Linear(spec.widths[-1], spec.classes)
+        self._lay(list(self.blocks), [made.get(name) for name in spec.slots])
+
+    def stem(self, inputs: Tensor) -> Tensor:
+        """Flattens [B, ...] to [B, D]."""
+        return inputs.flatten(1)
+
+    def head(self, hidden: Tensor) -> Tensor:
+        """Takes [B, D] and returns logits [B, classes]."""
+        logits: Tensor = self.classifier(hidden)
+        return logits
