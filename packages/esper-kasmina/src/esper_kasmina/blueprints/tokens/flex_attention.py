@@ -67,7 +67,9 @@ def attend_fused(
     """Computes the biased attention by torch's flex attention, compiled on CUDA.
 
     Args:
-        query: [B, heads, T, D / heads], as key and value.
+        query: [B, heads, T, D / heads].
+        key: As the query.
+        value: As the query.
         slopes: [heads].
         causal: Whether tokens look back only.
     """
