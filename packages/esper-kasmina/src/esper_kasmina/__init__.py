@@ -7,6 +7,10 @@ from esper_kasmina.errors import KasminaError
 from esper_kasmina.factory import build_host
 from esper_kasmina.gpt import GPTHost
 from esper_kasmina.gradients import GradientMeasurement, measure_gradients
+from esper_kasmina.graft import Place, graft
+from esper_kasmina.grafted import Grafted
+from esper_kasmina.grow import Growth, Schedule, grow
+from esper_kasmina.harvest import harvest
 from esper_kasmina.host import HostSnapshot, SlottedHost
 from esper_kasmina.mlp import MLPHost
 from esper_kasmina.optimizers import SLOT_KEY, parameter_groups, seed_slots, sync_optimizer
@@ -22,15 +26,22 @@ __all__ = [
     "CNNHost",
     "GPTHost",
     "GradientMeasurement",
+    "Grafted",
+    "Growth",
     "HostSnapshot",
     "KasminaError",
     "MLPHost",
     "PathHost",
+    "Place",
+    "Schedule",
     "Seed",
     "SeedSlot",
     "SlotSnapshot",
     "SlottedHost",
     "build_host",
+    "graft",
+    "grow",
+    "harvest",
     "measure_gradients",
     "parameter_groups",
     "seed_slots",

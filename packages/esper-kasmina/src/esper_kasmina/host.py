@@ -62,6 +62,11 @@ class SlottedHost(nn.Module):
         """The enabled slots, row-major."""
         return tuple(slot.name for slot in self._slots)
 
+    @property
+    def revision(self) -> int:
+        """Counts the changes of what is trained; build DDP anew when it has moved."""
+        return sum(slot.revision for slot in self._slots)
+
     def slot(self, name: str) -> SeedSlot:
         """Returns an enabled slot.
 

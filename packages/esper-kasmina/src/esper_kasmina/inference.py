@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from torch import Tensor, nn
 
 from esper_kasmina.activations import Activations
 from esper_kasmina.errors import KasminaError
 
-_CHANNELS_FIRST = (nn.Conv1d, nn.ConvTranspose1d, nn.BatchNorm1d, nn.InstanceNorm1d)
+_CONVOLUTIONS = (nn.Conv1d, nn.ConvTranspose1d, nn.Conv2d, nn.ConvTranspose2d)
+_NORMS = (nn.BatchNorm1d, nn.InstanceNorm1d, nn.BatchNorm2d, nn.InstanceNorm2d)
 
 
 def infer(output: object, *, place: str, module: nn.Module | None = None) -> Activations:
@@ -26,7 +25,7 @@ def infer(output: object, *, place: str, module: nn.Module | None = None) -> Act
     """
     tensor = check_tensor(output, place=place)
     if tensor.dim() == 4:
-        return Activations.maps(tensor.shape[1], dimensions=2)
+        return _four_axes(tensor, place, module)
     if tensor.dim() == 2:
         return Activations.features(tensor.shape[1])
     if tensor.dim() == 3:
@@ -55,10 +54,19 @@ def check_tensor(output: object, *, place: str) -> Tensor:
     return output
 
 
+def _four_axes(tensor: Tensor, place: str, module: nn.Module | None) -> Activations:
+    channels, widths = _sizes(module)
+    if tensor.shape[3] in widths and tensor.shape[1] not in channels:
+        raise KasminaError(
+            f"{place} returns {tuple(tensor.shape)}, which looks like [B, H, W, C]; a slot takes "
+            "maps with the channels second, so choose another submodule, or say "
+            "Activations.maps(channels) if they are"
+        )
+    return Activations.maps(tensor.shape[1], dimensions=2)
+
+
 def _three_axes(tensor: Tensor, place: str, module: nn.Module | None) -> Activations:
-    parts = list(module.modules()) if module is not None else []
-    channels = {size for part in parts for size in _channel_sizes(part)}
-    widths = {size for part in parts for size in _widths(part)}
+    channels, widths = _sizes(module)
     signals, tokens = tensor.shape[1] in channels, tensor.shape[2] in widths
     if signals == tokens:
         raise KasminaError(
@@ -69,20 +77,22 @@ def _three_axes(tensor: Tensor, place: str, module: nn.Module | None) -> Activat
     if signals:
         return Activations.maps(tensor.shape[1], dimensions=1)
     batch_second = any(
-        isinstance(part, nn.MultiheadAttention) and not part.batch_first for part in parts
+        isinstance(part, nn.MultiheadAttention) and not part.batch_first for part in _parts(module)
     )
     return Activations.tokens(tensor.shape[2], batch_first=not batch_second)
 
 
-def _channel_sizes(part: nn.Module) -> Iterator[int]:
-    if isinstance(part, _CHANNELS_FIRST):
-        yield part.out_channels if hasattr(part, "out_channels") else part.num_features
+def _parts(module: nn.Module | None) -> list[nn.Module]:
+    return [] if module is None else list(module.modules())
 
 
-def _widths(part: nn.Module) -> Iterator[int]:
-    if isinstance(part, nn.LayerNorm):
-        yield part.normalized_shape[-1]
-    elif isinstance(part, nn.Linear):
-        yield part.out_features
-    elif isinstance(part, nn.Embedding | nn.MultiheadAttention):
-        yield part.embedding_dim if isinstance(part, nn.Embedding) else part.embed_dim
+def _sizes(module: nn.Module | None) -> tuple[set[int], set[int]]:
+    """Returns the sizes that layers which put channels second, and last, may return."""
+    parts = _parts(module)
+    second = {part.out_channels for part in parts if isinstance(part, _CONVOLUTIONS)}
+    second |= {part.num_features for part in parts if isinstance(part, _NORMS)}
+    last = {part.normalized_shape[-1] for part in parts if isinstance(part, nn.LayerNorm)}
+    last |= {part.out_features for part in parts if isinstance(part, nn.Linear)}
+    last |= {part.embedding_dim for part in parts if isinstance(part, nn.Embedding)}
+    last |= {part.embed_dim for part in parts if isinstance(part, nn.MultiheadAttention)}
+    return second, last

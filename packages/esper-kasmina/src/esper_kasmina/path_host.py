@@ -112,7 +112,7 @@ class PathHost(SlottedHost):
             self._branch(slot(hidden), depth + 1, grown, disabled, logits)
 
     def _forward_overridden(self, inputs: Tensor, alpha: Tensor) -> Tensor:
-        columns = dict(zip(self.slots, split_overrides(self, inputs, alpha), strict=True))
+        columns = split_overrides(self, len(inputs), alpha)
         hidden = self.stem(inputs)
         for block, slot in self._path:
             hidden = block(hidden)
@@ -131,15 +131,15 @@ def check_configurations(host: SlottedHost, disabled: Sequence[frozenset[str]]) 
         host.slot(name)
 
 
-def split_overrides(host: SlottedHost, inputs: Tensor, alpha: Tensor) -> Sequence[Tensor]:
+def split_overrides(host: SlottedHost, samples: int, alpha: Tensor) -> dict[str, Tensor]:
     """Returns one column of overrides, [B], for each enabled slot.
 
     Raises:
         KasminaError: If there is not one row a sample and one column a slot.
     """
-    if alpha.shape != (len(inputs), len(host.slots)):
+    if alpha.shape != (samples, len(host.slots)):
         raise KasminaError(
             f"alpha has shape {tuple(alpha.shape)}; it is one row a sample and one column "
-            f"an enabled slot, ({len(inputs)}, {len(host.slots)})"
+            f"an enabled slot, ({samples}, {len(host.slots)})"
         )
-    return alpha.unbind(1)
+    return dict(zip(host.slots, alpha.unbind(1), strict=True))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -187,6 +189,15 @@ class SeedSlot(nn.Module):
             return CommandResult(accepted=False, reason=reason)
         transition = self._step(command)
         return CommandResult(accepted=transition.accepted, reason=transition.rejection)
+
+    @contextmanager
+    def held_out(self) -> Iterator[None]:
+        """Runs the model as if this slot were empty, to see what its seed is worth."""
+        active, self.active = self.active, False
+        try:
+            yield
+        finally:
+            self.active = active
 
     def tick(self) -> None:
         """Ends an epoch: ramps, embargoes and auto-forwarding move on by one."""

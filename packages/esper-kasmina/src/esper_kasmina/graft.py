@@ -1,0 +1,119 @@
+"""Slots in a model that knows nothing of them: any module becomes a host."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from esper_kasmina.activations import Activations
+from esper_kasmina.errors import KasminaError
+from esper_kasmina.grafted import Grafted
+from esper_kasmina.optimizers import seed_slots
+from esper_kasmina.slot import SeedSlot
+from esper_leyline import LeylineError, LifecycleRules, order_slots
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A submodule after which a slot goes, and what flows there.
+
+    Attributes:
+        module: Name of the submodule, as ``named_modules`` has it.
+        activations: What it returns, where that cannot be read off its output: tokens of
+            a language model, say (``Activations.tokens(width, causal=True)``).
+    """
+
+    module: str
+    activations: Activations | None = None
+
+
+def graft(
+    model: nn.Module,
+    places: Mapping[str, str | Place],
+    *,
+    example_inputs: Any = None,
+    rules: LifecycleRules | None = None,
+    max_seeds: int | None = None,
+    seed: int = 0,
+) -> Grafted:
+    """Puts slots into a model, each after a submodule whose output it takes over.
+
+    The model keeps its code, its parameters and their names, and its output; the slots
+    run as forward hooks of the named submodules. Kinds of activations are read off the
+    first forward pass, or off ``example_inputs`` at once.
+
+    Args:
+        model: Any module.
+        places: The submodule after which each slot goes, by slot id: a name such as
+            ``"layer2"``, or a ``Place`` that also says what flows there.
+        example_inputs: One input, or a tuple of positional ones, for a pass in evaluation
+            mode without gradients, now.
+        rules: What the lifecycle accepts; ``None`` takes the permissive defaults.
+        max_seeds: Most seeds at a time, fossils included; ``None`` is one a slot.
+        seed: Decides the weights of every seed born here.
+
+    Returns:
+        The model as a ``MorphogeneticHost``; train it, save it and wrap it as any module.
+
+    Raises:
+        KasminaError: If a submodule is not there, is used twice or returns what no slot
+            can take, or if the model has slots already.
+    """
+    if seed_slots(model):
+        raise KasminaError("the model has slots already; name all of them in one graft")
+    if not places:
+        raise KasminaError("no places for slots; name at least one, such as {'r0c0': 'layer2'}")
+    wanted = {name: _as_place(place) for name, place in places.items()}
+    try:
+        ordered = order_slots(wanted)
+    except LeylineError as error:
+        raise KasminaError(str(error)) from None
+    _check_places(model, [wanted[name].module for name in ordered])
+    slots = {
+        name: SeedSlot(name, wanted[name].activations, rules=rules, seed=seed) for name in ordered
+    }
+    paths = {name: wanted[name].module for name in ordered}
+    grafted = Grafted(model, slots, paths, max_seeds=max_seeds)
+    if example_inputs is not None:
+        grafted.look(example_inputs)
+    return grafted
+
+
+def _as_place(place: str | Place) -> Place:
+    return place if isinstance(place, Place) else Place(place)
+
+
+def _check_places(model: nn.Module, paths: Sequence[str]) -> None:
+    names: dict[int, list[str]] = {}
+    for name, module in model.named_modules(remove_duplicate=False):
+        names.setdefault(id(module), []).append(name)
+    known = {name: module for name, module in model.named_modules(remove_duplicate=False) if name}
+    for path in paths:
+        if path not in known:
+            raise KasminaError(_unknown(path, known))
+        aliases = names[id(known[path])]
+        if len(aliases) > 1:
+            raise KasminaError(
+                f"submodule '{path}' is shared (also '{next(a for a in aliases if a != path)}'); "
+                "choose one that belongs to one place"
+            )
+        if isinstance(known[path], nn.ModuleList | nn.ModuleDict):
+            raise KasminaError(
+                f"submodule '{path}' is a {type(known[path]).__name__}, which is never run "
+                "itself; choose one of its members"
+            )
+    for path in paths:
+        if paths.count(path) > 1:
+            raise KasminaError(f"submodule '{path}' was given two slots; give it one")
+
+
+def _unknown(path: str, known: Mapping[str, nn.Module]) -> str:
+    near = difflib.get_close_matches(path, known, n=1) or [
+        name for name in known if "." not in name
+    ]
+    hint = f"did you mean '{near[0]}'?" if len(near) == 1 else f"there are {', '.join(near[:12])}"
+    return f"the model has no submodule '{path}'; {hint}"

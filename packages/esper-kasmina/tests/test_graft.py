@@ -1,0 +1,429 @@
+"""Any module is a host: real models with slots at their submodules."""
+
+from __future__ import annotations
+
+import copy
+import io
+import pickle
+
+import pytest
+import torch
+from torch import nn
+
+from esper_kasmina import Activations, Grafted, KasminaError, Place, graft
+from esper_leyline import (
+    Advance,
+    BlendStyle,
+    Blueprint,
+    Germinate,
+    SeedCommand,
+    SeedStage,
+    Topology,
+)
+
+from .gardening import epoch, give, raise_seed
+from .zoo import ZOO
+
+LARGE = pytest.mark.slow
+EXHIBITS = [pytest.param(ZOO[n], id=n, marks=LARGE if n == "vit_b_16" else ()) for n in ZOO]
+STYLES = (BlendStyle.LINEAR_ADD, BlendStyle.GATED_GATE, BlendStyle.LINEAR_MULTIPLY)
+
+
+@pytest.fixture(params=EXHIBITS)
+def exhibit(request):
+    return request.param
+
+
+@pytest.fixture
+def grafted(exhibit) -> Grafted:
+    return graft(exhibit.make(), exhibit.places, example_inputs=exhibit.inputs())
+
+
+@pytest.fixture
+def grown(exhibit, grafted) -> Grafted:
+    """One fossil and two seeds at full strength, one of each algorithm; evaluation mode."""
+    stages = (SeedStage.FOSSILIZED, SeedStage.HOLDING, SeedStage.HOLDING)
+    for slot, stage, style in zip(grafted.slots, stages, STYLES, strict=True):
+        raise_seed(grafted, slot, stage, exhibit.blueprint, exhibit.inputs(), style=style)
+    return grafted.eval()
+
+
+def output(model, inputs):
+    with torch.no_grad():
+        return model(inputs)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_a_graft_changes_no_bit(exhibit, training):
+    plain, inputs = exhibit.make().train(training), exhibit.inputs()
+    twin = copy.deepcopy(plain)
+    names = [f"model.{name}" for name in plain.state_dict()]
+    grafted = graft(twin, exhibit.places, example_inputs=inputs)
+    assert grafted.training is training
+    assert [name for name in grafted.state_dict() if name.startswith("model.")] == names
+    first, second = plain(inputs), grafted(inputs)
+    assert torch.equal(first, second)
+    for one, other in ((first, plain), (second, grafted)):
+        one.square().sum().backward()
+        assert all(p.grad is not None for p in other.parameters())
+    pairs = zip(plain.parameters(), twin.parameters(), strict=True)
+    assert all(torch.equal(one.grad, other.grad) for one, other in pairs)
+
+
+def test_a_training_seed_changes_no_bit(exhibit, grafted):
+    inputs, plain = exhibit.inputs(), exhibit.make()
+    for slot in grafted.slots:
+        raise_seed(grafted, slot, SeedStage.TRAINING, exhibit.blueprint, inputs)
+    for model in (plain, grafted):
+        model.train()
+        model(inputs).square().sum().backward()
+    pairs = zip(plain.parameters(), grafted.model.parameters(), strict=True)
+    assert all(torch.equal(one.grad, other.grad) for one, other in pairs)
+    for slot in grafted.slots:
+        assert grafted.slot(slot).seed.scale.grad.abs() > 0
+
+
+def test_seeds_change_the_output_once_blended(exhibit, grown):
+    assert not torch.allclose(
+        output(grown, exhibit.inputs()), exhibit.make().eval()(exhibit.inputs())
+    )
+
+
+@pytest.mark.parametrize(
+    "copied",
+    [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))],
+    ids=["deep", "pickle"],
+)
+def test_copies_are_whole_and_apart(exhibit, grown, copied):
+    inputs = exhibit.inputs()
+    before = output(grown, inputs)
+    twin = copied(grown)
+    assert torch.equal(output(twin, inputs), before)
+    assert twin.seed_reports() == grown.seed_reports()
+    twin.prune_live()
+    nn.init.zeros_(twin.slot("r0c0").seed.scale)
+    assert not torch.equal(output(twin, inputs), before)
+    assert torch.equal(output(grown, inputs), before)
+
+
+def test_a_state_dict_makes_a_fresh_graft_the_same(exhibit, grown):
+    stored = io.BytesIO()
+    torch.save(grown.state_dict(), stored)
+    stored.seek(0)
+    fresh = graft(exhibit.make(), exhibit.places)
+    fresh.load_state_dict(torch.load(stored, weights_only=True))
+    inputs = exhibit.inputs()
+    assert torch.equal(output(fresh.eval(), inputs), output(grown, inputs))
+    assert fresh.seed_reports() == grown.seed_reports()
+
+
+def test_snapshots_restore_a_graft(exhibit, grown):
+    inputs = exhibit.inputs()
+    before, snapshot = output(grown, inputs), grown.snapshot()
+    optimizer = torch.optim.SGD(grown.parameters(), lr=0.1)
+    epoch(grown, inputs)
+    optimizer.step()
+    grown.prune_live()
+    assert not torch.equal(output(grown.eval(), inputs), before)
+    grown.restore(snapshot)
+    assert torch.equal(output(grown, inputs), before)
+
+
+def test_counterfactuals_equal_separate_passes(exhibit, grown):
+    inputs = exhibit.inputs()
+    first, second, third = grown.slots
+    disabled = [frozenset(), *map(frozenset, ({first}, {second}, {third}, {first, third}))]
+    disabled += [frozenset(grown.slots), frozenset({second})]
+    with torch.no_grad():
+        found = grown.counterfactuals(inputs, disabled)
+        assert torch.equal(found[0], grown(inputs))
+        for off, one in zip(disabled, found, strict=True):
+            row = torch.tensor([0.0 if slot in off else torch.nan for slot in grown.slots])
+            alpha = row.expand(inputs.shape[exhibit.batch_axis], -1)
+            torch.testing.assert_close(one, grown(inputs, alpha=alpha), rtol=1e-4, atol=1e-5)
+        assert grown.counterfactuals(inputs, []).shape == (0, *found.shape[1:])
+
+
+def test_overrides_differ_from_sample_to_sample(exhibit, grown):
+    inputs, axis = exhibit.inputs(), exhibit.batch_axis
+    with torch.no_grad():
+        full = grown(inputs)
+        none = grown.counterfactuals(inputs, [frozenset(grown.slots)])[0]
+        alpha = torch.full((inputs.shape[axis], 3), torch.nan)
+        alpha[1] = 0.0
+        mixed = grown(inputs, alpha=alpha)
+    close = {"rtol": 1e-4, "atol": 1e-5}
+    torch.testing.assert_close(mixed.select(axis, 0), full.select(axis, 0), **close)
+    torch.testing.assert_close(mixed.select(axis, 1), none.select(axis, 1), **close)
+    with pytest.raises(KasminaError, match=r"alpha has shape \(4, 2\)"):
+        grown(inputs, alpha=torch.zeros(4, 2))
+
+
+def test_autocast_keeps_the_models_dtype(exhibit, grown):
+    inputs, plain = exhibit.inputs(), exhibit.make().eval()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        grown.train()
+        result = grown(inputs)
+        assert result.dtype == plain(inputs).dtype
+        result.float().square().mean().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in grown.parameters())
+
+
+def calls(model: nn.Module, kind: type[nn.Module]) -> list[nn.Module]:
+    seen: list[nn.Module] = []
+    for module in model.modules():
+        if isinstance(module, kind):
+            module.register_forward_hook(lambda module, *_: seen.append(module))
+    return seen
+
+
+def test_what_comes_before_the_first_difference_is_computed_once():
+    exhibit = ZOO["resnet18"]
+    grafted = graft(exhibit.make(), {"r0c0": "layer1", "r0c1": "layer4"})
+    inputs = exhibit.inputs()
+    grafted.look(inputs)
+    for slot in grafted.slots:
+        raise_seed(grafted, slot, SeedStage.HOLDING, Blueprint.NORM, inputs)
+    grafted.eval()
+    ran = calls(grafted.model.layer2, nn.Conv2d)
+    last, first = frozenset({"r0c1"}), frozenset({"r0c0"})
+    with torch.no_grad():
+        grafted.counterfactuals(inputs, [frozenset(), last, last])
+        once = len(ran)
+        assert once == 5
+        grafted.counterfactuals(inputs, [frozenset(), last, first])
+    assert len(ran) == 3 * once
+
+
+class Inplace(nn.Module):
+    """Writes into what its submodules return, as many models do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 6, 3, padding=1)
+        self.second = nn.Conv2d(6, 6, 3, padding=1)
+        self.third = nn.Conv2d(6, 6, 3, padding=1)
+
+    def forward(self, inputs):
+        hidden = self.first(inputs)
+        hidden += 1.0
+        other = self.second(hidden)
+        other *= 2.0
+        other = nn.functional.hardswish(other, inplace=True)
+        return self.third(other).mul_(0.5).add_(hidden)
+
+
+@pytest.mark.parametrize("stage", [SeedStage.TRAINING, SeedStage.HOLDING])
+def test_models_that_write_in_place_are_hosts_too(stage):
+    torch.manual_seed(0)
+    inputs = torch.randn(2, 3, 6, 6)
+    model = Inplace()
+    plain = copy.deepcopy(model)
+    grafted = graft(model, {"r0c0": "first", "r0c1": "second", "r0c2": "third"})
+    grafted.look(inputs)
+    for slot in grafted.slots:
+        raise_seed(grafted, slot, stage, Blueprint.CONV_SMALL, inputs)
+    grafted.eval()
+    disabled = [frozenset(), *map(frozenset, ({"r0c2"}, {"r0c0"}, {"r0c1", "r0c2"}, {"r0c1"}))]
+    with torch.no_grad():
+        found = grafted.counterfactuals(inputs, disabled)
+        for off, one in zip(disabled, found, strict=True):
+            row = torch.tensor([0.0 if slot in off else torch.nan for slot in grafted.slots])
+            torch.testing.assert_close(one, grafted(inputs, alpha=row.expand(2, -1)))
+        everything = grafted.counterfactuals(inputs, [frozenset(grafted.slots)])[0]
+        torch.testing.assert_close(everything, plain(inputs))
+
+
+def test_kinds_are_read_off_the_first_pass():
+    exhibit = ZOO["resnet18"]
+    grafted = graft(exhibit.make(), {"r0c0": "layer2", "r0c1": "fc"})
+    assert grafted.slot("r0c0").activations is None
+    command = SeedCommand(slot="r0c0", command=Germinate(blueprint=Blueprint.NORM))
+    refused = grafted.apply_command(command)
+    assert not refused.accepted
+    assert "run one forward pass" in refused.reason
+    grafted(exhibit.inputs())
+    assert grafted.slot("r0c0").activations == Activations.maps(128)
+    assert grafted.slot("r0c1").activations == Activations.features(4)
+    assert grafted.apply_command(command).accepted
+    wrong = grafted.apply_command(
+        SeedCommand(slot="r0c1", command=Germinate(blueprint=Blueprint.CONV_LIGHT))
+    )
+    assert "CONV_LIGHT does not fit a slot of a mlp" in wrong.reason
+
+
+def test_a_look_leaves_statistics_and_modes_alone():
+    exhibit = ZOO["resnet18"]
+    model = exhibit.make()
+    model.layer2.eval()
+    before = copy.deepcopy(model.state_dict())
+    graft(model, exhibit.places, example_inputs=exhibit.inputs())
+    assert model.training
+    assert not model.layer2.training
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+
+
+def test_newborn_seeds_follow_the_models_dtype():
+    exhibit = ZOO["transformer_encoder"]
+    grafted = graft(exhibit.make().double(), {"r0c0": "layers.0"})
+    grafted(exhibit.inputs().double())
+    give(grafted, "r0c0", Germinate(blueprint=Blueprint.MLP))
+    assert {p.dtype for p in grafted.parameters()} == {torch.float64}
+
+
+def test_the_models_attributes_are_at_hand():
+    grafted = graft(ZOO["resnet18"].make(), {"r0c0": "layer2"})
+    assert grafted.fc is grafted.model.fc
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        grafted.nothing  # noqa: B018 - the look-up is the test
+
+
+def test_max_seeds_hold_for_grafts():
+    exhibit = ZOO["resnet18"]
+    grafted = graft(exhibit.make(), exhibit.places, example_inputs=exhibit.inputs(), max_seeds=1)
+    give(grafted, "r0c0", Germinate(blueprint=Blueprint.NORM))
+    refused = grafted.apply_command(
+        SeedCommand(slot="r0c1", command=Germinate(blueprint=Blueprint.NORM))
+    )
+    assert "1 seeds" in refused.reason
+
+
+def test_a_language_model_says_that_it_is_causal():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Embedding(7, 8), nn.LayerNorm(8))
+    tokens = torch.randint(7, (2, 6))
+    causal = Place("0", Activations.tokens(8, causal=True))
+    for place, leaks in ((causal, False), ("0", True)):
+        grafted = graft(copy.deepcopy(model), {"r0c0": place}, example_inputs=tokens)
+        raise_seed(grafted, "r0c0", SeedStage.HOLDING, Blueprint.ATTENTION, tokens)
+        grafted.eval()
+        changed = tokens.clone()
+        changed[:, -1] = (changed[:, -1] + 1) % 7
+        earlier = [output(grafted, each)[:, :-1] for each in (tokens, changed)]
+        assert torch.equal(*earlier) is not leaks
+
+
+class Twice(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.shared = nn.Linear(4, 4)
+        self.also = self.shared
+        self.activation = nn.ReLU()
+        self.own = nn.Linear(4, 4)
+        self.members = nn.ModuleList([nn.Linear(4, 4)])
+        self.attention = nn.MultiheadAttention(4, 2, batch_first=True)
+
+    def forward(self, inputs):
+        hidden = self.activation(self.shared(inputs))
+        hidden = self.activation(self.own(hidden))
+        return self.attention(hidden, hidden, hidden)[0]
+
+
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        ("atention", r"no submodule 'atention'; did you mean 'attention'\?"),
+        ("xyz", "no submodule 'xyz'; there are shared, "),
+        ("shared", r"'shared' is shared \(also 'also'\)"),
+        ("members", "'members' is a ModuleList, which is never run"),
+        (
+            Place("activation", Activations.tokens(4)),
+            "'activation' runs several times in one forward pass",
+        ),
+        ("attention", "'attention' returns a tuple; a slot takes one tensor"),
+    ],
+)
+def test_impossible_places_are_named(place, message):
+    inputs = torch.randn(2, 3, 4)
+    with pytest.raises(KasminaError, match=message):
+        graft(Twice(), {"r0c0": place}, example_inputs=inputs)
+
+
+class Returns(nn.Module):
+    def __init__(self, made: torch.Tensor) -> None:
+        super().__init__()
+        self.inner = nn.Identity()
+        self.made = made
+
+    def forward(self, _inputs):
+        return self.inner(self.made)
+
+
+@pytest.mark.parametrize(
+    ("made", "message"),
+    [
+        (torch.zeros(2, 3, 4), r"'inner' returns \(2, 3, 4\), which may be signals"),
+        (torch.zeros(2, 3, 4, 5, 6), "'inner' returns 5 axes"),
+        (torch.zeros(2, 3, dtype=torch.int64), "returns torch.int64; a slot takes floating-point"),
+        ({"logits": torch.zeros(2)}, "returns a dict; a slot takes one tensor"),
+    ],
+)
+def test_impossible_outputs_are_named(made, message):
+    with pytest.raises(KasminaError, match=message):
+        graft(Returns(made), {"r0c0": "inner"}, example_inputs=torch.zeros(1))
+
+
+def test_channels_last_maps_are_not_mistaken():
+    model = nn.Sequential(nn.Linear(3, 8), nn.LayerNorm(8))
+    with pytest.raises(KasminaError, match=r"looks like \[B, H, W, C\]"):
+        graft(model, {"r0c0": "1"}, example_inputs=torch.randn(2, 5, 5, 3))
+
+
+def test_a_width_that_changes_is_named():
+    grafted = graft(nn.Sequential(nn.Identity()), {"r0c0": "0"})
+    grafted(torch.zeros(2, 4))
+    with pytest.raises(KasminaError, match=r"slot 'r0c0' holds \[B, 4\], and was given \(2, 5\)"):
+        grafted(torch.zeros(2, 5))
+
+
+@pytest.mark.parametrize(
+    ("places", "message"),
+    [
+        ({}, "name at least one"),
+        ({"left": "layer1"}, "'left' is not a slot id"),
+        ({"r0c0": "layer1", "r0c1": "layer1"}, "'layer1' was given two slots"),
+    ],
+)
+def test_impossible_grafts_are_named(places, message):
+    with pytest.raises(KasminaError, match=message):
+        graft(ZOO["resnet18"].make(), places)
+
+
+def test_a_second_graft_is_refused():
+    grafted = graft(ZOO["resnet18"].make(), {"r0c0": "layer1"})
+    with pytest.raises(KasminaError, match="has slots already"):
+        graft(grafted, {"r0c1": "model.layer2"})
+
+
+def test_an_unreached_place_is_looked_at_later():
+    class Auxiliary(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.main, self.extra = nn.Linear(4, 4), nn.Linear(4, 3)
+
+        def forward(self, inputs):
+            hidden = self.main(inputs)
+            return self.extra(hidden) if self.training else hidden
+
+    grafted = graft(
+        Auxiliary(), {"r0c0": "main", "r0c1": "extra"}, example_inputs=torch.zeros(2, 4)
+    )
+    assert grafted.slot("r0c1").activations is None
+    grafted.train()(torch.zeros(2, 4))
+    assert grafted.slot("r0c1").activations.topology is Topology.MLP
+
+
+def test_no_hook_is_left_behind():
+    exhibit = ZOO["resnet18"]
+    model = exhibit.make()
+    grafted = graft(model, exhibit.places, example_inputs=exhibit.inputs(), seed=3)
+    for _ in range(3):
+        give(grafted, "r0c0", Germinate(blueprint=Blueprint.NORM))
+        give(grafted, "r0c0", Advance())
+        grafted.prune_live()
+        for _ in range(7):
+            grafted.tick()
+    hooks = [hook for module in grafted.modules() for hook in module._forward_hooks.values()]
+    assert len(hooks) == 3
+    assert grafted.release() is model
+    assert not any(module._forward_hooks for module in model.modules())

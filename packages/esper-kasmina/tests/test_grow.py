@@ -1,0 +1,155 @@
+"""One seed's whole life in somebody's own training loop."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from esper_kasmina import (
+    SLOT_KEY,
+    Activations,
+    KasminaError,
+    Schedule,
+    SeedSlot,
+    grow,
+    harvest,
+    parameter_groups,
+)
+from esper_leyline import Blueprint, Germinate, LifecycleRules, SeedStage
+
+SIGNALS, LABELS = torch.zeros(128, 1, 16), torch.arange(128) % 2
+for row in range(128):
+    place = (row * 7) % 15
+    SIGNALS[row, 0, place] = 1.0 - 2.0 * LABELS[row]
+    SIGNALS[row, 0, place + 1] = 2.0 * LABELS[row] - 1.0
+
+
+class Blind(nn.Module):
+    """Sees single points, so it cannot tell a rising edge from a falling one."""
+
+    def __init__(self, rules: LifecycleRules | None = None) -> None:
+        super().__init__()
+        self.stem = nn.Conv1d(1, 8, 1)
+        self.slot = SeedSlot("r0c0", Activations.maps(8, dimensions=1), rules=rules)
+        self.head = nn.Linear(8, 2)
+
+    def forward(self, signals):
+        return self.head(self.slot(self.stem(signals).relu()).mean(2))
+
+
+class Loop:
+    """A training loop as anyone has one."""
+
+    def __init__(self, model: nn.Module, batches: int = 15) -> None:
+        self.optimizer = torch.optim.Adam(parameter_groups(model), lr=0.02)
+        self.batches = batches
+
+    def train(self, model: nn.Module) -> None:
+        model.train()
+        for _ in range(self.batches):
+            self.optimizer.zero_grad()
+            cross_entropy(model(SIGNALS), LABELS).backward()
+            self.optimizer.step()
+
+    @torch.no_grad()
+    def evaluate(self, model: nn.Module) -> float:
+        model.eval()
+        return 100.0 * (model(SIGNALS).argmax(1) == LABELS).float().mean().item()
+
+
+def grown(model, loop, blueprint=Blueprint.CONV_LIGHT, **options):
+    return grow(
+        *(model, "r0c0", blueprint, loop.optimizer),
+        train=loop.train,
+        evaluate=loop.evaluate,
+        **options,
+    )
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(0)
+    return Blind()
+
+
+def test_a_seed_that_helps_is_kept(model):
+    loop = Loop(model)
+    growth = grown(model, loop, schedule=Schedule(training=2, blending=2, holding=2))
+    assert growth.fossilized
+    assert growth.epochs == 6
+    assert growth.score == loop.evaluate(model) > 90
+    assert growth.contribution > 20
+    assert growth.reason == f"contributes {growth.contribution:+.2f} points"
+    assert growth.parameters == model.slot.seed.size
+    assert [group.get(SLOT_KEY) for group in loop.optimizer.param_groups] == [None, "r0c0"]
+    torch.testing.assert_close(harvest(model)(SIGNALS), model.eval()(SIGNALS))
+
+
+def test_a_seed_that_does_not_help_enough_goes(model):
+    loop = Loop(model)
+    loop.train(model)
+    growth = grown(model, loop, schedule=Schedule(min_contribution=200.0))
+    assert not growth.fossilized
+    assert growth.reason == f"contributes {growth.contribution:+.2f} points, and had to exceed 200"
+    assert growth.parameters == 0
+    assert model.slot.stage is SeedStage.PRUNED
+    assert growth.score == loop.evaluate(model)
+    assert [group.get(SLOT_KEY) for group in loop.optimizer.param_groups] == [None]
+    assert set(loop.optimizer.state) == set(model.parameters())
+
+
+def test_the_models_own_optimizer_state_is_kept(model):
+    loop = Loop(model, batches=0)
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    loop.optimizer.step()
+    before = copy.deepcopy(list(loop.optimizer.state.values()))
+
+    def freeze(trained):
+        cross_entropy(trained(SIGNALS), LABELS).backward()
+
+    grow(
+        *(model, "r0c0", Blueprint.NORM, loop.optimizer),
+        train=freeze,
+        evaluate=loop.evaluate,
+        seed_options={"lr": 0.5},
+    )
+    after = [loop.optimizer.state[p] for p in parameter_groups(model)[0]["params"]]
+    for one, other in zip(before, after, strict=True):
+        assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+def test_options_of_the_seeds_group_are_used(model):
+    loop = Loop(model, batches=1)
+    keep = Schedule(training=1, holding=1, min_contribution=-100.0)
+    grown(model, loop, schedule=keep, seed_options={"lr": 0.125})
+    assert loop.optimizer.param_groups[1]["lr"] == 0.125
+
+
+def test_a_gate_that_stays_shut_ends_the_seed():
+    torch.manual_seed(0)
+    model = Blind(LifecycleRules(permissive_gates=False, g2_min_improvement=1_000.0))
+    loop = Loop(model, batches=1)
+    growth = grown(model, loop, schedule=Schedule(training=2, patience=3))
+    assert not growth.fossilized
+    assert growth.epochs == 5
+    assert "gate g2 failed" in growth.reason
+
+
+def test_mistakes_are_named(model):
+    loop = Loop(model)
+    with pytest.raises(KasminaError, match="no slot 'r1c1'; there are: r0c0"):
+        grow(
+            *(model, "r1c1", Blueprint.NORM, loop.optimizer),
+            train=loop.train,
+            evaluate=loop.evaluate,
+        )
+    with pytest.raises(KasminaError, match="'r0c0' does not germinate: blueprint LORA does not"):
+        grown(model, loop, Blueprint.LORA)
+    model.slot.apply_command(Germinate(blueprint=Blueprint.NORM))
+    with pytest.raises(KasminaError, match="only a DORMANT slot germinates"):
+        grown(model, loop)

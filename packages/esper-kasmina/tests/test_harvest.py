@@ -1,0 +1,262 @@
+"""Harvests are plain PyTorch: same outputs, no slots, nothing of Esper."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import fx, nn
+
+from esper_kasmina import (
+    BLUEPRINTS,
+    Activations,
+    KasminaError,
+    Schedule,
+    SeedSlot,
+    build_host,
+    graft,
+    grow,
+    harvest,
+    seed_slots,
+)
+from esper_leyline import (
+    Advance,
+    BlendStyle,
+    Blueprint,
+    CNNHostSpec,
+    Germinate,
+    LifecycleRules,
+    MLPHostSpec,
+    SeedStage,
+    Topology,
+    TransformerHostSpec,
+)
+
+from .gardening import give, raise_seed
+from .zoo import ZOO
+
+SPECS = {
+    "signal": CNNHostSpec(input_shape=(1, 16), classes=3, widths=(8, 8), pools=(True, False)),
+    "image": CNNHostSpec(input_shape=(3, 8, 8), classes=3, widths=(8, 8), pools=(True, False)),
+    "mlp": MLPHostSpec(input_shape=(1, 16), classes=3, widths=(8, 8)),
+    "gpt": TransformerHostSpec(vocabulary=11, width=8, heads=2, layers=4, block=12),
+}
+STYLES = (BlendStyle.LINEAR_ADD, BlendStyle.LINEAR_MULTIPLY, BlendStyle.GATED_GATE)
+
+
+def inputs_for(spec) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(2)
+    if isinstance(spec, TransformerHostSpec):
+        return torch.randint(spec.vocabulary, (4, 9), generator=generator)
+    return torch.randn(4, *spec.input_shape, generator=generator)
+
+
+def grown(spec, blueprint, style):
+    host = build_host(spec, slots=spec.slots, rules=LifecycleRules(), max_seeds=None, seed=1)
+    raise_seed(host, "r0c0", SeedStage.FOSSILIZED, blueprint, inputs_for(spec), style=style)
+    return host
+
+
+def foreign_modules(model: nn.Module) -> set[str]:
+    return {
+        type(module).__module__
+        for module in model.modules()
+        if type(module).__module__.startswith("esper") or isinstance(module, SeedSlot)
+    }
+
+
+CASES = [
+    pytest.param(spec, blueprint, style, id=f"{name}-{blueprint.name.lower()}-{style.name.lower()}")
+    for name, spec in SPECS.items()
+    for blueprint in BLUEPRINTS[spec.topology]
+    for style in STYLES
+]
+
+
+@pytest.mark.parametrize(("spec", "blueprint", "style"), CASES)
+def test_a_host_becomes_a_graph_with_the_same_outputs(spec, blueprint, style):
+    host = grown(spec, blueprint, style)
+    plain, inputs = harvest(host), inputs_for(spec)
+    assert isinstance(plain, fx.GraphModule)
+    assert plain.training
+    assert foreign_modules(plain) == set()
+    kept = host.parameter_counts()
+    assert sum(p.numel() for p in plain.parameters()) == kept.host + kept.fossil
+    for training in (False, True):  # evaluation first: training moves the statistics
+        host.train(training)
+        plain.train(training)
+        torch.testing.assert_close(plain(inputs), host(inputs))
+    torch.testing.assert_close(plain.eval()(inputs), host.eval()(inputs))
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_a_harvest_shares_nothing_and_learns(name):
+    spec = SPECS[name]
+    host = grown(spec, next(iter(BLUEPRINTS[spec.topology])), BlendStyle.GATED_GATE)
+    inputs = inputs_for(spec)
+    host.eval()
+    before, plain = host(inputs).detach(), harvest(host)
+    assert not {id(p) for p in plain.parameters()} & {id(p) for p in host.parameters()}
+    optimizer = torch.optim.SGD(plain.parameters(), lr=0.1)
+    plain(inputs).square().mean().backward()
+    assert all(p.grad is not None for p in plain.parameters())
+    optimizer.step()
+    assert not torch.equal(plain(inputs), before)
+    assert torch.equal(host(inputs), before)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small", "transformer_encoder"])
+def test_a_graft_comes_back_as_its_own_class(name):
+    exhibit = ZOO[name]
+    inputs = exhibit.inputs()
+    grafted = graft(exhibit.make(), exhibit.places, example_inputs=inputs)
+    for slot, style in zip(grafted.slots, STYLES, strict=True):
+        raise_seed(grafted, slot, SeedStage.FOSSILIZED, exhibit.blueprint, inputs, style=style)
+    plain = harvest(grafted)
+    assert type(plain) is type(grafted.model)
+    assert foreign_modules(plain) == set()
+    counts = grafted.parameter_counts()
+    assert sum(p.numel() for p in plain.parameters()) == counts.host + counts.fossil
+    for training in (False, True):
+        for model in (grafted, plain):
+            model.train(training)
+        torch.testing.assert_close(plain(inputs), grafted(inputs))
+    copies = (copy.deepcopy(plain), pickle.loads(pickle.dumps(plain)))
+    for twin in copies:
+        torch.testing.assert_close(twin.eval()(inputs), plain.eval()(inputs))
+        # What is registered later must not take the place of what makes the seed run.
+        for module in twin.modules():
+            for _ in range(40):
+                module.register_forward_hook(lambda *_: None)
+        torch.testing.assert_close(twin(inputs), plain(inputs))
+
+
+def test_the_grafted_model_stays_as_it_was():
+    exhibit = ZOO["resnet18"]
+    inputs = exhibit.inputs()
+    grafted = graft(exhibit.make(), exhibit.places, example_inputs=inputs)
+    raise_seed(grafted, "r0c1", SeedStage.FOSSILIZED, Blueprint.NORM, inputs)
+    before = grafted.eval()(inputs)
+    harvest(grafted)
+    assert torch.equal(grafted(inputs), before)
+    assert len(seed_slots(grafted)) == 3
+
+
+LOADS = """
+import sys, pickle, torch
+
+class Closed:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0].startswith("esper"):
+            raise ImportError(name)
+
+sys.meta_path.insert(0, Closed())
+with open(sys.argv[1], "rb") as file:
+    plain, inputs, outputs = pickle.load(file)
+torch.testing.assert_close(plain(inputs), outputs)
+print(sorted(name for name in sys.modules if name.startswith("esper")))
+"""
+
+
+@pytest.mark.parametrize("name", ["resnet18", *SPECS])
+def test_a_harvest_is_loaded_where_esper_is_not(name, tmp_path):
+    if name in SPECS:
+        spec = SPECS[name]
+        host = grown(spec, next(iter(BLUEPRINTS[spec.topology])), BlendStyle.GATED_GATE)
+        inputs = inputs_for(spec)
+    else:
+        inputs = ZOO[name].inputs()
+        host = graft(ZOO[name].make(), ZOO[name].places, example_inputs=inputs)
+        raise_seed(host, "r0c1", SeedStage.FOSSILIZED, Blueprint.DEPTHWISE, inputs)
+    plain = harvest(host).eval()
+    path = tmp_path / "plain.pickle"
+    path.write_bytes(pickle.dumps((plain, inputs, plain(inputs).detach())))
+    done = subprocess.run(
+        [sys.executable, "-c", LOADS, str(path)], capture_output=True, text=True, check=False
+    )
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+class Own(nn.Module):
+    """Somebody's model with slots written into it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv1d(1, 8, 3, padding=1)
+        self.slots = nn.ModuleList(
+            SeedSlot(f"r0c{i}", Activations.maps(8, dimensions=1)) for i in range(2)
+        )
+        self.head = nn.Linear(8, 2)
+
+    def forward(self, inputs):
+        hidden = self.stem(inputs)
+        for slot in self.slots:
+            hidden = slot(hidden)
+        return self.head(hidden.mean(2))
+
+
+def test_slots_in_a_models_own_code_become_plain_modules():
+    torch.manual_seed(0)
+    model, inputs = Own(), torch.randn(3, 1, 9)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+
+    def train(trained):
+        optimizer.zero_grad()
+        trained(inputs).square().mean().backward()
+        optimizer.step()
+
+    keep = Schedule(training=1, holding=1, min_contribution=-100.0)
+    grow(
+        *(model, "r0c0", Blueprint.CONV_LIGHT, optimizer),
+        train=train,
+        evaluate=lambda _: 0.0,
+        schedule=keep,
+    )
+    plain = harvest(model).eval()
+    assert type(plain) is Own
+    assert foreign_modules(plain.slots) == set()
+    assert isinstance(plain.slots[1], nn.Identity)
+    torch.testing.assert_close(plain(inputs), model.eval()(inputs))
+
+
+@pytest.mark.parametrize("stage", [SeedStage.GERMINATED, SeedStage.TRAINING])
+def test_seeds_without_effect_are_left_out(stage):
+    spec = SPECS["image"]
+    host = build_host(spec, slots=spec.slots, rules=LifecycleRules(), max_seeds=None, seed=1)
+    inputs = inputs_for(spec)
+    raise_seed(host, "r0c1", stage, Blueprint.NORM, inputs)
+    torch.testing.assert_close(harvest(host).eval()(inputs), host.eval()(inputs))
+
+
+def test_seeds_with_effect_have_to_be_settled():
+    spec = SPECS["image"]
+    host = build_host(spec, slots=spec.slots, rules=LifecycleRules(), max_seeds=None, seed=1)
+    inputs = inputs_for(spec)
+    raise_seed(host, "r0c1", SeedStage.HOLDING, Blueprint.NORM, inputs)
+    with pytest.raises(KasminaError, match="'r0c1' is HOLDING and changes the output; fossilize"):
+        harvest(host)
+    plain = harvest(host, drop_live=True).eval()
+    with torch.no_grad():
+        without = host.eval().counterfactuals(inputs, [frozenset({"r0c1"})])[0]
+        torch.testing.assert_close(plain(inputs), without)
+
+
+def test_a_model_without_slots_is_refused():
+    with pytest.raises(KasminaError, match="has no slots to harvest"):
+        harvest(nn.Linear(2, 2))
+
+
+def test_every_topology_is_harvested():
+    assert {spec.topology for spec in SPECS.values()} == set(Topology)
+
+
+def test_a_newborn_that_was_never_advanced_is_nothing():
+    spec = SPECS["mlp"]
+    host = build_host(spec, slots=spec.slots, rules=LifecycleRules(), max_seeds=None, seed=1)
+    give(host, "r0c0", Germinate(blueprint=Blueprint.NORM))
+    give(host, "r0c0", Advance())
+    assert sum(p.numel() for p in harvest(host).parameters()) == host.parameter_counts().host
