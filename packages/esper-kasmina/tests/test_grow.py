@@ -64,8 +64,8 @@ class Loop:
 def grown(model, loop, blueprint=Blueprint.CONV_LIGHT, **options):
     return grow(
         *(model, "r0c0", blueprint, loop.optimizer),
-        train=loop.train,
-        evaluate=loop.evaluate,
+        loop.train,
+        loop.evaluate,
         **options,
     )
 

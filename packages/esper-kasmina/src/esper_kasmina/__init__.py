@@ -15,6 +15,7 @@ from esper_kasmina.host import HostSnapshot, SlottedHost
 from esper_kasmina.mlp import MLPHost
 from esper_kasmina.optimizers import SLOT_KEY, parameter_groups, seed_slots, sync_optimizer
 from esper_kasmina.path_host import PathHost
+from esper_kasmina.schedulers import sync_scheduler
 from esper_kasmina.seed import Seed
 from esper_kasmina.slot import SeedSlot, SlotSnapshot
 
@@ -46,4 +47,5 @@ __all__ = [
     "parameter_groups",
     "seed_slots",
     "sync_optimizer",
+    "sync_scheduler",
 ]

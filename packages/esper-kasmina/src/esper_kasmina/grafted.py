@@ -60,7 +60,8 @@ class Grafted(SlottedHost):
         Returns:
             Whatever the model returns.
         """
-        if self._watching:
+        # Compiled code cannot count; there places are taken on trust until an eager pass.
+        if self._watching and not torch.compiler.is_compiling():
             return self._first_pass(*inputs, alpha=alpha, **options)
         if alpha is None:
             return self.model(*inputs, **options)
@@ -125,7 +126,6 @@ class Grafted(SlottedHost):
                 raise
         return getattr(self.model, name)
 
-    @torch.compiler.disable
     def _first_pass(self, *inputs: Any, alpha: Tensor | None = None, **options: Any) -> Any:
         """Runs the model and checks that each place is passed once."""
         for hook in self._hooks:

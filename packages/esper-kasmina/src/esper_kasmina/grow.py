@@ -82,9 +82,9 @@ def grow(
     slot: str,
     blueprint: Blueprint,
     optimizer: Optimizer,
-    *,
     train: Callable[[nn.Module], object],
     evaluate: Callable[[nn.Module], float],
+    *,
     schedule: Schedule | None = None,
     seed_options: Mapping[str, Any] | None = None,
 ) -> Growth:

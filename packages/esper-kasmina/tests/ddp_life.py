@@ -1,0 +1,67 @@
+"""One rank of a model that grows under DistributedDataParallel; run by test_distributed.py.
+
+    python ddp_life.py MODEL RANK WORLD STORE RESULT
+
+Each rank trains on its part of every batch, through a seed's life; DDP is built anew
+whenever the host's revision has moved. With a world of one the model trains without DDP.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import torch
+from gardening import raise_seed
+from torch import Tensor, distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+from zoo import ZOO
+
+from esper_kasmina import SlottedHost, build_host, graft, sync_optimizer
+from esper_leyline import Blueprint, LifecycleRules, SeedStage, TransformerHostSpec
+
+
+def subject(name: str) -> tuple[SlottedHost, Tensor, Blueprint]:
+    if name in ZOO:
+        exhibit, inputs = ZOO[name], ZOO[name].inputs()
+        return graft(exhibit.make(), exhibit.places, example_inputs=inputs), inputs, Blueprint.NORM
+    spec = TransformerHostSpec(vocabulary=11, width=8, heads=2, layers=4, block=12)
+    host = build_host(spec, slots=spec.slots, rules=LifecycleRules(), max_seeds=None, seed=1)
+    inputs = torch.randint(11, (4, 9), generator=torch.Generator().manual_seed(0))
+    return host, inputs, Blueprint.ATTENTION
+
+
+def live(name: str, rank: int, world: int) -> dict[str, object]:
+    """Trains through an empty, a TRAINING and a HOLDING slot; returns the state at the end."""
+    host, inputs, blueprint = subject(name)
+    mine = inputs.chunk(world)[rank]
+    optimizer = torch.optim.SGD(host.parameters(), lr=0.01, momentum=0.9)
+    revisions = []
+    for index, stage in enumerate((None, SeedStage.TRAINING, SeedStage.HOLDING)):
+        if stage is not None:
+            raise_seed(host, host.slots[index - 1], stage, blueprint, inputs)
+        host.eval()  # batch norm would see half a batch on each rank
+        sync_optimizer(optimizer, host)
+        wrapped: nn.Module = DistributedDataParallel(host) if world > 1 else host
+        revisions.append(host.revision)
+        for _ in range(2):
+            optimizer.zero_grad()
+            wrapped(mine).float().square().mean().backward()
+            optimizer.step()
+        assert host.revision == revisions[-1]
+    assert len(set(revisions)) == 3
+    return host.state_dict()
+
+
+def main(name: str, rank: int, world: int, store: str, result: str) -> None:
+    torch.set_num_threads(1)
+    if world > 1:
+        method = f"file://{store}"
+        distributed.init_process_group("gloo", init_method=method, rank=rank, world_size=world)
+    torch.save(live(name, rank, world), result)
+    if world > 1:
+        distributed.destroy_process_group()
+
+
+if __name__ == "__main__":
+    model, index, size, shared, path = sys.argv[1:]
+    main(model, int(index), int(size), shared, path)

@@ -1,0 +1,67 @@
+"""Grafts and hosts train under DistributedDataParallel: two processes over gloo."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import distributed
+from torch.nn.parallel import DistributedDataParallel
+
+from esper_kasmina import graft
+from esper_leyline import Blueprint, SeedStage
+
+from .gardening import raise_seed
+from .zoo import ZOO
+
+pytestmark = pytest.mark.slow
+SCRIPT = Path(__file__).with_name("ddp_life.py")
+
+
+def run(folder: Path, name: str, world: int) -> list[dict[str, torch.Tensor]]:
+    """Runs all ranks side by side and returns the state each one ended with."""
+    results = [folder / f"{name}-{rank}-of-{world}.pt" for rank in range(world)]
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, SCRIPT, name, str(rank), str(world), folder / "store", result],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for rank, result in enumerate(results)
+    ]
+    for rank in ranks:
+        printed, _ = rank.communicate(timeout=240)
+        assert rank.returncode == 0, printed
+    return [torch.load(result, weights_only=True) for result in results]
+
+
+@pytest.mark.parametrize("name", ["resnet18", "gpt"])
+def test_two_ranks_grow_alike_and_as_one_would(name, tmp_path):
+    first, second = run(tmp_path, name, 2)
+    (alone,) = run(tmp_path, name, 1)
+    assert first.keys() == second.keys() == alone.keys()
+    for key, value in first.items():
+        if not key.endswith("_extra_state"):  # gradients were measured on each rank's half
+            assert torch.equal(value, second[key]), key
+            torch.testing.assert_close(value, alone[key], rtol=1e-3, atol=1e-5)
+
+
+def test_a_seed_that_waits_is_no_obstacle(tmp_path):
+    """GERMINATED seeds are bypassed; DDP is told to look for unused parameters then."""
+    exhibit = ZOO["resnet18"]
+    host = graft(exhibit.make(), exhibit.places, example_inputs=exhibit.inputs())
+    raise_seed(host, "r0c0", SeedStage.GERMINATED, Blueprint.NORM, exhibit.inputs())
+    distributed.init_process_group(
+        "gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1
+    )
+    try:
+        wrapped = DistributedDataParallel(host, find_unused_parameters=True)
+        for _ in range(2):
+            wrapped(exhibit.inputs()).square().mean().backward()
+        assert host.slot("r0c0").seed.scale.grad is None
+    finally:
+        distributed.destroy_process_group()

@@ -1,0 +1,69 @@
+"""Harvests leave Python: torch.export and ONNX compute the same outputs."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+
+from esper_kasmina import build_host, graft, harvest
+from esper_leyline import (
+    BlendStyle,
+    Blueprint,
+    CNNHostSpec,
+    LifecycleRules,
+    SeedStage,
+    TransformerHostSpec,
+)
+
+from .gardening import raise_seed
+from .zoo import ZOO
+
+pytestmark = pytest.mark.slow
+STYLES = (BlendStyle.LINEAR_ADD, BlendStyle.LINEAR_MULTIPLY, BlendStyle.GATED_GATE)
+HOSTS = {
+    "signal": (
+        CNNHostSpec(input_shape=(1, 16), classes=3, widths=(8, 8, 8), pools=(True, False, False)),
+        (Blueprint.CONV_LIGHT, Blueprint.ATTENTION, Blueprint.NORM),
+    ),
+    "gpt": (
+        TransformerHostSpec(vocabulary=11, width=8, heads=2, layers=6, block=12),
+        (Blueprint.FLEX_ATTENTION, Blueprint.ATTENTION, Blueprint.LORA),
+    ),
+}
+
+
+def harvested(name):
+    """Returns a harvest with three fossils, one of each algorithm, and an input for it."""
+    if name in ZOO:
+        inputs = ZOO[name].inputs()
+        host = graft(ZOO[name].make(), ZOO[name].places, example_inputs=inputs)
+        blueprints = (ZOO[name].blueprint,) * 3
+    else:
+        spec, blueprints = HOSTS[name]
+        host = build_host(spec, slots=spec.slots, rules=LifecycleRules(), max_seeds=None, seed=1)
+        tokens = torch.randint(11, (4, 9), generator=torch.Generator().manual_seed(0))
+        inputs = tokens if name == "gpt" else torch.randn(4, *spec.input_shape)
+    for slot, blueprint, style in zip(host.slots, blueprints, STYLES, strict=True):
+        raise_seed(host, slot, SeedStage.FOSSILIZED, blueprint, inputs, style=style)
+    host.eval()
+    return harvest(host), inputs, host(inputs).detach()
+
+
+@pytest.mark.parametrize("name", [*ZOO, *HOSTS])
+def test_exports_agree(name, tmp_path, capfd):
+    plain, inputs, outputs = harvested(name)
+    axis = ZOO[name].batch_axis if name in ZOO else 0
+    batch = torch.export.Dim("batch", min=2, max=64)
+    program = torch.export.export(plain, (inputs,), dynamic_shapes=({axis: batch},))
+    torch.testing.assert_close(program.module()(inputs), outputs, rtol=1e-4, atol=1e-5)
+    other = inputs.narrow(axis, 0, 3)
+    torch.testing.assert_close(program.module()(other), plain(other), rtol=1e-4, atol=1e-5)
+
+    path = tmp_path / "plain.onnx"
+    torch.onnx.export(plain, (inputs,), dynamo=True, verbose=False).save(str(path))
+    capfd.readouterr()
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    found = session.run(None, {session.get_inputs()[0].name: inputs.numpy()})[0]
+    np.testing.assert_allclose(found, outputs.numpy(), rtol=1e-3, atol=1e-4)
