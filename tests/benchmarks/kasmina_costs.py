@@ -79,7 +79,7 @@ def cifar10() -> CNNHost:
         HOST_SPECS["cifar10"], slots=SLOTS, rules=LifecycleRules(), max_seeds=None, seed=1
     )
     assert isinstance(host, CNNHost)
-    return host.to(memory_format=torch.channels_last)
+    return host
 
 
 def step(model: nn.Module, inputs: Tensor, labels: Tensor) -> Callable[[], None]:

@@ -74,7 +74,17 @@ class CNNHost(PathHost):
         with seeded(seed, "host"):
             self.blocks = nn.ModuleList(_blocks(spec, dimensions))
             self.classifier = nn.Linear(spec.widths[-1], spec.classes)
+        self._images = dimensions == 2
+        if self._images:
+            # Half the time on a CPU, where torch's kernels want images channels last.
+            self.to(memory_format=torch.channels_last)
+            for slot in made.values():
+                slot.channels_last = True
         self._lay(list(self.blocks), [made.get(name) for name in spec.slots])
+
+    def stem(self, inputs: Tensor) -> Tensor:
+        """Brings images [B, C, H, W] into the order in memory that the layers want."""
+        return inputs.contiguous(memory_format=torch.channels_last) if self._images else inputs
 
     def head(self, hidden: Tensor) -> Tensor:
         """Takes [B, C, ...] and returns logits [B, classes]."""

@@ -180,7 +180,8 @@ class _Hook:
         if self.counting:
             self._count()
         if self.slot.activations is None:
-            self.slot.bind(infer(tensor, place=f"submodule '{self.path}'", module=module))
+            known = infer(tensor, place=f"submodule '{self.path}'", module=module)
+            self.slot.bind(known, example=tensor)
         return self.slot(tensor)
 
     def _count(self) -> None:

@@ -117,7 +117,7 @@ def _plain(slot: SeedSlot) -> fx.GraphModule:
     seed = _fossil(slot)
     assert seed is not None
     _make_plain(seed)
-    return fx.GraphModule(seed, _Tracer().trace(seed), class_name="GrownSeed")
+    return fx.GraphModule(seed, _trace(seed), class_name="GrownSeed")
 
 
 def _make_plain(module: nn.Module) -> None:
@@ -130,10 +130,12 @@ def _make_plain(module: nn.Module) -> None:
                 child.portable = True
 
 
-class _Tracer(fx.Tracer):
-    """Takes buffers for parts of the module, as it does parameters, and not for constants."""
-
-    proxy_buffer_attributes = True
+def _trace(module: nn.Module) -> fx.Graph:
+    """Traces a module, its buffers as parts of it like its parameters, not as constants."""
+    # Not a subclass: a graph remembers its tracer's class, and would need Esper to be loaded.
+    tracer = fx.Tracer()
+    tracer.proxy_buffer_attributes = True
+    return tracer.trace(module)
 
 
 class _Path(nn.Module):
@@ -155,7 +157,7 @@ class _Path(nn.Module):
 
 def _traced(path: _Path, host: PathHost) -> fx.GraphModule:
     """Returns the graph of a path, its parameters named as in the host."""
-    graph = _Tracer().trace(path)
+    graph = _trace(path)
     for node in graph.nodes:
         if node.op in ("call_module", "get_attr"):
             node.target = node.target.removeprefix("host.")

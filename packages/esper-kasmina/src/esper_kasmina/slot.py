@@ -70,6 +70,8 @@ class SeedSlot(nn.Module):
         activations: What flows through it; ``None`` until that is known.
         active: Whether a seed takes part in the forward pass.
         alpha: How strongly it is blended in.
+        channels_last: Whether seeds born here keep their kernels channels last, as the
+            activations come; mixed orders in memory cost time, not correctness.
         override: Strengths [B] for the passes of a model that cannot hand them in.
         revision: Counts the changes of what is trained here: a birth, a removal, a
             freezing. Whatever keeps lists of parameters (DDP) is built anew when it moves.
@@ -106,6 +108,7 @@ class SeedSlot(nn.Module):
         self.rules = LifecycleRules() if rules is None else rules
         self.random_seed = seed
         self.seed: Seed | None = None
+        self.channels_last = False
         self.override: Tensor | None = None
         self.revision = 0
         # Follows the model to its device and dtype, so that newborn seeds do too.
@@ -130,7 +133,7 @@ class SeedSlot(nn.Module):
         """
         known = self.activations
         if known is None:
-            known = self.bind(infer(hidden, place=f"slot '{self.name}'"))
+            known = self.bind(infer(hidden, place=f"slot '{self.name}'"), example=hidden)
         if not known.fits(hidden):
             raise KasminaError(
                 f"slot '{self.name}' holds {known}, and was given {tuple(hidden.shape)}; "
@@ -149,8 +152,12 @@ class SeedSlot(nn.Module):
             return isolate(hidden, seed)
         return blend(hidden, seed, self._strength)
 
-    def bind(self, activations: Activations) -> Activations:
+    def bind(self, activations: Activations, example: Tensor | None = None) -> Activations:
         """Tells an empty slot what flows through it.
+
+        Args:
+            activations: The kind.
+            example: One of them, whose order in memory seeds will follow.
 
         Raises:
             KasminaError: If it knows better.
@@ -160,6 +167,9 @@ class SeedSlot(nn.Module):
                 f"slot '{self.name}' holds {self.activations} and cannot become {activations}"
             )
         self.activations = activations
+        if example is not None and example.dim() == 4:
+            last = example.is_contiguous(memory_format=torch.channels_last)
+            self.channels_last = last and not example.is_contiguous()
         return activations
 
     @property
@@ -312,6 +322,8 @@ class SeedSlot(nn.Module):
             seed = Seed(state.blueprint, self.activations, state.style.algorithm)
         if state.pruning:
             seed.freeze()
+        if self.channels_last:
+            seed.to(memory_format=torch.channels_last)
         return seed.to(self._place).train(self.training)
 
     def _restore_seed(self, snapshot: SlotSnapshot) -> None:
