@@ -1,54 +1,108 @@
-"""Every blueprint is the identity at birth, and alive (traps 1, 2, 4)."""
+"""Every blueprint is the identity at birth under every algorithm, and alive (traps 1, 2, 4)."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 
 import pytest
 import torch
 
 from esper_kasmina import BLUEPRINTS, Activations, Seed
-from esper_leyline import TOPOLOGY_BLUEPRINTS, Blueprint, Topology
+from esper_leyline import TOPOLOGY_BLUEPRINTS, BlendAlgorithm, Blueprint, Topology
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Activations of one kind at any width, and an example of them."""
+
+    describe: Callable[[int], Activations]
+    shape: Callable[[int], tuple[int, ...]]
+    mixed_axis: int
+    """The axis along which the tests below move things."""
+
+    def example(self, width: int, *, seed: int = 0) -> torch.Tensor:
+        """Maps come out of a ReLU; tokens and vectors have both signs."""
+        generator = torch.Generator().manual_seed(seed)
+        drawn = torch.randn(self.shape(width), generator=generator)
+        return drawn.relu() if self.describe(width).topology is Topology.CNN else drawn
+
+
+KINDS = {
+    "signals": Kind(partial(Activations.maps, dimensions=1), lambda c: (8, c, 5), 2),
+    "images": Kind(partial(Activations.maps, dimensions=2), lambda c: (8, c, 5, 5), 2),
+    "tokens": Kind(Activations.tokens, lambda d: (8, 5, d), 1),
+    "causal": Kind(partial(Activations.tokens, causal=True), lambda d: (8, 5, d), 1),
+    "batch_second": Kind(partial(Activations.tokens, batch_first=False), lambda d: (5, 8, d), 0),
+    "vectors": Kind(Activations.features, lambda d: (40, d), 1),
+}
+FAMILY = [
+    pytest.param(kind, blueprint, id=f"{name}-{blueprint.name.lower()}")
+    for name, kind in KINDS.items()
+    for blueprint in sorted(BLUEPRINTS[kind.describe(1).topology])
+]
+ADDITIVE = [BlendAlgorithm.ADD, BlendAlgorithm.GATE]
+
+across_kinds = pytest.mark.parametrize(("kind", "blueprint"), FAMILY)
+across_algorithms = pytest.mark.parametrize("algorithm", list(BlendAlgorithm))
+across_widths = pytest.mark.parametrize("width", [8, 16], ids=lambda width: f"w{width}")
+
+
+def family(test):
+    """Runs a test for every blueprint, algorithm, width and kind of activations that fit."""
+    return across_kinds(across_algorithms(across_widths(test)))
 
 
 @pytest.fixture
-def seed(blueprint, width, dimensions):
+def seed(kind, blueprint, algorithm, width):
     torch.manual_seed(0)
-    return Seed(blueprint, Activations.maps(width, dimensions=dimensions))
+    return Seed(blueprint, kind.describe(width), algorithm)
 
 
-def test_the_registry_is_the_cnn_topology():
-    assert set(BLUEPRINTS[Topology.CNN]) == set(TOPOLOGY_BLUEPRINTS[Topology.CNN])
+@pytest.fixture
+def hidden(kind, width):
+    return kind.example(width)
 
 
-def test_identity_at_birth(seed, width, dimensions, activations):
-    hidden = activations(width, dimensions)
+def gradient_norm(seed):
+    return torch.stack([p.grad.norm() for p in seed.parameters()]).norm()
+
+
+@pytest.mark.parametrize("topology", list(Topology))
+def test_the_registry_is_the_topology(topology):
+    assert set(BLUEPRINTS[topology]) == set(TOPOLOGY_BLUEPRINTS[topology])
+
+
+@family
+def test_identity_at_birth(seed, hidden):
     for mode in (True, False):
         assert torch.equal(seed.train(mode)(hidden), hidden)
 
 
-def test_first_gradient_is_of_ordinary_size(seed, width, dimensions, activations):
-    hidden = activations(width, dimensions)
-    loss = (seed(hidden) - (hidden + 0.5 * hidden.flip(2))).square().mean()
+@family
+def test_first_gradient_is_of_ordinary_size(seed, hidden, kind):
+    loss = (seed(hidden) - (hidden + 0.5 * hidden.flip(kind.mixed_axis))).square().mean()
     loss.backward()
-    norm = torch.stack([p.grad.norm() for p in seed.parameters()]).norm()
-    assert 1e-4 < norm < 10
+    assert 1e-4 < gradient_norm(seed) < 10
+    assert seed.scale.grad.abs() > 1e-4
 
 
-def test_a_near_constant_signal_does_not_blow_gradients_up(seed, width, dimensions, activations):
-    hidden = 1.0 + 1e-4 * activations(width, dimensions)
+@family
+def test_a_near_constant_signal_does_not_blow_gradients_up(seed, hidden):
     torch.nn.init.ones_(seed.scale)
-    seed(hidden).square().mean().backward()
-    norm = torch.stack([p.grad.norm() for p in seed.parameters()]).norm()
-    assert norm < 20
+    seed(1.0 + 1e-4 * hidden).square().mean().backward()
+    assert gradient_norm(seed) < 20
 
 
-def test_a_zero_signal_is_survived(seed, width, dimensions, activations):
+@family
+def test_a_zero_signal_is_survived(seed, hidden):
     torch.nn.init.ones_(seed.scale)
-    seed(torch.zeros_like(activations(width, dimensions))).square().mean().backward()
+    seed(torch.zeros_like(hidden)).square().mean().backward()
     assert all(p.grad.isfinite().all() for p in seed.parameters())
 
 
-def test_every_tensor_learns_once_the_scale_has_moved(seed, width, dimensions, activations):
-    hidden = activations(width, dimensions)
+def assert_every_tensor_learns(seed, hidden):
     optimizer = torch.optim.SGD(seed.parameters(), lr=1.0)
     for _ in range(2):
         optimizer.zero_grad()
@@ -56,6 +110,11 @@ def test_every_tensor_learns_once_the_scale_has_moved(seed, width, dimensions, a
         optimizer.step()
     for name, parameter in seed.named_parameters():
         assert parameter.grad.norm() > 1e-7, name
+
+
+@family
+def test_every_tensor_learns_once_the_scale_has_moved(seed, hidden):
+    assert_every_tensor_learns(seed, hidden)
 
 
 def steps_to_halve(seed, hidden, target) -> int:
@@ -73,10 +132,10 @@ def steps_to_halve(seed, hidden, target) -> int:
     return 300
 
 
-def test_halves_a_regression_loss(seed, blueprint, width, dimensions, activations):
+@family
+def test_halves_a_regression_loss(seed, hidden, blueprint):
     """The target is what another seed of the same blueprint makes of the input."""
-    hidden = activations(width, dimensions)
-    teacher = Seed(blueprint, Activations.maps(width, dimensions=dimensions))
+    teacher = Seed(blueprint, seed.activations, seed.algorithm)
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():
         for parameter in teacher.parameters():
@@ -87,22 +146,25 @@ def test_halves_a_regression_loss(seed, blueprint, width, dimensions, activation
 
 
 @pytest.mark.parametrize("share", [0.5, 1.5])
-def test_can_add_and_take_away(seed, width, dimensions, activations, share):
+@pytest.mark.parametrize("algorithm", ADDITIVE)
+@across_widths
+@across_kinds
+def test_can_add_and_take_away(seed, kind, width, share):
     """Corrections of either sign are learnt, also where activations are signed.
 
     The activations span two directions only, which is as many as a bottleneck passes.
     """
     generator = torch.Generator().manual_seed(2)
     mixture = torch.randn(width, 2, generator=generator)
-    hidden = torch.einsum("cd,bd...->bc...", mixture, activations(2, dimensions) - 0.4)
+    axis = kind.describe(width).channel_axis
+    narrow = kind.example(2) - 0.4 * (kind.describe(width).topology is Topology.CNN)
+    hidden = (narrow.movedim(axis, -1) @ mixture.T).movedim(-1, axis)
     assert steps_to_halve(seed, hidden, share * hidden) < 300
 
 
-@pytest.mark.parametrize("channels", [8, 16, 32])
-@pytest.mark.parametrize("spatial", [1, 2])
-def test_parameter_counts(channels, spatial):
-    area, inner = 3**spatial, channels // 4
-    expected = {
+def map_counts(channels: int, area: int) -> dict[Blueprint, int]:
+    inner = channels // 4
+    return {
         Blueprint.NORM: 2 * channels,
         Blueprint.ATTENTION: channels**2 // 2 + channels,
         Blueprint.CONV_SMALL: channels**2 + 2 * channels,
@@ -111,12 +173,53 @@ def test_parameter_counts(channels, spatial):
         Blueprint.CONV_LIGHT: area * channels**2 + 2 * channels,
         Blueprint.CONV_HEAVY: 2 * (area * channels**2 + 2 * channels),
     }
-    for blueprint, count in expected.items():
-        assert Seed(blueprint, Activations.maps(channels, dimensions=spatial)).size == count + 1, (
-            blueprint.name
-        )
 
 
-def test_narrow_hosts_have_seeds_too(blueprint, dimensions):
-    hidden = torch.randn(4, 2, *(5,) * dimensions)
-    assert Seed(blueprint, Activations.maps(2, dimensions=dimensions))(hidden).shape == hidden.shape
+def token_counts(width: int) -> dict[Blueprint, int]:
+    return {
+        Blueprint.NORM: 2 * width,
+        Blueprint.LORA: 16 * width,
+        Blueprint.LORA_LARGE: 64 * width,
+        Blueprint.ATTENTION: 4 * width**2 + 4 * width,
+        Blueprint.FLEX_ATTENTION: 4 * width**2 + 4 * width,
+        Blueprint.MLP_SMALL: 4 * width**2 + 3 * width,
+        Blueprint.MLP: 8 * width**2 + 5 * width,
+    }
+
+
+@pytest.mark.parametrize("width", [8, 16, 32])
+@across_kinds
+def test_parameter_counts(kind, blueprint, width):
+    """What the blueprint takes, one scale, and a number a channel and one more for a gate."""
+    activations = kind.describe(width)
+    if activations.topology is Topology.CNN:
+        expected = map_counts(width, 3**activations.dimensions)[blueprint]
+    else:
+        expected = token_counts(width)[blueprint]
+    sizes = [Seed(blueprint, activations, algorithm).size for algorithm in BlendAlgorithm]
+    assert sizes == [expected + 1, expected + 1, expected + 1 + width + 1]
+
+
+@pytest.mark.parametrize(
+    ("blueprint", "count"),
+    [
+        (Blueprint.NORM, 769),
+        (Blueprint.LORA, 6_144 + 1),
+        (Blueprint.LORA_LARGE, 24_576 + 1),
+        (Blueprint.ATTENTION, 591_360 + 1),
+        (Blueprint.FLEX_ATTENTION, 591_360 + 1),
+        (Blueprint.MLP_SMALL, 590_976 + 1),
+        (Blueprint.MLP, 1_181_568 + 1),
+    ],
+)
+def test_parameter_counts_in_the_tinystories_host(blueprint, count):
+    assert Seed(blueprint, Activations.tokens(384, causal=True)).size == count
+
+
+@pytest.mark.parametrize("width", [2, 3, 5], ids=lambda width: f"w{width}")
+@across_algorithms
+@across_kinds
+def test_narrow_hosts_have_seeds_too(seed, hidden):
+    """They start as the identity there as well, and every tensor of them learns."""
+    assert torch.equal(seed(hidden), hidden)
+    assert_every_tensor_learns(seed, hidden)
