@@ -4,26 +4,44 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
 
-from esper_kasmina import BLUEPRINTS, Activations, CNNHost, SeedSlot, build_host
+from esper_kasmina import BLUEPRINTS, Activations, PathHost, SeedSlot, build_host
 from esper_leyline import (
     Advance,
+    BlendStyle,
     Blueprint,
     CNNHostSpec,
     Fossilize,
     Germinate,
+    HostSpec,
     LifecycleRules,
+    MLPHostSpec,
     SeedCommand,
     SeedMeasurement,
     SeedStage,
     SlotCommand,
     Topology,
+    TransformerHostSpec,
 )
 
 SIGNAL = CNNHostSpec(
     input_shape=(1, 24), classes=5, widths=(8, 8, 8), kernel=1, pools=(True, True, False)
 )
 IMAGE = CNNHostSpec(input_shape=(3, 12, 12), classes=4, widths=(8, 8), pools=(True, False))
+VECTOR = MLPHostSpec(input_shape=(3, 5), classes=4, widths=(8, 12, 8))
+TEXT = TransformerHostSpec(vocabulary=11, width=8, heads=2, layers=4, block=9)
+FAMILIES = {"signal": SIGNAL, "image": IMAGE, "vector": VECTOR, "text": TEXT}
+STYLES = (BlendStyle.LINEAR_ADD, BlendStyle.LINEAR_MULTIPLY, BlendStyle.GATED_GATE)
+"""One style an algorithm."""
+
+USUAL = {
+    Topology.CNN: Blueprint.CONV_LIGHT,
+    Topology.TRANSFORMER: Blueprint.ATTENTION,
+    Topology.MLP: Blueprint.MLP_SMALL,
+}
+"""What grows where a test does not say."""
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -34,44 +52,48 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
+@pytest.fixture(params=[SIGNAL, IMAGE], ids=["signal", "image"])
+def spec(request) -> CNNHostSpec:
+    return request.param
+
+
+@pytest.fixture(params=FAMILIES.values(), ids=FAMILIES)
+def family(request) -> HostSpec:
+    """A small host of each family; signals and images are two."""
+    return request.param
+
+
+@pytest.fixture(params=STYLES, ids=lambda style: style.algorithm.value)
+def style(request) -> BlendStyle:
+    """A blend style of each algorithm."""
+    return request.param
+
+
 @pytest.fixture(
-    params=sorted(BLUEPRINTS[Topology.CNN]), ids=lambda blueprint: blueprint.name.lower()
+    params=[
+        (spec, blueprint) for spec in FAMILIES.values() for blueprint in BLUEPRINTS[spec.topology]
+    ],
+    ids=[
+        f"{name}-{blueprint.name.lower()}"
+        for name, spec in FAMILIES.items()
+        for blueprint in BLUEPRINTS[spec.topology]
+    ],
 )
-def blueprint(request) -> Blueprint:
-    return request.param
-
-
-@pytest.fixture(params=[1, 2], ids=lambda dimensions: f"{dimensions}d")
-def dimensions(request) -> int:
-    return request.param
-
-
-@pytest.fixture(params=[8, 16], ids=lambda width: f"w{width}")
-def width(request) -> int:
+def planting(request) -> tuple[HostSpec, Blueprint]:
+    """A small host and a blueprint that fits it, in every combination."""
     return request.param
 
 
 @pytest.fixture
-def activations() -> Callable[..., torch.Tensor]:
-    """Activations as a slot sees them: after a ReLU, [8, width, 5(, 5)]."""
-
-    def make(width: int, dimensions: int, *, seed: int = 0) -> torch.Tensor:
-        generator = torch.Generator().manual_seed(seed)
-        return torch.randn(8, width, *(5,) * dimensions, generator=generator).relu()
-
-    return make
-
-
-@pytest.fixture
-def make_host() -> Callable[..., CNNHost]:
+def make_host() -> Callable[..., PathHost]:
     def make(
-        spec: CNNHostSpec = SIGNAL,
+        spec: HostSpec = SIGNAL,
         *,
         slots: tuple[str, ...] | None = None,
         max_seeds: int | None = None,
         seed: int = 1,
         **rules: object,
-    ) -> CNNHost:
+    ) -> PathHost:
         return build_host(
             spec,
             slots=slots or spec.slots,
@@ -84,9 +106,14 @@ def make_host() -> Callable[..., CNNHost]:
 
 
 @pytest.fixture
-def batch() -> Callable[..., tuple[torch.Tensor, torch.Tensor]]:
-    def make(spec: CNNHostSpec = SIGNAL, size: int = 32) -> tuple[torch.Tensor, torch.Tensor]:
+def batch() -> Callable[..., tuple[Tensor, Tensor]]:
+    """Makes inputs [size, ...] and labels, one a sample or one a token."""
+
+    def make(spec: HostSpec = SIGNAL, size: int = 32) -> tuple[Tensor, Tensor]:
         generator = torch.Generator().manual_seed(7)
+        if spec.topology is Topology.TRANSFORMER:
+            text = torch.randint(spec.vocabulary, (size, spec.block + 1), generator=generator)
+            return text[:, :-1], text[:, 1:]
         inputs = torch.randn(size, *spec.input_shape, generator=generator)
         return inputs, torch.randint(spec.classes, (size,), generator=generator)
 
@@ -94,10 +121,20 @@ def batch() -> Callable[..., tuple[torch.Tensor, torch.Tensor]]:
 
 
 @pytest.fixture
+def objective() -> Callable[[Tensor, Tensor], Tensor]:
+    """The loss of any host: logits [B, ..., C] against labels [B, ...]."""
+
+    def loss(logits: Tensor, labels: Tensor) -> Tensor:
+        return cross_entropy(logits.flatten(0, -2), labels.flatten())
+
+    return loss
+
+
+@pytest.fixture
 def order() -> Callable[..., None]:
     """Gives a host a command that has to be accepted."""
 
-    def give(host: CNNHost, slot: str, command: SlotCommand) -> None:
+    def give(host: PathHost, slot: str, command: SlotCommand) -> None:
         result = host.apply_command(SeedCommand(slot=slot, command=command))
         assert result.accepted, result.reason
 
@@ -105,11 +142,11 @@ def order() -> Callable[..., None]:
 
 
 @pytest.fixture
-def train(batch) -> Callable[..., None]:
+def train(batch, objective) -> Callable[..., None]:
     """Trains a host for one epoch of one batch, without an optimiser, and ends the epoch."""
 
     def one_epoch(
-        host: CNNHost,
+        host: PathHost,
         *,
         optimizer: torch.optim.Optimizer | None = None,
         contribution: float | None = 1.0,
@@ -117,7 +154,7 @@ def train(batch) -> Callable[..., None]:
         inputs, labels = batch(host.spec)
         host.train()
         host.zero_grad()
-        torch.nn.functional.cross_entropy(host(inputs), labels).backward()
+        objective(host(inputs), labels).backward()
         if optimizer is not None:
             optimizer.step()
         host.record_gradients()
@@ -136,15 +173,16 @@ def grow(order, train) -> Callable[..., None]:
     """Brings a dormant slot's seed to a stage by commands and epochs."""
 
     def to_stage(
-        host: CNNHost,
+        host: PathHost,
         slot: str,
         stage: SeedStage,
-        blueprint: Blueprint = Blueprint.CONV_LIGHT,
+        blueprint: Blueprint | None = None,
         *,
         lively: bool = True,
         **germinate: object,
     ) -> None:
-        order(host, slot, Germinate(blueprint=blueprint, **germinate))
+        grown = blueprint or USUAL[host.spec.topology]
+        order(host, slot, Germinate(blueprint=grown, **germinate))
         if lively:
             torch.nn.init.constant_(host.slot(slot).seed.scale, 0.5)
         if stage is SeedStage.GERMINATED:
@@ -165,11 +203,6 @@ def grow(order, train) -> Callable[..., None]:
         order(host, slot, Fossilize())
 
     return to_stage
-
-
-@pytest.fixture(params=[SIGNAL, IMAGE], ids=["signal", "image"])
-def spec(request) -> CNNHostSpec:
-    return request.param
 
 
 @pytest.fixture
