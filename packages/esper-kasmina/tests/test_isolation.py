@@ -268,3 +268,19 @@ def test_every_ramp_has_exact_ends(make_host, grow, order, curve, ticks):
         assert torch.equal(slot(hidden), slot(hidden, torch.full((4,), target)))
         assert len(set(seen)) == ticks + 1
         assert seen in (sorted(seen), sorted(seen, reverse=True))
+
+
+def test_a_seed_held_at_zero_is_gone_even_when_it_overflows(family, style, make_host, grow, batch):
+    host, bare = make_host(family), make_host(family)
+    grow(host, "r0c0", SeedStage.HOLDING, style=style)
+    bare.load_state_dict(own_weights(host))
+    for parameter in host.slot("r0c0").seed.parameters():
+        torch.nn.init.constant_(parameter, torch.inf)
+    inputs = batch(family)[0]
+    alpha = torch.full((len(inputs), len(host.slots)), torch.nan)
+    alpha[:, 0] = 0.0
+    with torch.no_grad():
+        expected = bare.eval()(inputs)
+        assert torch.equal(host.eval()(inputs, alpha), expected)
+        assert torch.equal(host.counterfactuals(inputs, [frozenset({"r0c0"})])[0], expected)
+        assert not host(inputs).isfinite().all()

@@ -88,7 +88,7 @@ def isolate(hidden: Tensor, seed: Seed) -> Tensor:
 def blend_overridden(
     hidden: Tensor, seed: Seed, strength: Tensor, overrides: Tensor, *, isolated: bool
 ) -> Tensor:
-    """Blends a seed with a strength of its own for each sample.
+    """Blends a seed with a strength of its own for each sample; zero is the host untouched.
 
     Args:
         hidden: The host's activations.
@@ -98,5 +98,7 @@ def blend_overridden(
         isolated: Whether samples that keep the seed's own train it in isolation.
     """
     own = overrides.isnan()
-    blended = blend(hidden, seed, torch.where(own, strength, overrides))
+    strengths = torch.where(own, strength, overrides)
+    # Zero times a seed that overflows would not be nothing.
+    blended = torch.where(strengths == 0.0, hidden, blend(hidden, seed, strengths))
     return torch.where(own, isolate(hidden, seed), blended) if isolated else blended
