@@ -5,12 +5,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from esper_kasmina import Activations, KasminaError, SeedSlot, build_host
+from esper_kasmina import BLUEPRINTS, Activations, KasminaError, SeedSlot, build_host
 from esper_leyline import (
     OCCUPIED_STAGES,
     TRANSITIONS,
     Advance,
     AlphaCurve,
+    BlendAlgorithm,
     BlendStyle,
     Blueprint,
     CNNHostSpec,
@@ -18,6 +19,7 @@ from esper_leyline import (
     Germinate,
     LeylineError,
     LifecycleRules,
+    MLPHostSpec,
     Op,
     Prune,
     SeedCommand,
@@ -25,28 +27,46 @@ from esper_leyline import (
     SeedMeasurement,
     SeedStage,
     SetAlphaTarget,
+    TransformerHostSpec,
 )
 
-TINY = CNNHostSpec(input_shape=(1, 6), classes=3, widths=(4, 4), kernel=1, pools=(False, False))
-STYLES = st.sampled_from(BlendStyle)
-COMMANDS = {
-    Op.GERMINATE: st.builds(
-        Germinate,
-        blueprint=st.sampled_from([Blueprint.NORM, Blueprint.CONV_LIGHT, Blueprint.ATTENTION]),
-        style=STYLES,
-        alpha_target=st.sampled_from([0.5, 1.0]),
+TINY = {
+    "cnn": CNNHostSpec(
+        input_shape=(1, 6), classes=3, widths=(4, 4), kernel=1, pools=(False, False)
     ),
-    Op.ADVANCE: st.just(Advance()),
-    Op.SET_ALPHA_TARGET: st.builds(
-        SetAlphaTarget,
-        style=STYLES,
-        alpha_target=st.sampled_from([0.5, 1.0]),
-        ticks=st.sampled_from([0, 3]),
-        curve=st.sampled_from(AlphaCurve),
+    "mlp": MLPHostSpec(input_shape=(6,), classes=3, widths=(4, 4)),
+    "gpt": TransformerHostSpec(
+        vocabulary=5, width=4, heads=2, layers=2, block=6, layers_per_slot=1
     ),
-    Op.PRUNE: st.builds(Prune, ticks=st.sampled_from([0, 3])),
-    Op.FOSSILIZE: st.just(Fossilize()),
 }
+
+
+def commands(spec) -> dict[Op, st.SearchStrategy]:
+    """Every command that fits a host, by op."""
+    styles = st.sampled_from(BlendStyle)
+    targets = st.sampled_from([0.5, 1.0])
+    return {
+        Op.GERMINATE: st.builds(
+            Germinate,
+            blueprint=st.sampled_from(sorted(BLUEPRINTS[spec.topology])),
+            style=styles,
+            alpha_target=targets,
+        ),
+        Op.ADVANCE: st.just(Advance()),
+        Op.SET_ALPHA_TARGET: st.builds(
+            SetAlphaTarget,
+            style=styles,
+            alpha_target=targets,
+            ticks=st.sampled_from([0, 3]),
+            curve=st.sampled_from(AlphaCurve),
+        ),
+        Op.PRUNE: st.builds(
+            Prune, ticks=st.sampled_from([0, 3]), curve=st.sampled_from(AlphaCurve)
+        ),
+        Op.FOSSILIZE: st.just(Fossilize()),
+    }
+
+
 RULES = st.builds(
     LifecycleRules,
     min_prune_age=st.sampled_from([0, 2]),
@@ -54,19 +74,37 @@ RULES = st.builds(
     auto_forward_g1=st.booleans(),
     auto_forward_g2=st.booleans(),
     auto_forward_g3=st.booleans(),
+    permissive_gates=st.booleans(),
+    g2_min_epochs=st.sampled_from([1, 2]),
+    g2_min_improvement=st.just(0.0),
+    g2_min_gradient_ratio=st.sampled_from([0.0, 1e-3]),
+    g3_min_epochs=st.sampled_from([1, 4]),
+    g5_min_contribution=st.just(1.0),
 )
 
 
-def epoch(host, optimizer, measured: bool) -> None:
+HEAD_STARTS = st.tuples(*[st.sampled_from([0, 3, 8])] * 2)
+"""Epochs in which the seed of each slot is pushed on before the random commands begin."""
+
+
+def make_inputs(spec) -> torch.Tensor:
     generator = torch.Generator().manual_seed(0)
+    if isinstance(spec, TransformerHostSpec):
+        return torch.randint(spec.vocabulary, (4, spec.block), generator=generator)
+    return torch.randn(4, *spec.input_shape, generator=generator)
+
+
+def epoch(host, optimizer, contribution: float | None) -> None:
     host.sync_optimizer(optimizer)
     host.train()
     optimizer.zero_grad()
-    host(torch.randn(4, 1, 6, generator=generator)).logsumexp(1).sum().backward()
+    host(make_inputs(host.spec)).logsumexp(-1).sum().backward()
     optimizer.step()
     host.record_gradients()
-    occupied = [r.slot for r in host.seed_reports() if r.occupied and measured]
-    host.record_validation(50.0, [SeedMeasurement(slot=s, contribution=1.0) for s in occupied])
+    measured = [] if contribution is None else [r.slot for r in host.seed_reports() if r.occupied]
+    host.record_validation(
+        50.0, [SeedMeasurement(slot=s, contribution=contribution) for s in measured]
+    )
     host.tick()
     host.sync_optimizer(optimizer)
 
@@ -91,33 +129,56 @@ def check_nothing_leaks(host, optimizer) -> None:
     assert {id(p) for p in optimizer.state} <= set(held)
     hooks = [module._forward_hooks or module._backward_hooks for module in host.modules()]
     assert not any(hooks)
+    check_seeds_are_as_reported([(host.slot(slot).seed, reports[slot]) for slot in occupied])
 
 
-@settings(max_examples=25, deadline=None)
+def check_seeds_are_as_reported(seeds) -> None:
+    for seed, report in seeds:
+        assert seed.algorithm is report.style.algorithm
+        assert (seed.gate is not None) == (seed.algorithm is BlendAlgorithm.GATE)
+        assert seed.size == report.parameters
+        assert seed.frozen == report.pruning
+        assert all(p.requires_grad != report.pruning for p in seed.parameters())
+
+
+def push(host, slot: str, orders, data) -> None:
+    """Gives a slot the command that moves its seed on, if there is one."""
+    report = next(report for report in host.seed_reports() if report.slot == slot)
+    for op in {Op.GERMINATE, Op.ADVANCE} & set(report.permitted):
+        host.apply_command(SeedCommand(slot=slot, command=data.draw(orders[op])))
+
+
+@pytest.mark.parametrize("spec", TINY.values(), ids=TINY)
+@settings(max_examples=20, deadline=None)
 @given(data=st.data(), rules=RULES, max_seeds=st.sampled_from([None, 1]))
-def test_permitted_is_exactly_what_is_accepted(data, rules, max_seeds):
-    host = build_host(TINY, slots=TINY.slots, rules=rules, max_seeds=max_seeds, seed=0)
+def test_permitted_is_exactly_what_is_accepted(spec, data, rules, max_seeds):
+    host = build_host(spec, slots=spec.slots, rules=rules, max_seeds=max_seeds, seed=0)
     optimizer = torch.optim.SGD(host.parameters(), lr=0.01, momentum=0.9)
-    for _ in range(data.draw(st.integers(1, 14))):
+    orders = commands(spec)
+    for slot, pushes in zip(host.slots, data.draw(HEAD_STARTS), strict=True):
+        for _ in range(pushes):
+            push(host, slot, orders, data)
+            epoch(host, optimizer, contribution=2.0)
+    for _ in range(data.draw(st.integers(1, 12))):
         report = data.draw(st.sampled_from(host.seed_reports()))
-        wanted = data.draw(st.sampled_from(report.permitted or tuple(COMMANDS)))
-        op = data.draw(st.sampled_from([wanted, *COMMANDS]))
-        command = data.draw(COMMANDS[op])
+        wanted = data.draw(st.sampled_from(report.permitted or tuple(orders)))
+        op = data.draw(st.sampled_from([wanted, wanted, *orders]))
+        command = data.draw(orders[op])
         before = host.seed_reports()
         result = host.apply_command(SeedCommand(slot=report.slot, command=command))
         assert result.accepted == (op in report.permitted), (op, result.reason)
         assert result.accepted == (result.reason is None)
         if not result.accepted:
             assert host.seed_reports() == before
-        if data.draw(st.booleans()):
-            epoch(host, optimizer, measured=data.draw(st.booleans()))
+        for _ in range(data.draw(st.sampled_from([0, 1, 3]))):
+            epoch(host, optimizer, contribution=data.draw(st.sampled_from([None, 0.5, 2.0])))
             check_nothing_leaks(host, optimizer)
         check_moves_are_legal(host)
 
 
-def test_a_seed_lives_its_whole_life(make_host, grow):
-    host = make_host()
-    grow(host, "r0c1", SeedStage.FOSSILIZED)
+def test_a_seed_lives_its_whole_life(family, style, make_host, grow):
+    host = make_host(family)
+    grow(host, "r0c1", SeedStage.FOSSILIZED, style=style)
     changes = [e.target for e in host.take_events() if e.kind is SeedEventKind.STAGE_CHANGED]
     assert changes == [
         SeedStage.GERMINATED,
@@ -150,6 +211,36 @@ def test_a_slot_is_recycled(make_host, grow):
         host.tick()
     assert host.seed_reports()[0] == make_host().seed_reports()[0]
     grow(host, "r0c0", SeedStage.FOSSILIZED, Blueprint.NORM)
+
+
+def retarget(style) -> SetAlphaTarget:
+    return SetAlphaTarget(style=style, alpha_target=1.0, ticks=0)
+
+
+def test_a_gate_comes_and_goes_with_its_style(family, make_host, grow, order, train):
+    host = make_host(family)
+    optimizer = torch.optim.SGD(host.parameters(), lr=0.05, momentum=0.9)
+    grow(host, "r0c0", SeedStage.HOLDING, style=BlendStyle.LINEAR_ADD)
+    host.sync_optimizer(optimizer)
+    train(host, optimizer=optimizer)
+    seed, inputs = host.slot("r0c0").seed, make_inputs(family)
+    bare, momenta = seed.size, {p: optimizer.state[p] for p in seed.parameters()}
+    before = host.eval()(inputs)
+
+    order(host, "r0c0", retarget(BlendStyle.GATED_GATE))
+    host.sync_optimizer(optimizer)
+    assert torch.equal(host(inputs), before)  # a newborn gate is neutral
+    assert seed.size == bare + seed.activations.channels + 1 == host.parameter_counts().live
+    train(host, optimizer=optimizer)
+    gate = list(seed.gate.parameters())
+    assert all(p.abs().max() > 0 for p in gate)
+
+    order(host, "r0c0", retarget(BlendStyle.LINEAR_MULTIPLY))
+    host.sync_optimizer(optimizer)
+    assert seed.gate is None
+    assert seed.size == bare
+    assert not any(p in optimizer.state for p in gate)
+    assert all(optimizer.state[p] is state for p, state in momenta.items())
 
 
 def test_auto_forward_never_fossilizes(make_host, order, train):
