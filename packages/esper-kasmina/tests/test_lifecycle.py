@@ -243,6 +243,14 @@ def test_a_gate_comes_and_goes_with_its_style(family, make_host, grow, order, tr
     assert all(optimizer.state[p] is state for p, state in momenta.items())
 
 
+def test_a_late_gate_leaves_the_global_generator_alone(family, make_host, grow, order):
+    host = make_host(family)
+    grow(host, "r0c0", SeedStage.HOLDING)
+    before = torch.get_rng_state()
+    order(host, "r0c0", retarget(BlendStyle.GATED_GATE))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_auto_forward_never_fossilizes(make_host, order, train):
     host = make_host(auto_forward_g1=True, auto_forward_g2=True, auto_forward_g3=True)
     order(host, "r0c0", Germinate(blueprint=Blueprint.CONV_SMALL))

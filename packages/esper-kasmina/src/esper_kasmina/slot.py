@@ -427,7 +427,9 @@ class SeedSlot(nn.Module):
         assert seed is not None
         assert style is not None
         size = seed.size
-        seed.set_algorithm(style.algorithm)
+        # A gate is born at zero, but torch's constructors draw all the same.
+        with seeded(self.random_seed, self.name, "gate"):
+            seed.set_algorithm(style.algorithm)
         self._record.parameters = seed.size
         self.revision += size != seed.size
 
