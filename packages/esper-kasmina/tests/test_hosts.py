@@ -5,17 +5,18 @@ import pickle
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from esper_kasmina import KasminaError, build_host
+from esper_kasmina import BLUEPRINTS, KasminaError, build_host
 from esper_leyline import (
-    Advance,
-    Blueprint,
+    HOST_SPECS,
+    BlendStyle,
     CNNHostSpec,
-    Germinate,
     LifecycleRules,
+    MLPHostSpec,
     SeedStage,
+    SetAlphaTarget,
+    Topology,
+    TransformerHostSpec,
 )
 
 
@@ -29,20 +30,69 @@ def cnn(shape, widths, kernel, pooled) -> CNNHostSpec:
     )
 
 
-@pytest.mark.parametrize(
-    ("spec", "count"),
-    [
-        pytest.param(cnn((3, 32, 32), (8, 16, 32), 3, True), 6_418, id="cifar10"),
-        pytest.param(cnn((3, 32, 32), (8, 16, 32, 64, 128), 3, True), 99_922, id="cifar10_deep"),
-        pytest.param(cnn((3, 32, 32), (16, 32, 64), 1, False), 3_482, id="cifar10_blind"),
-        pytest.param(cnn((1, 40), (16, 16, 16), 1, True), 794, id="mnist1d"),
-    ],
-)
-def test_known_hosts(spec, count, make_host):
+COUNTS = {
+    "cifar10": 6_418,
+    "cifar10_deep": 99_922,
+    "cifar10_blind": 3_482,
+    "mnist1d_blind": 794,
+    "mnist1d_mlp": 3_946,
+    "tinystories": 30_044_544,
+    "gpt_small": 220_544,
+}
+
+
+def test_every_named_host_has_its_count():
+    assert COUNTS.keys() == HOST_SPECS.keys()
+
+
+@pytest.mark.parametrize("name", HOST_SPECS)
+def test_known_hosts(name, make_host, batch):
+    spec = HOST_SPECS[name]
+    host = make_host(spec).eval()
+    assert host.parameter_counts().host == COUNTS[name]
+    assert sum(p.numel() for p in host.parameters()) == COUNTS[name]
+    inputs = batch(spec, 2)[0]
+    if spec.topology is Topology.TRANSFORMER:
+        assert host(inputs[:, :3]).shape == (2, 3, spec.vocabulary)
+    else:
+        assert host(inputs).shape == (2, 10)
+
+
+def test_slots_stand_after_every_second_layer_of_a_transformer(make_host):
+    host = make_host(HOST_SPECS["gpt_small"])
+    assert [slot and slot.name for _, slot in host.path] == [None, "r0c0", None, "r0c1"]
+
+
+@pytest.mark.parametrize("blueprint", sorted(BLUEPRINTS[Topology.TRANSFORMER]))
+def test_no_token_sees_a_later_one(make_host, grow, style, blueprint):
+    spec = TransformerHostSpec(vocabulary=11, width=8, heads=2, layers=4, block=9)
     host = make_host(spec)
-    assert host.parameter_counts().host == count
-    assert sum(p.numel() for p in host.parameters()) == count
-    assert host(torch.randn(2, *spec.input_shape)).shape == (2, 10)
+    grow(host, "r0c0", SeedStage.HOLDING, blueprint, style=style)
+    grow(host, "r0c1", SeedStage.FOSSILIZED, blueprint, style=style)
+    host.eval()
+    text = torch.randint(11, (2, 9), generator=torch.Generator().manual_seed(0))
+    for place in (1, 4, 8):
+        changed = text.clone()
+        changed[:, place] = (changed[:, place] + 1) % 11
+        with torch.no_grad():
+            before, after = host(text), host(changed)
+        torch.testing.assert_close(after[:, :place], before[:, :place], rtol=0, atol=1e-6)
+        assert not torch.allclose(after[:, place], before[:, place])
+
+
+def test_short_sequences_fit_and_long_ones_are_refused(make_host):
+    host = make_host(TransformerHostSpec(vocabulary=11, width=8, heads=2, layers=2, block=9))
+    for length in (1, 9):
+        assert host(torch.zeros(2, length, dtype=torch.long)).shape == (2, length, 11)
+    with pytest.raises(KasminaError, match=r"sequences of 10 tokens do not fit.* 9 positions"):
+        host(torch.zeros(2, 10, dtype=torch.long))
+
+
+def test_an_mlp_flattens_whatever_it_is_given(make_host):
+    host = make_host(MLPHostSpec(input_shape=(3, 4, 5), classes=7, widths=(6,)))
+    inputs = torch.randn(2, 3, 4, 5)
+    assert host(inputs).shape == (2, 7)
+    assert torch.equal(host(inputs), host(inputs.flatten(1)))
 
 
 def test_pooling_before_relu_is_the_same_function(spec, make_host, batch):
@@ -69,8 +119,8 @@ def test_a_blind_host_cannot_see_order(make_host, batch):
     torch.testing.assert_close(host(inputs), host(shuffled))
 
 
-def test_slots_are_those_enabled_row_major(spec, make_host):
-    host = make_host(spec, slots=("r0c1", "r0c0"))
+def test_slots_are_those_enabled_row_major(family, make_host):
+    host = make_host(family, slots=("r0c1", "r0c0"))
     assert host.slots == ("r0c0", "r0c1")
     assert [report.slot for report in host.seed_reports()] == ["r0c0", "r0c1"]
 
@@ -100,24 +150,25 @@ def test_what_cannot_be_built_is_said():
         build_host(flat, slots=flat.slots, rules=rules, max_seeds=0, seed=0)
 
 
-def test_weights_follow_from_the_seed_alone(spec, make_host, grow):
+def test_weights_follow_from_the_seed_alone(family, style, make_host, grow):
     torch.manual_seed(1)
-    first = make_host(spec, seed=5)
-    grow(first, "r0c1", SeedStage.GERMINATED)
+    first = make_host(family, seed=5)
+    grow(first, "r0c1", SeedStage.GERMINATED, style=style)
     torch.manual_seed(2)
     torch.rand(3)
-    second, other = make_host(spec, seed=5), make_host(spec, seed=6)
-    grow(second, "r0c1", SeedStage.GERMINATED)
+    second, other = make_host(family, seed=5), make_host(family, seed=6)
+    grow(second, "r0c1", SeedStage.GERMINATED, style=style)
     one, two = first.state_dict(), second.state_dict()
     assert one.keys() == two.keys()
     assert all(torch.equal(one[name], two[name]) for name in one)
-    assert not torch.equal(one["classifier.weight"], other.state_dict()["classifier.weight"])
+    own = first.parameter_groups()["host"], other.parameter_groups()["host"]
+    assert not all(torch.equal(mine, theirs) for mine, theirs in zip(*own, strict=True))
 
 
-def test_the_global_generator_is_untouched(spec, make_host, grow):
+def test_the_global_generator_is_untouched(family, style, make_host, grow):
     torch.manual_seed(1)
     before = torch.get_rng_state()
-    grow(make_host(spec), "r0c0", SeedStage.GERMINATED)
+    grow(make_host(family), "r0c0", SeedStage.GERMINATED, style=style)
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -137,11 +188,11 @@ def test_each_birth_has_weights_of_its_own(make_host, grow):
 
 
 @pytest.fixture
-def grown(make_host, grow, spec):
-    """A host with a fossil and a blending seed, in evaluation mode."""
-    host = make_host(spec)
-    grow(host, "r0c0", SeedStage.FOSSILIZED)
-    grow(host, "r0c1", SeedStage.HOLDING)
+def grown(make_host, grow, family, style):
+    """A host with a fossil and a seed held at full strength, in evaluation mode."""
+    host = make_host(family)
+    grow(host, "r0c0", SeedStage.FOSSILIZED, style=style)
+    grow(host, "r0c1", SeedStage.HOLDING, style=style)
     return host.eval()
 
 
@@ -160,111 +211,27 @@ def test_copies_are_whole_and_apart(grown, batch, copied, train):
     assert grown.slot("r0c1").stage is SeedStage.HOLDING
 
 
-def test_newborn_seeds_follow_the_host(make_host, order):
-    host = make_host().double()
-    order(host, "r0c0", Germinate(blueprint=Blueprint.CONV_LIGHT))
+def test_newborn_seeds_follow_the_host(family, style, make_host, grow):
+    host = make_host(family).double()
+    grow(host, "r0c0", SeedStage.GERMINATED, style=style)
     assert {p.dtype for p in host.parameters()} == {torch.float64}
 
 
-@settings(max_examples=30, deadline=None)
-@given(data=st.data())
-def test_counterfactuals_equal_separate_passes(data):
-    spec = CNNHostSpec(
-        input_shape=(1, 16), classes=5, widths=(4, 4, 4), kernel=1, pools=(True, False, False)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16], ids=["double", "bfloat16"])
+def test_a_grown_host_moves_to_another_dtype(grown, batch, order, dtype):
+    inputs = batch(grown.spec)[0]
+    before = grown(inputs).detach()
+    reports = grown.seed_reports()
+    moved = grown.to(dtype)
+    text = moved.spec.topology is Topology.TRANSFORMER
+    after = moved(inputs if text else inputs.to(dtype))
+    assert after.dtype is dtype
+    assert moved.seed_reports() == reports
+    tolerance = 0.1 if dtype is torch.bfloat16 else 1e-4
+    torch.testing.assert_close(after.to(before), before, rtol=tolerance, atol=tolerance)
+    order(
+        moved,
+        "r0c1",
+        SetAlphaTarget(style=BlendStyle.GATED_GATE, alpha_target=1.0, ticks=0),
     )
-    host = build_host(spec, slots=spec.slots, rules=LifecycleRules(), max_seeds=None, seed=3)
-    stages = st.sampled_from(["dormant", "training", "half", "full"])
-    for slot in host.slots:
-        place(host.slot(slot), data.draw(stages))
-    sets = st.frozensets(st.sampled_from(host.slots))
-    disabled = data.draw(st.lists(sets, max_size=6))
-    inputs = torch.randn(8, 1, 16, generator=torch.Generator().manual_seed(0))
-    host.eval()
-    with torch.no_grad():
-        logits = host.counterfactuals(inputs, disabled)
-        assert logits.shape == (len(disabled), 8, 5)
-        for one, off in zip(logits, disabled, strict=True):
-            columns = [0.0 if slot in off else torch.nan for slot in host.slots]
-            alpha = torch.tensor(columns).expand(8, -1)
-            torch.testing.assert_close(one, host(inputs, alpha))
-            if not off:
-                assert torch.equal(one, host(inputs))
-
-
-def place(slot, how):
-    """Puts a lively seed into a slot at the wanted strength."""
-
-    if how == "dormant":
-        return
-    assert slot.apply_command(Germinate(blueprint=Blueprint.CONV_LIGHT, alpha_target=1.0)).accepted
-    torch.nn.init.constant_(slot.seed.scale, 0.7)
-    assert slot.apply_command(Advance()).accepted
-    if how == "training":
-        return
-    slot.seed(torch.randn(4, 4, 8)).sum().backward()
-    slot.record_gradients()
-    slot.tick()
-    assert slot.apply_command(Advance()).accepted
-    for _ in range(1 if how == "half" else 3):
-        slot.tick()
-
-
-def test_shared_prefixes_and_duplicates_are_computed_once(make_host, grow, batch):
-    host = make_host()
-    for slot in ("r0c0", "r0c2"):
-        grow(host, slot, SeedStage.HOLDING)
-    grow(host, "r0c1", SeedStage.TRAINING)
-    host.eval()
-    calls = []
-    for depth, block in enumerate(host.blocks):
-        block.register_forward_hook(lambda *_, depth=depth: calls.append(depth))
-    main, last, both = frozenset(), frozenset({"r0c2"}), frozenset({"r0c0", "r0c2"})
-    idle = frozenset({"r0c1"})
-    with torch.no_grad():
-        host.counterfactuals(batch()[0], [main, last, idle, last])
-        assert sorted(calls) == [0, 1, 2]
-        calls.clear()
-        host.counterfactuals(batch()[0], [main, last, both, frozenset({"r0c0"})])
-        assert sorted(calls) == [0, 1, 1, 2, 2]
-
-
-def test_an_unknown_slot_in_a_configuration_is_named(make_host, batch):
-    with pytest.raises(KasminaError, match="no enabled slot 'r9c9'"):
-        make_host().counterfactuals(batch()[0], [frozenset({"r9c9"})])
-
-
-def test_overrides_are_per_sample_and_for_active_slots_only(make_host, grow, batch):
-    host = make_host()
-    grow(host, "r0c0", SeedStage.HOLDING)
-    grow(host, "r0c1", SeedStage.GERMINATED)
-    host.eval()
-    inputs = batch()[0][:3]
-    nan = torch.nan
-    alpha = torch.tensor([[nan, 1.0, nan], [0.0, nan, 1.0], [0.5, nan, nan]])
-    with torch.no_grad():
-        mixed = host(inputs, alpha)
-        bare = host.counterfactuals(inputs, [frozenset({"r0c0"})])[0]
-        full = host(inputs)
-        torch.testing.assert_close(mixed[0], full[0])
-        torch.testing.assert_close(mixed[1], bare[1])
-        assert not torch.allclose(mixed[2], full[2])
-        assert not torch.allclose(mixed[2], bare[2])
-
-
-def test_an_override_switches_a_training_seed_on(make_host, grow, batch):
-    host = make_host()
-    grow(host, "r0c0", SeedStage.TRAINING)
-    host.eval()
-    inputs = batch()[0]
-    own = torch.full((len(inputs), 3), torch.nan)
-    shown = own.clone()
-    shown[:, 0] = 1.0
-    torch.testing.assert_close(host(inputs, own), host(inputs))
-    assert not torch.allclose(host(inputs, shown), host(inputs))
-    host(inputs, own).sum().backward()
-    assert host.slot("r0c0").seed.scale.grad.abs() > 0
-
-
-def test_overrides_of_the_wrong_shape_are_refused(make_host, batch):
-    with pytest.raises(KasminaError, match=r"shape \(32, 2\).*\(32, 3\)"):
-        make_host()(batch()[0], torch.zeros(32, 2))
+    assert {p.dtype for p in moved.parameters()} == {dtype}
