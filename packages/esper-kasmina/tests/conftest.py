@@ -31,7 +31,7 @@ SIGNAL = CNNHostSpec(
 )
 IMAGE = CNNHostSpec(input_shape=(3, 12, 12), classes=4, widths=(8, 8), pools=(True, False))
 VECTOR = MLPHostSpec(input_shape=(3, 5), classes=4, widths=(8, 12, 8))
-TEXT = TransformerHostSpec(vocabulary=11, width=8, heads=2, layers=4, block=9)
+TEXT = TransformerHostSpec(vocabulary=11, width=8, heads=2, layers=2, block=9, layers_per_slot=1)
 FAMILIES = {"signal": SIGNAL, "image": IMAGE, "vector": VECTOR, "text": TEXT}
 STYLES = (BlendStyle.LINEAR_ADD, BlendStyle.LINEAR_MULTIPLY, BlendStyle.GATED_GATE)
 """One style an algorithm."""
@@ -61,6 +61,12 @@ def spec(request) -> CNNHostSpec:
 def family(request) -> HostSpec:
     """A small host of each family; signals and images are two."""
     return request.param
+
+
+@pytest.fixture
+def specs() -> dict[str, HostSpec]:
+    """The same hosts by name."""
+    return FAMILIES
 
 
 @pytest.fixture(params=STYLES, ids=lambda style: style.algorithm.value)

@@ -89,25 +89,23 @@ def test_first_gradient_is_of_ordinary_size(seed, hidden, kind):
 
 
 @family
-def test_a_near_constant_signal_does_not_blow_gradients_up(seed, hidden):
+def test_flat_signals_are_survived(seed, hidden):
+    """A near-constant signal does not blow gradients up, nor does silence."""
     torch.nn.init.ones_(seed.scale)
     seed(1.0 + 1e-4 * hidden).square().mean().backward()
     assert gradient_norm(seed) < 20
-
-
-@family
-def test_a_zero_signal_is_survived(seed, hidden):
-    torch.nn.init.ones_(seed.scale)
+    seed.zero_grad()
     seed(torch.zeros_like(hidden)).square().mean().backward()
     assert all(p.grad.isfinite().all() for p in seed.parameters())
 
 
 def assert_every_tensor_learns(seed, hidden):
-    optimizer = torch.optim.SGD(seed.parameters(), lr=1.0)
     for _ in range(2):
-        optimizer.zero_grad()
+        seed.zero_grad()
         (seed(hidden) - 0.5 * hidden).square().mean().backward()
-        optimizer.step()
+        with torch.no_grad():
+            for parameter in seed.parameters():
+                parameter.sub_(parameter.grad)
     for name, parameter in seed.named_parameters():
         assert parameter.grad.norm() > 1e-7, name
 
@@ -118,10 +116,10 @@ def test_every_tensor_learns_once_the_scale_has_moved(seed, hidden):
 
 
 def steps_to_halve(seed, hidden, target) -> int:
-    """Trains until the loss has halved; 300 steps at most."""
-    optimizer = torch.optim.Adam(seed.parameters(), lr=0.01)
+    """Trains until the loss has halved; 100 steps at most."""
+    optimizer = torch.optim.Adam(seed.parameters(), lr=0.03)
     first = None
-    for step in range(300):
+    for step in range(100):
         optimizer.zero_grad()
         loss = (seed(hidden) - target).square().mean()
         first = first or loss.item()
@@ -129,7 +127,7 @@ def steps_to_halve(seed, hidden, target) -> int:
             return step
         loss.backward()
         optimizer.step()
-    return 300
+    return 100
 
 
 @family
@@ -142,7 +140,7 @@ def test_halves_a_regression_loss(seed, hidden, blueprint):
             parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.5)
         teacher.scale.fill_(1.0)
         target = teacher(hidden)
-    assert steps_to_halve(seed, hidden, target) < 300
+    assert steps_to_halve(seed, hidden, target) < 100
 
 
 @pytest.mark.parametrize("share", [0.5, 1.5])
@@ -159,7 +157,7 @@ def test_can_add_and_take_away(seed, kind, width, share):
     axis = kind.describe(width).channel_axis
     narrow = kind.example(2) - 0.4 * (kind.describe(width).topology is Topology.CNN)
     hidden = (narrow.movedim(axis, -1) @ mixture.T).movedim(-1, axis)
-    assert steps_to_halve(seed, hidden, share * hidden) < 300
+    assert steps_to_halve(seed, hidden, share * hidden) < 100
 
 
 def map_counts(channels: int, area: int) -> dict[Blueprint, int]:

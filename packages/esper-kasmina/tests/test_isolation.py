@@ -212,10 +212,9 @@ def held(family, style, make_host, grow):
     return host
 
 
-@pytest.mark.parametrize("curve", list(AlphaCurve))
-def test_a_scheduled_prune_ramps_a_frozen_seed_down(held, order, train, curve):
+def test_a_scheduled_prune_ramps_a_frozen_seed_down(held, order, train):
     host = held
-    order(host, "r0c0", Prune(ticks=3, curve=curve))
+    order(host, "r0c0", Prune(ticks=3, curve=AlphaCurve.COSINE))
     slot = host.slot("r0c0")
     before = copy.deepcopy(slot.seed.state_dict())
     host.train()
@@ -247,20 +246,17 @@ def test_a_retarget_ends_on_its_target(held, order, train):
 @pytest.mark.parametrize("ticks", ALPHA_SPEED_TICKS)
 @pytest.mark.parametrize("curve", list(AlphaCurve))
 def test_every_ramp_has_exact_ends(make_host, grow, order, curve, ticks):
-    """Down to every target and up again, in the value reported and in the value used."""
-    host = make_host()
+    """Down to every target, up again and out, in the value reported and in the value used."""
+    host = make_host(min_prune_age=0)
     grow(host, "r0c0", SeedStage.HOLDING)
     slot = host.eval().slot("r0c0")
     hidden = activations_of(slot)
-    for target in (0.7, 0.5, 1.0):
+    for target in (0.7, 0.5, 1.0, 0.0):
         seen = [slot.alpha]
-        order(
-            host,
-            "r0c0",
-            SetAlphaTarget(
-                style=BlendStyle.LINEAR_ADD, alpha_target=target, ticks=ticks, curve=curve
-            ),
+        command = SetAlphaTarget(
+            style=BlendStyle.LINEAR_ADD, alpha_target=target, ticks=ticks, curve=curve
         )
+        order(host, "r0c0", command if target else Prune(ticks=ticks, curve=curve))
         for _ in range(ticks):
             host.tick()
             seen.append(slot.alpha)
@@ -268,6 +264,7 @@ def test_every_ramp_has_exact_ends(make_host, grow, order, curve, ticks):
         assert torch.equal(slot(hidden), slot(hidden, torch.full((4,), target)))
         assert len(set(seen)) == ticks + 1
         assert seen in (sorted(seen), sorted(seen, reverse=True))
+    assert slot.stage is SeedStage.PRUNED
 
 
 def test_a_seed_held_at_zero_is_gone_even_when_it_overflows(family, style, make_host, grow, batch):
