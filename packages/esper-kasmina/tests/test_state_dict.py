@@ -15,6 +15,7 @@ from esper_kasmina import (
     parameter_groups,
     sync_optimizer,
 )
+from esper_kasmina.record import EVENTS_KEPT
 from esper_leyline import (
     Advance,
     AlphaCurve,
@@ -275,3 +276,17 @@ def grown(activations, blueprint=Blueprint.NORM) -> SeedSlot:
     assert slot.apply_command(Germinate(blueprint=blueprint)).accepted
     assert slot.apply_command(Advance()).accepted
     return slot
+
+
+def test_a_loaded_slot_still_forgets_its_oldest_events():
+    slot, twin = grown(Activations.features(4)), SeedSlot("r0c0")
+    twin.load_state_dict(slot.state_dict())
+    for either in (slot, twin):
+        for _ in range(250):  # lives of five events each
+            either.prune_now()
+            for _ in range(7):
+                either.tick()
+            assert either.apply_command(Germinate(blueprint=Blueprint.NORM)).accepted
+    events = slot.take_events()
+    assert twin.take_events() == events
+    assert len(events) == EVENTS_KEPT

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from collections import deque
 from dataclasses import dataclass, field, replace
-from functools import partial
 
 import torch
 from pydantic import TypeAdapter, ValidationError
@@ -55,11 +54,15 @@ class SlotRecord:
     parameters: int = 0
     alpha_at_tick: float = 0.0
     alpha_velocity: float = 0.0
-    events: deque[SeedEvent] = field(default_factory=partial(deque, maxlen=EVENTS_KEPT))
+    events: deque[SeedEvent] = field(default_factory=deque)
+
+    def __post_init__(self) -> None:
+        # Events that come from a file do not know how many of them are kept.
+        self.events = deque(self.events, maxlen=EVENTS_KEPT)
 
     def copy(self) -> SlotRecord:
         """Returns a record that goes its own way from here."""
-        return replace(self, evidence=copy.copy(self.evidence), events=self.events.copy())
+        return replace(self, evidence=copy.copy(self.evidence))
 
     def forget_seed(self) -> None:
         """Resets what belongs to one seed; the host's own accuracy stays known."""
