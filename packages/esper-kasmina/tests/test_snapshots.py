@@ -95,3 +95,17 @@ def test_a_snapshot_stands_apart_from_its_host(make_host, order, train):
     host.restore(snapshot)
     assert host.slot("r0c0").seed is None
     assert host.take_events() == ()
+
+
+def test_a_seed_with_the_same_tensors_is_not_taken_for_the_one_that_was(specs, make_host, grow):
+    """Both kinds of attention have the same parameters, and are different functions."""
+    host = make_host(specs["text"])
+    fresh = host.snapshot()
+    grow(host, "r0c0", SeedStage.TRAINING, Blueprint.FLEX_ATTENTION)
+    hidden = torch.randn(2, 5, 8, generator=torch.Generator().manual_seed(0))
+    expected = host.slot("r0c0").seed(hidden)
+    kept = host.snapshot()
+    host.restore(fresh)
+    grow(host, "r0c0", SeedStage.TRAINING, Blueprint.ATTENTION)
+    host.restore(kept)
+    assert torch.equal(host.slot("r0c0").seed(hidden), expected)

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from esper_kasmina import (
+    BLUEPRINTS,
     Activations,
     SeedSlot,
     parameter_groups,
@@ -27,6 +28,7 @@ from esper_leyline import (
     SeedCommand,
     SeedMeasurement,
     SeedStage,
+    Topology,
 )
 
 BLENDED = ["blending", "holding", "pruning", "fossil"]
@@ -200,6 +202,20 @@ def test_a_model_that_does_not_match_grows_what_was_stored(make_host, bring, bat
     twin.load_state_dict(host.state_dict())
     assert twin.seed_reports() == host.seed_reports()
     assert torch.equal(twin.eval()(batch()[0]), host.eval()(batch()[0]))
+
+
+TOKENS = Activations.tokens(8)
+
+
+@pytest.mark.parametrize("there", sorted(BLUEPRINTS[Topology.TRANSFORMER]))
+@pytest.mark.parametrize("stored", sorted(BLUEPRINTS[Topology.TRANSFORMER]))
+def test_a_slot_grows_the_blueprint_that_was_stored(stored, there):
+    """Also where the two have the same tensors, as both kinds of attention do."""
+    slot, twin = grown(TOKENS, stored), grown(TOKENS, there)
+    nn.init.ones_(slot.seed.scale)
+    twin.load_state_dict(slot.state_dict())
+    hidden = torch.randn(2, 5, 8)
+    assert torch.equal(twin.seed(hidden), slot.seed(hidden))
 
 
 @pytest.mark.parametrize("stand", ["dormant", "embargoed", "resetting"])

@@ -44,6 +44,7 @@ class Seed(nn.Module):
     the branch learns as soon as the scale has moved.
 
     Attributes:
+        blueprint: What the branch is.
         activations: What the seed takes and returns.
         algorithm: How it joins its host.
         scale: Learnable scalar, shape [].
@@ -60,6 +61,7 @@ class Seed(nn.Module):
     ) -> None:
         """Builds a seed; the blueprint has to be one of the topology's."""
         super().__init__()
+        self.blueprint = blueprint
         self.activations = activations
         self.frozen = False
         self.branch = BLUEPRINTS[activations.topology][blueprint](activations)
@@ -94,7 +96,8 @@ class Seed(nn.Module):
     def resembles(self, other: Seed) -> bool:
         """Whether another seed has the same parts, so that values can be copied across."""
         return (
-            self.algorithm is other.algorithm
+            self.blueprint is other.blueprint  # two kinds of attention have the same tensors
+            and self.algorithm is other.algorithm
             and self.frozen == other.frozen
             and {name: tensor.shape for name, tensor in self.state_dict().items()}
             == {name: tensor.shape for name, tensor in other.state_dict().items()}
