@@ -11,9 +11,11 @@ from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
 from esper_kasmina.activations import Activations
+from esper_kasmina.blueprints import BLUEPRINTS
 from esper_kasmina.errors import KasminaError
 from esper_kasmina.evidence import STORED, SlotEvidence
 from esper_leyline import (
+    OCCUPIED_STAGES,
     GateResult,
     LifecycleRules,
     Op,
@@ -153,6 +155,7 @@ class SlotState:
 
 
 _STATE = TypeAdapter(SlotState)
+_BLENDED = OCCUPIED_STAGES - {SeedStage.GERMINATED, SeedStage.TRAINING}
 
 
 def pack(state: SlotState) -> Tensor:
@@ -160,23 +163,51 @@ def pack(state: SlotState) -> Tensor:
     return torch.tensor(list(_STATE.dump_json(state)), dtype=torch.uint8)
 
 
-def unpack(packed: Tensor, *, slot: str) -> SlotState:
+def unpack(packed: object, *, slot: str) -> SlotState:
     """Reads what ``pack`` wrote.
 
     Raises:
         KasminaError: If it is of another slot, or cannot be read.
     """
+    if not isinstance(packed, Tensor) or packed.dtype is not torch.uint8:
+        raise _unreadable(slot, "it is no tensor of bytes")
     try:
         state = _STATE.validate_json(bytes(packed.tolist()))
-    except (ValidationError, ValueError) as error:
-        first = str(error).splitlines()[0]
-        raise KasminaError(
-            f"the state of slot '{slot}' cannot be read ({first}); "
-            "it was written by another version, or is damaged"
-        ) from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise _unreadable(slot, ": ".join((*map(str, first["loc"]), first["msg"]))) from None
+    except KasminaError as error:
+        raise _unreadable(slot, str(error)) from None
+    contradiction = _contradiction(state)
+    if contradiction is not None:
+        raise _unreadable(slot, contradiction)
     if state.record.slot != slot:
         raise KasminaError(
             f"slot '{slot}' was given the state of slot '{state.record.slot}'; "
             "give the model the same slots in the same places"
         )
     return state
+
+
+def _unreadable(slot: str, reason: str) -> KasminaError:
+    return KasminaError(
+        f"the state of slot '{slot}' cannot be read ({reason}); "
+        "it was written by another version, or is damaged"
+    )
+
+
+def _contradiction(stored: SlotState) -> str | None:
+    """Returns what can be true of no slot."""
+    state, known = stored.record.state, stored.activations
+    holds, blended = state.stage in OCCUPIED_STAGES, state.stage in _BLENDED
+    parts = (state.blueprint, state.style, state.tempo, state.blend_target)
+    if state.stage is SeedStage.UNKNOWN or any((part is None) == holds for part in parts):
+        return f"a seed is half described, in stage {state.stage.name}"
+    if blended != (state.ramp is not None) or (state.pruning and not blended):
+        return f"alpha cannot be as it is in stage {state.stage.name}"
+    if state.blueprint is not None:
+        if known is None:
+            return "a seed grows where nothing is known to flow"
+        if state.blueprint not in BLUEPRINTS[known.topology]:
+            return f"{state.blueprint.name} does not fit a slot of a {known.topology.value}"
+    return None
