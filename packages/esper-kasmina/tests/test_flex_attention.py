@@ -99,13 +99,21 @@ def test_the_kernel_says_what_is_used():
         assert branch.kernel == "scaled_dot_product"
 
 
+@pytest.mark.parametrize(("width", "fused"), [(8, False), (60, False), (64, True), (256, True)])
+def test_heads_too_narrow_for_the_fused_kernel_do_without(width, fused):
+    """It takes heads of 16 numbers or more, and would fail when it is compiled."""
+    with FakeTensorMode(), torch.device("cuda"):
+        assert (attention(width).kernel == "flex_attention") == fused
+
+
 @pytest.mark.gpu
 @pytest.mark.filterwarnings("default")  # the compiler's own
 @causality
-def test_on_cuda_the_fused_kernel_learns_the_same(causal):
-    branch = attention(64, causal=causal).cuda()
-    assert branch.kernel == "flex_attention"
-    tokens = torch.randn(2, 40, 64, generator=torch.Generator().manual_seed(0)).cuda()
+@pytest.mark.parametrize("width", [8, 64])
+def test_on_cuda_the_fused_kernel_learns_the_same(width, causal):
+    branch = attention(width, causal=causal).cuda()
+    assert branch.kernel == ("flex_attention" if width == 64 else "scaled_dot_product")
+    tokens = torch.randn(2, 40, width, generator=torch.Generator().manual_seed(0)).cuda()
     results = []
     for portable in (False, True):
         branch.portable = portable

@@ -3,8 +3,9 @@
 Near tokens weigh more, far ones less, at a rate of its own for every head, so it also
 works on sequences longer than those it learned from. On CUDA it runs as one fused kernel
 through ``torch.nn.attention.flex_attention``. That kernel has no backward pass on other
-devices, where the same function is computed by scaled dot-product attention with the bias
-as a matrix [heads, T, T]; ``FlexAttention.kernel`` says which one a seed uses.
+devices and takes no heads of under 16 numbers; there the same function is computed by
+scaled dot-product attention with the bias as a matrix [heads, T, T].
+``FlexAttention.kernel`` says which one a seed uses.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from esper_kasmina.activations import Activations
 from esper_kasmina.blueprints.tokens.attention import SelfAttention
 
 _FUSED_DEVICES = ("cuda",)
+_FUSED_NARROWEST = 16
 
 
 class FlexAttention(SelfAttention):
@@ -42,7 +44,8 @@ class FlexAttention(SelfAttention):
     @property
     def kernel(self) -> Literal["flex_attention", "scaled_dot_product"]:
         """What computes the attention where the parameters are now."""
-        fused = not self.portable and self.out.weight.device.type in _FUSED_DEVICES
+        fitting = self._split[-1] >= _FUSED_NARROWEST
+        fused = fitting and not self.portable and self.out.weight.device.type in _FUSED_DEVICES
         return "flex_attention" if fused else "scaled_dot_product"
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
