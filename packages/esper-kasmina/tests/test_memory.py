@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from esper_kasmina import BLUEPRINTS
+from esper_kasmina.record import EVENTS_KEPT
 from esper_leyline import Advance, BlendStyle, CNNHostSpec, Germinate, Prune, SeedStage
 
 MEMORY = Path("/proc/self/statm")
@@ -83,3 +84,12 @@ def test_a_thousand_seeds_take_no_memory(make_host, cycle):
     cycle(host, optimizer, 1000)
     assert living(optimizer) == before
     assert resident() - used < 16 * 2**20
+
+
+def test_events_that_nobody_takes_do_not_pile_up(make_host, cycle):
+    host = make_host(min_prune_age=0, embargo_ticks=1)
+    optimizer = torch.optim.SGD(host.parameters(), lr=0.01)
+    cycle(host, optimizer, 200)
+    kept = host.take_events()
+    assert len(kept) == EVENTS_KEPT
+    assert kept[-1].target is SeedStage.DORMANT

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from torch.optim import Optimizer
 from esper_kasmina.errors import KasminaError
 from esper_kasmina.gradients import measure_gradients
 from esper_kasmina.optimizers import sync_optimizer
+from esper_kasmina.record import EVENTS_KEPT
 from esper_kasmina.slot import SeedSlot, SlotSnapshot
 from esper_leyline import (
     HOST_GROUP,
@@ -55,7 +57,7 @@ class SlottedHost(nn.Module):
         self.seed_slots = nn.ModuleDict(slots)
         self._slots: tuple[SeedSlot, ...] = tuple(slots.values())
         self._max_seeds = len(slots) if max_seeds is None else max_seeds
-        self._events: list[SeedEvent] = []
+        self._events: deque[SeedEvent] = deque(maxlen=EVENTS_KEPT)
 
     @property
     def slots(self) -> tuple[str, ...]:
@@ -120,8 +122,12 @@ class SlottedHost(nn.Module):
             self._events += slot.take_events()
 
     def take_events(self) -> tuple[SeedEvent, ...]:
-        """Returns what happened since the last call, in order, and forgets it."""
-        events, self._events = tuple(self._events), []
+        """Returns what happened since the last call, in order, and forgets it.
+
+        Where nobody ever asks, the oldest events go.
+        """
+        events = tuple(self._events)
+        self._events.clear()
         return events
 
     def seed_reports(self) -> tuple[SeedReport, ...]:
@@ -170,7 +176,7 @@ class SlottedHost(nn.Module):
                 tensor.copy_(snapshot.tensors[name])
         for slot in self._slots:
             slot.restore(snapshot.slots[slot.name])
-        self._events = list(snapshot.events)
+        self._events = deque(snapshot.events, maxlen=EVENTS_KEPT)
         self.zero_grad(set_to_none=True)
 
     def _full(self) -> bool:

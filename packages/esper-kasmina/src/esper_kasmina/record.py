@@ -29,7 +29,7 @@ from esper_leyline import (
 )
 
 EVENTS_KEPT = 1024
-"""Events a slot keeps for whoever asks; where nobody ever does, the oldest go."""
+"""Events a slot or a host keeps for whoever asks; where nobody ever does, the oldest go."""
 
 
 @dataclass(slots=True, kw_only=True)
