@@ -77,7 +77,7 @@ class Growth:
     epochs: int
 
 
-def grow(
+def grow(  # noqa: PLR0917 - it reads as a sentence
     model: nn.Module,
     slot: str,
     blueprint: Blueprint,
