@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
@@ -15,7 +15,7 @@ from esper_kasmina.path_host import PathHost
 from esper_kasmina.randomness import seeded
 from esper_kasmina.signals import halve_signal
 from esper_kasmina.slot import SeedSlot
-from esper_leyline import CNNHostSpec, LifecycleRules
+from esper_leyline import CNNHostSpec, HostStack, LifecycleRules, MorphogeneticHost
 
 _HALVE: dict[int, Callable[[Tensor], Tensor]] = {
     1: halve_signal,
@@ -42,6 +42,10 @@ class ConvBlock(nn.Module):
         if self._pool is not None:
             hidden = self._pool(hidden)
         return torch.relu_(hidden)
+
+
+STACKED_PARAMETERS = 5_000
+"""Hosts over signals with fewer parameters than this gain by being computed together."""
 
 
 class CNNHost(PathHost):
@@ -81,6 +85,16 @@ class CNNHost(PathHost):
             for slot in made.values():
                 slot.channels_last = True
         self._lay(list(self.blocks), [made.get(name) for name in spec.slots])
+
+    def stack(self, others: Sequence[MorphogeneticHost]) -> HostStack | None:
+        """Joins this host and others of its spec; ``None`` for images and large hosts."""
+        small = self.parameter_counts().host < STACKED_PARAMETERS
+        if self._images or not small or self.spec.kernel % 2 == 0:
+            return None
+        # The stack is built of hosts, so the import cannot stand above.
+        from esper_kasmina.stack import SignalStack  # noqa: PLC0415
+
+        return SignalStack([self, *(each for each in others if isinstance(each, CNNHost))])
 
     def stem(self, inputs: Tensor) -> Tensor:
         """Brings images [B, C, H, W] into the order in memory that the layers want."""

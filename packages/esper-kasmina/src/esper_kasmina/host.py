@@ -21,6 +21,8 @@ from esper_leyline import (
     HOST_GROUP,
     CommandResult,
     Germinate,
+    HostStack,
+    MorphogeneticHost,
     Op,
     ParameterCounts,
     SeedCommand,
@@ -160,6 +162,11 @@ class SlottedHost(nn.Module):
         The state of every other parameter is left as it is.
         """
         sync_optimizer(optimizer, self._slots, seed_options)
+
+    def stack(self, others: Sequence[MorphogeneticHost]) -> HostStack | None:
+        """Returns ``None``: hosts gain nothing by being computed together, unless they say so."""
+        del others
+        return None
 
     def snapshot(self) -> HostSnapshot:
         """Returns a copy of everything that ``restore`` needs."""

@@ -117,11 +117,34 @@ class MorphogeneticHost(Protocol):
         The state of every other parameter is left as it is.
         """
 
+    def stack(self, others: Sequence[MorphogeneticHost]) -> HostStack | None:
+        """Joins this host and others of its kind, in this order, to be trained together.
+
+        Returns ``None`` where hosts of this kind gain nothing by it.
+        """
+
     def snapshot(self) -> object:
         """Returns a copy of everything that ``restore`` needs."""
 
     def restore(self, snapshot: object) -> None:
         """Puts the host back to a snapshot."""
+
+
+class HostStack(Protocol):
+    """Several hosts of one kind that are computed together. Kasmina implements, Tolaria calls.
+
+    The hosts' own parameters stay views of their rows of ``weights``; while a stack is in
+    use, ``weights`` is trained in their place. Seeds keep parameters of their own.
+    """
+
+    weights: Parameter
+    """[R, P], every host's own parameters, one row a host; R may exceed the hosts."""
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        """Runs every host on the same inputs [B, ...]; returns logits [K, B, C]."""
+
+    def share_gradients(self) -> None:
+        """Gives each host its row of the gradients, as those of its own parameters."""
 
 
 class HostFactory(Protocol):
