@@ -143,6 +143,7 @@ def test_an_unknown_key_like_none_lists_its_neighbours():
         ({"reward": 3}, "'reward': Input should be an object (given: 3)"),
         ({"reward": [1], "reward_mode": "basic"}, "'reward': Input should be an object"),
         ({"reward": {"mode": "basic"}, "reward_mode": "basic"}, "are the same setting"),
+        ({"reward": {"ablate": ["pbrs"]}}, "'shaping', 'attribution', 'drip'"),
         ({"reward": {"rent_cap": math.nan}}, "Input should be a finite number (given: nan)"),
         ({"slots": ["r0c0", "r0c0"]}, "'slots': slot 'r0c0' is named twice"),
         ({"slots": ["r0"]}, "(given: 'r0')"),

@@ -20,6 +20,17 @@ from esper_leyline.wire import Contract
 
 RewardMode = Literal["shaped", "simplified", "basic", "basic_plus", "sparse", "minimal", "escrow"]
 RewardFamily = Literal["contribution", "loss"]
+RewardPart = Literal[
+    "shaping",
+    "attribution",
+    "drip",
+    "progress",
+    "rent",
+    "alpha_shock",
+    "warnings",
+    "intervention",
+    "terminal",
+]
 TelemetryLevel = Literal["off", "minimal", "normal", "debug"]
 
 
@@ -50,6 +61,15 @@ class RewardConfig(Contract):
     intervention_cost: float = Field(default=0.01, ge=0)
     terminal_accuracy_weight: float = Field(default=3.0, ge=0)
     terminal_fossil_bonus: float = Field(default=0.5, ge=0)
+    simplified_fossil_bonus: float = Field(
+        default=2.0, ge=0, description="simplified: for each contributing fossil."
+    )
+    loss_weight: float = Field(
+        default=1.0, ge=0, description="Family loss: pay for a fall by one nat."
+    )
+    ablate: tuple[RewardPart, ...] = Field(
+        default=(), description="Parts of the mode that are switched off."
+    )
 
 
 class PPOConfig(Contract):

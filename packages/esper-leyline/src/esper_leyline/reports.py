@@ -234,12 +234,14 @@ class RewardBreakdown:
     Attributes:
         components: Value of each component, penalties negative.
         flags: Names of suspicions raised on the way, such as reward hacking.
+        notes: What to know of how it was reckoned; a note suspects nobody.
     """
 
     __pydantic_config__ = WIRE_CONFIG
 
     components: dict[str, Float]
     flags: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def total(self) -> float:
