@@ -6,7 +6,17 @@ from dataclasses import replace
 
 from hypothesis import strategies as st
 
-from esper_leyline import EpisodeEnd, FactoredAction, Op, SeedReport, SeedStage, StepReport
+from esper_leyline import (
+    CounterfactualConfig,
+    EpisodeEnd,
+    FactoredAction,
+    GovernorCause,
+    Op,
+    Rollback,
+    SeedReport,
+    SeedStage,
+    StepReport,
+)
 
 SLOTS = ("r0c0", "r0c1", "r0c2")
 
@@ -48,9 +58,24 @@ def seeds_in(slot: str) -> st.SearchStrategy[SeedReport]:
         alpha=st.floats(),
         pruning=st.booleans(),
         epochs_in_stage=st.integers(min_value=0, max_value=200),
+        age=st.integers(min_value=0, max_value=200),
         parameters=any_count,
         contribution=any_float,
     )
+
+
+rollbacks = st.builds(
+    Rollback,
+    cause=st.sampled_from(GovernorCause),
+    loss=st.floats(),
+    threshold=st.none(),
+    restored_epoch=st.just(0),
+)
+configurations = st.builds(
+    CounterfactualConfig,
+    active=st.lists(st.sampled_from(SLOTS), unique=True).map(sorted).map(tuple),
+    accuracy=st.floats(),
+)
 
 
 def any_report(**fixed) -> st.SearchStrategy[StepReport]:
@@ -63,12 +88,14 @@ def any_report(**fixed) -> st.SearchStrategy[StepReport]:
         "val_loss": any_float,
         "val_accuracy": any_float,
         "action_succeeded": st.one_of(st.none(), st.booleans()),
+        "counterfactuals": st.lists(configurations, max_size=3).map(tuple),
+        "rollback": st.one_of(st.none(), rollbacks),
         "ended": st.one_of(st.none(), st.sampled_from(EpisodeEnd)),
     }
     facts |= {name: st.just(value) for name, value in fixed.items()}
     return st.builds(
         StepReport,
-        environment=st.just(0),
+        environment=st.integers(min_value=0, max_value=1),
         seed=st.just(0),
         seeds=st.tuples(*(seeds_in(slot) for slot in SLOTS)),
         **facts,

@@ -16,7 +16,7 @@ from esper_simic.normalizers import RewardScaler, RunningMoments, Units, ValueNo
 from esper_simic.policy import TrainablePolicy
 from esper_simic.recorder import RoundRecorder
 from esper_simic.returns import discounted_sums, gae, lambda_returns
-from esper_simic.rewards import REWARDS, ShapedReward, build_reward
+from esper_simic.rewards import REWARDS, ComposedReward, build_reward
 from esper_simic.rollout import Rollout, RolloutBuffer
 from esper_simic.trainer import PPOTrainer
 from esper_simic.update import PPOUpdater
@@ -26,6 +26,7 @@ __all__ = [
     "Anomaly",
     "AnomalyThresholds",
     "Choice",
+    "ComposedReward",
     "ControllerDecider",
     "Decider",
     "PPOTrainer",
@@ -37,7 +38,6 @@ __all__ = [
     "RoundRecorder",
     "RunOutcome",
     "RunningMoments",
-    "ShapedReward",
     "SimicError",
     "TrainablePolicy",
     "Units",

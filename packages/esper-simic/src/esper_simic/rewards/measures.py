@@ -7,6 +7,9 @@ from collections.abc import Iterator
 
 from esper_leyline import SeedReport, StepReport
 
+CLEARLY_POSITIVE = 1.0
+"""Points of contribution from which a seed counts in full, and should not be pruned."""
+
 EMPTY_SLOT = SeedReport(slot="r0c0")
 """Stands for a slot that a report does not mention."""
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from esper_leyline import RewardConfig, SeedReport, SeedStage, StepReport
+from esper_simic.rewards.step import Step
 
 STAGE_POTENTIAL: Mapping[SeedStage, float] = MappingProxyType(
     {
@@ -30,13 +31,14 @@ def potential(report: StepReport, config: RewardConfig) -> float:
     return sum(_seed_potential(seed, config) for seed in report.seeds)
 
 
-def shaping(previous: StepReport, current: StepReport, config: RewardConfig, gamma: float) -> float:
+def shaping(step: Step) -> float:
     """Returns weight * (gamma * potential(current) - potential(previous)).
 
     Over T steps the discounted sum is weight * (gamma^T potential(last) - potential(first)).
     """
-    after, before = potential(current, config), potential(previous, config)
-    return config.shaping_weight * (gamma * after - before)
+    config = step.config
+    after, before = potential(step.current, config), potential(step.previous, config)
+    return config.shaping_weight * (step.gamma * after - before)
 
 
 def _seed_potential(seed: SeedReport, config: RewardConfig) -> float:

@@ -2,42 +2,76 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Protocol
 
 from esper_leyline import RewardConfig, RewardFunction
 from esper_simic.errors import SimicError
-from esper_simic.rewards.shaped import ShapedReward
+from esper_simic.rewards.basic import basic, basic_by_loss
+from esper_simic.rewards.basic_plus import basic_plus
+from esper_simic.rewards.composed import ComposedReward
+from esper_simic.rewards.escrow import escrow
+from esper_simic.rewards.minimal import minimal
+from esper_simic.rewards.shaped import shaped, shaped_by_loss
+from esper_simic.rewards.simplified import simplified
+from esper_simic.rewards.sparse import sparse
+from esper_simic.rewards.step import Parts
 
-
-class RewardBuilder(Protocol):
-    """Builds one mode's reward function."""
-
-    def __call__(self, config: RewardConfig, *, gamma: float) -> RewardFunction:
-        """Returns a reward function; ``gamma`` is the learner's discount."""
-
-
-REWARDS: Mapping[tuple[str, str], RewardBuilder] = MappingProxyType(
-    {("shaped", "contribution"): ShapedReward}
+REWARDS: Mapping[tuple[str, str], Callable[[], Parts]] = MappingProxyType(
+    {
+        ("shaped", "contribution"): shaped,
+        ("simplified", "contribution"): simplified,
+        ("basic", "contribution"): basic,
+        ("basic_plus", "contribution"): basic_plus,
+        ("sparse", "contribution"): sparse,
+        ("minimal", "contribution"): minimal,
+        ("escrow", "contribution"): escrow,
+        ("shaped", "loss"): shaped_by_loss,
+        ("basic", "loss"): basic_by_loss,
+    }
 )
-"""Every reward by its mode and family."""
+"""The parts of every reward by its mode and family, made anew by each call."""
 
 
 def build_reward(config: RewardConfig, *, gamma: float) -> RewardFunction:
     """Builds the reward function that a configuration names.
 
+    It serves all environments of one run of rounds: the mode ``escrow`` remembers each
+    episode from its first step on.
+
     Args:
-        config: Mode, family and weights.
+        config: Mode, family, weights, and the parts to leave out.
         gamma: The learner's discount; shaping telescopes only under this one.
 
     Raises:
-        SimicError: If there is no such mode in that family.
+        SimicError: If there is no such mode in that family, if the mode has no part that
+            is to be left out, or if none would be left.
     """
-    builder = REWARDS.get((config.mode, config.family))
-    if builder is None:
-        offered = ", ".join(f"mode '{mode}' with family '{family}'" for mode, family in REWARDS)
+    recipe = REWARDS.get((config.mode, config.family))
+    if recipe is None:
+        raise SimicError(_unoffered(config))
+    return ComposedReward(parts=_without(recipe(), config), config=config, gamma=gamma)
+
+
+def _without(parts: Parts, config: RewardConfig) -> Parts:
+    for name in config.ablate:
+        if name not in parts:
+            raise SimicError(
+                f"reward.ablate names '{name}', which mode '{config.mode}' of family "
+                f"'{config.family}' does not have; its parts: {', '.join(parts)}"
+            )
+    left = {name: part for name, part in parts.items() if name not in config.ablate}
+    if not left:
         raise SimicError(
-            f"no reward of mode '{config.mode}' with family '{config.family}'; available: {offered}"
+            f"reward.ablate leaves nothing of mode '{config.mode}'; keep one of its parts: "
+            f"{', '.join(parts)}"
         )
-    return builder(config, gamma=gamma)
+    return left
+
+
+def _unoffered(config: RewardConfig) -> str:
+    modes = ", ".join(f"'{mode}'" for mode, family in REWARDS if family == config.family)
+    return (
+        f"mode '{config.mode}' has no family '{config.family}'; modes of that family: {modes}. "
+        "Choose one of them, or family 'contribution'"
+    )

@@ -1,0 +1,133 @@
+"""Escrow: kept while a seed lives, paid when it is fossilized, gone when it goes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+
+from esper_leyline import EpisodeEnd, Op, RewardConfig, SeedStage
+from esper_simic import build_reward
+
+from .lives import WAIT, Life, Measured, at, germinate
+from .stories import GAMMA, grown, lives, rewards_of
+
+CONFIG = RewardConfig(mode="escrow")
+EPOCHS = 12
+short = lives(max_epochs=EPOCHS)
+TEN = Measured(contributions={"r0c0": 10.0})
+
+
+def paid_out(life: Life) -> list[float]:
+    return [each.components["attribution"] for each in rewards_of(life, CONFIG)]
+
+
+def measured_epochs(life: Life) -> int:
+    return sum(each.seeds[0].contribution is not None for each in life.reports)
+
+
+def test_a_fossil_is_paid_what_it_earned_before_and_then_by_the_epoch():
+    life = grown(contribution=10.0, rest=3, max_epochs=20)
+    assert paid_out(life) == [0.0] * len(life.actions)
+    earned = measured_epochs(life)
+    assert earned > 3
+    for action in (at(Op.FOSSILIZE), WAIT):
+        life.step(action, TEN)
+    assert paid_out(life)[-2:] == pytest.approx([0.15 * (earned + 1), 0.15])
+
+
+def test_what_was_harmful_on_the_way_is_charged_in_the_end():
+    life = grown(contribution=-10.0, max_epochs=20)
+    harmful = measured_epochs(life)
+    life.step(at(Op.FOSSILIZE), TEN)
+    assert paid_out(life)[-1] == pytest.approx(0.15 * (1 - harmful))
+
+
+def test_pruning_empties_the_account():
+    life = grown(contribution=10.0, rest=3, max_epochs=60)
+    life.step(at(Op.PRUNE), TEN)
+    while life.stage() is not SeedStage.DORMANT:
+        life.step(WAIT, TEN)
+    life.step(germinate(), TEN)
+    born = len(life.actions)
+    while life.stage() is not SeedStage.HOLDING:
+        life.step(WAIT, TEN)
+    life.step(at(Op.FOSSILIZE), TEN)
+    again = sum(each.seeds[0].contribution is not None for each in life.reports[born:])
+    assert paid_out(life)[:-1] == [0.0] * (len(life.actions) - 1)
+    # Sixty epochs share out what twenty would earn.
+    assert paid_out(life)[-1] == pytest.approx(0.15 * again * 20 / 60)
+
+
+def test_what_is_unfinished_when_the_episode_ends_is_forfeited():
+    life = grown(contribution=10.0, max_epochs=20)
+    while life.now.ended is None:
+        life.step(WAIT, TEN)
+    assert paid_out(life) == [0.0] * 20
+
+
+def test_the_governor_forfeits_everything():
+    life = grown(contribution=10.0, max_epochs=20)
+    life.step(at(Op.FOSSILIZE), TEN, ended=EpisodeEnd.GOVERNOR)
+    assert paid_out(life)[-1] == 0.0
+
+
+def test_a_ransom_loses_its_earnings_but_not_the_account():
+    life = grown(contribution=10.0, max_epochs=20)
+    earned = measured_epochs(life)
+    ransom = Measured(accuracy=40.0, contributions={"r0c0": 25.0})
+    life.step(at(Op.FOSSILIZE), ransom)
+    assert rewards_of(life, CONFIG)[-1].flags == ("ransom:r0c0",)
+    assert paid_out(life)[-1] == pytest.approx(0.15 * earned)
+
+
+@settings(max_examples=25, deadline=None)
+@given(short, short, short)
+def test_environments_and_episodes_do_not_touch_each_other(first, second, third):
+    """One reward for two environments side by side, and another episode after the first."""
+    apart = [rewards_of(life, CONFIG) for life in (first, second, third)]
+    reward = build_reward(CONFIG, gamma=GAMMA)
+
+    together = [[], [], []]
+    for index in range(EPOCHS):
+        for environment, life in enumerate((first, second)):
+            together[environment] += step(reward, life, index, environment)
+    for index in range(EPOCHS):
+        together[2] += step(reward, third, index, 0)
+    assert together == apart
+
+
+def step(reward, life, index, environment):
+    """Pays for one step as if it were of another environment, while the life goes on."""
+    if index >= len(life.actions):
+        return []
+    previous, current = (
+        replace(each, environment=environment) for each in life.reports[index : index + 2]
+    )
+    return [reward(previous, life.actions[index], current)]
+
+
+def test_a_round_that_was_broken_off_leaves_nothing_behind():
+    reward = build_reward(CONFIG, gamma=GAMMA)
+    broken = grown(contribution=10.0, rest=3, max_epochs=20)
+    for index, action in enumerate(broken.actions):
+        reward(broken.reports[index], action, broken.reports[index + 1])
+    life = grown(contribution=10.0, max_epochs=20)
+    life.step(at(Op.FOSSILIZE), TEN)
+    paid = [
+        reward(life.reports[index], action, life.reports[index + 1])
+        for index, action in enumerate(life.actions)
+    ]
+    assert paid == rewards_of(life, CONFIG)
+
+
+def test_a_step_that_does_not_go_on_from_the_last_one_finds_no_account():
+    life = grown(contribution=10.0, rest=3, max_epochs=20)
+    seen = len(life.actions)
+    for action in (WAIT, at(Op.FOSSILIZE)):
+        life.step(action, TEN)
+    reward = build_reward(CONFIG, gamma=GAMMA)
+    for index in [*range(seen), seen + 1]:
+        paid = reward(life.reports[index], life.actions[index], life.reports[index + 1])
+    assert paid.components["attribution"] == pytest.approx(0.15)

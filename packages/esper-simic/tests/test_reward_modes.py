@@ -1,0 +1,252 @@
+"""Each mode by hand; ``shaped`` has tests of its own."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import replace
+
+import pytest
+
+from esper_leyline import CounterfactualConfig, EpisodeEnd, Op, RewardConfig, SeedStage
+from esper_simic import REWARDS, SimicError, build_reward
+
+from .lives import WAIT
+from .reports import act, report, seed
+from .stories import CONFIGS, CONTRIBUTION, GAMMA
+
+OVER = {"ended": EpisodeEnd.HORIZON}
+CRASHED = {"ended": EpisodeEnd.GOVERNOR}
+FOSSIL = seed(SeedStage.FOSSILIZED, 10.0, parameters=500, epochs_in_stage=9, alpha=1.0)
+HOLDING = replace(FOSSIL, stage=SeedStage.HOLDING)
+
+
+def paid(mode, previous, current, action=WAIT, family="contribution", **weights):
+    config = RewardConfig(mode=mode, family=family, **weights)
+    return build_reward(config, gamma=GAMMA)(previous, action, current).components
+
+
+def test_every_mode_is_offered_for_contributions_and_two_for_the_loss():
+    assert {mode for mode, family in REWARDS if family == "contribution"} == {
+        "shaped",
+        "simplified",
+        "basic",
+        "basic_plus",
+        "sparse",
+        "minimal",
+        "escrow",
+    }
+    assert {mode for mode, family in REWARDS if family == "loss"} == {"shaped", "basic"}
+
+
+@pytest.mark.parametrize("mode", ["simplified", "basic_plus", "sparse", "minimal", "escrow"])
+def test_a_mode_without_a_loss_family_is_one_clear_line(mode):
+    with pytest.raises(SimicError) as caught:
+        build_reward(RewardConfig(mode=mode, family="loss"), gamma=GAMMA)
+    assert str(caught.value) == (
+        f"mode '{mode}' has no family 'loss'; modes of that family: 'shaped', 'basic'. "
+        "Choose one of them, or family 'contribution'"
+    )
+
+
+def test_the_parts_of_each_mode():
+    parts = {
+        name: tuple(paid(c.mode, report(), report(), family=c.family))
+        for name, c in CONFIGS.items()
+    }
+    dense = ("rent", "alpha_shock", "warnings", "intervention", "terminal")
+    assert parts == {
+        "shaped-contribution": ("shaping", "attribution", *dense),
+        "shaped-loss": ("shaping", "progress", *dense),
+        "simplified-contribution": ("shaping", "intervention", "terminal"),
+        "basic-contribution": ("attribution", "rent", "terminal"),
+        "basic-loss": ("progress", "rent", "terminal"),
+        "basic_plus-contribution": ("attribution", "drip", "rent", "terminal"),
+        "sparse-contribution": ("rent", "terminal"),
+        "minimal-contribution": ("rent", "warnings", "terminal"),
+        "escrow-contribution": ("shaping", "attribution", *dense),
+    }
+
+
+def test_simplified_by_hand():
+    going = paid("simplified", report(HOLDING), report(FOSSIL), act(Op.FOSSILIZE))
+    assert going == {
+        "shaping": pytest.approx(0.3 * (GAMMA * 8.0 - 7.5)),
+        "intervention": -0.01,
+        "terminal": 0.0,
+    }
+    weak = seed(SeedStage.FOSSILIZED, 0.25, slot="r0c1")
+    harmful = seed(SeedStage.FOSSILIZED, -9.0, slot="r0c2")
+    done = paid("simplified", report(), report(FOSSIL, weak, harmful, val_accuracy=80.0, **OVER))
+    assert done["terminal"] == pytest.approx(3 * 0.8 + 2 * 1.25)
+    assert paid("simplified", report(), report(FOSSIL, **CRASHED))["terminal"] == -3.0
+
+
+RENT = 0.05 * math.log(1.5)
+
+
+def test_basic_by_hand():
+    # Epoch 5 of 20: sixteen epochs are to be paid for, this one included.
+    before, after = (
+        report(HOLDING, live_parameters=500),
+        report(FOSSIL, epoch=5, fossil_parameters=500),
+    )
+    credit = 0.2 * (GAMMA - 1)
+    assert paid("basic", before, after, act(Op.FOSSILIZE)) == {
+        "attribution": pytest.approx(0.15 * 16 + credit),
+        "rent": pytest.approx(-RENT),
+        "terminal": 0.0,
+    }
+    later = replace(after, epoch=6)
+    assert paid("basic", after, later)["attribution"] == pytest.approx(credit)
+    assert paid("basic", before, replace(after, **CRASHED))["terminal"] == -3.0
+    assert paid("basic", before, replace(after, **OVER))["terminal"] == 0.0
+
+
+def test_a_longer_episode_spreads_the_same_reward_for_fossilizing():
+    first, last = (
+        paid("basic", report(), report(FOSSIL, epoch=epoch, max_epochs=200))["attribution"]
+        for epoch in (1, 200)
+    )
+    assert first == pytest.approx(0.15 * 20 + 0.2 * GAMMA)
+    assert last == pytest.approx(0.15 * 0.1 + 0.2 * GAMMA)
+
+
+def test_basic_charges_for_a_harmful_fossil():
+    bad = seed(SeedStage.FOSSILIZED, -10.0)
+    assert paid("basic", report(), report(bad, epoch=20))["attribution"] == pytest.approx(-0.15)
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.7, 1.0])
+def test_basic_plus_by_hand(fraction):
+    before, after = report(HOLDING), report(FOSSIL, epoch=5)
+    credit = 0.2 * (GAMMA - 1)
+    now = paid("basic_plus", before, after, act(Op.FOSSILIZE), drip_fraction=fraction)
+    assert now["attribution"] == pytest.approx((1 - fraction) * 0.15 * 16 + credit)
+    assert now["drip"] == pytest.approx(fraction * 0.15)
+    fading = report(replace(FOSSIL, contribution=-20.0), epoch=6)
+    then = paid("basic_plus", after, fading, drip_fraction=fraction)
+    assert then["attribution"] == pytest.approx(-0.2)
+    assert then["drip"] == pytest.approx(fraction * -0.3)
+    soaring = report(replace(FOSSIL, contribution=99.0))
+    assert paid("basic_plus", soaring, soaring, drip_fraction=fraction)["drip"] == pytest.approx(
+        fraction * 0.45
+    )
+
+
+@pytest.mark.parametrize("horizon", [20, 150])
+def test_a_steady_fossil_earns_the_same_whatever_drips(horizon):
+    path = [
+        report(FOSSIL if epoch >= 7 else HOLDING, epoch=epoch, max_epochs=horizon)
+        for epoch in range(5, horizon + 1)
+    ]
+    earned = [
+        sum(
+            sum(paid("basic_plus", *pair, drip_fraction=fraction).values())
+            for pair in itertools.pairwise(path)
+        )
+        for fraction in (0.0, 0.3, 0.7, 1.0)
+    ]
+    assert earned == pytest.approx([earned[0]] * 4)
+
+
+def test_sparse_by_hand():
+    grown = {"fossil_parameters": 300, "live_parameters": 200}
+    assert paid("sparse", report(), report(FOSSIL, **grown)) == {"rent": 0.0, "terminal": 0.0}
+    done = report(FOSSIL, val_accuracy=80.0, **grown, **OVER)
+    assert paid("sparse", report(), done) == {
+        "rent": pytest.approx(-RENT),
+        "terminal": pytest.approx(0.8),
+    }
+    # Rent is charged once, at the end, however long the episode was.
+    assert paid("sparse", report(), replace(done, max_epochs=150))["rent"] == pytest.approx(-RENT)
+    crashed = paid("sparse", report(), replace(done, **CRASHED))
+    assert crashed == {"rent": pytest.approx(-RENT), "terminal": -3.0}
+
+
+def test_only_what_was_committed_counts_in_sparse():
+    live = seed(SeedStage.HOLDING, 30.0, slot="r0c1", alpha=1.0)
+    done = report(FOSSIL, live, val_accuracy=80.0, **OVER)
+    assert paid("sparse", report(), done)["terminal"] == pytest.approx(0.5)
+    # Where the fossils alone were validated, that figure counts.
+    alone = CounterfactualConfig(active=("r0c0",), accuracy=46.0)
+    told = replace(done, counterfactuals=(replace(alone, active=("r0c0", "r0c1")), alone))
+    assert paid("sparse", report(), told)["terminal"] == pytest.approx(0.46)
+    nothing = report(replace(live, slot="r0c0"), val_accuracy=80.0, **OVER)
+    bare = replace(nothing, counterfactuals=(replace(alone, active=(), accuracy=44.0),))
+    assert paid("sparse", report(), bare)["terminal"] == pytest.approx(0.44)
+
+
+@pytest.mark.parametrize(
+    ("stage", "age", "accepted", "due"),
+    [
+        (SeedStage.TRAINING, 4, True, -0.1),
+        (SeedStage.TRAINING, 4, None, -0.1),
+        (SeedStage.TRAINING, 5, True, 0.0),
+        (SeedStage.TRAINING, 4, False, 0.0),
+        (SeedStage.DORMANT, 0, True, 0.0),
+    ],
+)
+def test_minimal_charges_for_pruning_early(stage, age, accepted, due):
+    before = report(seed(stage, age=age))
+    after = report(action_succeeded=accepted)
+    charged = paid("minimal", before, after, act(Op.PRUNE))
+    assert charged == {"rent": 0.0, "warnings": due, "terminal": 0.0}
+    assert paid("minimal", before, after, act(Op.PRUNE, slot=9))["warnings"] == 0
+    assert paid("minimal", before, after, act(Op.WAIT))["warnings"] == 0
+
+
+def test_minimal_ends_as_sparse_does():
+    done = report(FOSSIL, val_accuracy=80.0, fossil_parameters=500, **OVER)
+    minimal, sparse = (paid(mode, report(), done) for mode in ("minimal", "sparse"))
+    assert minimal == {**sparse, "warnings": 0.0}
+
+
+def test_progress_by_hand():
+    before, after = (report(val_loss=loss, epoch=10) for loss in (2.0, 1.5))
+    for mode in ("shaped", "basic"):
+        fell = paid(mode, before, after, family="loss")["progress"]
+        assert fell == pytest.approx(GAMMA**10 * 0.5)
+        rose = paid(mode, after, before, family="loss", loss_weight=2.0)["progress"]
+        assert rose == pytest.approx(-2 * GAMMA**10 * 0.5)
+        last = replace(after, epoch=20)
+        assert paid(mode, before, last, family="loss")["progress"] == 0.5
+        awful = report(val_loss=math.inf, epoch=20)
+        assert paid(mode, last, awful, family="loss")["progress"] == -10.5
+        crashed = replace(last, **CRASHED)
+        assert paid(mode, before, crashed, family="loss")["progress"] == 0
+
+
+def test_the_loss_family_reads_no_counterfactual():
+    before = report(replace(HOLDING, contribution=5.0), val_loss=1.0, val_accuracy=60.0)
+    after = report(replace(FOSSIL, contribution=30.0), val_loss=1.0, val_accuracy=50.0, **OVER)
+    for mode in ("shaped", "basic"):
+        reward = build_reward(RewardConfig(mode=mode, family="loss"), gamma=GAMMA)
+        with_it = reward(before, act(Op.PRUNE), after)
+        without = [
+            replace(each, seeds=tuple(replace(s, contribution=None) for s in each.seeds))
+            for each in (before, after)
+        ]
+        assert with_it == reward(without[0], act(Op.PRUNE), without[1])
+        assert with_it.flags == with_it.notes == ()
+
+
+@pytest.mark.parametrize("name", CONTRIBUTION)
+def test_a_ransom_is_flagged_in_every_mode_and_earns_nothing(name):
+    config = CONFIGS[name]
+    before = report(replace(FOSSIL, contribution=5.0), val_accuracy=60.0)
+    after = report(replace(FOSSIL, contribution=25.0), val_accuracy=50.0)
+    ransomed = build_reward(config, gamma=GAMMA)(before, WAIT, after)
+    assert ransomed.flags == ("ransom:r0c0",)
+    assert all(ransomed.components.get(part, 0) <= 0 for part in ("attribution", "drip"))
+    honest = build_reward(config, gamma=GAMMA)(before, WAIT, replace(after, val_accuracy=60.0))
+    assert honest.flags == ()
+    if "attribution" in honest.components:
+        assert honest.total > ransomed.total
+
+
+@pytest.mark.parametrize("mode", ["simplified", "escrow"])
+def test_a_fossil_held_to_ransom_at_the_end_earns_no_bonus(mode):
+    before = report(replace(FOSSIL, contribution=5.0), val_accuracy=60.0)
+    after = report(replace(FOSSIL, contribution=25.0), val_accuracy=50.0, **OVER)
+    assert paid(mode, before, after)["terminal"] == pytest.approx(3 * 0.5)
