@@ -1,0 +1,136 @@
+"""Co-adapted seeds are not paid for more than they gain together."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from esper_leyline import CounterfactualConfig, EpisodeEnd, RewardConfig, SeedStage
+from esper_simic import build_reward
+from esper_simic.rewards.worth import CAPPED, UNCAPPED, count_worth, joint_gain
+
+from .lives import WAIT, active_none
+from .reports import SLOTS, any_report, report, seed
+from .stories import CONFIGS, CONTRIBUTION, GAMMA
+
+points = st.floats(min_value=-60, max_value=60)
+
+
+def host(*contributions, gain=None, stage=SeedStage.FOSSILIZED, **facts):
+    """A host of 50 % with one seed a contribution; ``gain`` is what they gain together."""
+    seeds = (seed(stage, c, slot=s) for s, c in zip(SLOTS, contributions, strict=False))
+    bare = () if gain is None else (active_none(50.0 - gain),)
+    return report(*seeds, counterfactuals=bare, **facts)
+
+
+def counted(*contributions, gain=None):
+    worth = count_worth(host(*contributions, gain=gain))
+    return tuple(worth.points.values()), worth.notes
+
+
+def test_three_co_adapted_fossils_share_what_they_gain():
+    """Each is indispensable to the others: without any one, all 30 points are lost."""
+    assert counted(30.0, 30.0, 30.0, gain=30.0) == (pytest.approx((10.0, 10.0, 10.0)), (CAPPED,))
+
+
+def test_shares_keep_their_proportions():
+    assert counted(30.0, 10.0, 20.0, gain=30.0) == (pytest.approx((15.0, 5.0, 10.0)), (CAPPED,))
+
+
+def test_what_adds_up_to_the_gain_or_less_is_left_alone():
+    assert counted(10.0, 5.0, 2.0, gain=17.0) == ((10.0, 5.0, 2.0), ())
+    assert counted(10.0, 5.0, 2.0, gain=40.0) == ((10.0, 5.0, 2.0), ())
+
+
+def test_harm_leaves_room_for_what_makes_up_for_it():
+    assert counted(10.0, -5.0, gain=5.0) == ((10.0, -5.0), ())
+    assert counted(20.0, -5.0, gain=5.0) == (pytest.approx((10.0, -5.0)), (CAPPED,))
+
+
+def test_where_nothing_is_gained_nothing_is_counted_but_harm():
+    assert counted(20.0, 20.0, -5.0, gain=-30.0) == ((0.0, 0.0, -5.0), (CAPPED,))
+
+
+def test_without_the_bare_host_nothing_is_capped_and_that_is_said():
+    assert counted(30.0, 30.0, 30.0) == ((30.0, 30.0, 30.0), (UNCAPPED,))
+    broken = replace(host(30.0, 30.0), counterfactuals=(active_none(math.nan),))
+    assert count_worth(broken).notes == (UNCAPPED,)
+    blind = host(30.0, 30.0, gain=10.0, val_accuracy=None)
+    assert count_worth(blind).notes == (UNCAPPED,)
+    assert counted(30.0) == ((30.0,), ())
+
+
+def test_other_configurations_are_not_taken_for_the_bare_host():
+    some = CounterfactualConfig(active=("r0c0",), accuracy=1.0)
+    assert joint_gain(report(counterfactuals=(some,))) is None
+    assert joint_gain(report(counterfactuals=(some, active_none(20.0)))) == 30.0
+
+
+def test_one_seed_alone_is_its_own_joint_gain():
+    """As an environment measures it: both are the same difference of the same numbers."""
+    whole, bare = 100.0 * 613 / 1000, 100.0 * 389 / 1000
+    alone = replace(
+        report(seed(SeedStage.HOLDING, whole - bare), val_accuracy=whole),
+        counterfactuals=(active_none(bare),),
+    )
+    worth = count_worth(alone)
+    assert (worth.points["r0c0"], worth.notes) == (whole - bare, ())
+
+
+def test_seeds_that_take_no_part_claim_nothing():
+    waiting = host(30.0, 30.0, gain=10.0, stage=SeedStage.TRAINING)
+    assert count_worth(waiting).points == {}
+    crashed = host(30.0, 30.0, gain=10.0, ended=EpisodeEnd.GOVERNOR)
+    assert count_worth(crashed).points == {}
+
+
+@given(st.lists(points, min_size=1, max_size=3), points)
+def test_no_more_is_counted_than_is_gained(contributions, gain):
+    capped, notes = counted(*contributions, gain=gain)
+    harm = sum(c for c in contributions if c < 0)
+    assert sum(capped) <= max(gain, harm) + 1e-6
+    assert all(abs(kept) <= abs(whole) for kept, whole in zip(capped, contributions, strict=True))
+    assert all(kept * whole >= 0 for kept, whole in zip(capped, contributions, strict=True))
+    assert (capped == tuple(contributions)) == (notes == ())
+
+
+@given(any_report())
+def test_any_report_is_counted_in_finite_points(state):
+    assert all(math.isfinite(each) for each in count_worth(state).points.values())
+
+
+def paid(name, state):
+    return build_reward(CONFIGS[name], gamma=GAMMA)(state, WAIT, state)
+
+
+@pytest.mark.parametrize("name", ["shaped-contribution", "basic_plus-contribution"])
+def test_fossils_are_paid_by_the_epoch_for_what_they_gain_together(name):
+    part = "drip" if "plus" in name else "attribution"
+    fraction = RewardConfig().drip_fraction if "plus" in name else 1.0
+    credit = 0.0 if "plus" in name else 0.2 * 3.0 * (GAMMA - 1)
+    capped = paid(name, host(30.0, 30.0, 30.0, gain=30.0))
+    assert capped.components[part] == pytest.approx(fraction * 0.15 * 3.0 + credit)
+    assert capped.notes == (CAPPED,)
+    freely = paid(name, host(30.0, 30.0, 30.0))
+    assert freely.components[part] == pytest.approx(fraction * 0.15 * 9.0 + 3 * credit)
+    assert freely.notes == (UNCAPPED,)
+
+
+def test_a_fossil_that_adds_nothing_of_its_own_earns_no_bonus_at_the_end():
+    done = host(30.0, 30.0, 30.0, gain=0.3, ended=EpisodeEnd.HORIZON)
+    assert paid("shaped-contribution", done).components["terminal"] == pytest.approx(
+        1.5 + 0.5 * 0.3
+    )
+    assert paid("simplified-contribution", done).components["terminal"] == pytest.approx(
+        1.5 + 2 * 0.3
+    )
+
+
+@pytest.mark.parametrize("name", CONTRIBUTION)
+def test_every_mode_says_whether_the_gain_was_known(name):
+    assert paid(name, host(30.0, 30.0)).notes == (UNCAPPED,)
+    assert paid(name, host(30.0, 30.0, gain=90.0)).notes == ()
