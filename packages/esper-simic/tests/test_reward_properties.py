@@ -1,0 +1,213 @@
+"""What holds in every mode and family, over any story that the lifecycle allows.
+
+Each story is told once and paid in every mode, so an assertion names the mode it is about.
+"""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from esper_leyline import EpisodeEnd, Op, RewardConfig, SeedStage
+from esper_simic import build_reward
+from esper_simic.rewards.potential import potential
+from esper_simic.rewards.progress import LOSS_CAP
+
+from .lives import WAIT, Life, Measured, at, germinate
+from .reports import actions, any_report, report
+from .stories import (
+    CONFIGS,
+    CONTRIBUTION,
+    GAMMA,
+    PENALTIES,
+    discounted,
+    grown,
+    lives,
+    loop_of_alphas,
+    loop_of_germinations,
+    rewards_of,
+)
+
+PLAN = settings(max_examples=50, deadline=None)
+SHAPED = {n: c for n, c in CONFIGS.items() if c.mode in {"shaped", "simplified", "escrow"}}
+chances = st.randoms(use_true_random=False)
+
+
+def parts_of(config: RewardConfig) -> set[str]:
+    return set(build_reward(config, gamma=GAMMA)(report(), WAIT, report()).components)
+
+
+def test_every_mode_and_both_families_are_told():
+    assert {config.mode for config in CONFIGS.values()} == {
+        "shaped",
+        "simplified",
+        "basic",
+        "basic_plus",
+        "sparse",
+        "minimal",
+        "escrow",
+    }
+    assert {config.family for config in CONFIGS.values()} == {"contribution", "loss"}
+    assert {n for n, config in CONFIGS.items() if "shaping" in parts_of(config)} == set(SHAPED)
+
+
+@PLAN
+@given(st.lists(st.tuples(any_report(), actions, any_report()), min_size=1, max_size=3))
+def test_any_report_is_paid_a_finite_amount_that_its_parts_sum_to(steps):
+    for name, config in CONFIGS.items():
+        reward = build_reward(config, gamma=GAMMA)
+        for previous, action, current in steps:
+            paid = reward(previous, action, current)
+            assert all(math.isfinite(value) for value in paid.components.values()), name
+            assert paid.total == math.fsum(paid.components.values()), name
+
+
+@PLAN
+@given(lives(odd=True))
+def test_any_life_is_paid_finite_amounts_by_the_same_parts(life):
+    for name, config in CONFIGS.items():
+        for paid in rewards_of(life, config):
+            assert math.isfinite(paid.total), name
+            assert set(paid.components) == parts_of(config), name
+
+
+@pytest.mark.parametrize("size", [0, 1])
+def test_a_host_without_parameters_is_paid_a_finite_amount(size):
+    life = Life(host_parameters=size, max_epochs=6)
+    for action in (germinate(), *[WAIT] * 5):
+        life.step(action)
+    assert life.now.live_parameters > 0
+    for name, config in CONFIGS.items():
+        assert all(math.isfinite(paid.total) for paid in rewards_of(life, config)), name
+
+
+@PLAN
+@given(any_report(), actions, any_report())
+def test_penalties_never_turn_into_bonuses_whatever_the_report(previous, action, current):
+    for name, config in CONFIGS.items():
+        paid = build_reward(config, gamma=GAMMA)(previous, action, current).components
+        assert all(paid[part] <= 0 for part in PENALTIES if part in paid), name
+
+
+@PLAN
+@given(lives(), st.data())
+def test_shaping_of_any_stretch_follows_from_its_ends(life, data):
+    last = len(life.reports) - 1
+    start = data.draw(st.integers(0, last - 1))
+    end = data.draw(st.integers(start + 1, last))
+    for name, config in SHAPED.items():
+        paid = rewards_of(life, config)[start:end]
+        earned = sum(GAMMA**step * each.components["shaping"] for step, each in enumerate(paid))
+        first, final = (potential(life.reports[where], config) for where in (start, end))
+        due = config.shaping_weight * (GAMMA ** (end - start) * final - first)
+        assert earned == pytest.approx(due, abs=1e-9), name
+        assert discounted(life, config, part="shaping") == pytest.approx(0.0, abs=1e-9), name
+        assert potential(life.now, config) == 0, name
+
+
+@PLAN
+@given(lives())
+def test_progress_telescopes_from_the_first_loss_to_the_last(life):
+    if life.now.ended is EpisodeEnd.GOVERNOR:
+        life.reports.pop()
+        life.actions.pop()
+    if not life.actions:
+        return
+    first, last = (min(where.val_loss, LOSS_CAP) for where in (life.reports[1], life.now))
+    due = GAMMA ** (life.now.max_epochs - 1) * (first - last)
+    for name in ("shaped-loss", "basic-loss"):
+        earned = discounted(life, CONFIGS[name], part="progress")
+        assert earned == pytest.approx(due, abs=1e-9), name
+
+
+@PLAN
+@given(chances, st.integers(1, 25))
+def test_a_loop_of_germinations_earns_nothing(chance, steps):
+    life = Life(max_epochs=500)
+    life.step(WAIT, Measured(accuracy=chance.uniform(10, 90), loss=chance.uniform(0, 3)))
+    loop_of_germinations(life, chance, slots=(0, 1, 2), steps=steps)
+    assert life.now.seeds == life.reports[1].seeds
+    for name, config in CONFIGS.items():
+        assert discounted(life, config, since=1) <= 1e-9, name
+
+
+@PLAN
+@given(chances, st.floats(0, 60), st.integers(1, 25))
+def test_a_loop_beside_a_fossil_earns_no_more_than_waiting(chance, contribution, steps):
+    life = grown(contribution=contribution, max_epochs=500)
+    said = Measured(contributions={"r0c0": contribution})
+    for action in (at(Op.FOSSILIZE), *[WAIT] * 8):
+        life.step(action, said)
+    since, loop, still = len(life.actions), life.copy(), life.copy()
+    loop_of_germinations(loop, chance, slots=(1, 2), steps=steps)
+    for action in loop.actions[since:]:
+        life.step(action, said)
+        still.step(WAIT, said)
+    assert life.now.seeds == still.now.seeds
+    for name, config in CONFIGS.items():
+        looped, waited = (discounted(each, config, since=since) for each in (life, still))
+        assert looped <= waited + 1e-9, name
+
+
+@PLAN
+@given(chances, st.floats(-40, 60), st.integers(1, 12))
+def test_turning_alpha_down_and_up_earns_nothing(chance, contribution, steps):
+    life = grown(contribution=contribution, rest=8, max_epochs=500)
+    since = len(life.actions)
+    loop_of_alphas(life, chance, 0, steps)
+    assert life.stage() is SeedStage.HOLDING
+    for name, config in CONFIGS.items():
+        assert discounted(life, config, since=since) <= 1e-9, name
+
+
+def to_the_end(life: Life, first, contribution: float) -> Life:
+    branch, action = life.copy(), first
+    while branch.now.ended is None:
+        branch.step(action, Measured(contributions={"r0c0": contribution}))
+        action = WAIT
+    return branch
+
+
+@PLAN
+@given(st.floats(0.1, 80), st.integers(0, 30), st.sampled_from([45, 150]))
+def test_holding_for_ever_does_not_beat_committing(contribution, rest, horizon):
+    life = grown(contribution=contribution, rest=rest, max_epochs=horizon)
+    held, committed = (to_the_end(life, first, contribution) for first in (WAIT, at(Op.FOSSILIZE)))
+    for name, config in CONFIGS.items():
+        kept, waited = discounted(committed, config), discounted(held, config)
+        # To the plain loss nothing changes: it is as low with the seed held as with it kept.
+        assert kept == pytest.approx(waited) if name == "basic-loss" else kept > waited, name
+
+
+@PLAN
+@given(st.floats(0.1, 80), st.integers(0, 20), st.integers(1, 20))
+def test_putting_a_commitment_off_earns_nothing(contribution, rest, delay):
+    life = grown(contribution=contribution, rest=rest, max_epochs=60)
+    later = life.copy()
+    for _ in range(delay):
+        later.step(WAIT, Measured(contributions={"r0c0": contribution}))
+    late, early = (to_the_end(each, at(Op.FOSSILIZE), contribution) for each in (later, life))
+    for name in CONTRIBUTION:
+        # The price of the intervention is the one thing that gets cheaper by waiting.
+        config = CONFIGS[name].model_copy(update={"intervention_cost": 0.0})
+        assert discounted(early, config) >= discounted(late, config) - 1e-9, name
+
+
+@PLAN
+@given(lives())
+def test_no_step_of_any_life_is_a_spike(life):
+    for name, config in CONFIGS.items():
+        assert all(abs(paid.total) <= 15 for paid in rewards_of(life, config)), name
+
+
+@PLAN
+@given(any_report(ended=EpisodeEnd.GOVERNOR))
+def test_no_ending_by_the_governor_is_a_bonus(current):
+    for name, config in CONFIGS.items():
+        paid = build_reward(config, gamma=GAMMA)(report(), WAIT, current).components
+        assert paid["terminal"] <= -1, name
+        earned = [paid.get(part, 0.0) for part in ("attribution", "drip", "progress")]
+        assert all(value <= 0 for value in earned), name
