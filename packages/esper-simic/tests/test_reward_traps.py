@@ -1,0 +1,286 @@
+"""Defects that cost others weeks: traps 11 to 15, 17 and 23, one test or more for each."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from esper_leyline import EpisodeEnd, Op, RewardConfig, SeedStage
+from esper_simic import build_reward
+
+from .lives import SLOTS, WAIT, Life, Measured, at, germinate
+from .reports import act, any_report, report, seed
+from .stories import (
+    CONFIGS,
+    CONTRIBUTION,
+    GAMMA,
+    PENALTIES,
+    discounted,
+    grown,
+    loop_of_germinations,
+    rewards_of,
+)
+
+PLAN = settings(max_examples=40, deadline=None)
+every_mode = pytest.mark.parametrize("name", CONFIGS)
+contribution_mode = pytest.mark.parametrize("name", CONTRIBUTION)
+
+
+def paid(name, previous, current, action=WAIT):
+    return build_reward(CONFIGS[name], gamma=GAMMA)(previous, action, current)
+
+
+def life_of(actions, said, *, max_epochs=25):
+    life = Life(max_epochs=max_epochs)
+    for epoch in range(max_epochs):
+        life.step(actions.get(epoch, WAIT), said(epoch))
+    return life
+
+
+GROWING = {0: germinate(), 9: at(Op.FOSSILIZE)}
+"""A seed is germinated at once and fossilized in time."""
+
+
+# 11: pay for improvement since germination paid for the host's own progress.
+
+
+@contribution_mode
+def test_11_the_hosts_own_progress_is_not_paid_until_the_end(name):
+    stuck, rising = (
+        life_of(
+            GROWING,
+            lambda epoch, slope=slope: Measured(
+                accuracy=20.0 + slope * epoch, contributions={"r0c0": 4.0}
+            ),
+        )
+        for slope in (0.0, 3.0)
+    )
+    assert rising.stage() is SeedStage.FOSSILIZED
+    still, moving = (rewards_of(life, CONFIGS[name]) for life in (stuck, rising))
+    assert still[:-1] == moving[:-1]
+    assert moving[-1].components["terminal"] >= still[-1].components["terminal"]
+
+
+@contribution_mode
+def test_11_stage_improvement_is_worth_nothing(name):
+    plain = seed(SeedStage.FOSSILIZED, 0.0)
+    lucky = replace(plain, stage_improvement=40.0)
+    assert paid(name, report(plain), report(plain)) == paid(name, report(lucky), report(lucky))
+
+
+@contribution_mode
+@PLAN
+@given(st.floats(0.5, 60))
+def test_11_fossilizing_what_contributes_is_not_punished(name, contribution):
+    life = grown(contribution=contribution, rest=8, max_epochs=40)
+    life.step(at(Op.FOSSILIZE), Measured(contributions={"r0c0": contribution}))
+    step = rewards_of(life, CONFIGS[name])[-1].components
+    assert sum(step.get(part, 0.0) for part in ("attribution", "drip", "intervention")) > -0.05
+
+
+# 12: a first-germination bonus and a potential that did not telescope.
+
+
+@every_mode
+def test_12_the_first_germination_earns_what_any_other_does(name):
+    first = paid(name, report(), report(seed(SeedStage.GERMINATED)), act(Op.GERMINATE))
+    grown_before = replace(report(), epoch=15, wasted_epoch_parameters=500)
+    later = replace(report(seed(SeedStage.GERMINATED)), epoch=16, wasted_epoch_parameters=500)
+    assert paid(name, grown_before, later, act(Op.GERMINATE)).total == first.total
+
+
+@PLAN
+@given(st.randoms(use_true_random=False))
+def test_12_an_episode_of_germinating_and_pruning_beats_waiting_in_no_mode(chance):
+    busy = Life(max_epochs=60)
+    busy.step()
+    while busy.now.epoch < 36:
+        loop_of_germinations(busy, chance, slots=(0, 1, 2), steps=2)
+    idle = Life(max_epochs=60)
+    for life in (busy, idle):
+        while life.now.ended is None:
+            life.step()
+    for name, config in CONFIGS.items():
+        assert discounted(busy, config) <= discounted(idle, config) + 1e-9, name
+
+
+# 13: a sign flipped for PRUNE turned penalties into bonuses.
+
+
+@PLAN
+@given(any_report(), any_report(), st.integers(0, 5))
+def test_13_penalties_are_penalties_under_every_op(previous, current, slot):
+    for name in CONFIGS:
+        for op in Op:
+            components = paid(name, previous, current, act(op, slot)).components
+            assert all(components[part] <= 0 for part in PENALTIES if part in components), (
+                name,
+                op,
+            )
+
+
+@every_mode
+def test_13_pruning_costs_no_less_than_waiting_for_the_same_outcome(name):
+    before, after = report(seed(SeedStage.HOLDING, 8.0, age=9)), report()
+    assert paid(name, before, after, act(Op.PRUNE)).total <= paid(name, before, after).total
+
+
+# 14: the loss-delta reward had its sign inverted against its own tracker.
+
+
+@pytest.mark.parametrize("mode", ["shaped", "basic"])
+@PLAN
+@given(st.floats(0, 12), st.floats(0, 12))
+def test_14_a_falling_loss_is_positive(mode, before, after):
+    path = (report(val_loss=loss) for loss in (before, after))
+    progress = paid(f"{mode}-loss", *path).components["progress"]
+    assert (progress > 0) == (before > after)
+    assert (progress < 0) == (before < after)
+
+
+@pytest.mark.parametrize("mode", ["shaped", "basic"])
+def test_14_a_host_that_learns_is_paid_more_than_one_that_unlearns(mode):
+    learns, unlearns = (
+        life_of({}, lambda epoch, way=way: Measured(loss=1.5 + way * 0.05 * epoch))
+        for way in (-1, 1)
+    )
+    config = CONFIGS[f"{mode}-loss"]
+    assert discounted(learns, config) > 0.5 + discounted(unlearns, config)
+
+
+# 15: the terminal bonus used only the last step's delta.
+
+
+@every_mode
+@PLAN
+@given(any_report())
+def test_15_the_end_is_judged_by_where_it_ended(name, previous):
+    done = report(seed(SeedStage.FOSSILIZED, 8.0), val_accuracy=70.0, ended=EpisodeEnd.HORIZON)
+    # A ransom is the one thing that a look back may find.
+    previous = replace(previous, val_accuracy=70.0)
+    due = paid(name, report(), done).components["terminal"]
+    assert paid(name, previous, done).components["terminal"] == due
+
+
+@pytest.mark.parametrize("name", [n for n, c in CONFIGS.items() if not c.mode.startswith("basic")])
+def test_15_a_better_end_is_paid_better_however_flat_the_last_step(name):
+    low, high = (
+        report(val_accuracy=accuracy, ended=EpisodeEnd.HORIZON) for accuracy in (40.0, 80.0)
+    )
+    flat = [replace(each, ended=None) for each in (low, high)]
+    assert paid(name, flat[1], high).total > paid(name, flat[0], low).total
+
+
+# 17: what was not measured looked like what was.
+
+
+@contribution_mode
+def test_17_what_was_not_measured_is_neither_paid_nor_suspected(name):
+    """A seed first measured at 25 points has not risen by them, nor one lost from sight fallen."""
+    unknown, known = (seed(SeedStage.HOLDING, c) for c in (None, 25.0))
+    first = paid(name, report(unknown, val_accuracy=60.0), report(known, val_accuracy=50.0))
+    assert first.flags == ()
+    zero = report(replace(known, contribution=0.0), val_accuracy=60.0)
+    assert paid(name, zero, report(known, val_accuracy=50.0)).flags == ("ransom:r0c0",)
+    still = paid(name, report(unknown), report(unknown)).components
+    assert all(still.get(part, 0.0) == 0 for part in ("attribution", "drip"))
+
+
+@contribution_mode
+@pytest.mark.parametrize("accuracy", [None, math.nan, math.inf])
+def test_17_an_accuracy_that_was_not_measured_has_not_fallen_to_nothing(name, accuracy):
+    before = report(seed(SeedStage.HOLDING, 5.0), val_accuracy=60.0)
+    after = report(seed(SeedStage.HOLDING, 25.0), val_accuracy=accuracy)
+    assert paid(name, before, after).flags == ()
+
+
+@pytest.mark.parametrize("mode", ["shaped", "basic"])
+@pytest.mark.parametrize("loss", [None, math.nan])
+def test_17_a_loss_that_was_not_measured_has_neither_fallen_nor_risen(mode, loss):
+    known, unknown = report(val_loss=2.0), report(val_loss=loss)
+    for path in ((known, unknown), (unknown, known)):
+        assert paid(f"{mode}-loss", *path).components["progress"] == 0
+
+
+@contribution_mode
+def test_17_a_rise_is_seen_whatever_the_reported_velocity(name):
+    """The reward compares measurements itself, so a velocity lost on the way costs nothing."""
+    before = report(seed(SeedStage.FOSSILIZED, 5.0), val_accuracy=60.0)
+    reports = [
+        report(seed(SeedStage.FOSSILIZED, 25.0, contribution_velocity=velocity), val_accuracy=50.0)
+        for velocity in (None, 0.0, 20.0)
+    ]
+    assert [paid(name, before, after).flags for after in reports] == [("ransom:r0c0",)] * 3
+
+
+# 23: what was farmed in practice.
+
+
+@PLAN
+@given(st.floats(5, 60), st.integers(0, 12))
+def test_23_nothing_beats_committing_to_a_seed_that_is_worth_its_rent(contribution, extra):
+    """Neither holding it for ever, nor turning its alpha about, nor pruning it in the end."""
+    life = grown(contribution=contribution, rest=extra, max_epochs=60)
+    turn = at(Op.SET_ALPHA_TARGET, alpha_target=0, alpha_speed=1)
+    commit, *others = (
+        played(life, script, contribution)
+        for script in (
+            {0: at(Op.FOSSILIZE)},
+            {},
+            dict.fromkeys(range(0, 40, 5), turn),
+            {30: at(Op.PRUNE)},
+        )
+    )
+    for name in CONTRIBUTION:
+        best = max(discounted(other, CONFIGS[name]) for other in others)
+        assert discounted(commit, CONFIGS[name]) > best, name
+
+
+def played(life, script, contribution):
+    """Plays a copy to the end by a script; accuracy falls with a seed that is pruned."""
+    branch, step = life.copy(), 0
+    while branch.now.ended is None:
+        action = script.get(step, WAIT)
+        pruned = action.op is Op.PRUNE or not branch.now.seeds[0].occupied
+        branch.step(
+            action,
+            Measured(
+                accuracy=70.0 - contribution if pruned else 70.0,
+                contributions={"r0c0": contribution},
+            ),
+        )
+        step += 1
+    return branch
+
+
+@PLAN
+@given(st.integers(0, 4), st.booleans(), st.lists(st.floats(0, 8), min_size=25, max_size=25))
+def test_23_germinating_early_claims_nothing_of_the_hosts_own_progress(epoch, prune, gains):
+    """A seed that contributes nothing earns nothing, whatever the host does meanwhile."""
+
+    def said(step):
+        climbed = min(10.0 + sum(gains[: step + 1]), 95.0)
+        return Measured(
+            accuracy=climbed,
+            loss=3.0 - climbed / 40,
+            contributions=dict.fromkeys(SLOTS, 0.0),
+        )
+
+    plan = {epoch: germinate()} | ({20: at(Op.PRUNE)} if prune else {})
+    early, idle = life_of(plan, said), life_of({}, said)
+    for name, config in CONFIGS.items():
+        assert discounted(early, config) <= discounted(idle, config) + 1e-9, name
+
+
+def test_23_a_spike_of_the_loss_and_its_recovery_earn_nothing():
+    losses = [1.0, 1.0, 500.0, 9.0, 5.0, 1.0] + [1.0] * 19
+    life = life_of({}, lambda epoch: Measured(loss=losses[epoch]))
+    for mode in ("shaped", "basic"):
+        config = RewardConfig(mode=mode, family="loss")
+        assert discounted(life, config, part="progress") == pytest.approx(0.0, abs=1e-9)
+        worst = min(each.components["progress"] for each in rewards_of(life, config))
+        assert worst >= -12
