@@ -4,15 +4,38 @@ import re
 from pathlib import Path
 
 import esper_simic
+from esper_leyline import RewardConfig
+from esper_simic import evaluation
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 
 
+def example(containing: str) -> str:
+    blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    return next(block for block in blocks if containing in block)
+
+
 def test_the_example_runs(capsys):
-    example = re.search(r"```python\n(.*?)```", README, re.DOTALL).group(1)
-    exec(compile(example, "README.md", "exec"), {})
+    exec(compile(example("build_reward("), "README.md", "exec"), {})
     total = float(capsys.readouterr().out.split()[0])
     assert 0 < total < 0.2
+
+
+def test_the_evaluation_example_runs(capsys):
+    exec(compile(example("compare("), "README.md", "exec"), {})
+    assert capsys.readouterr().out.startswith("better Estimate(value=")
+
+
+def test_every_mode_and_part_has_its_row():
+    for mode, family in esper_simic.REWARDS:
+        assert f"| `{mode}` |" in README
+        reward = esper_simic.build_reward(RewardConfig(mode=mode, family=family), gamma=0.995)
+        assert all(f"| {part} |" in README for part in reward.parts)
+
+
+def test_every_public_name_of_the_evaluation_is_in_the_readme():
+    names = set(re.findall(r"`(?:evaluation\.)?(\w+)`", README))
+    assert set(evaluation.__all__) <= names
 
 
 def test_every_public_name_is_in_the_readme():
