@@ -155,30 +155,33 @@ class Closed:
             raise ImportError(name)
 
 sys.meta_path.insert(0, Closed())
-with open(sys.argv[1], "rb") as file:
-    plain, inputs, outputs = pickle.load(file)
-torch.testing.assert_close(plain(inputs), outputs)
-print(sorted(name for name in sys.modules if name.startswith("esper")))
+for path in sys.argv[1:]:
+    with open(path, "rb") as file:
+        plain, inputs, outputs = pickle.load(file)
+    torch.testing.assert_close(plain(inputs), outputs)
+    print("loaded", sorted(name for name in sys.modules if name.startswith("esper")))
 """
 
 
-@pytest.mark.parametrize("name", ["resnet18", *SPECS])
-def test_a_harvest_is_loaded_where_esper_is_not(name, tmp_path):
-    if name in SPECS:
-        spec = SPECS[name]
-        host = grown(spec, next(iter(BLUEPRINTS[spec.topology])), BlendStyle.GATED_GATE)
-        inputs = inputs_for(spec)
-    else:
-        inputs = ZOO[name].inputs()
-        host = graft(ZOO[name].make(), ZOO[name].places, example_inputs=inputs)
-        raise_seed(host, "r0c1", SeedStage.FOSSILIZED, Blueprint.DEPTHWISE, inputs)
-    plain = harvest(host).eval()
-    path = tmp_path / "plain.pickle"
-    path.write_bytes(pickle.dumps((plain, inputs, plain(inputs).detach())))
+def test_harvests_are_loaded_where_esper_is_not(tmp_path):
+    inputs = ZOO["resnet18"].inputs()
+    grafted = graft(ZOO["resnet18"].make(), ZOO["resnet18"].places, example_inputs=inputs)
+    raise_seed(grafted, "r0c1", SeedStage.FOSSILIZED, Blueprint.DEPTHWISE, inputs)
+    hosts = {"resnet18": (grafted, inputs)}
+    for name, spec in SPECS.items():
+        blueprint = next(iter(BLUEPRINTS[spec.topology]))
+        hosts[name] = (grown(spec, blueprint, BlendStyle.GATED_GATE), inputs_for(spec))
+    for name, (host, example) in hosts.items():
+        plain = harvest(host).eval()
+        stored = pickle.dumps((plain, example, plain(example).detach()))
+        (tmp_path / name).write_bytes(stored)
     done = subprocess.run(
-        [sys.executable, "-c", LOADS, str(path)], capture_output=True, text=True, check=False
+        [sys.executable, "-c", LOADS, *(tmp_path / name for name in hosts)],
+        capture_output=True,
+        text=True,
+        check=False,
     )
-    assert done.stdout.strip() == "[]", done.stderr
+    assert done.stdout.splitlines() == ["loaded []"] * len(hosts), done.stderr
 
 
 class Own(nn.Module):
