@@ -60,9 +60,9 @@ def test_unknown_config_key(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert "reward_mode" in message
 
 
-def test_reward_mode_that_is_not_built(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_reward_mode_without_the_family(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "config.json"
-    path.write_text('{"task": "mnist1d", "reward_mode": "sparse"}')
+    path.write_text('{"task": "mnist1d", "reward_mode": "sparse", "reward_family": "loss"}')
     runs = tmp_path / "runs"
     message = complaint(capsys, "ppo", "--config-json", str(path), "--runs", str(runs))
     assert "sparse" in message
