@@ -244,7 +244,8 @@ def test_one_host_or_one_worker_stays_in_this_process(task, make_config):
             task, make_config(n_envs=envs), build_host, "cpu", workers=workers
         )
         assert isinstance(environment, LocalEnvironment)
-        assert environment.plan == f"in this process on cpu, one thread, hosts: {envs}"
+        shown = f"in this process on cpu, one thread, computed together, hosts: {envs}"
+        assert environment.plan == shown
 
 
 def test_no_workers_at_all_is_an_error(task, make_config):

@@ -40,8 +40,13 @@ def host_of(environment, index):
 
 
 def set_learning_rate(environment, index, rate):
-    for group in environment._episodes[index]._trainer._optimizer.param_groups:
-        group["lr"] = rate
+    """Of a host and its seeds; hosts that are computed together share the host's."""
+    optimizers = [environment._episodes[index].trainer._optimizer]
+    if environment._stacked is not None:
+        optimizers.append(environment._stacked._optimizer)
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = rate
 
 
 def check_rolled_back(environment, report, cause):

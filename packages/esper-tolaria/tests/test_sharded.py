@@ -28,7 +28,9 @@ def sharded(task, make_config):
 
 def test_the_plan_is_said_in_a_line(sharded):
     assert isinstance(sharded, ShardedEnvironment)
-    assert sharded.plan == "2 worker processes, one thread each, 1 or 2 hosts per worker"
+    assert sharded.plan == (
+        "2 worker processes, one thread each, 1 or 2 hosts per worker, computed together"
+    )
 
 
 def test_reports_equal_those_of_one_process_bit_for_bit(

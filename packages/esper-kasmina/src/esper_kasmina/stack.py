@@ -20,6 +20,10 @@ from esper_kasmina.cnn import CNNHost, ConvBlock
 from esper_kasmina.errors import KasminaError
 from esper_kasmina.slot import SeedSlot
 
+_ALIGNMENT = 64
+"""Rows are a multiple of this long: elementwise kernels treat the end of a tensor apart, and
+then a weight would be updated differently at the end of one stack than inside another."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Layer:
@@ -41,8 +45,8 @@ class SignalStack(nn.Module):
     one matrix rounds differently from one of several.
 
     Attributes:
-        weights: [K or 2, P], every host's own parameters, one row a host. While the stack
-            is in use, train this and not the hosts' parameters.
+        weights: [K or 2, P], every host's own parameters, one row a host, zeros behind them.
+            While the stack is in use, train this and not the hosts' parameters.
     """
 
     def __init__(self, hosts: Sequence[CNNHost]) -> None:
@@ -58,6 +62,8 @@ class SignalStack(nn.Module):
         own = [_own_parameters(host) for host in hosts]
         self._shapes = [parameter.shape for parameter in own[0]]
         self._sizes = [parameter.numel() for parameter in own[0]]
+        # What is left of a row is nobody's.
+        self._sizes.append(-sum(self._sizes) % _ALIGNMENT)
         weights = own[0][0].new_zeros(self._rows, sum(self._sizes))
         self.weights = nn.Parameter(weights)
         for row, parameters in zip(self._views(self.weights.data), own, strict=False):

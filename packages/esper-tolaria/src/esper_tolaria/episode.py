@@ -70,6 +70,11 @@ class Episode:
         )
 
     @property
+    def trainer(self) -> Trainer:
+        """What trains the host, for those who train several hosts together."""
+        return self._trainer
+
+    @property
     def running(self) -> bool:
         """Whether there are epochs left to train."""
         return self.report.ended is None

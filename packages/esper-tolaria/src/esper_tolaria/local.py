@@ -15,6 +15,8 @@ from esper_tolaria.datasets import Dataset, epoch_order
 from esper_tolaria.devices import Lanes, one_thread
 from esper_tolaria.episode import Episode
 from esper_tolaria.setup import Setup
+from esper_tolaria.stacked import StackedTrainer, join
+from esper_tolaria.trainer import Trainer
 
 
 class LocalEnvironment:
@@ -34,8 +36,8 @@ class LocalEnvironment:
         self._spec = setup.environment_spec(setup.count_host_parameters())
         self._lanes = Lanes(device, setup.config.n_envs)
         self._episodes: tuple[Episode, ...] = ()
-        threads = "one thread" if device.type == "cpu" else "one stream per host"
-        self.plan = f"in this process on {device}, {threads}, hosts: {setup.config.n_envs}"
+        self._stacked: StackedTrainer | None = None
+        self.plan = _describe(setup, device)
 
     @property
     def spec(self) -> EnvironmentSpec:
@@ -58,6 +60,10 @@ class LocalEnvironment:
                 Episode(self._setup, environment=index, seed=seed, device=self._device)
                 for index, seed in members
             )
+            trainers = [episode.trainer for episode in self._episodes]
+            # Lanes are streams on CUDA, where hosts run side by side already.
+            apart = self._device.type == "cuda"
+            self._stacked = None if apart else join(trainers, self._setup.training)
         return tuple(episode.report for episode in self._episodes)
 
     def step(self, actions: Sequence[FactoredAction]) -> tuple[StepReport, ...]:
@@ -100,7 +106,7 @@ class LocalEnvironment:
 
     def close(self) -> None:
         """Releases the hosts."""
-        self._episodes = ()
+        self._episodes, self._stacked = (), None
 
     def _advance(self, running: Sequence[tuple[int, Episode, FactoredAction]]) -> None:
         epoch = running[0][1].report.epoch + 1
@@ -134,7 +140,26 @@ class LocalEnvironment:
     ) -> None:
         size = self._setup.training.batch_size
         batches = list(zip(inputs.split(size), targets.split(size), strict=True))
+        stacked = self._stack_of([episode.trainer for _, episode in running])
         for number, (batch, labels) in enumerate(batches, start=1):
+            last = number == len(batches)
+            if stacked is not None:
+                stacked.train_batch(batch, labels, last=last)
+                continue
             for lane, episode in running:
                 with self._lanes.lane(lane):
-                    episode.train_batch(batch, labels, last=number == len(batches))
+                    episode.train_batch(batch, labels, last=last)
+
+    def _stack_of(self, trainers: Sequence[Trainer]) -> StackedTrainer | None:
+        """Returns the stack of those that still run; it shrinks as episodes end early."""
+        if self._stacked is not None and self._stacked.trainers != tuple(trainers):
+            self._stacked = self._stacked.regroup(trainers)
+        return self._stacked
+
+
+def _describe(setup: Setup, device: torch.device) -> str:
+    if device.type == "cuda":
+        how = "one stream per host"
+    else:
+        how = "one thread, computed together" if setup.stacks() else "one thread"
+    return f"in this process on {device}, {how}, hosts: {setup.config.n_envs}"

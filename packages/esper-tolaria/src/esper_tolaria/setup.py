@@ -54,6 +54,10 @@ class Setup:
         """Counts the trainable parameters of a fresh host."""
         return self.build_host(0, torch.device("cpu")).parameter_counts().host
 
+    def stacks(self) -> bool:
+        """Whether hosts of this task are computed together on a CPU."""
+        return self.build_host(0, torch.device("cpu")).stack(()) is not None
+
     def environment_spec(self, host_parameters: int) -> EnvironmentSpec:
         """Describes the environment to those who build policies for it."""
         return EnvironmentSpec(

@@ -42,7 +42,7 @@ class ShardedEnvironment:
             self.close()
             raise
         self._spec = setup.environment_spec(counts[0])
-        self.plan = _describe(setup.config.n_envs, workers)
+        self.plan = _describe(setup, workers)
 
     @property
     def spec(self) -> EnvironmentSpec:
@@ -121,7 +121,9 @@ def _shards(hosts: int, workers: int) -> list[slice]:
     return [slice(first, last) for first, last in pairwise(bounds)]
 
 
-def _describe(hosts: int, workers: int) -> str:
+def _describe(setup: Setup, workers: int) -> str:
+    hosts = setup.config.n_envs
     least, most = hosts // workers, -(-hosts // workers)
     each = f"{most}" if least == most else f"{least} or {most}"
-    return f"{workers} worker processes, one thread each, {each} hosts per worker"
+    together = ", computed together" if setup.stacks() else ""
+    return f"{workers} worker processes, one thread each, {each} hosts per worker{together}"

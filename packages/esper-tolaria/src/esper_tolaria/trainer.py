@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from esper_leyline import HostTraining, MorphogeneticHost
+from esper_leyline import HOST_GROUP, HostTraining, MorphogeneticHost
 from esper_tolaria.optimizers import build_optimizer
 
 
@@ -20,6 +20,11 @@ class Trainer:
         self._losses: list[Tensor] = []
         self._logits: list[Tensor] = []
 
+    @property
+    def host(self) -> MorphogeneticHost:
+        """The host that is trained."""
+        return self._host
+
     def sync(self) -> None:
         """Takes newborn seeds into the optimiser and drops removed ones."""
         self._host.sync_optimizer(self._optimizer, self._seed_options)
@@ -31,15 +36,36 @@ class Trainer:
 
     def train_batch(self, inputs: Tensor, targets: Tensor, *, last: bool) -> None:
         """Trains on inputs [B, ...] and targets [B]; the last batch's gradients are recorded."""
-        self._optimizer.drop_gradients()
+        self.drop_gradients()
         logits = self._host(inputs)
         loss = cross_entropy(logits, targets)
         loss.backward()
         if last:
             self._host.record_gradients()
+        self.update()
+        self.take(loss.detach(), logits.detach(), targets)
+
+    def drop_gradients(self) -> None:
+        """Forgets the gradients of the host and its seeds."""
+        self._optimizer.drop_gradients()
+
+    def record_gradients(self) -> None:
+        """Lets the host look at gradients that were computed for it, and takes its own away.
+
+        Those are somebody else's to use; the seeds' stay.
+        """
+        self._host.record_gradients()
+        for parameter in self._host.parameter_groups()[HOST_GROUP]:
+            parameter.grad = None
+
+    def update(self) -> None:
+        """Updates whatever has a gradient."""
         self._optimizer.step()
-        self._losses.append(loss.detach() * len(targets))
-        self._logits.append(logits.detach())
+
+    def take(self, loss: Tensor, logits: Tensor, targets: Tensor) -> None:
+        """Takes down how a batch went: its mean loss [] and logits [B, C]."""
+        self._losses.append(loss * len(targets))
+        self._logits.append(logits)
 
     def read_epoch(self, targets: Tensor) -> tuple[float, float]:
         """Returns the epoch's mean loss in nats and its accuracy in percent.

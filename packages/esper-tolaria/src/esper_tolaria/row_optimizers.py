@@ -1,0 +1,47 @@
+"""Optimisers of a stack's weights [R, P]: every row is one host's and is clipped alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import Parameter
+
+from esper_leyline import HostTraining
+from esper_tolaria.optimizers import ClippedAdamW, ClippedOptimizer, ClippedSGD
+
+
+class _ByRow(ClippedOptimizer):
+    """Clips each row of the one parameter by its own norm."""
+
+    def _excess(self, gradients: list[Tensor]) -> Tensor:
+        (gradient,) = gradients
+        norms = torch.linalg.vector_norm(gradient, dim=1, keepdim=True)
+        gradient.div_((norms / self._max_norm).clamp(min=1.0))
+        return torch.ones((), device=gradient.device)
+
+    def take_rows(self, other: ClippedOptimizer, rows: Sequence[int]) -> None:
+        """Goes on from the state that another optimiser has of some of its rows."""
+        (mine,), (theirs,) = (each.param_groups[0]["params"] for each in (self, other))
+        for name, value in other.state[theirs].items():
+            if value.dim() == 0:
+                self.state[mine][name] = value.clone()
+                continue
+            kept = torch.zeros_like(mine)
+            kept[: len(rows)] = value[list(rows)]
+            self.state[mine][name] = kept
+
+
+class RowSGD(_ByRow, ClippedSGD):
+    """Stochastic gradient descent with momentum, row by row."""
+
+
+class RowAdamW(_ByRow, ClippedAdamW):
+    """AdamW, row by row."""
+
+
+def build_row_optimizer(weights: Parameter, training: HostTraining) -> RowSGD | RowAdamW:
+    """Builds the optimiser that a task's hosts have, for all rows of ``weights``."""
+    kind = RowAdamW if training.optimizer == "adamw" else RowSGD
+    return kind([weights], training)

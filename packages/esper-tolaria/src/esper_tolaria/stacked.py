@@ -1,0 +1,84 @@
+"""Hosts that are computed together: one forward, one backward and one update for all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from esper_leyline import HostStack, HostTraining
+from esper_tolaria.row_optimizers import build_row_optimizer
+from esper_tolaria.trainer import Trainer
+
+
+class StackedTrainer:
+    """Trains several hosts on the same batches through a ``HostStack``.
+
+    Each host's gradient is clipped on its own and its rows of weights and optimiser state
+    never mix with another's, so its path does not depend on who else is in the stack.
+    Seeds are trained by their hosts' own optimisers.
+    """
+
+    def __init__(
+        self, trainers: Sequence[Trainer], stack: HostStack, training: HostTraining
+    ) -> None:
+        self.trainers = tuple(trainers)
+        self._stack = stack
+        self._training = training
+        self._optimizer = build_row_optimizer(stack.weights, training)
+
+    def train_batch(self, inputs: Tensor, targets: Tensor, *, last: bool) -> None:
+        """Trains every host on a batch; the gradients of an epoch's last one are recorded.
+
+        Args:
+            inputs: [B, ...].
+            targets: [B].
+            last: Whether it is the epoch's last.
+        """
+        self._optimizer.drop_gradients()
+        for trainer in self.trainers:
+            trainer.drop_gradients()
+        logits = self._stack(inputs)
+        losses = self._losses(logits, targets)
+        losses.sum().backward()
+        if last:
+            self._record()
+        self._optimizer.step()
+        for trainer, loss, host_logits in zip(
+            self.trainers, losses.detach(), logits.detach(), strict=True
+        ):
+            trainer.update()
+            trainer.take(loss, host_logits, targets)
+
+    def regroup(self, trainers: Sequence[Trainer]) -> StackedTrainer:
+        """Returns a trainer of some of these, which go on where they are."""
+        left = join(trainers, self._training)
+        assert left is not None, "what was stacked once can be stacked again"
+        left._optimizer.take_rows(  # noqa: SLF001 - another of its own kind
+            self._optimizer, [self.trainers.index(each) for each in trainers]
+        )
+        return left
+
+    def _losses(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Returns each host's mean loss [K]."""
+        hosts = len(logits)
+        losses = cross_entropy(
+            logits.flatten(0, 1),
+            targets.repeat(hosts),
+            reduction="none",
+        )
+        return losses.view(hosts, -1).mean(1)
+
+    def _record(self) -> None:
+        """Lets every host look at its gradients, which are then the stack's again."""
+        self._stack.share_gradients()
+        for trainer in self.trainers:
+            trainer.record_gradients()
+
+
+def join(trainers: Sequence[Trainer], training: HostTraining) -> StackedTrainer | None:
+    """Joins fresh hosts where they gain by it; ``None`` where they do not."""
+    first, *others = (trainer.host for trainer in trainers)
+    stack = first.stack(others)
+    return None if stack is None else StackedTrainer(trainers, stack, training)
