@@ -13,6 +13,7 @@ from esper_kasmina import BLUEPRINTS, KasminaError, build_host
 from esper_leyline import (
     Advance,
     BlendStyle,
+    Blueprint,
     CNNHostSpec,
     Germinate,
     LifecycleRules,
@@ -165,3 +166,22 @@ def test_an_override_switches_a_training_seed_on(family, style, make_host, grow,
 def test_overrides_of_the_wrong_shape_are_refused(make_host, batch):
     with pytest.raises(KasminaError, match=r"shape \(32, 2\).*\(32, 3\)"):
         make_host()(batch()[0], torch.zeros(32, 2))
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_an_override_may_be_left_in_the_slot(name, style):
+    """For the passes of a model that cannot hand it in."""
+    spec = SPECS[name]
+    host = build_host(spec, slots=spec.slots, rules=LifecycleRules(), max_seeds=None, seed=3)
+    slot, inputs = host.slot("r0c1"), make_inputs(spec)
+    place(slot, "full", Blueprint.NORM, style)
+    column = torch.linspace(0.0, 1.0, len(inputs))
+    alpha = torch.full((len(inputs), 3), torch.nan)
+    alpha[:, 1] = column
+    with torch.no_grad():
+        handed, plain = host.eval()(inputs, alpha), host(inputs)
+        slot.override = column
+        assert torch.equal(host(inputs), handed)
+        assert not torch.allclose(handed, plain)
+        slot.override = None
+        assert torch.equal(host(inputs), plain)

@@ -1,0 +1,81 @@
+"""What flows through a slot: described, read off an example, and checked."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from esper_kasmina import Activations, KasminaError, SeedSlot
+from esper_leyline import Blueprint, Germinate, Topology
+
+KINDS = {
+    "signals": (Activations.maps(6, dimensions=1), (4, 6, 9), "[B, 6, L]"),
+    "images": (Activations.maps(6), (4, 6, 5, 7), "[B, 6, H, W]"),
+    "tokens": (Activations.tokens(6), (4, 9, 6), "[B, T, 6]"),
+    "batch second": (Activations.tokens(6, batch_first=False), (9, 4, 6), "[T, B, 6]"),
+    "vectors": (Activations.features(6), (4, 6), "[B, 6]"),
+}
+
+
+@pytest.mark.parametrize(("kind", "shape", "words"), KINDS.values(), ids=KINDS)
+def test_a_kind_knows_its_axes(kind, shape, words):
+    assert kind.rank == len(shape)
+    assert shape[kind.channel_axis] == 6
+    assert shape[kind.batch_axis] == 4
+    assert str(kind) == words
+    column = kind.column(torch.arange(4.0))
+    assert (column * torch.ones(shape)).movedim(kind.batch_axis, 0)[3].eq(3.0).all()
+
+
+@pytest.mark.parametrize(("kind", "shape", "words"), KINDS.values(), ids=KINDS)
+def test_a_slot_takes_what_it_holds_and_nothing_else(kind, shape, words):
+    slot = SeedSlot("r0c0", kind)
+    hidden = torch.randn(shape)
+    assert slot(hidden) is hidden
+    wider = list(shape)
+    wider[kind.channel_axis] = 7
+    for wrong in (torch.randn(wider), torch.randn(*shape, 2)):
+        with pytest.raises(KasminaError) as caught:
+            slot(wrong)
+        assert f"holds {words}, and was given {tuple(wrong.shape)}" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["images", "vectors"])
+def test_a_slot_reads_its_kind_off_the_first_pass(name):
+    kind, shape, _ = KINDS[name]
+    slot = SeedSlot("r0c0")
+    early = slot.apply_command(Germinate(blueprint=Blueprint.NORM))
+    assert not early.accepted
+    assert "run one forward pass" in early.reason
+    slot(torch.randn(shape))
+    assert slot.activations == kind
+    assert slot.apply_command(Germinate(blueprint=Blueprint.NORM)).accepted
+
+
+@pytest.mark.parametrize(
+    ("hidden", "message"),
+    [
+        (torch.zeros(2, 3, 4), r"\(2, 3, 4\), which may be signals .* or tokens"),
+        (torch.zeros(3), r"slot 'r0c0' returns 1 axes, \(3,\)"),
+        (torch.zeros(2, 3, dtype=torch.long), "returns torch.int64; a slot takes floating-point"),
+        ((torch.zeros(2, 3), None), "returns a tuple; a slot takes one tensor"),
+    ],
+)
+def test_what_cannot_be_told_is_said(hidden, message):
+    with pytest.raises(KasminaError, match=message):
+        SeedSlot("r0c0")(hidden)
+
+
+def test_a_slot_is_told_once_what_flows_through_it():
+    slot = SeedSlot("r0c0")
+    slot.bind(Activations.features(4))
+    slot.bind(Activations.features(4))
+    with pytest.raises(KasminaError, match=r"holds \[B, 4\] and cannot become \[B, 5\]"):
+        slot.bind(Activations.features(5))
+
+
+def test_only_blueprints_of_the_kind_germinate():
+    slot = SeedSlot("r0c0", Activations.features(4))
+    result = slot.apply_command(Germinate(blueprint=Blueprint.ATTENTION))
+    assert not result.accepted
+    assert f"ATTENTION does not fit a slot of a {Topology.MLP.value}" in result.reason
