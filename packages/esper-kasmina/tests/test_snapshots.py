@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from esper_kasmina import SLOT_KEY
-from esper_leyline import Blueprint, Germinate, Prune, SeedStage
+from esper_leyline import BlendStyle, Blueprint, Germinate, Prune, SeedStage, SetAlphaTarget
 
 
 @pytest.fixture
@@ -109,3 +109,50 @@ def test_a_seed_with_the_same_tensors_is_not_taken_for_the_one_that_was(specs, m
     grow(host, "r0c0", SeedStage.TRAINING, Blueprint.ATTENTION)
     host.restore(kept)
     assert torch.equal(host.slot("r0c0").seed(hidden), expected)
+
+
+def test_the_revision_moves_with_what_is_trained_and_with_nothing_else(
+    make_host, grow, order, train
+):
+    host = make_host(min_prune_age=0)
+    slot = host.slot("r0c0")
+    seen = [slot.revision]
+
+    def moved() -> int:
+        seen.append(slot.revision)
+        return seen[-1] - seen[-2]
+
+    def retarget(style):
+        order(host, "r0c0", SetAlphaTarget(style=style, alpha_target=1.0, ticks=0))
+
+    grow(host, "r0c0", SeedStage.GERMINATED)
+    assert moved() == 1
+    host.prune_live()
+    assert moved() == 1
+    for _ in range(7):
+        host.tick()
+    assert moved() == 0
+    grow(host, "r0c0", SeedStage.HOLDING)
+    assert moved() == 1
+    retarget(BlendStyle.LINEAR_MULTIPLY)
+    held = host.snapshot()
+    train(host)
+    host.restore(held)
+    host.load_state_dict(host.state_dict())
+    assert moved() == 0
+    retarget(BlendStyle.GATED_GATE)
+    assert moved() == 1
+    order(host, "r0c0", Prune(ticks=3))
+    assert moved() == 1
+    train(host)
+    assert moved() == 0
+    host.restore(held)
+    assert moved() == 1
+
+
+def test_nothing_put_back_over_nothing_is_no_revision(make_host):
+    host = make_host()
+    before = [host.slot(name).revision for name in host.slots]
+    host.restore(host.snapshot())
+    host.load_state_dict(host.state_dict())
+    assert [host.slot(name).revision for name in host.slots] == before

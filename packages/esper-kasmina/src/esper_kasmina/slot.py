@@ -288,8 +288,7 @@ class SeedSlot(nn.Module):
             self.bind(stored.activations)
         wanted = self._blank_seed(stored.record)
         if wanted is None or self.seed is None or not wanted.resembles(self.seed):
-            self.seed = wanted
-            self.revision += 1
+            self._replace_seed(wanted)
         self._record = stored.record
         self._settle()
 
@@ -337,8 +336,7 @@ class SeedSlot(nn.Module):
             self.seed.load_state_dict(kept.state_dict())
             self.seed.zero_grad(set_to_none=True)
         else:
-            self.seed = copy.deepcopy(kept)
-            self.revision += 1
+            self._replace_seed(copy.deepcopy(kept))
         if self.seed is not None:
             self.seed.to(self._place.device).train(self.training)
 
@@ -399,8 +397,7 @@ class SeedSlot(nn.Module):
             case Effect.REMOVE_MODULE:
                 kind, target = SeedEventKind.PRUNED, SeedStage.PRUNED
                 record.note(kind, before, source=source, target=target)
-                self.seed = None
-                self.revision += 1
+                self._replace_seed(None)
                 record.forget_seed()
             case Effect.FOSSILIZE_MODULE:
                 kind, target = SeedEventKind.FOSSILIZED, SeedStage.FOSSILIZED
@@ -416,10 +413,14 @@ class SeedSlot(nn.Module):
         record = self._record
         record.forget_seed()
         record.germinations += 1
-        self.seed = self._blank_seed(record)
+        self._replace_seed(self._blank_seed(record))
         assert self.seed is not None
-        self.revision += 1
         record.parameters = self.seed.size
+
+    def _replace_seed(self, seed: Seed | None) -> None:
+        if seed is not self.seed:
+            self.revision += 1
+        self.seed = seed
 
     def _set_blend(self) -> None:
         """Follows a change of style; the curve is in the lifecycle's state."""
