@@ -17,7 +17,8 @@ from esper_kasmina.optimizers import SLOT_KEY, parameter_groups, seed_slots, syn
 from esper_kasmina.path_host import PathHost
 from esper_kasmina.schedulers import sync_scheduler
 from esper_kasmina.seed import Seed
-from esper_kasmina.slot import SeedSlot, SlotSnapshot
+from esper_kasmina.seed_bed import SlotSnapshot
+from esper_kasmina.slot import SeedSlot
 
 __all__ = [
     "BLUEPRINTS",

@@ -16,7 +16,8 @@ from esper_kasmina.errors import KasminaError
 from esper_kasmina.gradients import measure_gradients
 from esper_kasmina.optimizers import sync_optimizer
 from esper_kasmina.record import EVENTS_KEPT
-from esper_kasmina.slot import SeedSlot, SlotSnapshot
+from esper_kasmina.seed_bed import SlotSnapshot
+from esper_kasmina.slot import SeedSlot
 from esper_leyline import (
     HOST_GROUP,
     CommandResult,

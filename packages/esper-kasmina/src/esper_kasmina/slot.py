@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from esper_kasmina.activations import Activations
 from esper_kasmina.blending import blend, blend_overridden, isolate
 from esper_kasmina.blueprints import BLUEPRINTS
 from esper_kasmina.errors import KasminaError
 from esper_kasmina.gradients import GradientMeasurement, measure_gradients
 from esper_kasmina.inference import infer
 from esper_kasmina.randomness import seeded
-from esper_kasmina.record import SlotRecord, SlotState, pack, unpack
-from esper_kasmina.seed import Seed
+from esper_kasmina.seed_bed import SeedBed
 from esper_leyline import (
-    ACTIVE_STAGES,
     GATE_OF_STAGE,
-    LIVE_STAGES,
-    OCCUPIED_STAGES,
     CommandResult,
     Effect,
     Germinate,
@@ -42,19 +34,10 @@ from esper_leyline import (
     Tick,
     Transition,
     advance,
-    parse_slot,
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SlotSnapshot:
-    """A slot as it stood, module and all; made by ``SeedSlot.snapshot``."""
-
-    record: SlotRecord
-    seed: Seed | None
-
-
-class SeedSlot(nn.Module):
+class SeedSlot(SeedBed):
     """Passes activations through, and grows one seed in them on command.
 
     Put it anywhere in a model where activations are feature maps, tokens or vectors. The
@@ -62,61 +45,11 @@ class SeedSlot(nn.Module):
     A training loop calls, an epoch at a time: ``apply_command``, ``sync_optimizer``,
     training, ``record_gradients``, ``record_validation``, ``tick``, ``sync_optimizer``.
 
-    Its ``state_dict`` holds the seed's tensors and, as one tensor of bytes, the lifecycle,
-    so that a fresh slot that loads it holds the same seed.
-
     Attributes:
-        name: The slot's id, such as ``r0c0``.
-        activations: What flows through it; ``None`` until that is known.
-        active: Whether a seed takes part in the forward pass.
-        alpha: How strongly it is blended in.
-        channels_last: Whether seeds born here keep their kernels channels last, as the
-            activations come; mixed orders in memory cost time, not correctness.
         override: Strengths [B] for the passes of a model that cannot hand them in.
-        revision: Counts the changes of what is trained here: a birth, a removal, a
-            freezing. Whatever keeps lists of parameters (DDP) is built anew when it moves.
     """
 
-    _place: Tensor
-    _strength: Tensor
-
-    def __init__(
-        self,
-        name: str,
-        activations: Activations | None = None,
-        *,
-        rules: LifecycleRules | None = None,
-        seed: int = 0,
-    ) -> None:
-        """Builds an empty slot.
-
-        Args:
-            name: The slot's id, ``r<row>c<col>``, unique in its model.
-            activations: What flows through it. ``None`` reads it off the first forward
-                pass; that cannot tell signals [B, C, L] from tokens [B, T, D].
-            rules: What the lifecycle accepts; ``None`` takes the permissive defaults.
-            seed: Together with the name and the count of germinations it decides the
-                weights of every seed born here.
-
-        Raises:
-            LeylineError: If the name is no slot id.
-        """
-        super().__init__()
-        parse_slot(name)
-        self.name = name
-        self.activations = activations
-        self.rules = LifecycleRules() if rules is None else rules
-        self.random_seed = seed
-        self.seed: Seed | None = None
-        self.channels_last = False
-        self.override: Tensor | None = None
-        self.revision = 0
-        # Follows the model to its device and dtype, so that newborn seeds do too.
-        self.register_buffer("_place", torch.empty(0), persistent=False)
-        # Alpha as a tensor, so that compiled code need not change with it.
-        self.register_buffer("_strength", torch.zeros(()), persistent=False)
-        self._record = SlotRecord(slot=name)
-        self._settle()
+    override: Tensor | None = None
 
     def forward(self, hidden: Tensor, alpha: Tensor | None = None) -> Tensor:
         """Runs the slot.
@@ -151,46 +84,6 @@ class SeedSlot(nn.Module):
         if self._isolated:
             return isolate(hidden, seed)
         return blend(hidden, seed, self._strength)
-
-    def bind(self, activations: Activations, example: Tensor | None = None) -> Activations:
-        """Tells an empty slot what flows through it.
-
-        Args:
-            activations: The kind.
-            example: One of them, whose order in memory seeds will follow.
-
-        Raises:
-            KasminaError: If it knows better.
-        """
-        if self.activations not in (None, activations):
-            raise KasminaError(
-                f"slot '{self.name}' holds {self.activations} and cannot become {activations}"
-            )
-        self.activations = activations
-        if example is not None and example.dim() == 4:
-            last = example.is_contiguous(memory_format=torch.channels_last)
-            self.channels_last = last and not example.is_contiguous()
-        return activations
-
-    @property
-    def state(self) -> SeedState:
-        """What the lifecycle knows of this slot."""
-        return self._record.state
-
-    @property
-    def stage(self) -> SeedStage:
-        """Where the seed stands."""
-        return self._record.state.stage
-
-    @property
-    def occupied(self) -> bool:
-        """Whether the slot holds a module."""
-        return self._record.state.stage in OCCUPIED_STAGES
-
-    @property
-    def live(self) -> bool:
-        """Whether the slot holds a seed that may still be pruned."""
-        return self._record.state.stage in LIVE_STAGES
 
     def apply_command(self, command: SlotCommand) -> CommandResult:
         """Carries out a lifecycle command, or says why not; a refusal changes nothing."""
@@ -262,83 +155,6 @@ class SeedSlot(nn.Module):
             closed: Ops that the slot's owner refuses now, whatever the lifecycle says.
         """
         return self._record.report(self.rules, closed)
-
-    def snapshot(self) -> SlotSnapshot:
-        """Returns a copy of everything that ``restore`` needs."""
-        return SlotSnapshot(record=self._record.copy(), seed=copy.deepcopy(self.seed))
-
-    def restore(self, snapshot: SlotSnapshot) -> None:
-        """Puts the slot back to a snapshot, which can be used again.
-
-        A seed that was there then and still is keeps its parameter objects, so an
-        optimiser's groups stay valid.
-        """
-        self._restore_seed(snapshot)
-        self._record = snapshot.record.copy()
-        self._settle()
-
-    def get_extra_state(self) -> Tensor:
-        """Returns what the tensors do not say, as JSON in a tensor of bytes."""
-        return pack(SlotState(activations=self.activations, record=self._record))
-
-    def set_extra_state(self, state: Tensor) -> None:
-        """Takes back what ``get_extra_state`` returned; torch loads the tensors next."""
-        stored = unpack(state, slot=self.name)
-        if stored.activations is not None:
-            self.bind(stored.activations)
-        wanted = self._blank_seed(stored.record)
-        if wanted is None or self.seed is None or not wanted.resembles(self.seed):
-            self._replace_seed(wanted)
-        self._record = stored.record
-        self._settle()
-
-    def _load_from_state_dict(  # noqa: PLR0917 - torch's own signature
-        self,
-        state_dict: dict[str, Any],
-        prefix: str,
-        local_metadata: dict[str, Any],
-        strict: bool,
-        missing_keys: list[str],
-        unexpected_keys: list[str],
-        error_msgs: list[str],
-    ) -> None:
-        super()._load_from_state_dict(
-            state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
-        )
-        # The weights of a model without seeds say nothing about its slots, which stay.
-        unsaid = f"{prefix}_extra_state"
-        if unsaid in missing_keys and self.seed is None:
-            missing_keys.remove(unsaid)
-
-    def _blank_seed(self, record: SlotRecord) -> Seed | None:
-        """Builds a seed of the kind a record describes; its values are of no account."""
-        state = record.state
-        if state.blueprint is None:
-            return None
-        assert state.style is not None
-        assert self.activations is not None
-        with seeded(self.random_seed, self.name, record.germinations):
-            seed = Seed(state.blueprint, self.activations, state.style.algorithm)
-        if state.pruning:
-            seed.freeze()
-        if self.channels_last:
-            seed.to(memory_format=torch.channels_last)
-        return seed.to(self._place).train(self.training)
-
-    def _restore_seed(self, snapshot: SlotSnapshot) -> None:
-        kept = snapshot.seed
-        if (
-            kept is not None
-            and self.seed is not None
-            and snapshot.record.germinations == self._record.germinations
-            and kept.resembles(self.seed)
-        ):
-            self.seed.load_state_dict(kept.state_dict())
-            self.seed.zero_grad(set_to_none=True)
-        else:
-            self._replace_seed(copy.deepcopy(kept))
-        if self.seed is not None:
-            self.seed.to(self._place.device).train(self.training)
 
     def _unfit(self, command: SlotCommand) -> str | None:
         """Returns why a command cannot be carried out here, whatever the lifecycle says."""
@@ -417,11 +233,6 @@ class SeedSlot(nn.Module):
         assert self.seed is not None
         record.parameters = self.seed.size
 
-    def _replace_seed(self, seed: Seed | None) -> None:
-        if seed is not self.seed:
-            self.revision += 1
-        self.seed = seed
-
     def _set_blend(self) -> None:
         """Follows a change of style; the curve is in the lifecycle's state."""
         seed, style = self.seed, self.state.style
@@ -433,11 +244,3 @@ class SeedSlot(nn.Module):
             seed.set_algorithm(style.algorithm)
         self._record.parameters = seed.size
         self.revision += size != seed.size
-
-    def _settle(self) -> None:
-        # Plain attributes, because the forward pass reads them for every batch.
-        self.active = self.stage in ACTIVE_STAGES
-        self.alpha = self.state.alpha
-        self._isolated = self.alpha == 0.0
-        with torch.no_grad():
-            self._strength.fill_(self.alpha)
