@@ -201,7 +201,7 @@ def grow(order, train) -> Callable[..., None]:
         if stage is SeedStage.BLENDING:
             return
         while host.slot(slot).alpha < 1.0:
-            train(host)
+            host.tick()
         order(host, slot, Advance())
         if stage is SeedStage.HOLDING:
             return

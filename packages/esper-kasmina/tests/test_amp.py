@@ -67,7 +67,7 @@ def test_activations_keep_their_dtype(planting, style, make_host, grow):
     """A layer of the host may return either precision."""
     spec, blueprint = planting
     host = make_host(spec)
-    grow(host, "r0c0", SeedStage.HOLDING, blueprint, style=style)
+    grow(host, "r0c0", SeedStage.TRAINING, blueprint, style=style)
     slot = host.slot("r0c0")
     kind = slot.activations
     shape = [4] + [6] * (kind.rank - 1)
