@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -12,7 +13,7 @@ from esper_kasmina.host import SlottedHost
 from esper_kasmina.slot import SeedSlot
 
 
-class PathHost(SlottedHost):
+class PathHost(SlottedHost, ABC):
     """Base of hosts of the form ``head(block_n(... block_1(stem(inputs))))``.
 
     A subclass builds its layers, calls ``_lay`` and gives ``stem`` and ``head``. Both
@@ -28,9 +29,9 @@ class PathHost(SlottedHost):
         """Makes the first block's activations of the inputs."""
         return inputs
 
+    @abstractmethod
     def head(self, hidden: Tensor) -> Tensor:
         """Makes logits of the last block's activations."""
-        raise NotImplementedError
 
     @property
     def path(self) -> tuple[tuple[nn.Module, SeedSlot | None], ...]:
