@@ -33,7 +33,8 @@ def subject(name: str) -> tuple[SlottedHost, Tensor, Blueprint]:
 def live(name: str, rank: int, world: int) -> dict[str, object]:
     """Trains through an empty, a TRAINING and a HOLDING slot; returns the state at the end."""
     host, inputs, blueprint = subject(name)
-    mine = inputs.chunk(world)[rank]
+    axis = ZOO[name].batch_axis if name in ZOO else 0
+    mine = inputs.chunk(world, dim=axis)[rank]
     optimizer = torch.optim.SGD(host.parameters(), lr=0.01, momentum=0.9)
     revisions = []
     for index, stage in enumerate((None, SeedStage.TRAINING, SeedStage.HOLDING)):

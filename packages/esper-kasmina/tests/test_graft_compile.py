@@ -23,7 +23,7 @@ def compilations() -> int:
     return counters["stats"]["unique_graphs"]
 
 
-@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small", "transformer_encoder"])
+@pytest.mark.parametrize("name", ZOO)
 def test_a_seeds_whole_life_under_a_compiler(name):
     torch._dynamo.reset()
     counters.clear()
