@@ -91,7 +91,9 @@ def test_importing_leyline_loads_neither_torch_nor_numpy():
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["ppo", "--help"], ["heuristic", "--help"]], ids=" ".join
+    "arguments",
+    [["--help"], ["ppo", "--help"], ["heuristic", "--help"], ["tasks", "--help"]],
+    ids=" ".join,
 )
 def test_help_of_esper_train_loads_no_torch(arguments):
     done = run_python(

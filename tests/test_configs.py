@@ -19,4 +19,4 @@ def test_a_config_reads_and_equals_the_preset_it_is_named_after(path):
 
 
 def test_the_small_preset_has_its_file():
-    assert "mnist1d.json" in {path.name for path in CONFIGS}
+    assert "mnist1d_blind.json" in {path.name for path in CONFIGS}

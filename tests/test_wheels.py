@@ -107,6 +107,8 @@ def test_a_wheel_is_typed_and_carries_what_it_needs(wheels, name):
         expected = {f"{package}/json_schemas/{path.name}" for path in committed}
         assert expected
         assert expected <= files
+    if name == "esper-tolaria":
+        assert "esper_tolaria/datasets/digits.npz" in files
 
 
 @pytest.mark.parametrize("name", PROJECTS)

@@ -2,7 +2,7 @@
 
     uv run python tests/benchmarks/ppo_learns.py [SEED ...]
 
-For each run seed (1, 2 and 3 if none is given) it trains the mnist1d preset and prints the
+For each run seed (1, 2 and 3 if none is given) it trains the mnist1d_blind preset and prints the
 mean return of the first ten and of the last ten rounds, and beside them what a random
 masked controller and the heuristic earn on the very hosts of those last ten rounds.
 """
@@ -50,7 +50,7 @@ def control(
 
 
 def compare(seed: int) -> bool:
-    config = override(preset("mnist1d"), {"seed": seed, "device": "cpu"})
+    config = override(preset("mnist1d_blind"), {"seed": seed, "device": "cpu"})
     environment = build_environment(get_task(config.task), config, build_host)
     try:
         started = time.perf_counter()

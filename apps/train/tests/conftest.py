@@ -11,7 +11,7 @@ import pytest
 from esper_leyline import RunSummary
 
 SIZES = ("--envs", "2", "--episode-length", "4", "--memory-size", "16")
-SMALL = ("--preset", "mnist1d", *SIZES, "--device", "cpu")
+SMALL = ("--preset", "mnist1d_blind", *SIZES, "--device", "cpu")
 
 
 @dataclass(frozen=True)

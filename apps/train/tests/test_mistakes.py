@@ -13,16 +13,15 @@ MISTAKES = {
     "not a number": (["--rounds", "many"], ["--rounds", "many"]),
     "no rounds": (["--rounds", "0"], ["--rounds", "0", "greater"]),
     "unknown task": (["--task", "mnist"], ["task", "'mnist'", "mnist1d"]),
-    "task of a later version": (["--task", "cifar10"], ["cifar10", "later", "mnist1d"]),
     "unknown preset": (["--preset", "mnist"], ["preset", "'mnist'", "mnist1d"]),
     "unknown level": (["--telemetry-level", "loud"], ["loud", "minimal", "debug"]),
     "slot that the host lacks": (
-        ["--preset", "mnist1d", "--slots", "r0c0", "r0c7"],
+        ["--preset", "mnist1d_blind", "--slots", "r0c0", "r0c7"],
         ["r0c7", "r0c0, r0c1, r0c2"],
     ),
-    "malformed slot": (["--preset", "mnist1d", "--slots", "left"], ["left"]),
+    "malformed slot": (["--preset", "mnist1d_blind", "--slots", "left"], ["left"]),
     "device that is not here": (
-        ["--preset", "mnist1d", "--device", "cuda:77"],
+        ["--preset", "mnist1d_blind", "--device", "cuda:77"],
         ["cuda:77", "cpu"],
     ),
     "missing config": (["--config-json", "nowhere.json"], ["nowhere.json"]),
@@ -46,6 +45,22 @@ def test_ppo_names_the_mistake(name: str, capsys: pytest.CaptureFixture[str]) ->
     message = complaint(capsys, "ppo", *arguments)
     for part in parts:
         assert part in message
+
+
+def test_data_that_cannot_be_had(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from torchvision.datasets import CIFAR10
+
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setattr(CIFAR10, "url", "http://127.0.0.1:1/cifar-10-python.tar.gz")
+    data, runs = tmp_path / "data", tmp_path / "runs"
+    where = ("--data-root", str(data), "--runs", str(runs), "--device", "cpu")
+    for command in (("ppo", "--preset", "cifar10"), ("heuristic", "--task", "cifar10_blind")):
+        message = complaint(capsys, *command, *where)
+        for part in (str(data), "curl", "--data-root", "mnist1d_blind", "topics"):
+            assert part in message
+    assert not runs.exists()
 
 
 def test_unknown_command(capsys: pytest.CaptureFixture[str]) -> None:
@@ -75,7 +90,7 @@ def test_runs_folder_that_cannot_be_written(
 ) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("in the way")
-    arguments = ("--preset", "mnist1d", "--device", "cpu")
+    arguments = ("--preset", "mnist1d_blind", "--device", "cpu")
     for folder in (blocked, blocked / "runs", Path("/proc/runs")):
         message = complaint(capsys, "ppo", *arguments, "--runs", str(folder))
         assert str(folder) in message
@@ -93,5 +108,5 @@ def test_not_a_checkpoint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_save_to_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ("--preset", "mnist1d", "--device", "cpu", "--save", str(tmp_path))
+    arguments = ("--preset", "mnist1d_blind", "--device", "cpu", "--save", str(tmp_path))
     assert str(tmp_path) in complaint(capsys, "ppo", *arguments)

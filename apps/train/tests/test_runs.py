@@ -19,7 +19,7 @@ from esper_train import main
 def test_a_run_leaves_its_directory(ppo_run) -> None:
     names = {path.name for path in ppo_run.directory.iterdir()}
     assert {"config.json", "events.jsonl", "checkpoints", "summary.json"} <= names
-    assert "-mnist1d-" in ppo_run.directory.name
+    assert "-mnist1d_blind-" in ppo_run.directory.name
     assert ppo_run.summary.status is RunStatus.COMPLETED
     assert len(ppo_run.summary.rounds) == 2
     assert ppo_run.summary.mean_test_accuracy is not None
@@ -129,7 +129,7 @@ def test_the_heuristic_runs(run, tmp_path: Path) -> None:
         tmp_path,
         "heuristic",
         "--task",
-        "mnist1d",
+        "mnist1d_blind",
         "--max-epochs",
         "12",
         "--max-batches",

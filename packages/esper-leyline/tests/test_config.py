@@ -28,6 +28,7 @@ REFERENCE = {
     "max_epochs": 150,
     "slots": None,
     "max_seeds": None,
+    "data_root": "data",
     "ppo.epochs": 1,
     "ppo.entropy_anneal_episodes": 0,
     "ppo.chunk_length": None,
@@ -244,6 +245,12 @@ def test_presets_stand_for_their_tasks():
         "cifar10_blind": "cifar10_blind",
         "tinystories": "tinystories",
         "mnist1d": "mnist1d",
+        "mnist1d_blind": "mnist1d_blind",
+        "mnist1d_shuffled": "mnist1d_shuffled",
+        "digits": "digits",
+        "fashion_mnist": "fashion_mnist",
+        "fashion_mnist_blind": "fashion_mnist_blind",
+        "topics": "topics",
     }
 
 
@@ -253,10 +260,17 @@ def test_the_stable_preset_is_slower():
     assert (ppo.entropy_coefficient, ppo.entropy_final) == (0.06, 0.03)
 
 
-def test_the_small_preset_learns_from_several_passes():
-    config = preset("mnist1d")
+@pytest.mark.parametrize("name", ["mnist1d_blind", "digits", "topics"])
+def test_a_small_preset_learns_from_several_passes(name):
+    config = preset(name)
     assert config.ppo.epochs > 1
     assert config.n_episodes >= 20
+
+
+def test_small_presets_differ_in_their_task_alone():
+    blind = preset("mnist1d_blind")
+    for name in ("mnist1d", "mnist1d_shuffled", "digits", "fashion_mnist", "topics"):
+        assert override(preset(name), {"task": "mnist1d_blind"}) == blind
 
 
 def test_an_unknown_preset_names_the_nearest_and_all():

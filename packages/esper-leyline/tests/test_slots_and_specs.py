@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 from esper_leyline import (
     HOST_SPECS,
     TOPOLOGY_BLUEPRINTS,
+    Augmentation,
     BlendStyle,
     Blueprint,
     CNNHostSpec,
     DataSpec,
+    HostTraining,
     LeylineError,
     MLPHostSpec,
     TaskSpec,
@@ -114,6 +116,27 @@ def test_every_named_host_offers_slots_and_blueprints():
     for name, spec in HOST_SPECS.items():
         assert spec.slots, name
         assert TOPOLOGY_BLUEPRINTS[spec.topology], name
+
+
+@pytest.mark.parametrize(
+    ("augmentation", "still"),
+    [
+        (Augmentation(), True),
+        (Augmentation(crop_padding=1), False),
+        (Augmentation(flip=True), False),
+    ],
+)
+def test_augmentation_is_off_by_default(augmentation, still):
+    assert augmentation.changes_nothing is still
+    assert HostTraining().augmentation.changes_nothing
+
+
+@pytest.mark.parametrize(
+    "changes", [{"label_smoothing": 1.0}, {"augmentation": {"crop_padding": -1}}]
+)
+def test_training_keeps_to_its_ranges(changes):
+    with pytest.raises(ValueError, match=r"Input should be (less|greater) than"):
+        HostTraining.model_validate(changes)
 
 
 def test_an_mlp_has_a_slot_a_block():

@@ -5,7 +5,9 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -20,10 +22,14 @@ from esper_leyline import (
     StepReport,
     TaskSpec,
     TrainingConfig,
-    mnist1d,
+    mnist1d_blind,
     override,
 )
 from esper_tolaria import LocalEnvironment, Setup, get_task, load_dataset, make_setup
+from esper_tolaria.datasets.digits import read_digits
+from esper_tolaria.datasets.fashion_mnist import PARTS, SYSTEM_FOLDER
+from esper_tolaria.datasets.idx import read_idx
+from esper_tolaria.datasets.images import Pictures
 
 Script = Sequence[FactoredAction]
 
@@ -46,7 +52,7 @@ GROWTH = (
 @pytest.fixture(scope="session")
 def task() -> TaskSpec:
     """MNIST-1D with few rows, which are quick to make and to judge."""
-    full = get_task("mnist1d")
+    full = get_task("mnist1d_blind")
     rows = {"train_size": 500, "validation_size": 200, "test_size": 200}
     return full.model_copy(update={"data": full.data.model_copy(update=rows)})
 
@@ -60,7 +66,7 @@ def make_config(task) -> Callable[..., TrainingConfig]:
     def make(**changes: object) -> TrainingConfig:
         # Gates stay shut until a script opens them.
         fixed = {"n_envs": 4, "max_epochs": 12, "host": brief, "lifecycle": manual}
-        return override(mnist1d(), fixed | changes)
+        return override(mnist1d_blind(), fixed | changes)
 
     return make
 
@@ -87,6 +93,54 @@ def make_local(make_setup_for) -> Callable[..., LocalEnvironment]:
 
 
 @pytest.fixture(scope="session")
+def few_rows() -> Callable[..., TaskSpec]:
+    """Any task with fewer rows; arguments change how its hosts train."""
+
+    def make(name: str, rows: int, **training: object) -> TaskSpec:
+        task = get_task(name)
+        sizes = dict.fromkeys(("train_size", "validation_size", "test_size"), rows)
+        data = task.data.model_copy(update=sizes)
+        trained = task.training.model_copy(update=training)
+        return task.model_copy(update={"data": data, "training": trained})
+
+    return make
+
+
+@pytest.fixture
+def grown_in() -> Callable[..., LocalEnvironment]:
+    """Local environments of any task whose data needs no download."""
+
+    def make(task: TaskSpec, **changes: object) -> LocalEnvironment:
+        config = override(TrainingConfig(task=task.name, n_envs=1, max_epochs=12), changes)
+        return LocalEnvironment(
+            make_setup(task, config, build_host), load_dataset(task.data), torch.device("cpu")
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def pictures() -> Pictures:
+    """Real pictures, 28 x 28 grey pixels, 2,400 or more: clothes if installed, else digits."""
+    if SYSTEM_FOLDER.is_dir():
+        images, labels = (
+            np.concatenate([read_idx(SYSTEM_FOLDER / f"{part}-{kind}.gz")[:2000] for part in PARTS])
+            for kind in ("images-idx3-ubyte", "labels-idx1-ubyte")
+        )
+        return Pictures(pixels=images, labels=labels)
+    digits = read_digits()
+    large = np.kron(digits.pixels[:, 0], np.ones((3, 3), dtype=np.uint8)) * 15
+    padded = np.pad(large, ((0, 0), (2, 2), (2, 2)))
+    return Pictures(pixels=np.tile(padded, (2, 1, 1)), labels=np.tile(digits.labels, 2))
+
+
+@pytest.fixture(scope="session")
+def nowhere() -> Path:
+    """A folder that does not exist, for data that lies in none."""
+    return Path("there-is-no-such-folder")
+
+
+@pytest.fixture(scope="session")
 def growth() -> Script:
     return GROWTH
 
@@ -97,7 +151,7 @@ def random_script() -> Callable[[int, int], Script]:
 
     def make(seed: int, length: int) -> Script:
         dice = random.Random(seed)
-        blueprints = get_task("mnist1d").blueprints
+        blueprints = get_task("mnist1d_blind").blueprints
         return [
             FactoredAction(
                 op=dice.choice(list(Op)),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,24 +9,74 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from esper_leyline import DataSpec
-from esper_tolaria import TolariaError, get_task, load_dataset
-from esper_tolaria.datasets import epoch_order
+from esper_leyline import DataSpec, TrainingConfig
+from esper_tolaria import (
+    TASKS,
+    TolariaError,
+    data_is_here,
+    fetch_data,
+    get_task,
+    load_dataset,
+)
+from esper_tolaria.datasets import DATA_ROOT, SOURCES, TASKS_WITHOUT_DOWNLOAD, epoch_order
+from esper_tolaria.datasets.mnist1d import shuffled_places
 
-SPEC = get_task("mnist1d").data
+SPEC = get_task("mnist1d_blind").data
 SPLITS = ("train", "validation", "test")
 
 
-def test_splits_have_the_sizes_and_shapes_of_the_task():
-    data = load_dataset(SPEC)
-    sizes = (SPEC.train_size, SPEC.validation_size, SPEC.test_size)
-    for name, size in zip(SPLITS, sizes, strict=True):
-        split = getattr(data, name)
-        assert split.inputs.shape == (size, *SPEC.input_shape)
-        assert split.inputs.dtype == torch.float32
-        assert split.targets.shape == (size,)
+@pytest.mark.parametrize("name", TASKS_WITHOUT_DOWNLOAD)
+def test_splits_have_the_sizes_and_shapes_of_the_task(name):
+    task = get_task(name)
+    spec, data = task.data, load_dataset(task.data)
+    sizes = (spec.train_size, spec.validation_size, spec.test_size)
+    text = task.host.kind == "transformer"
+    for part, size in zip(SPLITS, sizes, strict=True):
+        split = getattr(data, part)
+        assert split.inputs.shape == (size, *spec.input_shape)
+        assert split.inputs.dtype == (torch.int64 if text else torch.float32)
+        assert split.targets.shape == ((size, *spec.input_shape) if text else (size,))
         assert split.targets.dtype == torch.int64
-        assert set(split.targets.tolist()) == set(range(SPEC.classes))
+        assert 0 <= split.targets.min() < split.targets.max() < spec.classes
+        if not text:
+            assert set(split.targets.tolist()) == set(range(spec.classes))
+
+
+@pytest.mark.parametrize("name", ["digits", "mnist1d"])
+def test_inputs_are_of_ordinary_size(name):
+    inputs = load_dataset(get_task(name).data).train.inputs
+    assert abs(inputs.mean()) < 0.5
+    assert 0.5 < inputs.std() < 2.0
+
+
+def test_the_tasks_that_need_no_download_are_those_that_have_none():
+    found = {name for name in TASKS if SOURCES[get_task(name).data.name].fetch is None}
+    assert found == set(TASKS_WITHOUT_DOWNLOAD)
+
+
+@pytest.mark.parametrize("name", TASKS_WITHOUT_DOWNLOAD)
+def test_what_needs_no_download_is_always_here(name, nowhere):
+    spec = get_task(name).data
+    assert data_is_here(spec, nowhere)
+    fetch_data(spec, nowhere)
+    assert not nowhere.exists()
+
+
+def test_the_usual_folder_is_that_of_the_configuration():
+    assert Path(TrainingConfig().data_root) == DATA_ROOT
+
+
+def test_shuffled_signals_are_the_same_points_in_another_order():
+    plain, shuffled = (load_dataset(get_task(n).data) for n in ("mnist1d", "mnist1d_shuffled"))
+    places = shuffled_places()
+    assert sorted(places) == list(range(40))
+    near = np.abs(np.diff(places)) == 1
+    assert near.mean() < 0.2
+    for name in SPLITS:
+        before, after = getattr(plain, name), getattr(shuffled, name)
+        assert torch.equal(after.inputs, before.inputs[..., torch.from_numpy(places)])
+        assert torch.equal(after.targets, before.targets)
+        assert after.inputs.is_contiguous()
 
 
 def test_no_row_is_in_two_splits():
@@ -46,7 +97,7 @@ def test_generation_is_reproducible_quiet_and_leaves_every_generator_alone(task,
     np.random.seed(2)  # noqa: NPY002
     torch.manual_seed(3)
     before = (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state())  # noqa: NPY002
-    again = load_dataset.__wrapped__(task.data)
+    again = SOURCES["mnist1d"].load(task.data, Path())
     after = (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state())  # noqa: NPY002
     assert before[:2] == after[:2]
     assert torch.equal(before[2], after[2])
@@ -58,13 +109,15 @@ def test_generation_is_reproducible_quiet_and_leaves_every_generator_alone(task,
 
 
 def test_data_is_made_once_a_process():
-    assert load_dataset(SPEC) is load_dataset(get_task("mnist1d").data)
+    assert load_dataset(SPEC) is load_dataset(get_task("mnist1d_blind").data, DATA_ROOT)
 
 
 def test_an_unknown_data_set_is_an_error():
     spec = DataSpec.model_validate(SPEC.model_dump() | {"name": "mnist2d"})
     with pytest.raises(TolariaError, match=r"unknown data set 'mnist2d'.*mnist1d"):
         load_dataset(spec)
+    with pytest.raises(TolariaError, match="unknown data set 'mnist2d'"):
+        data_is_here(spec)
 
 
 @given(seed=st.integers(0, 2**31), epoch=st.integers(0, 10_000), rows=st.integers(1, 300))

@@ -36,13 +36,14 @@ def grow(make_setup_for):
     def make(*slots: str):
         setup = make_setup_for()
         host = setup.build_host(3, torch.device("cpu"))
-        trainer = Trainer(host, setup.training)
+        trainer = Trainer(host, setup.training, seed=3, device=torch.device("cpu"))
         train = load_dataset(setup.task.data).train
-        for command in (Germinate(blueprint=Blueprint.CONV_LIGHT, tempo=3), Advance(), Advance()):
+        commands = (Germinate(blueprint=Blueprint.CONV_LIGHT, tempo=3), Advance(), Advance())
+        for epoch, command in enumerate(commands, start=1):
             for slot in slots:
                 assert host.apply_command(SeedCommand(slot=slot, command=command)).accepted
             trainer.sync()
-            trainer.start_epoch()
+            trainer.start_epoch(epoch)
             batches = list(zip(train.inputs.split(100), train.targets.split(100), strict=True))
             for number, batch in enumerate(batches, start=1):
                 trainer.train_batch(*batch, last=number == len(batches))
@@ -67,7 +68,7 @@ def test_contributions_are_main_minus_leave_one_out(grow):
     host, split = grow(*SLOTS)
     active = active_slots(host.seed_reports())
     assert active == SLOTS
-    validation = read(score(host, split, configurations(active)), active)
+    validation = read(score(host, split, configurations(active), 10), active)
     main = accuracy_with(host, split, frozenset())
     assert validation.accuracy == pytest.approx(main)
     for measured in validation.measurements:
@@ -80,7 +81,7 @@ def test_contributions_are_main_minus_leave_one_out(grow):
 def test_two_seeds_interact_as_the_four_subsets_say(grow):
     host, split = grow("r0c0", "r0c2")
     active = active_slots(host.seed_reports())
-    validation = read(score(host, split, configurations(active)), active)
+    validation = read(score(host, split, configurations(active), 10), active)
     f = {
         chosen: accuracy_with(host, split, frozenset(active) - chosen)
         for chosen in map(frozenset, [(), ("r0c0",), ("r0c2",), ("r0c0", "r0c2")])
@@ -96,7 +97,7 @@ def test_two_seeds_interact_as_the_four_subsets_say(grow):
 def test_a_lone_seed_interacts_with_nobody(grow):
     host, split = grow("r0c1")
     active = active_slots(host.seed_reports())
-    (measured,) = read(score(host, split, configurations(active)), active).measurements
+    (measured,) = read(score(host, split, configurations(active), 10), active).measurements
     assert measured.interaction_sum == 0.0
 
 
@@ -108,7 +109,7 @@ def test_only_blended_seeds_are_measured(make_setup_for):
     assert host.seed_reports()[1].stage.name == "TRAINING"
     assert active_slots(host.seed_reports()) == ()
     split = load_dataset(setup.task.data).validation
-    validation = read(score(host, split, configurations(())), ())
+    validation = read(score(host, split, configurations(()), 10), ())
     assert validation.measurements == ()
     assert validation.counterfactuals == ()
     assert Op.PRUNE not in host.seed_reports()[1].permitted
@@ -118,7 +119,7 @@ def test_loss_and_accuracy_are_means_over_all_rows(make_setup_for):
     setup = make_setup_for()
     host = setup.build_host(5, torch.device("cpu"))
     data = load_dataset(setup.task.data)
-    validation = read(score(host, data.train, configurations(())), ())
+    validation = read(score(host, data.train, configurations(()), 10), ())
     host.train(False)
     with torch.no_grad():
         logits = host(data.train.inputs)

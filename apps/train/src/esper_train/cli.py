@@ -14,10 +14,12 @@ from esper_train.options import (
     HardwareOptions,
     HeuristicOptions,
     ScaleOptions,
+    TasksOptions,
     TelemetryOptions,
 )
 
 USAGE_ERROR = 2
+_COMMANDS = ("ppo", "heuristic", "tasks")
 
 app = App(
     name="esper-train",
@@ -32,6 +34,7 @@ _HARDWARE = HardwareOptions()
 _CHECKPOINTS = CheckpointOptions()
 _TELEMETRY = TelemetryOptions()
 _HEURISTIC = HeuristicOptions()
+_TASKS = TasksOptions()
 
 
 @app.command
@@ -68,6 +71,14 @@ def heuristic(
     return run_heuristic(options=options, hardware=hardware, telemetry=telemetry)
 
 
+@app.command
+def tasks(*, options: TasksOptions = _TASKS, hardware: HardwareOptions = _HARDWARE) -> int:
+    """List what there is to train on, and whether its data is here."""
+    from esper_train.tasks import run_tasks
+
+    return run_tasks(options=options, hardware=hardware)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command and returns its exit code.
 
@@ -81,7 +92,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         code = app(tokens, exit_on_error=False, print_error=False)
     except CycloptsError as error:
-        command = " ".join(["esper-train", *(t for t in tokens[:1] if t in ("ppo", "heuristic"))])
+        named = tokens[:1] if tokens[:1] and tokens[0] in _COMMANDS else []
+        command = " ".join(["esper-train", *named])
         return _fail(f"{' '.join(str(error).split())} See: {command} --help")
     except EsperError as error:
         return _fail(str(error))

@@ -7,6 +7,7 @@ from esper_leyline import RunStatus
 from esper_simic import build_reward, run_controllers
 from esper_tamiyo import HeuristicController
 from esper_tolaria import build_environment
+from esper_train.data import make_data_ready
 from esper_train.interrupts import StopRequest
 from esper_train.options import HardwareOptions, HeuristicOptions, TelemetryOptions
 from esper_train.resolve import Plan, plan_heuristic
@@ -20,6 +21,7 @@ def run_heuristic(
     plan = plan_heuristic(options, hardware, telemetry)
     for note in plan.notes:
         say(note)
+    make_data_ready(plan)
     with StopRequest() as stop, RunSession("heuristic", plan, telemetry, stop) as session:
         _grow(plan, session, stop)
     return session.exit_code

@@ -15,9 +15,10 @@ _Many = Parameter(consume_multiple=True, negative_iterable=())
 
 SCALE = Group("Training scale", sort_key=1)
 CONFIG = Group("Config and presets", sort_key=2)
-HARDWARE = Group("Hardware", sort_key=3)
+HARDWARE = Group("Hardware and data", sort_key=3)
 CHECKPOINTS = Group("Checkpoints", sort_key=4)
 TELEMETRY = Group("Telemetry and monitoring", sort_key=5)
+TASKS = Group("Tasks", sort_key=1)
 
 
 @Parameter(name="*", group=SCALE)
@@ -43,7 +44,7 @@ class ConfigOptions:
     """Where a PPO run's settings come from."""
 
     preset: str | None = None
-    "Preset to start from. Default: cifar10 where there is a GPU, mnist1d where there is none."
+    "Preset to start from. Default: cifar10 where there is a GPU, else mnist1d_blind."
     config_json: Path | None = None
     "JSON config to start from; unknown keys are errors."
     task: str | None = None
@@ -59,10 +60,12 @@ class ConfigOptions:
 @Parameter(name="*", group=HARDWARE)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HardwareOptions:
-    """Where a run computes."""
+    """Where a run computes, and where its data lies."""
 
     device: str | None = None
     "Device to train on, such as: cpu, cuda:0. Default: cuda:0 where there is one, else cpu."
+    data_root: Path | None = None
+    "Folder of downloaded data sets, in place of the config's, which is data by default."
 
 
 @Parameter(name="*", group=CHECKPOINTS)
@@ -107,10 +110,19 @@ class HeuristicOptions:
     max_batches: int = 50
     "Batches an epoch takes at most; 0 is all of them."
     task: str | None = None
-    "Task to train on. Default: cifar10 where there is a GPU, mnist1d where there is none."
+    "Task to train on. Default: cifar10 where there is a GPU, else mnist1d_blind."
     seed: int = 42
     "Seed of the run."
     slots: Annotated[list[str] | None, _Many] = None
     "Slots to enable, such as: r0c0 r0c1. Default: the task's own."
     max_seeds: int | None = None
     "Most seeds a host may hold at once, fossilized ones included."
+
+
+@Parameter(name="*", group=TASKS)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TasksOptions:
+    """What to tell of the tasks."""
+
+    no_time: Annotated[bool, _Switch] = False
+    "Do not measure what an epoch takes on this machine, which takes some seconds."

@@ -16,6 +16,7 @@ from esper_simic import PPOTrainer, build_reward
 from esper_tamiyo import RecurrentPolicy
 from esper_tolaria import build_environment
 from esper_train.checkpoints import load_checkpoint, save_checkpoint
+from esper_train.data import make_data_ready
 from esper_train.errors import TrainError
 from esper_train.interrupts import StopRequest
 from esper_train.options import (
@@ -59,6 +60,7 @@ def run_ppo(
     reward = build_reward(plan.config.reward, gamma=plan.config.ppo.gamma)
     for note in plan.notes:
         say(note)
+    make_data_ready(plan)
     with StopRequest() as stop, RunSession("ppo", plan, telemetry, stop) as session:
         PPORun(plan, reward, session, resumption).train(stop, checkpoints.save)
     return session.exit_code

@@ -27,7 +27,7 @@ from esper_train.options import (
 )
 
 GPU_PRESET = "cifar10"
-CPU_PRESET = "mnist1d"
+CPU_PRESET = "mnist1d_blind"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +81,7 @@ def plan_resume(
     """Resolves the flags of ``esper-train ppo --resume``.
 
     Only what does not change the learner may differ from the checkpoint's own config:
-    the number of rounds, the device and the telemetry.
+    the number of rounds, the device, the folder of the data and the telemetry.
 
     Raises:
         EsperError: If another flag is given.
@@ -102,7 +102,7 @@ def plan_resume(
         if value is not None:
             raise TrainError(
                 f"{flag} cannot change with --resume, which goes on with the checkpoint's own "
-                "config; allowed: --rounds, --device, --save and the telemetry flags"
+                "config; allowed: --rounds, --device, --data-root, --save and the telemetry flags"
             )
     changes = _given(n_episodes=scale.rounds)
     return finish_plan(_override(saved, changes), hardware, telemetry, ())
@@ -137,15 +137,16 @@ def finish_plan(
     telemetry: TelemetryOptions,
     notes: tuple[str | None, ...],
 ) -> Plan:
-    """Settles task, slots, device and telemetry of a configuration.
+    """Settles task, slots, device, data and telemetry of a configuration.
 
     Raises:
         EsperError: If one of them is not usable.
     """
     task = get_task(config.task)
-    device, device_note = _device(hardware.device or config.device)
+    device, device_note = find_device(hardware.device or config.device)
     changes = _given(
         device=device,
+        data_root=None if hardware.data_root is None else str(hardware.data_root),
         slots=_slots(config, task),
         telemetry=_given(
             level=telemetry.telemetry_level,
@@ -154,6 +155,24 @@ def finish_plan(
     )
     said = tuple(note for note in (*notes, device_note) if note is not None)
     return Plan(config=_override(config, changes), task=task, notes=said)
+
+
+def find_device(wanted: str | None) -> tuple[str, str | None]:
+    """Returns the device to train on, and why where nobody wanted one.
+
+    Raises:
+        TrainError: If the wanted one is not here.
+    """
+    if wanted is None:
+        if torch.cuda.is_available():
+            return "cuda:0", "device cuda:0: the default where there is a CUDA GPU"
+        return "cpu", "device cpu: no CUDA GPU here"
+    gpus = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    allowed = ["cpu", *gpus]
+    name = "cuda:0" if wanted == "cuda" and gpus else wanted
+    if name not in allowed:
+        raise TrainError(f"device '{wanted}' is not here; available: {', '.join(allowed)}")
+    return name, None
 
 
 def _base_config(options: ConfigOptions) -> tuple[TrainingConfig, str | None]:
@@ -178,19 +197,6 @@ def _default_task(what: str) -> tuple[str, str]:
         return GPU_PRESET, f"{what} {GPU_PRESET}: the default where there is a CUDA GPU"
     reason = f"no CUDA GPU here (with one the default is {GPU_PRESET})"
     return CPU_PRESET, f"{what} {CPU_PRESET}: {reason}"
-
-
-def _device(wanted: str | None) -> tuple[str, str | None]:
-    if wanted is None:
-        if torch.cuda.is_available():
-            return "cuda:0", "device cuda:0: the default where there is a CUDA GPU"
-        return "cpu", "device cpu: no CUDA GPU here"
-    gpus = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
-    allowed = ["cpu", *gpus]
-    name = "cuda:0" if wanted == "cuda" and gpus else wanted
-    if name not in allowed:
-        raise TrainError(f"device '{wanted}' is not here; available: {', '.join(allowed)}")
-    return name, None
 
 
 def _slots(config: TrainingConfig, task: TaskSpec) -> tuple[str, ...]:

@@ -103,9 +103,15 @@ from esper_leyline.presets import (
     cifar10_blind,
     cifar10_deep,
     cifar10_stable,
+    digits,
+    fashion_mnist,
+    fashion_mnist_blind,
     mnist1d,
+    mnist1d_blind,
+    mnist1d_shuffled,
     preset,
     tinystories,
+    topics,
 )
 from esper_leyline.reports import (
     CommandResult,
@@ -123,6 +129,7 @@ from esper_leyline.reports import (
 )
 from esper_leyline.slots import SLOT_PATTERN, SlotId, order_slots, parse_slot
 from esper_leyline.specs import (
+    Augmentation,
     CNNHostSpec,
     DataSpec,
     HostSpec,
@@ -177,6 +184,7 @@ __all__ = [
     "AlphaCurve",
     "AlphaMode",
     "AlphaRamp",
+    "Augmentation",
     "BlendAlgorithm",
     "BlendStyle",
     "Blueprint",
@@ -261,10 +269,15 @@ __all__ = [
     "cifar10_deep",
     "cifar10_stable",
     "curve_value",
+    "digits",
     "evaluate_gate",
+    "fashion_mnist",
+    "fashion_mnist_blind",
     "gate_checks",
     "head_sizes",
     "mnist1d",
+    "mnist1d_blind",
+    "mnist1d_shuffled",
     "observation_size",
     "order_slots",
     "override",
@@ -277,5 +290,6 @@ __all__ = [
     "symlog",
     "tinystories",
     "to_command",
+    "topics",
     "unknown_name",
 ]

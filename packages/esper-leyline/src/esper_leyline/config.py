@@ -175,6 +175,7 @@ class TrainingConfig(Contract):
     device: str | None = Field(
         default=None, description="None: cuda:0 where there is one, else cpu."
     )
+    data_root: str = Field(default="data", description="Folder of downloaded data sets.")
     host: HostTraining | None = Field(default=None, description="None: the task's own.")
     lifecycle: LifecycleRules = LifecycleRules()
     reward: RewardConfig = RewardConfig()

@@ -44,7 +44,42 @@ def tinystories() -> TrainingConfig:
 
 
 def mnist1d() -> TrainingConfig:
-    """MNIST-1D on a blind host: the whole loop on a CPU in about three minutes.
+    """MNIST-1D on a host that sees five points at a time."""
+    return _small("mnist1d")
+
+
+def mnist1d_blind() -> TrainingConfig:
+    """MNIST-1D on a blind host: the whole loop on a CPU in about three minutes."""
+    return _small("mnist1d_blind")
+
+
+def mnist1d_shuffled() -> TrainingConfig:
+    """MNIST-1D with its points out of order: the control in which wider kernels are no help."""
+    return _small("mnist1d_shuffled")
+
+
+def digits() -> TrainingConfig:
+    """Handwritten digits of 8 by 8 pixels on a small MLP."""
+    return _small("digits")
+
+
+def fashion_mnist() -> TrainingConfig:
+    """Fashion-MNIST on a small CNN."""
+    return _small("fashion_mnist")
+
+
+def fashion_mnist_blind() -> TrainingConfig:
+    """Fashion-MNIST on a host that cannot see shape until a seed gives it eyes."""
+    return _small("fashion_mnist_blind")
+
+
+def topics() -> TrainingConfig:
+    """Language modelling, byte by byte, on Python's own help texts."""
+    return _small("topics")
+
+
+def _small(task: str) -> TrainingConfig:
+    """Settings with which a policy learns from few, short and cheap episodes.
 
     With episodes of 18 epochs and 120 of them in a run there is no time to learn every
     decision: gates G1 to G3 open by themselves, so that the policy learns when to
@@ -52,7 +87,7 @@ def mnist1d() -> TrainingConfig:
     are those of a small network that must learn from thirty updates.
     """
     return TrainingConfig(
-        task="mnist1d",
+        task=task,
         n_episodes=30,
         n_envs=4,
         max_epochs=18,
@@ -74,6 +109,12 @@ PRESETS: Mapping[str, Callable[[], TrainingConfig]] = MappingProxyType(
         "cifar10_blind": cifar10_blind,
         "tinystories": tinystories,
         "mnist1d": mnist1d,
+        "mnist1d_blind": mnist1d_blind,
+        "mnist1d_shuffled": mnist1d_shuffled,
+        "digits": digits,
+        "fashion_mnist": fashion_mnist,
+        "fashion_mnist_blind": fashion_mnist_blind,
+        "topics": topics,
     }
 )
 """Every preset by the name that ``--preset`` takes."""

@@ -105,15 +105,32 @@ HostSpec = Annotated[CNNHostSpec | MLPHostSpec | TransformerHostSpec, Field(disc
 
 
 class DataSpec(Contract):
-    """A data set in three splits: training, validation (all decisions), test (report only)."""
+    """A data set in three splits: training, validation (all decisions), test (report only).
+
+    Over text, a row is a sequence of tokens and its target the token after each.
+    """
 
     name: str
     source: str = Field(description="Where the data comes from, in words.")
-    input_shape: tuple[int, ...]
-    classes: int = Field(ge=2)
+    input_shape: tuple[int, ...] = Field(description="Of one row; over text its length alone.")
+    classes: int = Field(ge=2, description="What a target may be; over text the vocabulary.")
     train_size: int = Field(ge=1)
     validation_size: int = Field(ge=1)
     test_size: int = Field(ge=1)
+
+
+class Augmentation(Contract):
+    """Random changes to training images, drawn anew for every host and epoch."""
+
+    crop_padding: int = Field(
+        default=0, ge=0, description="Pixels an image may move each way; 0 leaves it in place."
+    )
+    flip: bool = Field(default=False, description="Mirror images, left for right, at even odds.")
+
+    @property
+    def changes_nothing(self) -> bool:
+        """Whether images stay as they are."""
+        return self.crop_padding == 0 and not self.flip
 
 
 class HostTraining(Contract):
@@ -127,6 +144,10 @@ class HostTraining(Contract):
     batch_size: int = Field(default=128, ge=1)
     max_batches: int = Field(default=0, ge=0, description="Batches an epoch; 0 is all.")
     max_grad_norm: float = Field(default=5.0, gt=0, description="Clip for host and seed apart.")
+    label_smoothing: float = Field(
+        default=0.0, ge=0, lt=1, description="Share of a target spread over all classes."
+    )
+    augmentation: Augmentation = Augmentation()
 
 
 class TaskSpec(Contract):

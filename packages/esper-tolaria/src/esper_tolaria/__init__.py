@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from esper_tolaria.augmentation import augment
 from esper_tolaria.build import build_environment
-from esper_tolaria.datasets import Dataset, Split, load_dataset
+from esper_tolaria.datasets import Dataset, Split, data_is_here, fetch_data, load_dataset
 from esper_tolaria.errors import TolariaError
 from esper_tolaria.governor import Alarm, Governor, Reading
 from esper_tolaria.local import LocalEnvironment
@@ -22,7 +23,10 @@ __all__ = [
     "ShardedEnvironment",
     "Split",
     "TolariaError",
+    "augment",
     "build_environment",
+    "data_is_here",
+    "fetch_data",
     "get_task",
     "load_dataset",
     "make_setup",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import torch
 
@@ -31,22 +32,23 @@ def build_environment(
     Args:
         task: What the hosts are and learn.
         config: ``n_envs``, ``max_epochs``, ``slots``, ``max_seeds``, ``host``,
-            ``lifecycle``, ``governor`` and ``device`` are read.
+            ``lifecycle``, ``governor``, ``data_root`` and ``device`` are read.
         host_factory: Builds hosts; a top-level function, so that workers can import it.
         device: Where hosts train; ``None`` takes the configuration's, which by default
             is the first CUDA device where there is one and else the CPU.
         workers: Worker processes on a CPU; ``None`` chooses, 1 keeps the hosts here.
 
     Raises:
-        TolariaError: If the device is not there, the slots are not the host's, or
-            workers were asked for where there can be none.
+        TolariaError: If the device is not there, the slots are not the host's, the data
+            can neither be found nor downloaded, or workers were asked for where there can
+            be none.
     """
     place = resolve_device(device or config.device or default_device())
     setup = make_setup(task, config, host_factory)
     count = _worker_count(config.n_envs, place, workers)
     if count > 1:
         return ShardedEnvironment(setup, count)
-    return LocalEnvironment(setup, load_dataset(task.data), place)
+    return LocalEnvironment(setup, load_dataset(task.data, Path(config.data_root)), place)
 
 
 def _worker_count(environments: int, device: torch.device, workers: int | None) -> int:

@@ -49,7 +49,7 @@ class Episode:
     def __init__(self, setup: Setup, *, environment: int, seed: int, device: torch.device) -> None:
         self._setup = setup
         self._host = setup.build_host(seed, device)
-        self._trainer = Trainer(self._host, setup.training)
+        self._trainer = Trainer(self._host, setup.training, seed=seed, device=device)
         self._governor = Governor(setup.task.data.classes, setup.config.governor)
         self._snapshot = Snapshot(0, self._host.snapshot())
         self._history: deque[tuple[float, float]] = deque(maxlen=HISTORY)
@@ -89,7 +89,7 @@ class Episode:
         self._action = action
         self._result = self._carry_out(action)
         self._trainer.sync()
-        self._trainer.start_epoch()
+        self._trainer.start_epoch(self.report.epoch + 1)
         self._seconds = {"command": perf_counter() - started}
 
     def train_batch(self, inputs: Tensor, targets: Tensor, *, last: bool) -> None:
@@ -100,14 +100,14 @@ class Episode:
         """Queues the validation of the host and of every counterfactual."""
         started = perf_counter()
         self._active = active_slots(self._host.seed_reports())
-        self._scores = score(self._host, split, configurations(self._active))
+        self._scores = self._score(split, self._active)
         self._seconds["validate"] = perf_counter() - started
 
     def finish(self, targets: Tensor, train_seconds: float) -> StepReport:
         """Judges the epoch and ends it.
 
         Args:
-            targets: [N], of the epoch's training rows in order.
+            targets: [N] or [N, T], of the epoch's training rows in order.
             train_seconds: This host's share of the training time.
         """
         started = perf_counter()
@@ -132,13 +132,18 @@ class Episode:
 
     def evaluate(self, split: Split) -> EvaluationReport:
         """Judges the host as it stands on the test split."""
-        judged = read(score(self._host, split, configurations(())), ())
+        judged = read(self._score(split, ()), ())
         return EvaluationReport(
             environment=self.report.environment,
             seed=self.report.seed,
             test_loss=judged.loss,
             test_accuracy=judged.accuracy,
             parameters=self.report.total_parameters,
+        )
+
+    def _score(self, split: Split, active: tuple[str, ...]) -> Scores:
+        return score(
+            self._host, split, configurations(active), classes=self._setup.task.data.classes
         )
 
     def _carry_out(self, action: FactoredAction) -> CommandResult:

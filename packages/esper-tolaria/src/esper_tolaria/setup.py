@@ -75,11 +75,19 @@ def make_setup(task: TaskSpec, config: TrainingConfig, host_factory: HostFactory
     """Joins a task and a configuration.
 
     Raises:
-        TolariaError: If the configuration enables slots that the host does not offer.
+        TolariaError: If the configuration enables slots that the host does not offer, or
+            augments what is no picture.
     """
     wanted = task.slots if config.slots is None else config.slots
     try:
         slots = check_slots(wanted, task.host.slots)
     except ValueError as error:
         raise TolariaError(f"task '{task.name}': {error}") from None
-    return Setup(task=task, config=config, host_factory=host_factory, slots=slots)
+    setup = Setup(task=task, config=config, host_factory=host_factory, slots=slots)
+    shape = task.data.input_shape
+    if len(shape) != 3 and not setup.training.augmentation.changes_nothing:
+        raise TolariaError(
+            f"task '{task.name}' has rows of shape {shape}, and augmentation moves and mirrors "
+            "pictures of three axes; set host.augmentation to its defaults"
+        )
+    return setup

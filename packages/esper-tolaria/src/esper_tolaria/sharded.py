@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 from esper_leyline import EnvironmentSpec, EvaluationReport, FactoredAction, StepReport
@@ -36,7 +37,7 @@ class ShardedEnvironment:
         pickled = pickle_setup(setup)
         self._workers = [Worker(f"worker {index + 1} of {workers}") for index in range(workers)]
         try:
-            shipment = pack(pickled, load_dataset(setup.task.data))
+            shipment = pack(pickled, load_dataset(setup.task.data, Path(setup.config.data_root)))
             counts = self._ask([(worker, "open", (shipment,)) for worker in self._workers])
         except BaseException:
             self.close()

@@ -67,6 +67,7 @@ class StackedTrainer:
             logits.flatten(0, 1),
             targets.repeat(hosts),
             reduction="none",
+            label_smoothing=self._training.label_smoothing,
         )
         return losses.view(hosts, -1).mean(1)
 

@@ -7,18 +7,26 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from esper_leyline import HOST_GROUP, HostTraining, MorphogeneticHost
+from esper_tolaria.augmentation import augment, epoch_generator
 from esper_tolaria.optimizers import build_optimizer
 
 
 class Trainer:
     """Trains one host; nothing is read back from the device before ``read_epoch``."""
 
-    def __init__(self, host: MorphogeneticHost, training: HostTraining) -> None:
+    def __init__(
+        self, host: MorphogeneticHost, training: HostTraining, *, seed: int, device: torch.device
+    ) -> None:
+        """Takes a fresh host on a device; ``seed`` decides how its pictures are augmented."""
         self._host = host
+        self._training = training
+        self._seed = seed
+        self._device = device
         self._optimizer = build_optimizer(host, training)
         self._seed_options = {"lr": training.seed_learning_rate}
+        self._generator: torch.Generator | None = None
         self._losses: list[Tensor] = []
-        self._logits: list[Tensor] = []
+        self._guesses: list[Tensor] = []
 
     @property
     def host(self) -> MorphogeneticHost:
@@ -29,16 +37,30 @@ class Trainer:
         """Takes newborn seeds into the optimiser and drops removed ones."""
         self._host.sync_optimizer(self._optimizer, self._seed_options)
 
-    def start_epoch(self) -> None:
+    def start_epoch(self, epoch: int) -> None:
         """Makes the host ready to be trained."""
         self._host.train(True)
-        self._losses, self._logits = [], []
+        self._losses, self._guesses = [], []
+        if not self._training.augmentation.changes_nothing:
+            self._generator = epoch_generator(self._seed, epoch, self._device)
 
     def train_batch(self, inputs: Tensor, targets: Tensor, *, last: bool) -> None:
-        """Trains on inputs [B, ...] and targets [B]; the last batch's gradients are recorded."""
+        """Trains on a batch; the gradients of an epoch's last one are recorded.
+
+        Args:
+            inputs: [B, ...].
+            targets: [B], or [B, T] over tokens.
+            last: Whether it is the epoch's last.
+        """
+        if self._generator is not None:
+            inputs = augment(inputs, self._training.augmentation, self._generator)
         self.drop_gradients()
         logits = self._host(inputs)
-        loss = cross_entropy(logits, targets)
+        loss = cross_entropy(
+            logits.flatten(0, -2),
+            targets.flatten(),
+            label_smoothing=self._training.label_smoothing,
+        )
         loss.backward()
         if last:
             self._host.record_gradients()
@@ -63,21 +85,22 @@ class Trainer:
         self._optimizer.step()
 
     def take(self, loss: Tensor, logits: Tensor, targets: Tensor) -> None:
-        """Takes down how a batch went: its mean loss [] and logits [B, C]."""
-        self._losses.append(loss * len(targets))
-        self._logits.append(logits)
+        """Takes down how a batch went: its mean loss [] and logits [B, C] or [B, T, C]."""
+        self._losses.append(loss * targets.numel())
+        # The logits themselves are not kept: over tokens they take gigabytes.
+        self._guesses.append(logits.argmax(-1))
 
     def read_epoch(self, targets: Tensor) -> tuple[float, float]:
-        """Returns the epoch's mean loss in nats and its accuracy in percent.
+        """Returns the epoch's mean loss in nats, as trained on, and its accuracy in percent.
 
         Args:
-            targets: [N], in the order in which the batches came.
+            targets: [N] or [N, T], in the order in which the batches came.
         """
-        rows = len(targets)
-        loss = torch.stack(self._losses).sum().item() / rows
-        correct = (torch.cat(self._logits).argmax(-1) == targets).sum().item()
-        self._losses, self._logits = [], []
-        return loss, 100.0 * correct / rows
+        answers = targets.numel()
+        loss = torch.stack(self._losses).sum().item() / answers
+        correct = (torch.cat(self._guesses) == targets).sum().item()
+        self._losses, self._guesses = [], []
+        return loss, 100.0 * correct / answers
 
     def parameters_finite(self) -> bool:
         """Whether every parameter of the host and its seeds is a finite number."""

@@ -21,6 +21,9 @@ from esper_tolaria.datasets import Split
 CHUNK = 500
 """Rows that go through the network at a time: few operators, and activations fit the cache."""
 
+CHUNK_LOGITS = 2**22
+"""Logits that a configuration may make at a time, which over tokens are many a row."""
+
 _BLENDED_STAGES = frozenset({SeedStage.BLENDING, SeedStage.HOLDING, SeedStage.FOSSILIZED})
 _NOTHING: frozenset[str] = frozenset()
 
@@ -50,14 +53,14 @@ class Scores:
     Attributes:
         disabled: The slots switched off in each of the C configurations.
         loss: Summed cross-entropy of the first configuration, scalar.
-        correct: Rows classified correctly, [C] int64.
-        rows: Rows in the split.
+        correct: Right answers, [C] int64.
+        answers: Answers asked for: one a row, or one a token.
     """
 
     disabled: tuple[frozenset[str], ...]
     loss: Tensor
     correct: Tensor
-    rows: int
+    answers: int
 
 
 def active_slots(reports: Sequence[SeedReport]) -> tuple[str, ...]:
@@ -80,30 +83,39 @@ def configurations(active: Sequence[str]) -> tuple[frozenset[str], ...]:
 
 
 @torch.inference_mode()
-def score(host: MorphogeneticHost, split: Split, disabled: tuple[frozenset[str], ...]) -> Scores:
+def score(
+    host: MorphogeneticHost, split: Split, disabled: tuple[frozenset[str], ...], classes: int
+) -> Scores:
     """Runs every configuration over a split, chunk by chunk; queues work, reads nothing back."""
     host.train(False)
+    rows = chunk_rows(split, classes)
     losses, correct = [], []
-    for inputs, targets in zip(split.inputs.split(CHUNK), split.targets.split(CHUNK), strict=True):
+    for inputs, targets in zip(split.inputs.split(rows), split.targets.split(rows), strict=True):
         logits = host.counterfactuals(inputs, disabled)
-        losses.append(cross_entropy(logits[0], targets, reduction="sum"))
-        correct.append((logits.argmax(-1) == targets).sum(-1))
+        losses.append(cross_entropy(logits[0].flatten(0, -2), targets.flatten(), reduction="sum"))
+        correct.append((logits.argmax(-1) == targets).flatten(1).sum(-1))
     return Scores(
         disabled=disabled,
         loss=torch.stack(losses).sum(),
         correct=torch.stack(correct).sum(0),
-        rows=len(split),
+        answers=len(split) * split.answers,
     )
+
+
+def chunk_rows(split: Split, classes: int) -> int:
+    """Returns how many rows go through the network at a time."""
+    return max(1, min(CHUNK, CHUNK_LOGITS // (split.answers * classes)))
 
 
 def read(scores: Scores, active: Sequence[str]) -> Validation:
     """Turns sums into what a report says; waits for the device."""
     counts = scores.correct.tolist()
     accuracies = {
-        off: 100.0 * count / scores.rows for off, count in zip(scores.disabled, counts, strict=True)
+        off: 100.0 * count / scores.answers
+        for off, count in zip(scores.disabled, counts, strict=True)
     }
     return Validation(
-        loss=scores.loss.item() / scores.rows,
+        loss=scores.loss.item() / scores.answers,
         accuracy=accuracies[_NOTHING],
         measurements=tuple(_measure(slot, active, accuracies) for slot in active),
         counterfactuals=_described(active, accuracies) if active else (),

@@ -6,6 +6,7 @@ import contextlib
 import io
 import random
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -18,10 +19,28 @@ GENERATOR_SEED = 42
 SIGNAL_LENGTH = 40
 
 
-def load_mnist1d(spec: DataSpec) -> Dataset:
+def load_mnist1d(spec: DataSpec, _root: Path) -> Dataset:
     """Generates the signals and cuts them into the splits of ``spec``, in the order made."""
+    return _cut(spec, *_generate(_rows(spec)))
+
+
+def load_shuffled_mnist1d(spec: DataSpec, _root: Path) -> Dataset:
+    """Generates the same signals with their points in another order, the same for all."""
+    signals, labels = _generate(_rows(spec))
+    return _cut(spec, np.take(signals, shuffled_places(), axis=1), labels)
+
+
+def shuffled_places() -> NDArray[np.integer]:
+    """Returns which point of a signal stands at each place of the shuffled one, [40]."""
+    return np.random.default_rng(GENERATOR_SEED).permutation(SIGNAL_LENGTH)
+
+
+def _rows(spec: DataSpec) -> int:
+    return spec.train_size + spec.validation_size + spec.test_size
+
+
+def _cut(spec: DataSpec, signals: NDArray[np.floating], labels: NDArray[np.integer]) -> Dataset:
     sizes = (spec.train_size, spec.validation_size, spec.test_size)
-    signals, labels = _generate(sum(sizes))
     inputs = torch.from_numpy(signals.astype(np.float32)).unsqueeze(1)
     targets = torch.from_numpy(labels.astype(np.int64))
     rows = zip(inputs.split(sizes), targets.split(sizes), strict=True)

@@ -7,16 +7,29 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+SPLIT_SEED = 42
+"""Decides which rows are held out of published ones, and the order in which the rest is read."""
+
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Rows of one split: inputs [N, ...] float32 and targets [N] int64."""
+    """Rows of one split.
+
+    Attributes:
+        inputs: [N, ...] float32, or tokens [N, T] int64.
+        targets: [N] int64, or the token after each, [N, T] int64.
+    """
 
     inputs: Tensor
     targets: Tensor
 
     def __len__(self) -> int:
         return len(self.targets)
+
+    @property
+    def answers(self) -> int:
+        """Predictions asked for by one row: one, or one a token."""
+        return self.targets[:1].numel()
 
     def to(self, device: torch.device) -> Split:
         """Returns the split on a device; itself where it already is."""

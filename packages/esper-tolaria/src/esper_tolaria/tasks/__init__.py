@@ -1,4 +1,4 @@
-"""The tasks by name. A task is one module here and one line in ``TASKS``."""
+"""The tasks by name. A task is one function here and one line in ``TASKS``."""
 
 from __future__ import annotations
 
@@ -6,28 +6,37 @@ from collections.abc import Callable
 
 from esper_leyline import TaskSpec, unknown_name
 from esper_tolaria.errors import TolariaError
-from esper_tolaria.tasks.mnist1d import mnist1d_task
+from esper_tolaria.tasks.cifar10 import cifar10_blind_task, cifar10_deep_task, cifar10_task
+from esper_tolaria.tasks.digits import digits_task
+from esper_tolaria.tasks.fashion_mnist import fashion_mnist_blind_task, fashion_mnist_task
+from esper_tolaria.tasks.mnist1d import mnist1d_blind_task, mnist1d_shuffled_task, mnist1d_task
+from esper_tolaria.tasks.tinystories import tinystories_task
+from esper_tolaria.tasks.topics import topics_task
 
-__all__ = ["LATER_TASKS", "TASKS", "get_task"]
+__all__ = ["TASKS", "get_task"]
 
-TASKS: dict[str, Callable[[], TaskSpec]] = {"mnist1d": mnist1d_task}
-"""Every task of this version by the name that ``--task`` takes."""
-
-LATER_TASKS = ("cifar10", "cifar10_deep", "cifar10_blind", "tinystories")
-"""Names that presets already use and that a later version brings."""
+TASKS: dict[str, Callable[[], TaskSpec]] = {
+    "mnist1d": mnist1d_task,
+    "mnist1d_blind": mnist1d_blind_task,
+    "mnist1d_shuffled": mnist1d_shuffled_task,
+    "digits": digits_task,
+    "topics": topics_task,
+    "fashion_mnist": fashion_mnist_task,
+    "fashion_mnist_blind": fashion_mnist_blind_task,
+    "cifar10": cifar10_task,
+    "cifar10_deep": cifar10_deep_task,
+    "cifar10_blind": cifar10_blind_task,
+    "tinystories": tinystories_task,
+}
+"""Every task by the name that ``--task`` takes."""
 
 
 def get_task(name: str) -> TaskSpec:
     """Returns a task by name.
 
     Raises:
-        TolariaError: If there is no such task, or not yet.
+        TolariaError: If there is no such task.
     """
-    if name in TASKS:
-        return TASKS[name]()
-    if name in LATER_TASKS:
-        raise TolariaError(
-            f"task '{name}' comes with a later version of esper-tolaria; "
-            f"this one has: {', '.join(sorted(TASKS))}"
-        )
-    raise TolariaError(unknown_name("task", name, TASKS))
+    if name not in TASKS:
+        raise TolariaError(unknown_name("task", name, TASKS))
+    return TASKS[name]()

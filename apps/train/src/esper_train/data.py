@@ -1,0 +1,21 @@
+"""The data of a run, made ready before its directory is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from esper_tolaria import data_is_here, fetch_data
+from esper_train.resolve import Plan
+from esper_train.session import say
+
+
+def make_data_ready(plan: Plan) -> None:
+    """Downloads what a run needs and has not got, and says so.
+
+    Raises:
+        EsperError: If that fails.
+    """
+    spec, root = plan.task.data, Path(plan.config.data_root)
+    if not data_is_here(spec, root):
+        say(f"data: {spec.source}: not in '{root}' yet, so it is downloaded")
+        fetch_data(spec, root)

@@ -1,0 +1,119 @@
+"""``esper-train tasks``, and the tasks that it lists."""
+
+from __future__ import annotations
+
+import math
+import re
+from pathlib import Path
+
+import pytest
+
+from esper_karn import EventReader
+from esper_tolaria import TASKS, data_is_here, get_task
+from esper_train import main
+from esper_train.timing import batches_an_epoch, epoch_seconds
+
+EMBEDDED = (
+    "mnist1d",
+    "mnist1d_blind",
+    "mnist1d_shuffled",
+    "digits",
+    "topics",
+    "fashion_mnist",
+    "fashion_mnist_blind",
+)
+
+
+def table(output: str) -> list[list[str]]:
+    """The cells of the table, which are two blanks apart."""
+    return [re.split(r" {2,}", line) for line in table_lines(output)]
+
+
+def table_lines(output: str) -> list[str]:
+    """What stands above the legend, which names a folder as long as it is."""
+    return output.split("\n\n", maxsplit=1)[0].splitlines()
+
+
+@pytest.fixture
+def listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> str:
+    assert main(["tasks", "--no-time", "--data-root", str(tmp_path)]) == 0
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    return captured.out
+
+
+def test_every_task_has_a_line_that_fits_80_columns(listed: str) -> None:
+    assert max(map(len, table_lines(listed))) <= 80
+    head, *rows = table(listed)
+    assert head == ["task", "host", "parameters", "rows", "here"]
+    assert [row[0] for row in rows] == list(TASKS)
+
+
+def test_a_line_says_what_a_task_is(listed: str, tmp_path: Path) -> None:
+    rows = {row[0]: row[1:] for row in table(listed)}
+    assert rows["mnist1d_blind"] == ["cnn 16-16-16 k1", "794", "2k/1k/1k", "yes"]
+    assert rows["digits"] == ["mlp 8-8-8", "802", "1k/397/400", "yes"]
+    assert rows["cifar10"] == ["cnn 8-16-32", "6,418", "45k/5k/10k", "no"]
+    assert rows["tinystories"] == ["gpt 6 x 384", "30,044,544", "100k/1k/1k", "no"]
+    for name in TASKS:
+        here = data_is_here(get_task(name).data, tmp_path)
+        assert rows[name][-1] == ("yes" if here else "no")
+
+
+def test_without_a_measurement_no_epoch_is_spoken_of(listed: str) -> None:
+    assert "epoch" not in listed
+
+
+def test_an_epoch_is_measured_on_whole_batches(tmp_path: Path) -> None:
+    for name in ("digits", "topics"):
+        seconds = epoch_seconds(get_task(name), device="cpu", data_root=str(tmp_path))
+        assert 0 < seconds < math.inf
+
+
+@pytest.mark.parametrize(
+    ("name", "batches"), [("digits", 20), ("topics", 50), ("cifar10", 88), ("mnist1d", 20)]
+)
+def test_an_epoch_has_as_many_batches_as_its_task_says(name: str, batches: int) -> None:
+    assert batches_an_epoch(get_task(name)) == batches
+
+
+@pytest.mark.slow
+def test_times_are_measured_where_the_data_is_here(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["tasks", "--device", "cpu", "--data-root", str(tmp_path)]) == 0
+    output = capsys.readouterr().out
+    assert max(map(len, table_lines(output))) <= 80
+    head, *rows = table(output)
+    assert head[-1] == "epoch"
+    for row in rows:
+        assert re.fullmatch(r"[\d.]+ s" if row[-2] == "yes" else "-", row[-1])
+
+
+def test_a_device_that_is_not_here(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["tasks", "--device", "cuda:77"]) == 2
+    assert "cuda:77" in capsys.readouterr().err
+
+
+def test_a_mistyped_flag_leads_to_the_commands_own_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["tasks", "--no-tim"]) == 2
+    assert "esper-train tasks --help" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", EMBEDDED)
+def test_the_heuristic_grows_on_every_embedded_task(run, name: str, tmp_path: Path) -> None:
+    if not data_is_here(get_task(name).data, tmp_path):
+        pytest.skip("apt-get install dataset-fashion-mnist")
+    done = run(
+        tmp_path / "runs",
+        *("heuristic", "--task", name, "--device", "cpu", "--seed", "1"),
+        *("--max-epochs", "10", "--max-batches", "10", "--data-root", str(tmp_path)),
+    )
+    with EventReader(done.directory / "events.jsonl") as reader:
+        events = list(reader.read())
+    decisions = [event.payload for event in events if event.kind == "decision"]
+    assert len(decisions) == 10
+    assert all(decision.succeeded for decision in decisions)
+    assert done.summary.rounds[0].germinated >= 1
+    assert done.summary.mean_test_accuracy > 0
