@@ -12,6 +12,7 @@ from esper_kasmina.activations import Activations
 from esper_kasmina.errors import KasminaError
 from esper_kasmina.layers import batch_norm, convolution
 from esper_kasmina.path_host import PathHost
+from esper_kasmina.pooled_norm import halved_norm, halves_first
 from esper_kasmina.randomness import seeded
 from esper_kasmina.signals import halve_signal
 from esper_kasmina.slot import SeedSlot
@@ -36,7 +37,12 @@ class ConvBlock(nn.Module):
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Takes [B, channels, ...] and returns [B, outputs, ...]."""
-        hidden = self.norm(self.convolution(hidden))
+        hidden = self.convolution(hidden)
+        if self._pool is not None and halves_first(self.norm, hidden):
+            halved = halved_norm(self.norm, hidden)
+            if halved is not None:
+                return halved
+        hidden = self.norm(hidden)
         # Pooling first is the same function, as both are monotonic, and ReLU then has
         # a fraction of the elements. Nobody else holds the tensor, so it is reused.
         if self._pool is not None:
