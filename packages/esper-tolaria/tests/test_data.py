@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from esper_leyline import DataSpec, TrainingConfig
 from esper_tolaria import (
     TASKS,
+    Split,
     TolariaError,
     data_is_here,
     fetch_data,
@@ -135,3 +136,11 @@ def test_orders_differ_from_epoch_to_epoch_and_seed_to_seed(seed, epoch):
     order = epoch_order(seed, epoch, 200)
     assert not torch.equal(order, epoch_order(seed, epoch + 1, 200))
     assert not torch.equal(order, epoch_order(seed + 1, epoch, 200))
+
+
+def test_pictures_lie_channels_last_and_rows_keep_that() -> None:
+    split = Split(torch.randn(6, 3, 4, 4), torch.arange(6)).to(torch.device("cpu"))
+    chosen = split.inputs[torch.tensor([4, 1])]
+    assert chosen.is_contiguous(memory_format=torch.channels_last)
+    signals = Split(torch.randn(6, 3, 4), torch.arange(6))
+    assert signals.to(torch.device("cpu")).inputs is signals.inputs

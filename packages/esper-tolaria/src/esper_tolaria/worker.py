@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from esper_leyline import EsperError
+from esper_tolaria.allocation import keep_freed_memory
 from esper_tolaria.datasets import Dataset, Split
 from esper_tolaria.errors import TolariaError
 from esper_tolaria.local import LocalEnvironment
@@ -80,6 +81,7 @@ def serve(connection: Connection) -> None:
     """Answers requests until the pipe closes. The interrupt key is the parent's business."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
+    keep_freed_memory()
     shard = Shard()
     while True:
         try:
