@@ -37,6 +37,8 @@ from esper_leyline.commands import (
 )
 from esper_leyline.config import (
     FLAT_KEYS,
+    AmpDtype,
+    CounterfactualSet,
     GovernorConfig,
     PolicyConfig,
     PPOConfig,
@@ -125,6 +127,7 @@ from esper_leyline.reports import (
     SeedEventKind,
     SeedMeasurement,
     SeedReport,
+    ShapleyValues,
     StepReport,
 )
 from esper_leyline.slots import SLOT_PATTERN, SlotId, order_slots, parse_slot
@@ -184,6 +187,7 @@ __all__ = [
     "AlphaCurve",
     "AlphaMode",
     "AlphaRamp",
+    "AmpDtype",
     "Augmentation",
     "BlendAlgorithm",
     "BlendStyle",
@@ -195,6 +199,7 @@ __all__ = [
     "Contract",
     "Controller",
     "CounterfactualConfig",
+    "CounterfactualSet",
     "DataSpec",
     "Effect",
     "Environment",
@@ -249,6 +254,7 @@ __all__ = [
     "SeedStage",
     "SeedState",
     "SetAlphaTarget",
+    "ShapleyValues",
     "SlotCommand",
     "SlotId",
     "StepReport",

@@ -32,6 +32,7 @@ RewardPart = Literal[
     "terminal",
 ]
 TelemetryLevel = Literal["off", "minimal", "normal", "debug"]
+AmpDtype = Literal["bfloat16", "float16"]
 
 
 class RewardConfig(Contract):
@@ -149,6 +150,26 @@ class GovernorConfig(Contract):
     divergence_patience: int = Field(default=3, ge=1)
 
 
+class CounterfactualSet(Contract):
+    """Which hosts with seeds switched off an epoch validates, besides each seed left out.
+
+    What a reward mode or the telemetry level reads is measured whatever stands here.
+    """
+
+    none: bool = Field(default=True, description="No active seed.")
+    solo: bool = Field(default=False, description="Each active seed alone.")
+    pairs: bool = Field(
+        default=True, description="Each two alone, and what interactions take besides: solo, none."
+    )
+    committed: bool = Field(default=False, description="Fossils alone.")
+    shapley: bool = Field(
+        default=False, description="On the last epoch, what the seeds' Shapley values take."
+    )
+    shapley_pairs: int = Field(
+        default=8, ge=1, description="Beyond four seeds: orders drawn, each also taken backwards."
+    )
+
+
 class TelemetryConfig(Contract):
     """How much a run writes to its log."""
 
@@ -176,12 +197,17 @@ class TrainingConfig(Contract):
         default=None, description="None: cuda:0 where there is one, else cpu."
     )
     data_root: str = Field(default="data", description="Folder of downloaded data sets.")
+    amp: bool = Field(default=False, description="Compute hosts in mixed precision.")
+    amp_dtype: AmpDtype = Field(
+        default="bfloat16", description="The narrower type; gradients in float16 are scaled."
+    )
     host: HostTraining | None = Field(default=None, description="None: the task's own.")
     lifecycle: LifecycleRules = LifecycleRules()
     reward: RewardConfig = RewardConfig()
     ppo: PPOConfig = PPOConfig()
     policy: PolicyConfig = PolicyConfig()
     governor: GovernorConfig = GovernorConfig()
+    counterfactuals: CounterfactualSet = CounterfactualSet()
     telemetry: TelemetryConfig = TelemetryConfig()
 
     @field_validator("slots")

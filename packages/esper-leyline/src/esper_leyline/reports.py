@@ -167,6 +167,26 @@ class CounterfactualConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ShapleyValues:
+    """What each active seed adds to validation accuracy, averaged over orders of joining.
+
+    They add up to the accuracy with all active seeds minus the accuracy with none
+    (Shapley 1953).
+
+    Attributes:
+        values: By slot, in points.
+        exact: Whether every order counted.
+        permutations: Orders sampled where not.
+    """
+
+    __pydantic_config__ = WIRE_CONFIG
+
+    values: dict[str, Float]
+    exact: bool
+    permutations: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StepReport:
     """One environment after one step: everything a policy, a reward or a log may need.
 
@@ -187,6 +207,7 @@ class StepReport:
         live_parameters: Trainable parameters of seeds that may still be pruned.
         wasted_epoch_parameters: Sum over pruned seeds of parameters times epochs lived.
         counterfactuals: The configurations validated this epoch.
+        shapley: Measured on an episode's last epoch, where it was asked for.
         ended: Why the episode is over, ``None`` while it goes on.
         seconds: Wall time of the step's parts by name.
     """
@@ -212,6 +233,7 @@ class StepReport:
     rejection: str | None = None
     events: tuple[SeedEvent, ...] = ()
     counterfactuals: tuple[CounterfactualConfig, ...] = ()
+    shapley: ShapleyValues | None = None
     rollback: Rollback | None = None
     ended: EpisodeEnd | None = None
     seconds: dict[str, float] = field(default_factory=dict)

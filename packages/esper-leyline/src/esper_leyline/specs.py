@@ -143,7 +143,10 @@ class HostTraining(Contract):
     weight_decay: float = Field(default=0.0, ge=0)
     batch_size: int = Field(default=128, ge=1)
     max_batches: int = Field(default=0, ge=0, description="Batches an epoch; 0 is all.")
-    max_grad_norm: float = Field(default=5.0, gt=0, description="Clip for host and seed apart.")
+    max_grad_norm: float = Field(default=5.0, gt=0, description="Clip of the host's gradient.")
+    seed_max_grad_norm: float | None = Field(
+        default=None, gt=0, description="Clip of each seed's. None: the host's."
+    )
     label_smoothing: float = Field(
         default=0.0, ge=0, lt=1, description="Share of a target spread over all classes."
     )

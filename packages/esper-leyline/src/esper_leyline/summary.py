@@ -27,6 +27,8 @@ class RoundSummary(Contract):
         best_accuracy: Best final validation accuracy, in percent.
         ops: How often each op was chosen, by name.
         grown_parameters: Mean parameters of fossilized seeds at the episodes' end.
+        rollbacks: Episodes that the governor ended.
+        rollback_causes: The same by cause.
     """
 
     round: int
@@ -40,6 +42,7 @@ class RoundSummary(Contract):
     pruned: int
     grown_parameters: Float
     rollbacks: int = 0
+    rollback_causes: dict[str, int] = Field(default_factory=dict)
     seconds: Float
 
 
