@@ -14,6 +14,7 @@ from rich.console import Console
 
 from esper_karn import ConsoleView, KarnError, closing_table, follow
 from esper_leyline import RunStatus, RunSummary
+from esper_leyline.events import RoundCompleted
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -102,6 +103,18 @@ def test_a_round_is_printed_once_with_the_figures_of_its_update(run_of, update_f
     assert "1 rolled back" in lines[1]
     assert "KL nan" in lines[2]
     assert "update skipped: the loss is not finite" in lines[2]
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_a_round_says_why_hosts_were_rolled_back(run_of, width):
+    (told,) = [event for event in run_of(1) if event.kind == "round_completed"]
+    causes = {"rollbacks": 3, "rollback_causes": {"divergence": 2, "non_finite": 1}}
+    summary = told.payload.summary.model_copy(update=causes)
+    unstable = told.model_copy(update={"payload": RoundCompleted(summary=summary)})
+    console = paper(width)
+    with ConsoleView(console, interactive=False) as view:
+        view.feed(unstable)
+    assert text_of(console).endswith("3 rolled back: 2 divergence, 1 non_finite\n")
 
 
 def test_a_round_without_an_update_is_printed_when_the_next_begins(run_of):

@@ -180,10 +180,15 @@ def test_state_does_not_grow_with_the_log(run_of):
 
 
 ROLLBACK = Rollback(cause=GovernorCause.DIVERGENCE, loss=12.5, threshold=9.0, restored_epoch=5)
+POISONED = Rollback(cause=GovernorCause.NON_FINITE, loss=math.nan, threshold=None, restored_epoch=5)
 ANOMALIES = [
     (
         GovernorRolledBack(round=1, epoch=7, rollback=ROLLBACK),
-        "rolled back to epoch 5: divergence, loss 12.5",
+        "rolled back to epoch 5: divergence, loss 12.5 above 9",
+    ),
+    (
+        GovernorRolledBack(round=1, epoch=7, rollback=POISONED),
+        "rolled back to epoch 5: non_finite, loss nan",
     ),
     (
         RewardHackingSuspected(round=1, epoch=2, slot="r0c0", reason="the whole got worse"),

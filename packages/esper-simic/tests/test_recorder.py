@@ -17,6 +17,7 @@ from esper_leyline import (
     SeedEvent,
     SeedEventKind,
     SeedStage,
+    ShapleyValues,
 )
 from esper_simic import Choice, RoundRecorder, SimicError
 from esper_simic.seed_events import seed_payload
@@ -58,6 +59,7 @@ def test_events_of_a_step_come_in_order(telemetry, recorder):
         environment=1,
         events=(CHANGED, GERMINATED),
         counterfactuals=(CounterfactualConfig(active=(), accuracy=20.0),),
+        shapley=ShapleyValues(values={"r0c1": 2.5}, exact=True),
         rollback=Rollback(
             cause=GovernorCause.NON_FINITE, loss=9.0, threshold=None, restored_epoch=0
         ),
@@ -71,11 +73,36 @@ def test_events_of_a_step_come_in_order(telemetry, recorder):
         "reward_hacking_suspected",
         "epoch_completed",
         "counterfactual_matrix",
+        "shapley_measured",
         "governor_rolled_back",
         "episode_outcome",
     ]
     assert {environment for environment, _ in telemetry.events} == {1}
     assert {getattr(payload, "round", 4) for _, payload in telemetry.events} == {4}
+
+
+def test_shapley_values_are_told_as_they_were_measured(telemetry, recorder):
+    sampled = ShapleyValues(values={"r0c0": 1.5, "r0c2": -0.5}, exact=False, permutations=16)
+    recorder.step(0, report(), choice(), report(epoch=9, shapley=sampled), reward())
+    (told,) = telemetry.of("shapley_measured")
+    assert (told.epoch, told.values, told.exact, told.permutations) == (
+        9,
+        sampled.values,
+        False,
+        16,
+    )
+
+
+def test_a_round_counts_its_rollbacks_by_cause(telemetry, recorder):
+    causes = (GovernorCause.DIVERGENCE, GovernorCause.NON_FINITE)
+    for index, cause in enumerate(causes):
+        fatal = Rollback(cause=cause, loss=99.0, threshold=12.0, restored_epoch=0)
+        last = report(rollback=fatal, ended=EpisodeEnd.GOVERNOR)
+        recorder.step(index, report(), choice(), last, reward())
+    summary = recorder.finish()
+    assert summary.rollbacks == 2
+    assert summary.rollback_causes == {"divergence": 1, "non_finite": 1}
+    assert [told.rollback.cause for told in telemetry.of("governor_rolled_back")] == list(causes)
 
 
 def test_a_decision_says_what_was_done_and_what_it_earned(telemetry, recorder):

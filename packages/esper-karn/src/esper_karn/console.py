@@ -198,7 +198,8 @@ def _update(line: RoundLine, entropy: str) -> list[str]:
 def _remarks(line: RoundLine) -> list[str]:
     remarks = []
     if line.rollbacks:
-        remarks.append(f"{line.rollbacks} rolled back")
+        causes = ", ".join(f"{number} {name}" for name, number in line.rollback_causes.items())
+        remarks.append(f"{line.rollbacks} rolled back" + (f": {causes}" if causes else ""))
     if line.skipped is not None:
         remarks.append(f"update skipped: {line.skipped}")
     return remarks

@@ -30,11 +30,16 @@ def _notice(event: Event, text: str) -> Notice:
     )
 
 
+def _limit(threshold: float | None) -> str:
+    return "" if threshold is None else f" above {threshold:.3g}"
+
+
 _ANOMALIES: Mapping[str, Callable[[Any], str]] = MappingProxyType(
     {
         "governor_rolled_back": lambda p: (
             f"rolled back to epoch {p.rollback.restored_epoch}: "
             f"{p.rollback.cause.value}, loss {p.rollback.loss:.3g}"
+            f"{_limit(p.rollback.threshold)}"
         ),
         "numerical_instability": lambda p: f"not finite: {p.where}, {p.consecutive} in a row",
         "reward_hacking_suspected": lambda p: f"reward withheld: {p.reason}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from esper_karn.reducer import rounds_worked
@@ -64,6 +65,7 @@ class RoundLine:
     fossilized: int
     pruned: int
     rollbacks: int
+    rollback_causes: Mapping[str, int]
     kl: float | None
     entropy: float | None
     skipped: str | None
@@ -119,6 +121,7 @@ def round_line(state: RunState, summary: RoundSummary) -> RoundLine:
         fossilized=summary.fossilized,
         pruned=summary.pruned,
         rollbacks=summary.rollbacks,
+        rollback_causes=summary.rollback_causes,
         kl=update.kl if update else None,
         entropy=update.entropy if update else None,
         skipped=update.skipped if update else None,

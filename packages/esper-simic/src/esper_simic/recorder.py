@@ -11,6 +11,7 @@ from esper_leyline import (
     RewardBreakdown,
     RoundSummary,
     SeedEventKind,
+    ShapleyValues,
     StepReport,
     Telemetry,
 )
@@ -23,6 +24,7 @@ from esper_leyline.events import (
     GovernorRolledBack,
     RewardHackingSuspected,
     RoundCompleted,
+    ShapleyMeasured,
     Throughput,
 )
 from esper_simic.choices import Choice
@@ -45,7 +47,7 @@ class RoundRecorder:
 
     Within a step the events of one environment come in this order: what happened to its
     seeds, the decision that led there, suspicions about its reward, the epoch, the
-    counterfactuals, a rollback, the episode's outcome.
+    counterfactuals, Shapley values, a rollback, the episode's outcome.
 
     Args:
         telemetry: Where events go.
@@ -59,7 +61,7 @@ class RoundRecorder:
         self._round = round_number
         self._episodes = [_Episode() for _ in range(environments)]
         self._ops: Counter[Op] = Counter()
-        self._rollbacks = 0
+        self._rollbacks: Counter[str] = Counter()
 
     def step(
         self,
@@ -101,7 +103,8 @@ class RoundRecorder:
         self, episode: _Episode, choice: Choice, current: StepReport, reward: RewardBreakdown
     ) -> None:
         self._ops[choice.action.op] += 1
-        self._rollbacks += current.rollback is not None
+        if current.rollback is not None:
+            self._rollbacks[current.rollback.cause.value] += 1
         episode.earned += reward.total
         for name, value in reward.components.items():
             episode.components[name] = episode.components.get(name, 0.0) + value
@@ -161,6 +164,8 @@ class RoundRecorder:
                 round=self._round, epoch=report.epoch, configurations=report.counterfactuals
             )
             self._emit(matrix, report)
+        if report.shapley is not None:
+            self._emit(self._shapley(report, report.shapley), report)
         if report.rollback is not None:
             rolled_back = GovernorRolledBack(
                 round=self._round, epoch=report.epoch, rollback=report.rollback
@@ -168,6 +173,15 @@ class RoundRecorder:
             self._emit(rolled_back, report)
         if report.ended is not None:
             self._emit(self._outcome(self._episodes[index], report), report)
+
+    def _shapley(self, report: StepReport, measured: ShapleyValues) -> ShapleyMeasured:
+        return ShapleyMeasured(
+            round=self._round,
+            epoch=report.epoch,
+            values=measured.values,
+            exact=measured.exact,
+            permutations=measured.permutations,
+        )
 
     def _outcome(self, episode: _Episode, report: StepReport) -> EpisodeOutcome:
         assert report.ended is not None
@@ -205,7 +219,8 @@ class RoundRecorder:
             fossilized=seeds[SeedEventKind.FOSSILIZED],
             pruned=seeds[SeedEventKind.PRUNED],
             grown_parameters=_mean([float(report.fossil_parameters) for report in reports]) or 0.0,
-            rollbacks=self._rollbacks,
+            rollbacks=self._rollbacks.total(),
+            rollback_causes=dict(self._rollbacks),
             seconds=self.watch.elapsed,
         )
 
