@@ -15,13 +15,17 @@ from esper_kasmina import build_host
 from esper_leyline import (
     AlphaCurve,
     Blueprint,
+    CNNHostSpec,
     Environment,
     FactoredAction,
+    HostSpec,
     LifecycleRules,
+    MLPHostSpec,
     Op,
     StepReport,
     TaskSpec,
     TrainingConfig,
+    TransformerHostSpec,
     mnist1d_blind,
     override,
 )
@@ -47,6 +51,21 @@ GROWTH = (
     FactoredAction(op=Op.PRUNE, slot=2, alpha_speed=0),
 )
 """A life of two seeds: both blended in, one fossilized, one pruned."""
+
+
+FAMILIES = {
+    "cnn": CNNHostSpec(input_shape=(3, 12, 12), classes=4, widths=(8, 8), pools=(True, True)),
+    "mlp": MLPHostSpec(input_shape=(3, 5), classes=4, widths=(8, 8)),
+    "gpt": TransformerHostSpec(
+        vocabulary=11, width=8, heads=2, layers=2, block=9, layers_per_slot=1
+    ),
+}
+"""A small host of each topology."""
+
+
+@pytest.fixture(params=FAMILIES.values(), ids=FAMILIES)
+def family(request) -> HostSpec:
+    return request.param
 
 
 @pytest.fixture(scope="session")

@@ -29,13 +29,28 @@ def build_optimizer(host: MorphogeneticHost, training: HostTraining) -> ClippedO
     return kind(host.parameter_groups()[HOST_GROUP], training)
 
 
+def seed_options(training: HostTraining) -> dict[str, float]:
+    """Returns in what a seed's parameter group differs from its host's."""
+    max_norm = training.seed_max_grad_norm or training.max_grad_norm
+    return {"lr": training.seed_learning_rate, "max_norm": max_norm}
+
+
 class ClippedOptimizer(Optimizer, ABC):
-    """Clips the gradient of each group to a norm and updates it."""
+    """Clips the gradient of each group to the group's norm and updates it.
+
+    It takes scaled gradients from ``torch.amp.GradScaler``, and skips an update that
+    would not be finite, without waiting for the device.
+    """
+
+    # By this torch's scaler knows that it may leave the scale and its verdict with us.
+    _step_supports_amp_scaling = True
+    grad_scale: Tensor | None
+    found_inf: Tensor | None
 
     def __init__(self, parameters: Iterable[Parameter], training: HostTraining) -> None:
-        self._max_norm = training.max_grad_norm
         defaults = {
             "lr": training.learning_rate,
+            "max_norm": training.max_grad_norm,
             "momentum": training.momentum,
             "weight_decay": training.weight_decay,
         }
@@ -59,15 +74,18 @@ class ClippedOptimizer(Optimizer, ABC):
             trained = [each for each in group["params"] if each.grad is not None]
             if trained:
                 gradients = [each.grad for each in trained]
-                self._update(group, trained, gradients, self._excess(gradients))
+                self._update(group, trained, gradients, self._excess(gradients, group["max_norm"]))
 
-    def _excess(self, gradients: list[Tensor]) -> Tensor:
+    def _excess(self, gradients: list[Tensor], max_norm: float) -> Tensor:
         """Returns by how much to divide the gradients so that their norm is in bounds.
 
         Flattening them costs a third of torch's foreach norm for hosts as small as ours.
         """
         norm = torch.linalg.vector_norm(torch.cat([each.reshape(-1) for each in gradients]))
-        return (norm / self._max_norm).clamp(min=1.0)
+        scale = getattr(self, "grad_scale", None)
+        if scale is None:
+            return (norm / max_norm).clamp(min=1.0)
+        return (norm / (scale * max_norm)).clamp(min=1.0) * scale
 
     @abstractmethod
     def _update(
@@ -92,6 +110,7 @@ class ClippedAdamW(ClippedOptimizer):
             [state["step"] for state in states],
             fused=True,
             grad_scale=excess,
+            found_inf=getattr(self, "found_inf", None),
             amsgrad=False,
             beta1=0.9,
             beta2=0.999,
@@ -122,6 +141,7 @@ class ClippedSGD(ClippedOptimizer):
             [self._buffer_of(parameter) for parameter in trained],
             fused=True,
             grad_scale=excess,
+            found_inf=getattr(self, "found_inf", None),
             weight_decay=group["weight_decay"],
             momentum=group["momentum"],
             lr=group["lr"],

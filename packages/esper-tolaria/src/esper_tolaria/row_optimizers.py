@@ -15,10 +15,10 @@ from esper_tolaria.optimizers import ClippedAdamW, ClippedOptimizer, ClippedSGD
 class _ByRow(ClippedOptimizer):
     """Clips each row of the one parameter by its own norm."""
 
-    def _excess(self, gradients: list[Tensor]) -> Tensor:
+    def _excess(self, gradients: list[Tensor], max_norm: float) -> Tensor:
         (gradient,) = gradients
         norms = torch.linalg.vector_norm(gradient, dim=1, keepdim=True)
-        gradient.div_((norms / self._max_norm).clamp(min=1.0))
+        gradient.div_((norms / max_norm).clamp(min=1.0))
         return torch.ones((), device=gradient.device)
 
     def take_rows(self, other: ClippedOptimizer, rows: Sequence[int]) -> None:

@@ -8,7 +8,7 @@ from torch.nn.functional import cross_entropy
 
 from esper_leyline import HOST_GROUP, HostTraining, MorphogeneticHost
 from esper_tolaria.augmentation import augment, epoch_generator
-from esper_tolaria.optimizers import build_optimizer
+from esper_tolaria.optimizers import build_optimizer, seed_options
 
 
 class Trainer:
@@ -23,7 +23,7 @@ class Trainer:
         self._seed = seed
         self._device = device
         self._optimizer = build_optimizer(host, training)
-        self._seed_options = {"lr": training.seed_learning_rate}
+        self._seed_options = seed_options(training)
         self._generator: torch.Generator | None = None
         self._losses: list[Tensor] = []
         self._guesses: list[Tensor] = []
