@@ -64,6 +64,72 @@ def test_a_life_of_two_seeds_is_reported_step_by_step(make_local, play, growth):
     assert last.val_accuracy > steps[1].val_accuracy
 
 
+def without_comparisons(report):
+    seeds = tuple(replace(seed, interaction_sum=None) for seed in report.seeds)
+    return replace(report, seeds=seeds, counterfactuals=(), shapley=None)
+
+
+LEAST = {"counterfactuals": {"none": False, "pairs": False}, "telemetry": {"level": "off"}}
+MOST = {"counterfactuals": {"solo": True, "committed": True, "shapley": True}}
+
+
+def test_what_is_compared_changes_no_other_number(make_local, play, growth, random_script):
+    seeds, scripts = [5, 6], [growth, random_script(4, len(growth))]
+    least, most = (
+        play(make_local(n_envs=2, max_epochs=len(growth), **asked), seeds, scripts)
+        for asked in (LEAST, MOST)
+    )
+    assert least != most
+    assert most[-1][0].shapley is not None
+    for one, two in zip(least, most, strict=True):
+        assert [without_comparisons(r) for r in one] == [without_comparisons(r) for r in two]
+
+
+def all_slots(op, **options):
+    return [FactoredAction(op=op, slot=slot, **options) for slot in range(3)]
+
+
+def test_three_seeds_interact_and_the_last_epoch_tells_their_shapley_values(make_local, play):
+    script = [
+        *all_slots(Op.GERMINATE, blueprint=Blueprint.CONV_LIGHT),
+        *all_slots(Op.ADVANCE),
+        *all_slots(Op.ADVANCE),
+        WAIT,
+        WAIT,
+    ]
+    environment = make_local(n_envs=1, max_epochs=len(script))
+    *_, before, last = (step[0] for step in play(environment, [5], [script]))
+    f = {frozenset(each.active): each.accuracy for each in last.counterfactuals}
+    assert len(f) == 8
+    assert all(seed.interaction_sum is not None for seed in last.seeds)
+    assert before.shapley is None
+    assert last.shapley.exact
+    assert set(last.shapley.values) == {"r0c0", "r0c1", "r0c2"}
+    gain = f[frozenset(last.shapley.values)] - f[frozenset()]
+    assert sum(last.shapley.values.values()) == pytest.approx(gain)
+    assert last.val_accuracy == f[frozenset(last.shapley.values)]
+
+
+@pytest.mark.parametrize(("mode", "found"), [("shaped", False), ("sparse", True)])
+def test_sparse_rewards_find_what_fossils_alone_achieve(make_local, play, mode, found):
+    script = [
+        *all_slots(Op.GERMINATE, blueprint=Blueprint.CONV_LIGHT, alpha_target=2),
+        *all_slots(Op.ADVANCE),
+        *all_slots(Op.ADVANCE),
+        WAIT,
+        FactoredAction(op=Op.ADVANCE, slot=0),
+        FactoredAction(op=Op.FOSSILIZE, slot=0),
+        WAIT,
+    ]
+    environment = make_local(n_envs=1, max_epochs=len(script), reward_mode=mode, **LEAST)
+    last = play(environment, [5], [script])[-1][0]
+    stages = [seed.stage for seed in last.seeds]
+    assert stages == [SeedStage.FOSSILIZED, SeedStage.BLENDING, SeedStage.BLENDING]
+    measured = {each.active for each in last.counterfactuals}
+    assert {("r0c0", "r0c1", "r0c2"), ("r0c1", "r0c2")} < measured
+    assert (("r0c0",) in measured) == found
+
+
 def test_seconds_name_the_parts_of_a_step(make_local):
     environment = make_local(n_envs=1)
     environment.reset([0])

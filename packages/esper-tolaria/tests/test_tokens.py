@@ -11,6 +11,7 @@ from torch.nn.functional import cross_entropy
 
 from esper_leyline import (
     Blueprint,
+    CounterfactualSet,
     EpisodeEnd,
     FactoredAction,
     GovernorCause,
@@ -18,16 +19,9 @@ from esper_leyline import (
     SeedStage,
 )
 from esper_tolaria import load_dataset
+from esper_tolaria.counterfactuals import WHOLE, compare
 from esper_tolaria.datasets import Split
-from esper_tolaria.validation import (
-    CHUNK,
-    CHUNK_LOGITS,
-    active_slots,
-    chunk_rows,
-    configurations,
-    read,
-    score,
-)
+from esper_tolaria.validation import CHUNK, CHUNK_LOGITS, chunk_rows, read, score
 
 WAIT = FactoredAction()
 ROWS = 160
@@ -118,9 +112,9 @@ def test_what_is_measured_without_a_seed_is_what_its_host_says(environment, text
         environment.step([action])
     validation = load_dataset(text.data).validation
     host = host_of(environment)
-    active = active_slots(host.seed_reports())
-    assert active == ("r0c0", "r0c2")
-    measured = read(score(host, validation, configurations(active), 256), active)
+    comparison = compare(host.seed_reports(), CounterfactualSet(), last=False, key=(1, 1))
+    assert comparison.active == ("r0c0", "r0c2")
+    measured = read(score(host, validation, comparison.disabled, classes=256), comparison)
     assert measured.accuracy == pytest.approx(slowly(host, validation)[1], abs=0.02)
     without = slowly(host, validation, {"r0c0"})[1]
     assert measured.measurements[0].contribution == pytest.approx(
@@ -169,8 +163,8 @@ def test_chunks_do_not_change_what_is_counted(environment, text, monkeypatch):
 
     (report,) = environment.step([WAIT])
     split = load_dataset(text.data).validation
-    whole = read(score(host_of(environment), split, configurations(()), 256), ())
+    whole = read(score(host_of(environment), split, WHOLE.disabled, classes=256), WHOLE)
     monkeypatch.setattr(validation, "CHUNK_LOGITS", 64 * 256 * 7)
-    parts = read(score(host_of(environment), split, configurations(()), 256), ())
+    parts = read(score(host_of(environment), split, WHOLE.disabled, classes=256), WHOLE)
     assert parts.accuracy == whole.accuracy == report.val_accuracy
     assert parts.loss == pytest.approx(whole.loss, rel=1e-5)

@@ -1,32 +1,17 @@
 from __future__ import annotations
 
-from itertools import combinations
-
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
-from esper_leyline import Advance, Blueprint, Germinate, Op, SeedCommand
+from esper_leyline import Advance, Blueprint, CounterfactualSet, Germinate, Op, SeedCommand
 from esper_tolaria import load_dataset
+from esper_tolaria.counterfactuals import WHOLE, active_slots, compare
+from esper_tolaria.shapley import exact_values, subsets
 from esper_tolaria.trainer import Trainer
-from esper_tolaria.validation import active_slots, configurations, read, score
+from esper_tolaria.validation import CHUNK, read, score
 
 SLOTS = ("r0c0", "r0c1", "r0c2")
-
-
-@given(active=st.lists(st.sampled_from(SLOTS), unique=True))
-def test_configurations_start_with_the_whole_network_and_never_repeat(active):
-    disabled = configurations(active)
-    assert disabled[0] == frozenset()
-    assert len(set(disabled)) == len(disabled)
-    assert {frozenset({slot}) for slot in active} <= set(disabled)
-    assert frozenset().union(*disabled) == frozenset(active)
-
-
-def test_two_seeds_get_every_subset():
-    subsets = {frozenset(chosen) for size in range(3) for chosen in combinations(SLOTS[:2], size)}
-    assert set(configurations(SLOTS[:2])) == subsets
+ASKED = CounterfactualSet()
 
 
 @pytest.fixture(scope="module")
@@ -59,46 +44,79 @@ def accuracy_with(host, split, off: frozenset[str]) -> float:
     alpha = torch.full((len(split), len(SLOTS)), float("nan"))
     for slot in off:
         alpha[:, SLOTS.index(slot)] = 0.0
+    host.train(False)
     with torch.no_grad():
         logits = host(split.inputs, alpha)
     return 100.0 * (logits.argmax(-1) == split.targets).double().mean().item()
 
 
+def validate(host, split, asked=ASKED, *, last=False):
+    comparison = compare(host.seed_reports(), asked, last=last, key=(3, 4))
+    return read(score(host, split, comparison.disabled, classes=10), comparison)
+
+
+def slow_way(host, split, active):
+    """Accuracy by the seeds that are on, one configuration after another."""
+    return {on: accuracy_with(host, split, frozenset(active) - on) for on in subsets(active)}
+
+
 def test_contributions_are_main_minus_leave_one_out(grow):
     host, split = grow(*SLOTS)
-    active = active_slots(host.seed_reports())
-    assert active == SLOTS
-    validation = read(score(host, split, configurations(active), 10), active)
+    validation = validate(host, split)
     main = accuracy_with(host, split, frozenset())
     assert validation.accuracy == pytest.approx(main)
+    assert tuple(measured.slot for measured in validation.measurements) == SLOTS
     for measured in validation.measurements:
         without = accuracy_with(host, split, frozenset({measured.slot}))
         assert measured.contribution == pytest.approx(main - without)
-        assert measured.interaction_sum is None
     assert any(measured.contribution != 0 for measured in validation.measurements)
 
 
-def test_two_seeds_interact_as_the_four_subsets_say(grow):
-    host, split = grow("r0c0", "r0c2")
-    active = active_slots(host.seed_reports())
-    validation = read(score(host, split, configurations(active), 10), active)
-    f = {
-        chosen: accuracy_with(host, split, frozenset(active) - chosen)
-        for chosen in map(frozenset, [(), ("r0c0",), ("r0c2",), ("r0c0", "r0c2")])
-    }
-    first, second = frozenset({"r0c0"}), frozenset({"r0c2"})
-    expected = f[first | second] - f[first] - f[second] + f[frozenset()]
+@pytest.mark.parametrize("slots", [("r0c0", "r0c2"), SLOTS], ids=len)
+def test_interactions_are_what_pairs_do_beyond_each_alone(grow, slots):
+    host, split = grow(*slots)
+    f = slow_way(host, split, slots)
+    validation = validate(host, split)
+    none = f[frozenset()]
     for measured in validation.measurements:
+        i = measured.slot
+        expected = sum(
+            f[frozenset({i, j})] - f[frozenset({i})] - f[frozenset({j})] + none
+            for j in slots
+            if j != i
+        )
         assert measured.interaction_sum == pytest.approx(expected)
+    assert any(abs(measured.interaction_sum) > 0.1 for measured in validation.measurements)
     reported = {frozenset(each.active): each.accuracy for each in validation.counterfactuals}
     assert reported == pytest.approx(f)
 
 
+def test_shapley_values_of_a_grown_host_add_up(grow):
+    host, split = grow(*SLOTS)
+    validation = validate(host, split, CounterfactualSet(shapley=True), last=True)
+    f = slow_way(host, split, SLOTS)
+    assert validation.shapley.exact
+    assert validation.shapley.values == pytest.approx(exact_values(SLOTS, f))
+    total = sum(validation.shapley.values.values())
+    assert total == pytest.approx(f[frozenset(SLOTS)] - f[frozenset()])
+    assert validate(host, split, CounterfactualSet(shapley=True)).shapley is None
+
+
 def test_a_lone_seed_interacts_with_nobody(grow):
     host, split = grow("r0c1")
-    active = active_slots(host.seed_reports())
-    (measured,) = read(score(host, split, configurations(active), 10), active).measurements
+    (measured,) = validate(host, split).measurements
     assert measured.interaction_sum == 0.0
+
+
+def test_the_rows_are_read_once_whatever_is_compared(grow):
+    host, split = grow(*SLOTS)
+    calls = []
+    host.blocks[0].register_forward_hook(lambda *_: calls.append("block"))
+    host.blocks[0].convolution.register_forward_hook(lambda *_: calls.append("convolution"))
+    asked = CounterfactualSet(solo=True, committed=True, shapley=True)
+    validate(host, split, asked, last=True)
+    chunks = -(-len(split) // CHUNK)
+    assert calls.count("block") == calls.count("convolution") == chunks
 
 
 def test_only_blended_seeds_are_measured(make_setup_for):
@@ -109,7 +127,7 @@ def test_only_blended_seeds_are_measured(make_setup_for):
     assert host.seed_reports()[1].stage.name == "TRAINING"
     assert active_slots(host.seed_reports()) == ()
     split = load_dataset(setup.task.data).validation
-    validation = read(score(host, split, configurations(()), 10), ())
+    validation = validate(host, split)
     assert validation.measurements == ()
     assert validation.counterfactuals == ()
     assert Op.PRUNE not in host.seed_reports()[1].permitted
@@ -119,7 +137,7 @@ def test_loss_and_accuracy_are_means_over_all_rows(make_setup_for):
     setup = make_setup_for()
     host = setup.build_host(5, torch.device("cpu"))
     data = load_dataset(setup.task.data)
-    validation = read(score(host, data.train, configurations(()), 10), ())
+    validation = read(score(host, data.train, WHOLE.disabled, classes=10), WHOLE)
     host.train(False)
     with torch.no_grad():
         logits = host(data.train.inputs)

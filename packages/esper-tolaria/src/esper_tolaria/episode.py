@@ -23,12 +23,13 @@ from esper_leyline import (
     StepReport,
     to_command,
 )
+from esper_tolaria.counterfactuals import WHOLE, Comparison, compare, requested
 from esper_tolaria.datasets import Split
 from esper_tolaria.errors import TolariaError
 from esper_tolaria.governor import Alarm, Governor, Reading
 from esper_tolaria.setup import Setup
 from esper_tolaria.trainer import Trainer
-from esper_tolaria.validation import Scores, Validation, active_slots, configurations, read, score
+from esper_tolaria.validation import Scores, Validation, read, score
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,8 @@ class Episode:
         self._wasted = 0
         self._action: FactoredAction | None = None
         self._result = CommandResult(accepted=True)
-        self._active: tuple[str, ...] = ()
+        self._asked = requested(setup.config)
+        self._comparison = WHOLE
         self._scores: Scores | None = None
         self._seconds: dict[str, float] = {}
         counts = self._host.parameter_counts()
@@ -99,8 +101,14 @@ class Episode:
     def validate(self, split: Split) -> None:
         """Queues the validation of the host and of every counterfactual."""
         started = perf_counter()
-        self._active = active_slots(self._host.seed_reports())
-        self._scores = self._score(split, self._active)
+        epoch, last = self.report.epoch + 1, self.report.max_epochs
+        self._comparison = compare(
+            self._host.seed_reports(),
+            self._asked,
+            last=epoch >= last,
+            key=(self.report.seed, epoch),
+        )
+        self._scores = self._score(split, self._comparison)
         self._seconds["validate"] = perf_counter() - started
 
     def finish(self, targets: Tensor, train_seconds: float) -> StepReport:
@@ -113,7 +121,7 @@ class Episode:
         started = perf_counter()
         assert self._scores is not None
         train_loss, train_accuracy = self._trainer.read_epoch(targets)
-        validation = read(self._scores, self._active)
+        validation = read(self._scores, self._comparison)
         self._seconds["train"] = train_seconds
         self._seconds["validate"] += perf_counter() - started
 
@@ -132,7 +140,7 @@ class Episode:
 
     def evaluate(self, split: Split) -> EvaluationReport:
         """Judges the host as it stands on the test split."""
-        judged = read(self._score(split, ()), ())
+        judged = read(self._score(split, WHOLE), WHOLE)
         return EvaluationReport(
             environment=self.report.environment,
             seed=self.report.seed,
@@ -141,10 +149,9 @@ class Episode:
             parameters=self.report.total_parameters,
         )
 
-    def _score(self, split: Split, active: tuple[str, ...]) -> Scores:
-        return score(
-            self._host, split, configurations(active), classes=self._setup.task.data.classes
-        )
+    def _score(self, split: Split, comparison: Comparison) -> Scores:
+        classes = self._setup.task.data.classes
+        return score(self._host, split, comparison.disabled, classes=classes)
 
     def _carry_out(self, action: FactoredAction) -> CommandResult:
         slots, task = self._setup.slots, self._setup.task
@@ -223,6 +230,7 @@ class Episode:
             rejection=self._result.reason,
             events=events,
             counterfactuals=validation.counterfactuals,
+            shapley=validation.shapley,
             rollback=None if alarm is None else self._rollback_of(alarm),
             ended=self._end(epoch, alarm),
         )
