@@ -24,6 +24,11 @@ MISTAKES = {
         ["--preset", "mnist1d_blind", "--device", "cuda:77"],
         ["cuda:77", "cpu"],
     ),
+    "unknown type": (["--amp", "--amp-dtype", "int8"], ["int8", "bfloat16", "float16"]),
+    "a type for nothing": (
+        ["--preset", "mnist1d", "--amp-dtype", "float16"],
+        ["--amp-dtype float16", "--amp"],
+    ),
     "missing config": (["--config-json", "nowhere.json"], ["nowhere.json"]),
     "missing checkpoint": (["--resume", "nowhere.pt"], ["nowhere.pt"]),
 }

@@ -67,6 +67,8 @@ def test_resume_keeps_the_checkpoints_config(ppo_run, capsys: pytest.CaptureFixt
     checkpoint = ppo_run.directory / str(ppo_run.summary.checkpoint)
     assert main(["ppo", "--resume", str(checkpoint), "--envs", "3"]) == 2
     assert "--envs" in capsys.readouterr().err
+    assert main(["ppo", "--resume", str(checkpoint), "--amp"]) == 2
+    assert "--amp" in capsys.readouterr().err
 
 
 def test_ctrl_c_keeps_everything(command, small, tmp_path: Path) -> None:
@@ -121,6 +123,16 @@ def _child(parent: int, name: str) -> int:
                 return int(child)
         time.sleep(0.05)
     raise AssertionError(f"no child {name} of {parent}")
+
+
+@pytest.mark.slow
+def test_a_run_in_mixed_precision(ppo_run, run, small, tmp_path: Path) -> None:
+    mixed = run(tmp_path, "ppo", *small, "--rounds", "2", "--amp")
+    config = read_config(mixed.directory / "config.json")
+    assert (config.amp, config.amp_dtype) == (True, "bfloat16")
+    accuracies = [[each["mean_accuracy"] for each in run.results] for run in (mixed, ppo_run)]
+    assert accuracies[0] != accuracies[1]
+    assert accuracies[0] == pytest.approx(accuracies[1], abs=15.0)
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ from cyclopts import App, CycloptsError
 from esper_leyline import EsperError
 from esper_train.options import (
     CheckpointOptions,
+    ComputeOptions,
     ConfigOptions,
     HardwareOptions,
     HeuristicOptions,
@@ -31,6 +32,7 @@ app = App(
 _SCALE = ScaleOptions()
 _CONFIG = ConfigOptions()
 _HARDWARE = HardwareOptions()
+_COMPUTE = ComputeOptions()
 _CHECKPOINTS = CheckpointOptions()
 _TELEMETRY = TelemetryOptions()
 _HEURISTIC = HeuristicOptions()
@@ -42,7 +44,7 @@ def ppo(
     *,
     scale: ScaleOptions = _SCALE,
     config: ConfigOptions = _CONFIG,
-    hardware: HardwareOptions = _HARDWARE,
+    hardware: ComputeOptions = _COMPUTE,
     checkpoints: CheckpointOptions = _CHECKPOINTS,
     telemetry: TelemetryOptions = _TELEMETRY,
 ) -> int:
@@ -62,7 +64,7 @@ def ppo(
 def heuristic(
     *,
     options: HeuristicOptions = _HEURISTIC,
-    hardware: HardwareOptions = _HARDWARE,
+    hardware: ComputeOptions = _COMPUTE,
     telemetry: TelemetryOptions = _TELEMETRY,
 ) -> int:
     """Grow networks by rules: the baseline that a policy has to beat."""

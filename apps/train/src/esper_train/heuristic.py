@@ -9,13 +9,13 @@ from esper_tamiyo import HeuristicController
 from esper_tolaria import build_environment
 from esper_train.data import make_data_ready
 from esper_train.interrupts import StopRequest
-from esper_train.options import HardwareOptions, HeuristicOptions, TelemetryOptions
+from esper_train.options import ComputeOptions, HeuristicOptions, TelemetryOptions
 from esper_train.resolve import Plan, plan_heuristic
 from esper_train.session import RunSession, mean_test_accuracy, say
 
 
 def run_heuristic(
-    *, options: HeuristicOptions, hardware: HardwareOptions, telemetry: TelemetryOptions
+    *, options: HeuristicOptions, hardware: ComputeOptions, telemetry: TelemetryOptions
 ) -> int:
     """Grows hosts by the heuristic and returns the process's exit code."""
     plan = plan_heuristic(options, hardware, telemetry)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from cyclopts import Group, Parameter
 
-from esper_leyline import TelemetryLevel
+from esper_leyline import AmpDtype, TelemetryLevel
 
 _Switch = Parameter(negative=())
 _Many = Parameter(consume_multiple=True, negative_iterable=())
@@ -66,6 +66,17 @@ class HardwareOptions:
     "Device to train on, such as: cpu, cuda:0. Default: cuda:0 where there is one, else cpu."
     data_root: Path | None = None
     "Folder of downloaded data sets, in place of the config's, which is data by default."
+
+
+@Parameter(name="*", group=HARDWARE)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComputeOptions(HardwareOptions):
+    """Where and how a run computes."""
+
+    amp: Annotated[bool, _Switch] = False
+    "Compute hosts in mixed precision."
+    amp_dtype: AmpDtype | None = None
+    "The narrower type of --amp. Default: bfloat16."
 
 
 @Parameter(name="*", group=CHECKPOINTS)

@@ -21,8 +21,8 @@ from esper_train.errors import TrainError
 from esper_train.interrupts import StopRequest
 from esper_train.options import (
     CheckpointOptions,
+    ComputeOptions,
     ConfigOptions,
-    HardwareOptions,
     ScaleOptions,
     TelemetryOptions,
 )
@@ -46,7 +46,7 @@ def run_ppo(
     *,
     scale: ScaleOptions,
     config: ConfigOptions,
-    hardware: HardwareOptions,
+    hardware: ComputeOptions,
     checkpoints: CheckpointOptions,
     telemetry: TelemetryOptions,
 ) -> int:

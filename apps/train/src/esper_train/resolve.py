@@ -19,8 +19,8 @@ from esper_leyline import (
 from esper_tolaria import get_task
 from esper_train.errors import TrainError
 from esper_train.options import (
+    ComputeOptions,
     ConfigOptions,
-    HardwareOptions,
     HeuristicOptions,
     ScaleOptions,
     TelemetryOptions,
@@ -48,7 +48,7 @@ class Plan:
 def plan_ppo(
     scale: ScaleOptions,
     config: ConfigOptions,
-    hardware: HardwareOptions,
+    hardware: ComputeOptions,
     telemetry: TelemetryOptions,
 ) -> Plan:
     """Resolves the flags of ``esper-train ppo``.
@@ -75,7 +75,7 @@ def plan_resume(
     saved: TrainingConfig,
     scale: ScaleOptions,
     config: ConfigOptions,
-    hardware: HardwareOptions,
+    hardware: ComputeOptions,
     telemetry: TelemetryOptions,
 ) -> Plan:
     """Resolves the flags of ``esper-train ppo --resume``.
@@ -97,6 +97,8 @@ def plan_resume(
         "--episode-length": scale.episode_length,
         "--ppo-epochs": scale.ppo_epochs,
         "--memory-size": scale.memory_size,
+        "--amp": hardware.amp or None,
+        "--amp-dtype": hardware.amp_dtype,
     }
     for flag, value in fixed.items():
         if value is not None:
@@ -109,7 +111,7 @@ def plan_resume(
 
 
 def plan_heuristic(
-    options: HeuristicOptions, hardware: HardwareOptions, telemetry: TelemetryOptions
+    options: HeuristicOptions, hardware: ComputeOptions, telemetry: TelemetryOptions
 ) -> Plan:
     """Resolves the flags of ``esper-train heuristic``.
 
@@ -133,19 +135,25 @@ def plan_heuristic(
 
 def finish_plan(
     config: TrainingConfig,
-    hardware: HardwareOptions,
+    hardware: ComputeOptions,
     telemetry: TelemetryOptions,
     notes: tuple[str | None, ...],
 ) -> Plan:
-    """Settles task, slots, device, data and telemetry of a configuration.
+    """Settles task, slots, device, precision, data and telemetry of a configuration.
 
     Raises:
         EsperError: If one of them is not usable.
     """
     task = get_task(config.task)
     device, device_note = find_device(hardware.device or config.device)
+    if hardware.amp_dtype is not None and not (hardware.amp or config.amp):
+        raise TrainError(
+            f"--amp-dtype {hardware.amp_dtype} changes nothing without --amp; give both, or neither"
+        )
     changes = _given(
         device=device,
+        amp=hardware.amp or None,
+        amp_dtype=hardware.amp_dtype,
         data_root=None if hardware.data_root is None else str(hardware.data_root),
         slots=_slots(config, task),
         telemetry=_given(

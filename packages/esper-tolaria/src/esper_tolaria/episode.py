@@ -27,6 +27,7 @@ from esper_tolaria.counterfactuals import WHOLE, Comparison, compare, requested
 from esper_tolaria.datasets import Split
 from esper_tolaria.errors import TolariaError
 from esper_tolaria.governor import Alarm, Governor, Reading
+from esper_tolaria.precision import build_precision
 from esper_tolaria.setup import Setup
 from esper_tolaria.trainer import Trainer
 from esper_tolaria.validation import Scores, Validation, read, score
@@ -50,7 +51,11 @@ class Episode:
     def __init__(self, setup: Setup, *, environment: int, seed: int, device: torch.device) -> None:
         self._setup = setup
         self._host = setup.build_host(seed, device)
-        self._trainer = Trainer(self._host, setup.training, seed=seed, device=device)
+        precision = build_precision(setup.config, device)
+        self._trainer = Trainer(
+            self._host, setup.training, seed=seed, device=device, precision=precision
+        )
+        self._precision = precision
         self._governor = Governor(setup.task.data.classes, setup.config.governor)
         self._snapshot = Snapshot(0, self._host.snapshot())
         self._history: deque[tuple[float, float]] = deque(maxlen=HISTORY)
@@ -151,7 +156,8 @@ class Episode:
 
     def _score(self, split: Split, comparison: Comparison) -> Scores:
         classes = self._setup.task.data.classes
-        return score(self._host, split, comparison.disabled, classes=classes)
+        with self._precision.autocast():
+            return score(self._host, split, comparison.disabled, classes=classes)
 
     def _carry_out(self, action: FactoredAction) -> CommandResult:
         slots, task = self._setup.slots, self._setup.task

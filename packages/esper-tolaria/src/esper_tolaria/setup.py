@@ -56,7 +56,7 @@ class Setup:
 
     def stacks(self) -> bool:
         """Whether hosts of this task are computed together on a CPU."""
-        return self.build_host(0, torch.device("cpu")).stack(()) is not None
+        return not self.config.amp and self.build_host(0, torch.device("cpu")).stack(()) is not None
 
     def environment_spec(self, host_parameters: int) -> EnvironmentSpec:
         """Describes the environment to those who build policies for it."""

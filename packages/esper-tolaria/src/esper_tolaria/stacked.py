@@ -80,6 +80,8 @@ class StackedTrainer:
 
 def join(trainers: Sequence[Trainer], training: HostTraining) -> StackedTrainer | None:
     """Joins fresh hosts where they gain by it; ``None`` where they do not."""
+    if any(trainer.mixed for trainer in trainers):
+        return None
     first, *others = (trainer.host for trainer in trainers)
     stack = first.stack(others)
     return None if stack is None else StackedTrainer(trainers, stack, training)

@@ -9,19 +9,30 @@ from torch.nn.functional import cross_entropy
 from esper_leyline import HOST_GROUP, HostTraining, MorphogeneticHost
 from esper_tolaria.augmentation import augment, epoch_generator
 from esper_tolaria.optimizers import build_optimizer, seed_options
+from esper_tolaria.precision import Precision
 
 
 class Trainer:
     """Trains one host; nothing is read back from the device before ``read_epoch``."""
 
     def __init__(
-        self, host: MorphogeneticHost, training: HostTraining, *, seed: int, device: torch.device
+        self,
+        host: MorphogeneticHost,
+        training: HostTraining,
+        *,
+        seed: int,
+        device: torch.device,
+        precision: Precision | None = None,
     ) -> None:
-        """Takes a fresh host on a device; ``seed`` decides how its pictures are augmented."""
+        """Takes a fresh host on a device; ``seed`` decides how its pictures are augmented.
+
+        Without ``precision`` the host computes in float32.
+        """
         self._host = host
         self._training = training
         self._seed = seed
         self._device = device
+        self._precision = precision or Precision()
         self._optimizer = build_optimizer(host, training)
         self._seed_options = seed_options(training)
         self._generator: torch.Generator | None = None
@@ -32,6 +43,11 @@ class Trainer:
     def host(self) -> MorphogeneticHost:
         """The host that is trained."""
         return self._host
+
+    @property
+    def mixed(self) -> bool:
+        """Whether the host computes in mixed precision."""
+        return self._precision.mixed
 
     def sync(self) -> None:
         """Takes newborn seeds into the optimiser and drops removed ones."""
@@ -55,14 +71,16 @@ class Trainer:
         if self._generator is not None:
             inputs = augment(inputs, self._training.augmentation, self._generator)
         self.drop_gradients()
-        logits = self._host(inputs)
-        loss = cross_entropy(
-            logits.flatten(0, -2),
-            targets.flatten(),
-            label_smoothing=self._training.label_smoothing,
-        )
-        loss.backward()
+        with self._precision.autocast():
+            logits = self._host(inputs)
+            loss = cross_entropy(
+                logits.flatten(0, -2),
+                targets.flatten(),
+                label_smoothing=self._training.label_smoothing,
+            )
+        self._precision.backward(loss)
         if last:
+            self._precision.unscale(self._optimizer)
             self._host.record_gradients()
         self.update()
         self.take(loss.detach(), logits.detach(), targets)
@@ -82,7 +100,7 @@ class Trainer:
 
     def update(self) -> None:
         """Updates whatever has a gradient."""
-        self._optimizer.step()
+        self._precision.step(self._optimizer)
 
     def take(self, loss: Tensor, logits: Tensor, targets: Tensor) -> None:
         """Takes down how a batch went: its mean loss [] and logits [B, C] or [B, T, C]."""

@@ -1,0 +1,64 @@
+"""How a host computes: in float32 throughout, or mixed with a narrower type."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from esper_leyline import TrainingConfig
+
+
+class Precision:
+    """One host's arithmetic. Parameters and what the optimiser keeps stay float32.
+
+    In a narrower type forward passes run under torch's autocast. Small gradients would
+    vanish in float16, so there the loss is scaled up and the gradients down again
+    (Micikevicius et al., "Mixed precision training", 2018); a batch whose gradients
+    overflow is skipped, for the host and its seeds, and the scale halved.
+    """
+
+    def __init__(
+        self, dtype: torch.dtype | None = None, device: torch.device | None = None
+    ) -> None:
+        """Prepares for a type on a device; ``None`` is float32 and the CPU."""
+        self._dtype = dtype
+        self._device = "cpu" if device is None else device.type
+        scaled = dtype is torch.float16
+        self._scaler = torch.amp.GradScaler(self._device) if scaled else None
+
+    @property
+    def mixed(self) -> bool:
+        """Whether a narrower type is used."""
+        return self._dtype is not None
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """Returns the context of a forward pass and its loss."""
+        if self._dtype is None:
+            return nullcontext()
+        return torch.autocast(self._device, dtype=self._dtype)
+
+    def backward(self, loss: Tensor) -> None:
+        """Makes gradients of a loss; they are scaled until ``unscale`` or ``step``."""
+        (loss if self._scaler is None else self._scaler.scale(loss)).backward()
+
+    def unscale(self, optimizer: Optimizer) -> None:
+        """Brings the gradients to their true size, for those who read them before the step."""
+        if self._scaler is not None:
+            self._scaler.unscale_(optimizer)
+
+    def step(self, optimizer: Optimizer) -> None:
+        """Updates the parameters, unless gradients overflowed."""
+        if self._scaler is None:
+            optimizer.step()
+            return
+        self._scaler.step(optimizer)
+        self._scaler.update()
+
+
+def build_precision(config: TrainingConfig, device: torch.device) -> Precision:
+    """Returns a fresh host's arithmetic, as a configuration says."""
+    narrow = {"bfloat16": torch.bfloat16, "float16": torch.float16}[config.amp_dtype]
+    return Precision(narrow if config.amp else None, device)
