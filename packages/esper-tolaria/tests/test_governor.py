@@ -114,6 +114,15 @@ def test_a_host_that_starts_above_the_absolute_limit_diverges():
     assert causes == [None, None, GovernorCause.DIVERGENCE]
 
 
+def test_a_suspicious_epoch_is_no_good_one():
+    governor = Governor(CLASSES, CONFIG)
+    suspicious = []
+    for loss in (1.0, 500.0, 500.0, 1.0):
+        governor.observe(reading(loss))
+        suspicious.append(governor.suspicious)
+    assert suspicious == [False, True, True, False]
+
+
 def test_suspicious_losses_do_not_raise_the_threshold():
     memory = Memory(losses=(1.0, 1.1))
     after, _ = judge(reading(1000.0), memory, classes=CLASSES, config=CONFIG)

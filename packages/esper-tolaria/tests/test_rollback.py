@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ from esper_leyline import (
     SeedEventKind,
     SeedStage,
 )
+from esper_tolaria import LocalEnvironment, Split, load_dataset
 
 WAIT = FactoredAction()
 GERMINATE = FactoredAction(op=Op.GERMINATE, slot=1, blueprint=Blueprint.CONV_SMALL)
@@ -104,7 +106,71 @@ def test_an_exploding_learning_rate_diverges_in_three_epochs(trained):
     assert [report.ended for report in reports] == [None, None, EpisodeEnd.GOVERNOR]
     assert all(report.val_loss > 12 for report in reports)
     assert reports[-1].rollback.threshold == 12.0
+    # Epoch 6 was due for a snapshot, but looked like divergence already.
+    assert reports[-1].rollback.restored_epoch == 4
+    assert trained.evaluate()[0].test_loss < 2.5
     assert reports[-1].rollback.cause is GovernorCause.DIVERGENCE
+
+
+def poison(host):
+    host.classifier.bias[0] = math.nan
+
+
+def blow_up(host):
+    host.classifier.weight *= 1e4
+
+
+def reset(host):
+    for block in host.blocks:
+        block.convolution.weight.normal_(generator=torch.Generator().manual_seed(0))
+        block.norm.weight.fill_(0.01)
+    host.classifier.weight.zero_()
+    host.classifier.bias.zero_()
+
+
+@pytest.mark.parametrize(
+    ("harm", "cause", "epochs"),
+    [
+        (poison, GovernorCause.NON_FINITE, 1),
+        (blow_up, GovernorCause.DIVERGENCE, 3),
+        (reset, GovernorCause.RETURN_TO_CHANCE, 1),
+    ],
+)
+def test_whatever_befalls_a_host_its_neighbours_never_know(make_local, task, harm, cause, epochs):
+    brisk = task.training.model_copy(update={"learning_rate": 0.03}).model_dump()
+    struck, calm = (make_local(n_envs=3, host=brisk) for _ in range(2))
+    for environment in (struck, calm):
+        environment.reset([1, 2, 3])
+        for action in (WAIT, WAIT, GERMINATE, ADVANCE, WAIT):
+            environment.step([WAIT, action, action])
+    with torch.no_grad():
+        harm(host_of(struck, 1))
+    for epoch in range(1, epochs + 3):
+        reports, expected = (each.step([WAIT] * 3) for each in (struck, calm))
+        for index in (0, 2):
+            assert replace(reports[index], seconds={}) == replace(expected[index], seconds={})
+        assert (reports[1].ended is EpisodeEnd.GOVERNOR) == (epoch >= epochs)
+    assert reports[1].rollback.cause is cause
+    assert reports[1].epoch == 5 + epochs
+    for index in (0, 2):
+        ours, theirs = (host_of(each, index).state_dict() for each in (struck, calm))
+        assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
+
+
+def test_poisoned_data_ends_every_episode_and_none_after_it(make_setup_for):
+    setup = make_setup_for(n_envs=2)
+    clean = load_dataset(setup.task.data)
+    spoilt = Split(clean.train.inputs.clone(), clean.train.targets)
+    spoilt.inputs[:, 0, 7] = math.inf
+    environment = LocalEnvironment(setup, replace(clean, train=spoilt), torch.device("cpu"))
+    for seeds in ([1, 2], [3, 4]):
+        assert all(report.ended is None for report in environment.reset(seeds))
+        for report in environment.step([WAIT, WAIT]):
+            assert not math.isfinite(report.train_loss)
+            assert report.ended is EpisodeEnd.GOVERNOR
+            assert report.rollback.cause is GovernorCause.NON_FINITE
+            assert not math.isfinite(report.rollback.loss)
+        assert all(math.isfinite(judged.test_loss) for judged in environment.evaluate())
 
 
 def test_the_last_good_snapshot_is_put_back_bit_for_bit(make_local):

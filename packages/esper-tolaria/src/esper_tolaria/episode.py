@@ -187,7 +187,8 @@ class Episode:
         self._host.tick()
         self._trainer.sync()
         events = self._host.take_events()
-        if epoch % self._setup.config.governor.snapshot_every == 0:
+        due = epoch % self._setup.config.governor.snapshot_every == 0
+        if due and not self._governor.suspicious:
             self._snapshot = Snapshot(epoch, self._host.snapshot())
         return events
 

@@ -119,6 +119,11 @@ class Governor:
         self._config = config
         self._memory = Memory()
 
+    @property
+    def suspicious(self) -> bool:
+        """Whether the last epoch looked like divergence, so that its host is no good one."""
+        return self._memory.suspicions > 0
+
     def observe(self, reading: Reading) -> Alarm | None:
         """Takes in one epoch; returns an alarm where the host must be rolled back."""
         self._memory, alarm = judge(
