@@ -12,7 +12,7 @@ from rich.console import Console
 
 from esper_karn import EventReader, follow
 from esper_kasmina import build_host
-from esper_leyline import FactoredAction, RunStatus, mnist1d, override
+from esper_leyline import FactoredAction, RunStatus, mnist1d_blind, override
 from esper_leyline.events import PAYLOADS, RunCompleted, RunStarted
 from esper_nissa import Hub, JsonlSink
 from esper_simic import build_reward, run_controllers
@@ -57,12 +57,12 @@ class Saboteur:
 
 def play(log, harms):
     """Three rounds of two hosts; returns every event."""
-    brief = get_task("mnist1d").training.model_copy(update={"max_batches": 6}).model_dump()
+    brief = get_task("mnist1d_blind").training.model_copy(update={"max_batches": 6}).model_dump()
     config = override(
-        mnist1d(),
+        mnist1d_blind(),
         {"n_episodes": 3, "n_envs": 2, "max_epochs": EPOCHS, "host": brief, "device": "cpu"},
     )
-    environment = build_environment(get_task("mnist1d"), config, build_host, workers=1)
+    environment = build_environment(get_task("mnist1d_blind"), config, build_host, workers=1)
     controllers = [Saboteur(environment, list(harms)), Saboteur(environment)]
     reward = build_reward(config.reward, gamma=config.ppo.gamma)
     with Hub("governed", [JsonlSink(log)], frozenset(PAYLOADS)) as hub:
