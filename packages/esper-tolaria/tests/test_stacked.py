@@ -94,3 +94,46 @@ def test_gradients_are_recorded_as_those_of_each_host(make_local):
     assert reports[1].seeds[1].gradient_norm is None
     for episode in environment._episodes:
         assert all(p.grad is None for p in episode._host.parameter_groups()["host"])
+
+
+def seeds_of(environment):
+    hosts = (episode._host for episode in environment._episodes)
+    return [
+        torch.cat([each.detach().flatten() for each in host.slot("r0c1").seed.parameters()])
+        for host in hosts
+    ]
+
+
+@pytest.mark.parametrize("limit", [0.001, 0.002])
+def test_seeds_are_clipped_by_their_own_norm(make_local, task, limit):
+    changes = {
+        "optimizer": "sgd",
+        "momentum": 0.0,
+        "weight_decay": 0.0,
+        "learning_rate": 0.01,
+        "seed_learning_rate": 1.0,
+        "seed_max_grad_norm": limit,
+        "max_batches": 1,
+    }
+    environment = make_local(n_envs=3, host=task.training.model_copy(update=changes).model_dump())
+    environment.reset([1, 2, 3])
+    environment.step([GERMINATE] * 3)
+    before = seeds_of(environment)
+    environment.step([ADVANCE] * 3)
+    assert environment._stacked is not None
+    for one, other in zip(before, seeds_of(environment), strict=True):
+        assert (other - one).norm().item() == pytest.approx(limit, rel=1e-3)
+
+
+def test_one_host_goes_as_it_goes_among_sixteen(make_local, task):
+    """With seeds clipped apart and every comparison asked for, to the last bit."""
+    changes = {"seed_max_grad_norm": 0.05, "max_batches": 3}
+    options = {
+        "host": task.training.model_copy(update=changes).model_dump(),
+        "max_epochs": len(STORY),
+        "counterfactuals": {"solo": True, "committed": True, "shapley": True},
+    }
+    expected = live(make_local(n_envs=16, **options), list(range(16)))
+    assert expected[0][-1].shapley is not None
+    for seed in (0, 7, 15):
+        assert live(make_local(n_envs=1, **options), [seed]) == [expected[seed]]
