@@ -187,17 +187,24 @@ def test_a_batch_that_overflows_in_float16_is_skipped_and_training_goes_on(task)
         host, task.training, seed=3, device=CPU, precision=Precision(torch.float16, CPU)
     )
     data = load_dataset(task.data).train
+    for command in (Germinate(blueprint=Blueprint.CONV_LIGHT), Advance()):
+        assert host.apply_command(SeedCommand(slot="r0c1", command=command)).accepted
+    trainer.sync()
     trainer.start_epoch(1)
-    moved = []
+    moved, recorded = [], []
     for batch in zip(data.inputs[:50].split(5), data.targets[:50].split(5), strict=True):
         before = [parameter.detach().clone() for parameter in host.parameters()]
-        trainer.train_batch(*batch, last=False)
+        trainer.train_batch(*batch, last=True)
+        recorded.append(host.seed_reports()[1].gradient_norm)
         finite = all(p.grad.isfinite().all() for p in host.parameters())
         moved.append(not all(map(torch.equal, host.parameters(), before)))
         assert moved[-1] == finite
     assert not moved[0]
     assert moved[-1]
     assert trainer.parameters_finite()
+    # What was skipped is nothing to judge a seed by.
+    assert recorded[0] is None
+    assert math.isfinite(recorded[-1])
 
 
 @pytest.mark.parametrize("name", DTYPES)

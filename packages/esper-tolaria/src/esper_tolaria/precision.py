@@ -44,10 +44,18 @@ class Precision:
         """Makes gradients of a loss; they are scaled until ``unscale`` or ``step``."""
         (loss if self._scaler is None else self._scaler.scale(loss)).backward()
 
-    def unscale(self, optimizer: Optimizer) -> None:
-        """Brings the gradients to their true size, for those who read them before the step."""
-        if self._scaler is not None:
-            self._scaler.unscale_(optimizer)
+    def unscale(self, optimizer: Optimizer) -> bool:
+        """Brings the gradients to their true size, for those who read them before the step.
+
+        Returns:
+            Whether they say something of the host: not where only their scale overflowed.
+        """
+        if self._scaler is None:
+            return True
+        self._scaler.unscale_(optimizer)
+        groups = (group["params"] for group in optimizer.param_groups)
+        gradients = [each.grad for group in groups for each in group if each.grad is not None]
+        return bool(torch.stack([each.isfinite().all() for each in gradients]).all())
 
     def step(self, optimizer: Optimizer) -> None:
         """Updates the parameters, unless gradients overflowed."""

@@ -79,8 +79,7 @@ class Trainer:
                 label_smoothing=self._training.label_smoothing,
             )
         self._precision.backward(loss)
-        if last:
-            self._precision.unscale(self._optimizer)
+        if last and self._precision.unscale(self._optimizer):
             self._host.record_gradients()
         self.update()
         self.take(loss.detach(), logits.detach(), targets)
