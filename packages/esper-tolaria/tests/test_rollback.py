@@ -173,6 +173,22 @@ def test_poisoned_data_ends_every_episode_and_none_after_it(make_setup_for):
         assert all(math.isfinite(judged.test_loss) for judged in environment.evaluate())
 
 
+@pytest.mark.parametrize("broken", [False, True])
+def test_a_host_that_breaks_in_its_last_epoch_has_no_shapley_values(make_local, broken):
+    script = (GERMINATE, ADVANCE, ADVANCE, WAIT, WAIT)
+    environment = make_local(n_envs=1, max_epochs=len(script))
+    environment.reset([1])
+    for action in script[:-1]:
+        environment.step([action])
+    if broken:
+        with torch.no_grad():
+            poison(host_of(environment, 0))
+    (report,) = environment.step([WAIT])
+    assert report.ended is (EpisodeEnd.GOVERNOR if broken else EpisodeEnd.HORIZON)
+    assert len(report.counterfactuals) == 2
+    assert (report.shapley is None) == broken
+
+
 def test_the_last_good_snapshot_is_put_back_bit_for_bit(make_local):
     environment = make_local(n_envs=1, governor={"snapshot_every": 2})
     environment.reset([7])

@@ -237,7 +237,7 @@ class Episode:
             rejection=self._result.reason,
             events=events,
             counterfactuals=validation.counterfactuals,
-            shapley=validation.shapley,
+            shapley=None if alarm is not None else validation.shapley,
             rollback=None if alarm is None else self._rollback_of(alarm),
             ended=self._end(epoch, alarm),
         )
