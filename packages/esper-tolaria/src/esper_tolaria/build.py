@@ -32,7 +32,9 @@ def build_environment(
     Args:
         task: What the hosts are and learn.
         config: ``n_envs``, ``max_epochs``, ``slots``, ``max_seeds``, ``host``,
-            ``lifecycle``, ``governor``, ``data_root`` and ``device`` are read.
+            ``lifecycle``, ``governor``, ``counterfactuals``, ``amp``, ``amp_dtype``,
+            ``data_root`` and ``device`` are read, and the reward's mode and the telemetry
+            for what they need to have measured.
         host_factory: Builds hosts; a top-level function, so that workers can import it.
         device: Where hosts train; ``None`` takes the configuration's, which by default
             is the first CUDA device where there is one and else the CPU.

@@ -34,7 +34,7 @@ NOBODY: Coalition = frozenset()
 """No seed on."""
 
 _BLENDED_STAGES = frozenset({SeedStage.BLENDING, SeedStage.HOLDING, SeedStage.FOSSILIZED})
-_COMMITTED_MODES = frozenset({"sparse", "minimal", "escrow"})
+_COMMITTED_MODES = frozenset({"sparse", "minimal"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
