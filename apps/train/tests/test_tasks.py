@@ -117,3 +117,17 @@ def test_the_heuristic_grows_on_every_embedded_task(run, name: str, tmp_path: Pa
     assert all(decision.succeeded for decision in decisions)
     assert done.summary.rounds[0].germinated >= 1
     assert done.summary.mean_test_accuracy > 0
+
+
+@pytest.mark.slow
+def test_nothing_is_fossilized_below_the_improvement_asked_for(run, tmp_path: Path) -> None:
+    grown = {}
+    for points in ("0.5", "99"):
+        done = run(
+            tmp_path / points,
+            *("heuristic", "--task", "mnist1d_blind", "--device", "cpu", "--seed", "1"),
+            *("--max-epochs", "30", "--min-fossilize-improvement", points),
+        )
+        grown[points] = done.summary.rounds[0].fossilized
+    assert grown["0.5"] >= 1
+    assert grown["99"] == 0

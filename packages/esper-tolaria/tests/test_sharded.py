@@ -5,6 +5,7 @@ import signal
 from dataclasses import replace
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -105,7 +106,7 @@ def test_closing_ends_a_worker_even_before_it_is_ready():
 def test_a_factory_that_cannot_be_imported_is_refused_before_anything_starts(task, make_config):
     setup = make_setup(task, make_config(), lambda *args, **more: None)
     with pytest.raises(TolariaError, match=r"cannot be sent to worker processes .* workers=1"):
-        ShardedEnvironment(setup, 2)
+        ShardedEnvironment(setup, [torch.device("cpu")] * 2)
 
 
 @given(hosts=st.integers(1, 64), workers=st.integers(1, 16))

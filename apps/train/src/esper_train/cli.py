@@ -15,6 +15,7 @@ from esper_train.options import (
     HardwareOptions,
     HeuristicOptions,
     ScaleOptions,
+    SpreadOptions,
     TasksOptions,
     TelemetryOptions,
 )
@@ -33,6 +34,7 @@ _SCALE = ScaleOptions()
 _CONFIG = ConfigOptions()
 _HARDWARE = HardwareOptions()
 _COMPUTE = ComputeOptions()
+_SPREAD = SpreadOptions()
 _CHECKPOINTS = CheckpointOptions()
 _TELEMETRY = TelemetryOptions()
 _HEURISTIC = HeuristicOptions()
@@ -44,7 +46,7 @@ def ppo(
     *,
     scale: ScaleOptions = _SCALE,
     config: ConfigOptions = _CONFIG,
-    hardware: ComputeOptions = _COMPUTE,
+    hardware: SpreadOptions = _SPREAD,
     checkpoints: CheckpointOptions = _CHECKPOINTS,
     telemetry: TelemetryOptions = _TELEMETRY,
 ) -> int:

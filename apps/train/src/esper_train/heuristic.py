@@ -5,7 +5,7 @@ from __future__ import annotations
 from esper_kasmina import build_host
 from esper_leyline import RunStatus
 from esper_simic import build_reward, run_controllers
-from esper_tamiyo import HeuristicController
+from esper_tamiyo import HeuristicConfig, HeuristicController
 from esper_tolaria import build_environment
 from esper_train.data import make_data_ready
 from esper_train.interrupts import StopRequest
@@ -29,14 +29,14 @@ def run_heuristic(
 
 def _grow(plan: Plan, session: RunSession, stop: StopRequest) -> None:
     config = plan.config
-    assert config.device is not None
-    environment = build_environment(plan.task, config, build_host, config.device)
+    environment = build_environment(plan.task, config, build_host)
     say(f"plan: {environment.plan}")
     session.start(environment.spec)
+    rules = HeuristicConfig(fossilize_points=config.heuristic.min_fossilize_improvement)
     try:
         outcome = run_controllers(
             environment,
-            [HeuristicController(environment.spec) for _ in range(config.n_envs)],
+            [HeuristicController(environment.spec, rules) for _ in range(config.n_envs)],
             build_reward(config.reward, gamma=config.ppo.gamma),
             config,
             session.hub,

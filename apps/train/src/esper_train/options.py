@@ -79,6 +79,21 @@ class ComputeOptions(HardwareOptions):
     "The narrower type of --amp. Default: bfloat16."
 
 
+@Parameter(name="*", group=HARDWARE)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpreadOptions(ComputeOptions):
+    """Where and how a run of many hosts computes."""
+
+    devices: Annotated[list[str] | None, _Many] = None
+    "Devices to spread hosts over, a process each, such as: cuda:0 cuda:1."
+    num_workers: int | None = None
+    "Processes of a DataLoader. Default: 0, which on a CPU means no DataLoader."
+    gpu_preload: Annotated[bool, _Switch] = False
+    "Keep the data set in the GPU's memory."
+    experimental_gpu_preload_gather: Annotated[bool, _Switch] = False
+    "Gather batches there by index, without a DataLoader; on a CPU that is the default."
+
+
 @Parameter(name="*", group=CHECKPOINTS)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckpointOptions:
@@ -128,6 +143,8 @@ class HeuristicOptions:
     "Slots to enable, such as: r0c0 r0c1. Default: the task's own."
     max_seeds: int | None = None
     "Most seeds a host may hold at once, fossilized ones included."
+    min_fossilize_improvement: float | None = None
+    "Points of accuracy that a seed must exceed to be fossilized. Default: 0.5."
 
 
 @Parameter(name="*", group=TASKS)

@@ -80,7 +80,7 @@ class PPORun:
         self._session = session
         config = plan.config
         assert config.device is not None
-        self._environment = build_environment(plan.task, config, build_host, config.device)
+        self._environment = build_environment(plan.task, config, build_host)
         say(f"plan: {self._environment.plan}")
         # The policy's initial weights are the only draw from the global generator.
         torch.manual_seed(config.seed)

@@ -16,13 +16,14 @@ from esper_leyline import (
     preset,
     read_config,
 )
-from esper_tolaria import get_task
+from esper_tolaria import check_feed, get_task
 from esper_train.errors import TrainError
 from esper_train.options import (
     ComputeOptions,
     ConfigOptions,
     HeuristicOptions,
     ScaleOptions,
+    SpreadOptions,
     TelemetryOptions,
 )
 
@@ -104,7 +105,7 @@ def plan_resume(
         if value is not None:
             raise TrainError(
                 f"{flag} cannot change with --resume, which goes on with the checkpoint's own "
-                "config; allowed: --rounds, --device, --data-root, --save and the telemetry flags"
+                "config; allowed: --rounds, --save, the flags of hardware, data and telemetry"
             )
     changes = _given(n_episodes=scale.rounds)
     return finish_plan(_override(saved, changes), hardware, telemetry, ())
@@ -129,6 +130,7 @@ def plan_heuristic(
         n_envs=1,
         max_epochs=options.max_epochs,
         host={**training, "max_batches": options.max_batches},
+        heuristic=_given(min_fossilize_improvement=options.min_fossilize_improvement),
     )
     return finish_plan(_override(TrainingConfig(), changes), hardware, telemetry, (note,))
 
@@ -145,13 +147,17 @@ def finish_plan(
         EsperError: If one of them is not usable.
     """
     task = get_task(config.task)
-    device, device_note = find_device(hardware.device or config.device)
+    spread = _spread(config, hardware)
+    first = spread[0] if spread else config.device
+    device, device_note = find_device(hardware.device or first)
     if hardware.amp_dtype is not None and not (hardware.amp or config.amp):
         raise TrainError(
             f"--amp-dtype {hardware.amp_dtype} changes nothing without --amp; give both, or neither"
         )
     changes = _given(
         device=device,
+        devices=spread,
+        feed=_feed(hardware),
         amp=hardware.amp or None,
         amp_dtype=hardware.amp_dtype,
         data_root=None if hardware.data_root is None else str(hardware.data_root),
@@ -162,7 +168,9 @@ def finish_plan(
         ),
     )
     said = tuple(note for note in (*notes, device_note) if note is not None)
-    return Plan(config=_override(config, changes), task=task, notes=said)
+    resolved = _override(config, changes)
+    check_feed(resolved.feed, torch.device(device))
+    return Plan(config=resolved, task=task, notes=said)
 
 
 def find_device(wanted: str | None) -> tuple[str, str | None]:
@@ -181,6 +189,29 @@ def find_device(wanted: str | None) -> tuple[str, str | None]:
     if name not in allowed:
         raise TrainError(f"device '{wanted}' is not here; available: {', '.join(allowed)}")
     return name, None
+
+
+def _spread(config: TrainingConfig, hardware: ComputeOptions) -> list[str]:
+    """Returns the devices to spread hosts over; none where there is one device only."""
+    given = hardware.devices if isinstance(hardware, SpreadOptions) else None
+    if given is not None and hardware.device is not None and hardware.device not in given:
+        raise TrainError(
+            f"--device {hardware.device} is none of --devices {' '.join(given)}; the policy "
+            "computes on one of the hosts' devices, so name one of them, or leave --device out"
+        )
+    if given is None and hardware.device is not None:
+        return []  # one device was asked for, whatever the config spreads over
+    return [find_device(name)[0] for name in (config.devices if given is None else given)]
+
+
+def _feed(hardware: ComputeOptions) -> dict[str, Any]:
+    if not isinstance(hardware, SpreadOptions):
+        return {}
+    return _given(
+        num_workers=hardware.num_workers,
+        gpu_preload=hardware.gpu_preload or None,
+        gpu_preload_gather=hardware.experimental_gpu_preload_gather or None,
+    )
 
 
 def _base_config(options: ConfigOptions) -> tuple[TrainingConfig, str | None]:

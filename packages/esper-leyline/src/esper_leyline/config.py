@@ -177,6 +177,26 @@ class TelemetryConfig(Contract):
     lifecycle_only: bool = Field(default=False, description="Keep lifecycle events at any level.")
 
 
+class FeedConfig(Contract):
+    """How batches reach the hosts; the same rows in the same order whichever way."""
+
+    num_workers: int = Field(
+        default=0, ge=0, description="Processes of a DataLoader; 0 on a CPU: no DataLoader."
+    )
+    gpu_preload: bool = Field(default=False, description="Keep all rows in the GPU's memory.")
+    gpu_preload_gather: bool = Field(
+        default=False, description="Gather batches there by index, without a DataLoader."
+    )
+
+
+class HeuristicRules(Contract):
+    """What the rule-based controller asks for."""
+
+    min_fossilize_improvement: float = Field(
+        default=0.5, ge=0, description="Points of accuracy that a seed must exceed to stay."
+    )
+
+
 class TrainingConfig(Contract):
     """Everything that decides a training run.
 
@@ -196,6 +216,9 @@ class TrainingConfig(Contract):
     device: str | None = Field(
         default=None, description="None: cuda:0 where there is one, else cpu."
     )
+    devices: tuple[str, ...] = Field(
+        default=(), description="Spread hosts over these, a process each. None: device alone."
+    )
     data_root: str = Field(default="data", description="Folder of downloaded data sets.")
     amp: bool = Field(default=False, description="Compute hosts in mixed precision.")
     amp_dtype: AmpDtype = Field(
@@ -208,6 +231,8 @@ class TrainingConfig(Contract):
     policy: PolicyConfig = PolicyConfig()
     governor: GovernorConfig = GovernorConfig()
     counterfactuals: CounterfactualSet = CounterfactualSet()
+    feed: FeedConfig = FeedConfig()
+    heuristic: HeuristicRules = HeuristicRules()
     telemetry: TelemetryConfig = TelemetryConfig()
 
     @field_validator("slots")

@@ -6,6 +6,7 @@ from esper_tolaria.augmentation import augment
 from esper_tolaria.build import build_environment
 from esper_tolaria.datasets import Dataset, Split, data_is_here, fetch_data, load_dataset
 from esper_tolaria.errors import TolariaError
+from esper_tolaria.feeds import check_feed
 from esper_tolaria.governor import Alarm, Governor, Reading
 from esper_tolaria.local import LocalEnvironment
 from esper_tolaria.setup import Setup, make_setup
@@ -25,6 +26,7 @@ __all__ = [
     "TolariaError",
     "augment",
     "build_environment",
+    "check_feed",
     "data_is_here",
     "fetch_data",
     "get_task",

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
+from torch import Tensor
 
 from esper_tolaria.errors import TolariaError
 
@@ -33,7 +34,7 @@ def resolve_device(name: str | torch.device) -> torch.device:
             f"device '{name}' is not there; torch finds {torch.cuda.device_count()} CUDA devices, "
             "so use another or cpu"
         )
-    return device
+    return device if device.type == "cpu" else torch.device("cuda", device.index or 0)
 
 
 @contextlib.contextmanager
@@ -67,6 +68,16 @@ class Lanes:
         """Lets the lanes wait for what was queued before."""
         for stream in self._streams:
             stream.wait_stream(torch.cuda.current_stream(self._device))
+
+    def share(self, *tensors: Tensor) -> None:
+        """Lets every lane read tensors that were queued outside of them just now.
+
+        Their memory is not given to others before all lanes are done with them.
+        """
+        self.fork()
+        for stream in self._streams:
+            for tensor in tensors:
+                tensor.record_stream(stream)
 
     def join(self) -> None:
         """Lets what comes after wait for the lanes."""

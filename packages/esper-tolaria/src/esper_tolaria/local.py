@@ -11,9 +11,10 @@ from torch import Tensor
 
 from esper_leyline import EnvironmentSpec, EvaluationReport, FactoredAction, StepReport
 from esper_tolaria.checks import check_actions, check_seeds, check_state, environment_state
-from esper_tolaria.datasets import Dataset, epoch_order
+from esper_tolaria.datasets import Dataset
 from esper_tolaria.devices import Lanes, one_thread
 from esper_tolaria.episode import Episode
+from esper_tolaria.feeds import build_feed
 from esper_tolaria.setup import Setup
 from esper_tolaria.stacked import StackedTrainer, join
 from esper_tolaria.trainer import Trainer
@@ -31,7 +32,10 @@ class LocalEnvironment:
 
     def __init__(self, setup: Setup, dataset: Dataset, device: torch.device) -> None:
         self._setup = setup
-        self._data = dataset.to(device)
+        self._feed = build_feed(
+            dataset.train, setup.training, dataset.seed, setup.config.feed, device
+        )
+        self._validation, self._test = dataset.validation.to(device), dataset.test.to(device)
         self._device = device
         self._spec = setup.environment_spec(setup.count_host_parameters())
         self._lanes = Lanes(device, setup.config.n_envs)
@@ -86,7 +90,7 @@ class LocalEnvironment:
     def evaluate(self) -> tuple[EvaluationReport, ...]:
         """Judges the hosts as they stand on the test split."""
         with one_thread():
-            return tuple(episode.evaluate(self._data.test) for episode in self._episodes)
+            return tuple(episode.evaluate(self._test) for episode in self._episodes)
 
     def state_dict(self) -> dict[str, Any]:
         """Returns what an exact continuation at an episode boundary needs.
@@ -109,46 +113,39 @@ class LocalEnvironment:
         self._episodes, self._stacked = (), None
 
     def _advance(self, running: Sequence[tuple[int, Episode, FactoredAction]]) -> None:
-        epoch = running[0][1].report.epoch + 1
-        inputs, targets = self._epoch_rows(epoch)
         self._lanes.fork()
         for lane, episode, action in running:
             with self._lanes.lane(lane):
                 episode.begin(action)
         started = perf_counter()
-        self._train([(lane, episode) for lane, episode, _ in running], inputs, targets)
+        hosts = [(lane, episode) for lane, episode, _ in running]
+        targets = self._train(hosts, running[0][1].report.epoch + 1)
         share = (perf_counter() - started) / len(running)
-        for lane, episode, _ in running:
+        for lane, episode in hosts:
             with self._lanes.lane(lane):
-                episode.validate(self._data.validation)
-        for lane, episode, _ in running:
+                episode.validate(self._validation)
+        for lane, episode in hosts:
             with self._lanes.lane(lane):
                 episode.finish(targets, share)
         self._lanes.join()
 
-    def _epoch_rows(self, epoch: int) -> tuple[Tensor, Tensor]:
-        """Gathers an epoch's training rows once; batches are views of them."""
-        train, training = self._data.train, self._setup.training
-        order = epoch_order(self._data.seed, epoch, len(train))
-        if training.max_batches:
-            order = order[: training.max_batches * training.batch_size]
-        order = order.to(self._device)
-        return train.inputs[order], train.targets[order]
-
-    def _train(
-        self, running: Sequence[tuple[int, Episode]], inputs: Tensor, targets: Tensor
-    ) -> None:
-        size = self._setup.training.batch_size
-        batches = list(zip(inputs.split(size), targets.split(size), strict=True))
+    def _train(self, running: Sequence[tuple[int, Episode]], epoch: int) -> Tensor:
+        """Trains for an epoch; returns the targets in the order in which they came."""
         stacked = self._stack_of([episode.trainer for _, episode in running])
-        for number, (batch, labels) in enumerate(batches, start=1):
-            last = number == len(batches)
+        seen = []
+        for number, (inputs, targets) in enumerate(self._feed.batches(epoch), start=1):
+            self._lanes.share(inputs, targets)
+            seen.append(targets)
+            last = number == self._feed.count()
             if stacked is not None:
-                stacked.train_batch(batch, labels, last=last)
+                stacked.train_batch(inputs, targets, last=last)
                 continue
             for lane, episode in running:
                 with self._lanes.lane(lane):
-                    episode.train_batch(batch, labels, last=last)
+                    episode.train_batch(inputs, targets, last=last)
+        told = torch.cat(seen)
+        self._lanes.share(told)
+        return told
 
     def _stack_of(self, trainers: Sequence[Trainer]) -> StackedTrainer | None:
         """Returns the stack of those that still run; it shrinks as episodes end early."""

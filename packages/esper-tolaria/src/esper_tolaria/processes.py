@@ -6,19 +6,21 @@ import contextlib
 import multiprocessing
 import signal
 import threading
+import weakref
 from collections.abc import Iterator
-from multiprocessing.connection import wait
+from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any
 
-from esper_tolaria.errors import TolariaError, WorkerTracebackError
+from esper_tolaria.errors import TolariaError
+from esper_tolaria.transports import unwrap
 from esper_tolaria.worker import Reply, Request, serve
 
 _FAREWELL_SECONDS = 2.0
 
 
 class Worker:
-    """One worker process. Ask with ``send``, then ``receive`` the answer.
+    """The transport to a shard in a worker process of this machine.
 
     Attributes:
         name: What to call it in messages.
@@ -29,10 +31,13 @@ class Worker:
         self.name = name
         self._asked = 0
         self._connection, theirs = _context().Pipe()
-        self._process: SpawnProcess = _context().Process(target=serve, args=(theirs,), daemon=True)
+        # Not a daemon, which may have no children, and a DataLoader has some.
+        self._process: SpawnProcess = _context().Process(target=serve, args=(theirs,))
         with _interrupts_ignored():
             self._process.start()
         theirs.close()
+        # Interpreters that end wait for processes that are no daemons, so this one has to go.
+        self._farewell = weakref.finalize(self, _end, self._connection, self._process)
 
     @property
     def pid(self) -> int | None:
@@ -61,20 +66,15 @@ class Worker:
         reply = self._next_reply()
         while reply.number != self._asked:
             reply = self._next_reply()
-        if reply.error is None:
-            return reply.result
-        raise TolariaError(f"{self.name}: {reply.error}") from WorkerTracebackError(reply.traceback)
+        return unwrap(self.name, reply)
 
     def close(self) -> None:
-        """Ends the process: its pipe closes, and if it is busy it is terminated."""
+        """Ends the process: its pipe closes."""
         self._connection.close()
 
     def join(self) -> None:
         """Waits until the process is gone, by force after a moment."""
-        self._process.join(_FAREWELL_SECONDS)
-        if self._process.is_alive():
-            self._process.terminate()
-            self._process.join()
+        self._farewell()
 
     def _next_reply(self) -> Reply:
         ready = wait([self._connection, self._process.sentinel])
@@ -97,6 +97,14 @@ class Worker:
             "run again, with fewer workers if memory ran out. A script that uses workers must "
             "start its work under 'if __name__ == \"__main__\":'"
         )
+
+
+def _end(connection: Connection, process: SpawnProcess) -> None:
+    connection.close()
+    process.join(_FAREWELL_SECONDS)
+    if process.is_alive():
+        process.terminate()
+        process.join()
 
 
 def _context() -> multiprocessing.context.SpawnContext:

@@ -1,49 +1,68 @@
-"""K hosts spread over worker processes, one thread each."""
+"""K hosts spread over shards: worker processes, one a core or one a device."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from esper_leyline import EnvironmentSpec, EvaluationReport, FactoredAction, StepReport
 from esper_tolaria.checks import check_actions, check_seeds, check_state, environment_state
 from esper_tolaria.datasets import load_dataset
 from esper_tolaria.processes import Worker
 from esper_tolaria.setup import Setup
+from esper_tolaria.transports import InProcess, Transport
 from esper_tolaria.worker import pack, pickle_setup
 
 
 class ShardedEnvironment:
-    """Leyline's ``Environment`` over worker processes that each own a shard of the hosts.
+    """Leyline's ``Environment`` over shards that each hold some of the hosts.
 
     Its reports equal those of ``LocalEnvironment`` bit for bit. An interrupted call leaves
-    the workers usable: its answers are thrown away when they come.
+    the shards usable: their answers are thrown away when they come.
 
     Attributes:
         plan: How the work is laid out, in one line.
     """
 
-    def __init__(self, setup: Setup, workers: int) -> None:
-        """Starts the workers side by side, and meanwhile prepares the data.
+    def __init__(
+        self,
+        setup: Setup,
+        devices: Sequence[torch.device],
+        transport: Callable[[str], Transport] = Worker,
+    ) -> None:
+        """Starts a shard a device, side by side, and meanwhile prepares the data.
+
+        Args:
+            setup: What all hosts are built from.
+            devices: Each shard's device; one may come several times.
+            transport: Starts a shard of a name: ``Worker`` in a process of its own,
+                ``InProcess`` in this one.
 
         Raises:
-            TolariaError: If the data or a worker cannot be made ready.
+            TolariaError: If the data or a shard cannot be made ready.
         """
         self._setup = setup
         self._shards: list[slice] = []
         self._hosts = 0
-        pickled = pickle_setup(setup)
-        self._workers = [Worker(f"worker {index + 1} of {workers}") for index in range(workers)]
+        pickled, count = pickle_setup(setup), len(devices)
+        self._workers = [transport(f"worker {index + 1} of {count}") for index in range(count)]
         try:
-            shipment = pack(pickled, load_dataset(setup.task.data, Path(setup.config.data_root)))
-            counts = self._ask([(worker, "open", (shipment,)) for worker in self._workers])
+            data = load_dataset(setup.task.data, Path(setup.config.data_root))
+            parameters = self._ask(
+                [
+                    (worker, "open", (pack(pickled, data, device),))
+                    for worker, device in zip(self._workers, devices, strict=True)
+                ]
+            )
         except BaseException:
             self.close()
             raise
-        self._spec = setup.environment_spec(counts[0])
-        self.plan = _describe(setup, workers)
+        self._spec = setup.environment_spec(parameters[0])
+        self.plan = _describe(setup, devices, apart=transport is not InProcess)
 
     @property
     def spec(self) -> EnvironmentSpec:
@@ -52,7 +71,7 @@ class ShardedEnvironment:
 
     @property
     def worker_pids(self) -> tuple[int | None, ...]:
-        """The process ids of the workers, for those who watch them."""
+        """The process ids of the shards, for those who watch them."""
         return tuple(worker.pid for worker in self._workers)
 
     def reset(self, seeds: Sequence[int]) -> tuple[StepReport, ...]:
@@ -110,7 +129,7 @@ class ShardedEnvironment:
         ]
         return tuple(each for answer in self._ask(calls) for each in answer)
 
-    def _ask(self, calls: Sequence[tuple[Worker, str, tuple[Any, ...]]]) -> list[Any]:
+    def _ask(self, calls: Sequence[tuple[Transport, str, tuple[Any, ...]]]) -> list[Any]:
         for worker, method, arguments in calls:
             worker.send(method, *arguments)
         return [worker.receive() for worker, _, _ in calls]
@@ -122,9 +141,15 @@ def _shards(hosts: int, workers: int) -> list[slice]:
     return [slice(first, last) for first, last in pairwise(bounds)]
 
 
-def _describe(setup: Setup, workers: int) -> str:
-    hosts = setup.config.n_envs
-    least, most = hosts // workers, -(-hosts // workers)
+def _describe(setup: Setup, devices: Sequence[torch.device], *, apart: bool) -> str:
+    hosts, shards = setup.config.n_envs, len(devices)
+    least, most = hosts // shards, -(-hosts // shards)
     each = f"{most}" if least == most else f"{least} or {most}"
-    together = ", computed together" if setup.stacks() else ""
-    return f"{workers} worker processes, one thread each, {each} hosts per worker{together}"
+    where = "worker processes" if apart else "shards in this process"
+    if devices[0].type == "cpu":
+        together = ", computed together" if setup.stacks() else ""
+        how = f"one thread each, {each} hosts per worker{together}"
+    else:
+        names = ", ".join(map(str, devices))
+        how = f"on {names}, one stream per host, {each} hosts per worker"
+    return f"{shards} {where}, {how}"

@@ -44,9 +44,10 @@ class Reply:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shipment:
-    """What a worker needs to begin: the pickled setup, and the data as plain arrays."""
+    """What a shard needs to begin: the pickled setup, its device, and the data as plain arrays."""
 
     setup: bytes
+    device: str
     train: Arrays
     validation: Arrays
     test: Arrays
@@ -68,13 +69,20 @@ def pickle_setup(setup: Setup) -> bytes:
         ) from None
 
 
-def pack(setup: bytes, data: Dataset) -> Shipment:
-    """Joins a pickled setup and its data."""
+def pack(setup: bytes, data: Dataset, device: torch.device) -> Shipment:
+    """Joins a pickled setup, its data and the device of a shard."""
     train, validation, test = (
         (split.inputs.numpy(), split.targets.numpy())
         for split in (data.train, data.validation, data.test)
     )
-    return Shipment(setup=setup, train=train, validation=validation, test=test, seed=data.seed)
+    return Shipment(
+        setup=setup,
+        device=str(device),
+        train=train,
+        validation=validation,
+        test=test,
+        seed=data.seed,
+    )
 
 
 def serve(connection: Connection) -> None:
@@ -86,7 +94,7 @@ def serve(connection: Connection) -> None:
     while True:
         try:
             request = connection.recv()
-            connection.send(_answer(shard, request))
+            connection.send(answer(shard, request))
         except (EOFError, ConnectionError):
             return
 
@@ -106,7 +114,7 @@ class Shard:
             test=_unpack(shipment.test),
             seed=shipment.seed,
         )
-        self._environment = LocalEnvironment(setup, data, torch.device("cpu"))
+        self._environment = LocalEnvironment(setup, data, torch.device(shipment.device))
         return self._environment.spec.host_parameters
 
     def call(self, request: Request) -> Any:
@@ -117,7 +125,8 @@ class Shard:
         return getattr(self._environment, request.method)(*request.arguments)
 
 
-def _answer(shard: Shard, request: Request) -> Reply:
+def answer(shard: Shard, request: Request) -> Reply:
+    """Makes the call that a request asks for; an error of the call is a reply as well."""
     try:
         return Reply(number=request.number, result=shard.call(request))
     except Exception as error:  # noqa: BLE001 - whatever it is, the parent must hear of it

@@ -1,0 +1,66 @@
+"""``--devices``, ``--num-workers`` and their sisters reach the configuration."""
+
+from __future__ import annotations
+
+import pytest
+
+from esper_leyline import EsperError, FeedConfig
+from esper_train.options import (
+    ComputeOptions,
+    ConfigOptions,
+    HeuristicOptions,
+    ScaleOptions,
+    SpreadOptions,
+    TelemetryOptions,
+)
+from esper_train.resolve import plan_heuristic, plan_ppo
+
+
+def plan(config=None, **flags):
+    chosen = config or ConfigOptions(preset="digits")
+    return plan_ppo(ScaleOptions(), chosen, SpreadOptions(**flags), TelemetryOptions()).config
+
+
+def test_devices_are_spread_over_and_the_policy_takes_the_first():
+    config = plan(devices=["cpu", "cpu"])
+    assert config.devices == ("cpu", "cpu")
+    assert config.device == "cpu"
+
+
+def test_one_device_goes_over_the_configs_several(tmp_path):
+    path = tmp_path / "config.json"
+    path.write_text('{"task": "digits", "devices": ["cpu", "cpu"]}')
+    spread = ConfigOptions(config_json=path)
+    assert plan(spread).devices == ("cpu", "cpu")
+    assert plan(spread, device="cpu").devices == ()
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"devices": ["cpu", "cuda:97"]}, "device 'cuda:97' is not here"),
+        ({"devices": ["cpu"], "device": "cuda:0"}, "is none of --devices cpu"),
+        ({"gpu_preload": True, "device": "cpu"}, "gpu_preload needs a CUDA device"),
+        ({"num_workers": -1, "device": "cpu"}, "num_workers"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_is_written(flags, message):
+    with pytest.raises(EsperError, match=message):
+        plan(**flags)
+
+
+def test_the_feed_is_what_the_flags_say():
+    config = plan(device="cpu", num_workers=2)
+    assert config.feed == FeedConfig(num_workers=2)
+    gathered = plan(device="cpu", experimental_gpu_preload_gather=True)
+    assert gathered.feed == FeedConfig(gpu_preload_gather=True)
+
+
+def test_the_heuristic_takes_the_improvement_it_is_told():
+    hardware, telemetry = ComputeOptions(device="cpu"), TelemetryOptions()
+    told = HeuristicOptions(task="digits", min_fossilize_improvement=2.5)
+    assert plan_heuristic(told, hardware, telemetry).config.heuristic.min_fossilize_improvement == (
+        2.5
+    )
+    usual = plan_heuristic(HeuristicOptions(task="digits"), hardware, telemetry)
+    assert usual.config.heuristic.min_fossilize_improvement == 0.5

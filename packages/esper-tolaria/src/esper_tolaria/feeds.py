@@ -1,0 +1,179 @@
+"""How an epoch's batches reach the hosts: the same rows in the same order whichever way."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from esper_leyline import FeedConfig, HostTraining
+from esper_tolaria.datasets import Split, epoch_order
+from esper_tolaria.errors import TolariaError
+
+Batch = tuple[Tensor, Tensor]
+"""Inputs [B, ...] and targets [B] or [B, T], on the hosts' device."""
+
+
+class Feed(Protocol):
+    """Hands out the training rows."""
+
+    def batches(self, epoch: int) -> Iterator[Batch]:
+        """Yields an epoch's batches in the order that follows from its number."""
+        ...
+
+    def count(self) -> int:
+        """Returns how many batches an epoch has."""
+        ...
+
+
+class GatherFeed:
+    """Picks rows that lie on the device by their numbers; there is no DataLoader."""
+
+    def __init__(self, split: Split, training: HostTraining, seed: int) -> None:
+        """Takes rows on the device that they are wanted on."""
+        self._split = split
+        self._order = EpochBatches(len(split), training, seed)
+
+    def batches(self, epoch: int) -> Iterator[Batch]:
+        """Yields an epoch's batches."""
+        device = self._split.inputs.device
+        for rows in self._order.of(epoch):
+            here = rows.to(device)
+            yield self._split.inputs[here], self._split.targets[here]
+
+    def count(self) -> int:
+        """Returns how many batches an epoch has."""
+        return self._order.count
+
+
+class LoaderFeed:
+    """A ``torch.utils.data.DataLoader`` over the rows, with worker processes or without.
+
+    It is for rows that shall not lie on the device. Its workers live for an epoch.
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        training: HostTraining,
+        seed: int,
+        *,
+        device: torch.device,
+        workers: int = 0,
+    ) -> None:
+        self._order = EpochBatches(len(split), training, seed)
+        self._rows = _Rows(split)
+        self._device = device
+        self._workers = workers
+        # Pages that stay where they are can be copied while the device computes.
+        self._pinned = device.type == "cuda" and split.inputs.device.type == "cpu"
+
+    def batches(self, epoch: int) -> Iterator[Batch]:
+        """Yields an epoch's batches."""
+        loader: DataLoader[Batch] = DataLoader(
+            self._rows,
+            batch_sampler=[rows.tolist() for rows in self._order.of(epoch)],
+            collate_fn=_as_it_is,
+            num_workers=self._workers,
+            pin_memory=self._pinned,
+        )
+        for inputs, targets in loader:
+            yield (
+                inputs.to(self._device, non_blocking=self._pinned),
+                targets.to(self._device, non_blocking=self._pinned),
+            )
+
+    def count(self) -> int:
+        """Returns how many batches an epoch has."""
+        return self._order.count
+
+
+class EpochBatches:
+    """The numbers of the rows of each batch of each epoch.
+
+    Attributes:
+        count: Batches of an epoch.
+    """
+
+    def __init__(self, rows: int, training: HostTraining, seed: int) -> None:
+        self._rows, self._seed = rows, seed
+        self._size = training.batch_size
+        whole = math.ceil(rows / self._size)
+        self.count = min(whole, training.max_batches or whole)
+
+    def of(self, epoch: int) -> Sequence[Tensor]:
+        """Returns row numbers [B] int64, batch by batch."""
+        order = epoch_order(self._seed, epoch, self._rows)
+        return order[: self.count * self._size].split(self._size)
+
+
+class _Rows(Dataset[Batch]):
+    """Rows for a DataLoader, a batch of them at once."""
+
+    def __init__(self, split: Split) -> None:
+        self._split = split
+
+    def __len__(self) -> int:
+        return len(self._split)
+
+    def __getitems__(self, rows: list[int]) -> Batch:
+        chosen = torch.tensor(rows, device=self._split.inputs.device)
+        return self._split.inputs[chosen], self._split.targets[chosen]
+
+
+def _as_it_is(batch: Batch) -> Batch:
+    return batch
+
+
+def check_feed(feed: FeedConfig, device: torch.device) -> None:
+    """Refuses what cannot be, or would do nothing.
+
+    Raises:
+        TolariaError: If a setting is not for this device, or two do not go together.
+    """
+    if device.type == "cpu":
+        if feed.gpu_preload:
+            raise TolariaError(
+                f"gpu_preload needs a CUDA device, and hosts train on {device}, where all rows "
+                "are in memory already; leave it out"
+            )
+        if feed.gpu_preload_gather and feed.num_workers:
+            raise _no_workers("gpu_preload_gather", feed.num_workers)
+        return
+    if feed.gpu_preload_gather and not feed.gpu_preload:
+        raise TolariaError("gpu_preload_gather gathers rows on the GPU; add gpu_preload")
+    if feed.gpu_preload and feed.num_workers:
+        raise _no_workers("gpu_preload", feed.num_workers)
+
+
+def build_feed(
+    split: Split, training: HostTraining, seed: int, feed: FeedConfig, device: torch.device
+) -> Feed:
+    """Builds what the settings ask for.
+
+    On a CPU rows are gathered in memory, or loaded by ``num_workers`` processes where
+    there are any. On CUDA a DataLoader brings them over, unless they are all there.
+
+    Args:
+        split: Training rows, on a CPU.
+        training: Batch size and batches of an epoch.
+        seed: Of the data set.
+        feed: Checked by ``check_feed``.
+        device: Where hosts train.
+    """
+    on_cpu = device.type == "cpu"
+    if (on_cpu and not feed.num_workers) or feed.gpu_preload_gather:
+        return GatherFeed(split.to(device), training, seed)
+    held = split.to(device if feed.gpu_preload else torch.device("cpu"))
+    return LoaderFeed(held, training, seed, device=device, workers=feed.num_workers)
+
+
+def _no_workers(setting: str, count: int) -> TolariaError:
+    return TolariaError(
+        f"{setting} reads rows without worker processes, so num_workers cannot be {count}; "
+        "use one of the two"
+    )
