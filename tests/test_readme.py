@@ -32,6 +32,7 @@ def execute(code: str, folder: Path) -> str:
     """Runs a block in a folder of its own, with the environment as it is installed."""
     (folder / "configs").symlink_to(ROOT / "configs")
     environment = {**os.environ, "UV_PROJECT": str(ROOT), "UV_NO_SYNC": "1", "NO_COLOR": "1"}
+    environment["COLUMNS"] = "120"  # the longest flag is cut in two at 80
     environment["CUDA_VISIBLE_DEVICES"] = ""  # the README speaks of a machine without a GPU
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", code],
