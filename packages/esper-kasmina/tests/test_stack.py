@@ -9,7 +9,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from esper_kasmina import CNNHost, KasminaError, build_host
-from esper_kasmina.stack import SignalStack
+from esper_kasmina.stack import SignalStack, _Halved
 from esper_leyline import (
     HOST_SPECS,
     BlendStyle,
@@ -147,3 +147,25 @@ def test_impossible_stacks_are_named():
         SignalStack([build(BLIND, 0), build(SEEING, 0)])
     with pytest.raises(KasminaError, match=r"inputs \(3, 32, 32\) with kernel 3 are not stacked"):
         SignalStack([build(HOST_SPECS["cifar10"], 0)])
+
+
+@pytest.mark.parametrize("length", [8, 9])
+def test_halving_has_the_gradient_of_max_pooling(length):
+    """Of equal neighbours the first gets it, as signals are equal where they are zero."""
+    generator = torch.Generator().manual_seed(length)
+    hidden = torch.randint(-2, 3, (2, 3, length, 5), generator=generator).double()
+    weights = torch.randn(2, 3, length // 2, 5, generator=generator, dtype=torch.float64)
+    outputs, gradients = [], []
+    for halve in (_Halved.apply, _max_pool):
+        leaf = hidden.clone().requires_grad_()
+        outputs.append(halve(leaf))
+        (outputs[-1] * weights).sum().backward()
+        gradients.append(leaf.grad)
+    assert torch.equal(*outputs)
+    assert torch.equal(*gradients)
+
+
+def _max_pool(hidden):
+    signals = hidden.transpose(2, 3).flatten(0, 2).unsqueeze(1)
+    halved = torch.nn.functional.max_pool1d(signals, 2)
+    return halved.view(*hidden.shape[:2], hidden.shape[3], -1).transpose(2, 3)
