@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import multiprocessing
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
@@ -80,6 +81,8 @@ class LoaderFeed:
             collate_fn=_as_it_is,
             num_workers=self._workers,
             pin_memory=self._pinned,
+            # Forked workers have the rows at once; others would be sent all of them.
+            multiprocessing_context=multiprocessing.get_context("fork") if self._workers else None,
         )
         for inputs, targets in loader:
             yield (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -14,8 +15,9 @@ from esper_tolaria.checks import check_actions, check_seeds, check_state, enviro
 from esper_tolaria.datasets import load_dataset
 from esper_tolaria.processes import Worker
 from esper_tolaria.setup import Setup
+from esper_tolaria.shipping import lay
 from esper_tolaria.transports import InProcess, Transport
-from esper_tolaria.worker import pack, pickle_setup
+from esper_tolaria.worker import Shipment, pickle_setup
 
 
 class ShardedEnvironment:
@@ -51,13 +53,7 @@ class ShardedEnvironment:
         pickled, count = pickle_setup(setup), len(devices)
         self._workers = [transport(f"worker {index + 1} of {count}") for index in range(count)]
         try:
-            data = load_dataset(setup.task.data, Path(setup.config.data_root))
-            parameters = self._ask(
-                [
-                    (worker, "open", (pack(pickled, data, device),))
-                    for worker, device in zip(self._workers, devices, strict=True)
-                ]
-            )
+            parameters = self._open(pickled, devices)
         except BaseException:
             self.close()
             raise
@@ -119,6 +115,18 @@ class ShardedEnvironment:
         for worker in self._workers:
             worker.join()
         self._workers, self._shards, self._hosts = [], [], 0
+
+    def _open(self, pickled: bytes, devices: Sequence[torch.device]) -> list[int]:
+        """Hands every shard the setup and the data; returns the parameters of their hosts."""
+        data = load_dataset(self._setup.task.data, Path(self._setup.config.data_root))
+        with TemporaryDirectory(prefix="esper-data-") as folder:
+            cargo = lay(data, Path(folder))
+            return self._ask(
+                [
+                    (worker, "open", (Shipment(setup=pickled, device=str(device), data=cargo),))
+                    for worker, device in zip(self._workers, devices, strict=True)
+                ]
+            )
 
     def _ask_shards(self, method: str, *per_host: Sequence[Any]) -> tuple[Any, ...]:
         """Asks every worker that has hosts, each with its part of a list; joins the answers."""

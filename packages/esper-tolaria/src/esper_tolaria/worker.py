@@ -9,18 +9,14 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from esper_leyline import EsperError
 from esper_tolaria.allocation import keep_freed_memory
-from esper_tolaria.datasets import Dataset, Split
 from esper_tolaria.errors import TolariaError
 from esper_tolaria.local import LocalEnvironment
 from esper_tolaria.setup import Setup
-
-Arrays = tuple[NDArray[Any], NDArray[Any]]
+from esper_tolaria.shipping import Cargo, take
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,14 +40,11 @@ class Reply:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shipment:
-    """What a shard needs to begin: the pickled setup, its device, and the data as plain arrays."""
+    """What a shard needs to begin: the pickled setup, its device, and where the data lies."""
 
     setup: bytes
     device: str
-    train: Arrays
-    validation: Arrays
-    test: Arrays
-    seed: int
+    data: Cargo
 
 
 def pickle_setup(setup: Setup) -> bytes:
@@ -67,22 +60,6 @@ def pickle_setup(setup: Setup) -> bytes:
             f"host factory {setup.host_factory!r} cannot be sent to worker processes ({error}); "
             "pass a function defined at the top level of a module, or use workers=1"
         ) from None
-
-
-def pack(setup: bytes, data: Dataset, device: torch.device) -> Shipment:
-    """Joins a pickled setup, its data and the device of a shard."""
-    train, validation, test = (
-        (split.inputs.numpy(), split.targets.numpy())
-        for split in (data.train, data.validation, data.test)
-    )
-    return Shipment(
-        setup=setup,
-        device=str(device),
-        train=train,
-        validation=validation,
-        test=test,
-        seed=data.seed,
-    )
 
 
 def serve(connection: Connection) -> None:
@@ -108,13 +85,9 @@ class Shard:
     def open(self, shipment: Shipment) -> int:
         """Builds the environment; returns the parameters of a fresh host."""
         setup = pickle.loads(shipment.setup)  # noqa: S301 - sent by the parent process
-        data = Dataset(
-            train=_unpack(shipment.train),
-            validation=_unpack(shipment.validation),
-            test=_unpack(shipment.test),
-            seed=shipment.seed,
+        self._environment = LocalEnvironment(
+            setup, take(shipment.data), torch.device(shipment.device)
         )
-        self._environment = LocalEnvironment(setup, data, torch.device(shipment.device))
         return self._environment.spec.host_parameters
 
     def call(self, request: Request) -> Any:
@@ -134,9 +107,3 @@ def answer(shard: Shard, request: Request) -> Reply:
             str(error) if isinstance(error, EsperError) else f"{type(error).__name__}: {error}"
         )
         return Reply(number=request.number, error=message, traceback=traceback.format_exc())
-
-
-def _unpack(arrays: Arrays) -> Split:
-    inputs, targets = arrays
-    # Copies, because arrays out of a pickle may be read-only and unaligned.
-    return Split(torch.from_numpy(np.array(inputs)), torch.from_numpy(np.array(targets)))
