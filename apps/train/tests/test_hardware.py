@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from esper_leyline import EsperError, FeedConfig
+from esper_train.heuristic import heuristic_rules
 from esper_train.options import (
     ComputeOptions,
     ConfigOptions,
@@ -58,9 +59,11 @@ def test_the_feed_is_what_the_flags_say():
 
 def test_the_heuristic_takes_the_improvement_it_is_told():
     hardware, telemetry = ComputeOptions(device="cpu"), TelemetryOptions()
-    told = HeuristicOptions(task="digits", min_fossilize_improvement=2.5)
-    assert plan_heuristic(told, hardware, telemetry).config.heuristic.min_fossilize_improvement == (
-        2.5
-    )
-    usual = plan_heuristic(HeuristicOptions(task="digits"), hardware, telemetry)
-    assert usual.config.heuristic.min_fossilize_improvement == 0.5
+    for name, points, expected in (
+        ("digits", 2.5, 2.5),
+        ("digits", None, 0.5),
+        ("topics", None, 0.1),
+    ):
+        options = HeuristicOptions(task=name, min_fossilize_improvement=points)
+        plan = plan_heuristic(options, hardware, telemetry)
+        assert heuristic_rules(plan.task, plan.config).fossilize_points == expected

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from esper_kasmina import build_host
-from esper_leyline import RunStatus
+from esper_leyline import RunStatus, TaskSpec, TrainingConfig
 from esper_simic import build_reward, run_controllers
 from esper_tamiyo import HeuristicConfig, HeuristicController
 from esper_tolaria import build_environment
@@ -27,12 +27,20 @@ def run_heuristic(
     return session.exit_code
 
 
+def heuristic_rules(task: TaskSpec, config: TrainingConfig) -> HeuristicConfig:
+    """Returns the rules for a run: what the config says, else what the task asks."""
+    told = config.heuristic.min_fossilize_improvement
+    return HeuristicConfig(
+        fossilize_points=task.min_fossilize_improvement if told is None else told
+    )
+
+
 def _grow(plan: Plan, session: RunSession, stop: StopRequest) -> None:
     config = plan.config
     environment = build_environment(plan.task, config, build_host)
     say(f"plan: {environment.plan}")
     session.start(environment.spec)
-    rules = HeuristicConfig(fossilize_points=config.heuristic.min_fossilize_improvement)
+    rules = heuristic_rules(plan.task, config)
     try:
         outcome = run_controllers(
             environment,

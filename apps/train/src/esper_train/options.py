@@ -144,7 +144,7 @@ class HeuristicOptions:
     max_seeds: int | None = None
     "Most seeds a host may hold at once, fossilized ones included."
     min_fossilize_improvement: float | None = None
-    "Points of accuracy that a seed must exceed to be fossilized. Default: 0.5."
+    "Points of accuracy that a seed must exceed to be fossilized. Default: the task's."
 
 
 @Parameter(name="*", group=TASKS)

@@ -192,8 +192,10 @@ class FeedConfig(Contract):
 class HeuristicRules(Contract):
     """What the rule-based controller asks for."""
 
-    min_fossilize_improvement: float = Field(
-        default=0.5, ge=0, description="Points of accuracy that a seed must exceed to stay."
+    min_fossilize_improvement: float | None = Field(
+        default=None,
+        ge=0,
+        description="Points of accuracy that a seed must exceed to stay. None: the task's own.",
     )
 
 

@@ -164,6 +164,9 @@ class TaskSpec(Contract):
     slots: tuple[SlotId, ...] = Field(description="Slots enabled by default.")
     blueprints: tuple[Blueprint, ...] = Field(description="Blueprints the controller may choose.")
     styles: tuple[BlendStyle, ...] = Field(description="Blend styles the controller may choose.")
+    min_fossilize_improvement: float = Field(
+        default=0.5, ge=0, description="Points of accuracy that rules ask of a seed that stays."
+    )
 
     @model_validator(mode="after")
     def _fits_its_host(self) -> TaskSpec:

@@ -19,6 +19,7 @@ def whole_task(
     data: DataSpec,
     training: HostTraining,
     styles: tuple[BlendStyle, ...] = tuple(BlendStyle),
+    min_fossilize_improvement: float = 0.5,
 ) -> TaskSpec:
     """Describes a task on the known host of its name, with all that may grow in it.
 
@@ -28,6 +29,7 @@ def whole_task(
         data: What the host learns.
         training: How.
         styles: The blend styles allowed; every one if not given.
+        min_fossilize_improvement: Points of accuracy that rules ask of a seed that stays.
     """
     host = HOST_SPECS[name]
     return TaskSpec(
@@ -39,4 +41,5 @@ def whole_task(
         slots=host.slots,
         blueprints=TOPOLOGY_BLUEPRINTS[host.topology],
         styles=styles,
+        min_fossilize_improvement=min_fossilize_improvement,
     )
