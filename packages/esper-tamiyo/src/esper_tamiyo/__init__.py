@@ -4,10 +4,12 @@ from esper_tamiyo.controllers import RandomMaskedController, StaticController
 from esper_tamiyo.distributions import MaskedCategorical, masked_categorical
 from esper_tamiyo.encoder import CEILING, ObservationEncoder
 from esper_tamiyo.errors import TamiyoError
+from esper_tamiyo.frozen import PolicyController
 from esper_tamiyo.heuristic import HeuristicConfig, HeuristicController
 from esper_tamiyo.masks import MaskBuilder, open_slots
 from esper_tamiyo.normalizer import ObservationNormalizer
 from esper_tamiyo.policy import RecurrentPolicy
+from esper_tamiyo.schedule import ScheduleConfig, ScheduleController
 
 __all__ = [
     "CEILING",
@@ -17,8 +19,11 @@ __all__ = [
     "MaskedCategorical",
     "ObservationEncoder",
     "ObservationNormalizer",
+    "PolicyController",
     "RandomMaskedController",
     "RecurrentPolicy",
+    "ScheduleConfig",
+    "ScheduleController",
     "StaticController",
     "TamiyoError",
     "masked_categorical",

@@ -1,0 +1,45 @@
+"""A policy that decides for one host and learns nothing more."""
+
+from __future__ import annotations
+
+import torch
+
+from esper_leyline import FactoredAction, StepReport
+from esper_tamiyo.policy import RecurrentPolicy
+
+
+class PolicyController:
+    """Lets a recurrent policy decide for one host; weights and statistics stay as they are.
+
+    Several controllers may share a policy: the memory of an episode is the controller's.
+
+    Args:
+        policy: Decides.
+        greedy: Whether to take the most probable choice of each head. Otherwise actions are
+            drawn from the distribution that was trained, its floors included.
+    """
+
+    def __init__(self, policy: RecurrentPolicy, *, greedy: bool = False) -> None:
+        self._policy = policy
+        self._greedy = greedy
+        self.reset(0)
+
+    def reset(self, seed: int) -> None:
+        """Forgets the last episode; what is drawn follows from ``seed``, on any device."""
+        self._state = self._policy.initial_state(1)
+        self._generator = torch.Generator().manual_seed(seed)
+
+    def decide(self, report: StepReport) -> FactoredAction:
+        """Chooses the next action.
+
+        Raises:
+            TamiyoError: If the report's slots are not the policy's.
+        """
+        decision = self._policy.act(
+            self._policy.encode([report]),
+            self._state,
+            generator=self._generator,
+            greedy=self._greedy,
+        )
+        self._state = decision.state
+        return FactoredAction.from_indices(decision.actions[0].tolist())

@@ -1,0 +1,126 @@
+"""A controller that follows a timetable and looks at no measurement."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from esper_leyline import (
+    ALPHA_TARGETS,
+    TEMPO_EPOCHS,
+    Blueprint,
+    EnvironmentSpec,
+    FactoredAction,
+    Op,
+    SeedReport,
+    SeedStage,
+    StepReport,
+)
+from esper_tamiyo.errors import TamiyoError
+from esper_tamiyo.masks import open_slots
+
+_FULL = len(ALPHA_TARGETS) - 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleConfig:
+    """The timetable, in epochs.
+
+    Attributes:
+        first: Epochs that the host trains alone before its first seed.
+        every: Epochs from one germination to the next.
+        train: Epochs a seed trains in isolation.
+        tempo: Epochs its blend takes, one of ``TEMPO_EPOCHS``.
+        hold: Epochs it holds before it is fossilized.
+        blueprint: What to germinate; ``None`` takes the task's blueprints in turn.
+
+    Raises:
+        TamiyoError: If a value is out of range.
+    """
+
+    first: int = 1
+    every: int = 6
+    train: int = 3
+    tempo: int = TEMPO_EPOCHS[0]
+    hold: int = 1
+    blueprint: Blueprint | None = None
+
+    def __post_init__(self) -> None:
+        for name, least in (("first", 0), ("every", 1), ("train", 1), ("hold", 1)):
+            value = getattr(self, name)
+            if value < least:
+                raise TamiyoError(f"'{name}' of a schedule is {value}; it is at least {least}")
+        if self.tempo not in TEMPO_EPOCHS:
+            allowed = ", ".join(map(str, TEMPO_EPOCHS))
+            raise TamiyoError(f"'tempo' of a schedule is {self.tempo}; allowed: {allowed}")
+
+    @property
+    def life(self) -> int:
+        """Steps from germination to fossil: one each for them, and the stages between."""
+        return self.train + self.tempo + self.hold + 2
+
+
+class ScheduleController:
+    """Germinates, trains, blends and fossilizes at fixed epochs, whatever comes of it.
+
+    Slots are filled in order. What is due but closed is done as soon as it opens, and
+    gates that open by themselves are not waited for, so automatic ones shorten a stage. No
+    seed is started that could not be committed before the end.
+
+    Raises:
+        TamiyoError: If the timetable names a blueprint that the task does not allow.
+    """
+
+    def __init__(self, spec: EnvironmentSpec, config: ScheduleConfig | None = None) -> None:
+        self._config = config or ScheduleConfig()
+        chosen = self._config.blueprint
+        if chosen is not None and chosen not in spec.blueprints:
+            allowed = ", ".join(each.name for each in spec.blueprints)
+            raise TamiyoError(f"the task has no blueprint {chosen.name}; allowed: {allowed}")
+        self._blueprints = spec.blueprints if chosen is None else (chosen,)
+        self._style = spec.styles[0]
+        self._tempo = TEMPO_EPOCHS.index(self._config.tempo)
+        self.reset(0)
+
+    def reset(self, seed: int) -> None:  # noqa: ARG002
+        """Starts the timetable anew."""
+        self._germinated = 0
+
+    def decide(self, report: StepReport) -> FactoredAction:
+        """Chooses what is due."""
+        slots = open_slots(report)
+        for op, due in self._rules():
+            for slot in slots.get(op, ()):
+                if due(report.seeds[slot]):
+                    return FactoredAction(op=op, slot=slot)
+        if Op.GERMINATE in slots and self._germination_is_due(report):
+            return self._germinate(slots[Op.GERMINATE][0])
+        return FactoredAction()
+
+    def _rules(self) -> tuple[tuple[Op, Callable[[SeedReport], bool]], ...]:
+        config = self._config
+        return (
+            (Op.FOSSILIZE, lambda seed: seed.epochs_in_stage >= config.hold),
+            (
+                Op.ADVANCE,
+                lambda seed: (
+                    seed.stage is not SeedStage.TRAINING or seed.epochs_in_stage >= config.train
+                ),
+            ),
+        )
+
+    def _germination_is_due(self, report: StepReport) -> bool:
+        due = self._config.first + self._config.every * self._germinated
+        return report.epoch >= due and report.max_epochs - report.epoch >= self._config.life
+
+    def _germinate(self, slot: int) -> FactoredAction:
+        blueprint = self._blueprints[self._germinated % len(self._blueprints)]
+        self._germinated += 1
+        return FactoredAction(
+            op=Op.GERMINATE,
+            slot=slot,
+            blueprint=blueprint,
+            style=self._style,
+            tempo=self._tempo,
+            alpha_target=_FULL,
+        )
