@@ -12,6 +12,7 @@ from esper_simic.evaluation.bootstrap import (
 )
 from esper_simic.evaluation.comparison import Comparison, Verdict, compare
 from esper_simic.evaluation.scores import interquartile_mean, probability_of_improvement
+from esper_simic.evaluation.seeds import evaluation_seeds
 
 __all__ = [
     "Comparison",
@@ -21,6 +22,7 @@ __all__ = [
     "compare",
     "estimate_improvement",
     "estimate_iqm",
+    "evaluation_seeds",
     "interquartile_mean",
     "probability_of_improvement",
 ]

@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from esper_simic import SimicError, episode_seeds
+from esper_simic.evaluation import evaluation_seeds
+
+runs = st.tuples(st.integers(0, 2**31 - 1), st.integers(1, 10_000), st.integers(1, 64))
+
+
+@given(run=runs, count=st.integers(1, 200), first=st.integers(0, 2**30))
+def test_no_run_trains_on_a_seed_that_judges(run, count, first):
+    seeds = evaluation_seeds(count, first=first)
+    assert len(set(seeds)) == count
+    assert max(episode_seeds(*run)) < 2**31 <= min(seeds)
+    assert set(seeds).isdisjoint(episode_seeds(*run))
+
+
+def test_more_seeds_begin_with_the_fewer():
+    assert evaluation_seeds(20)[:7] == evaluation_seeds(7)
+    assert evaluation_seeds(20)[7:] == evaluation_seeds(13, first=7)
+
+
+@pytest.mark.parametrize(("count", "first"), [(0, 0), (1, -1), (2, 2**31 - 1), (2**31 + 1, 0)])
+def test_seeds_that_there_are_not(count, first):
+    with pytest.raises(SimicError, match=str(count)):
+        evaluation_seeds(count, first=first)
