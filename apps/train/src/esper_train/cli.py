@@ -12,6 +12,7 @@ from esper_train.options import (
     CheckpointOptions,
     ComputeOptions,
     ConfigOptions,
+    EvaluateOptions,
     HardwareOptions,
     HeuristicOptions,
     ScaleOptions,
@@ -21,7 +22,7 @@ from esper_train.options import (
 )
 
 USAGE_ERROR = 2
-_COMMANDS = ("ppo", "heuristic", "tasks")
+_COMMANDS = ("ppo", "heuristic", "evaluate", "tasks")
 
 app = App(
     name="esper-train",
@@ -38,6 +39,7 @@ _SPREAD = SpreadOptions()
 _CHECKPOINTS = CheckpointOptions()
 _TELEMETRY = TelemetryOptions()
 _HEURISTIC = HeuristicOptions()
+_EVALUATE = EvaluateOptions()
 _TASKS = TasksOptions()
 
 
@@ -73,6 +75,14 @@ def heuristic(
     from esper_train.heuristic import run_heuristic
 
     return run_heuristic(options=options, hardware=hardware, telemetry=telemetry)
+
+
+@app.command
+def evaluate(*, options: EvaluateOptions = _EVALUATE, hardware: HardwareOptions = _HARDWARE) -> int:
+    """Compare controllers and policies on the same unseen hosts: accuracy, and what it cost."""
+    from esper_train.evaluation.command import run_evaluate
+
+    return run_evaluate(options=options, hardware=hardware)
 
 
 @app.command

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Group, Parameter
 
@@ -19,6 +19,7 @@ HARDWARE = Group("Hardware and data", sort_key=3)
 CHECKPOINTS = Group("Checkpoints", sort_key=4)
 TELEMETRY = Group("Telemetry and monitoring", sort_key=5)
 TASKS = Group("Tasks", sort_key=1)
+EVALUATION = Group("Evaluation", sort_key=1)
 
 
 @Parameter(name="*", group=SCALE)
@@ -154,3 +155,30 @@ class TasksOptions:
 
     no_time: Annotated[bool, _Switch] = False
     "Do not measure what an epoch takes on this machine, which takes some seconds."
+
+
+@Parameter(name="*", group=EVALUATION)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluateOptions:
+    """What to compare, and on how much."""
+
+    arms: Annotated[list[str] | None, _Many] = None
+    "What decides: static, random, schedule, heuristic (the default: these four), or checkpoints."
+    baseline: str | None = None
+    "The arm that the others are compared with. Default: the first."
+    task: str | None = None
+    "Task to evaluate on. Default: the checkpoint's, else cifar10 on a GPU, mnist1d_blind on a CPU."
+    seeds: int = 20
+    "Hosts each arm grows, the same for all of them, and met by no training."
+    first_seed: int = 0
+    "Seeds to skip, for hosts that earlier evaluations have not met."
+    policy: Literal["sampled", "greedy"] = "sampled"
+    "How checkpoints act: by sampling, as they were trained, or by the most probable choice."
+    envs: int | None = None
+    "Hosts that train side by side. Default: the checkpoint's or the preset's."
+    max_epochs: int | None = None
+    "Epochs an episode lasts. Default: the checkpoint's or the preset's."
+    max_batches: int | None = None
+    "Batches an epoch takes at most; 0 is all of them. Default: the checkpoint's or the task's."
+    out: Path | None = None
+    "Folder for evaluation.json and evaluation.png. Default: a new one in evaluations."

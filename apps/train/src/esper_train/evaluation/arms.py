@@ -1,0 +1,162 @@
+"""What can be evaluated: controllers by name, and policies by checkpoint."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Protocol
+
+from esper_leyline import (
+    Blueprint,
+    CheckpointManifest,
+    Controller,
+    EnvironmentSpec,
+    unknown_name,
+)
+from esper_tamiyo import (
+    HeuristicController,
+    PolicyController,
+    RandomMaskedController,
+    RecurrentPolicy,
+    ScheduleConfig,
+    ScheduleController,
+    StaticController,
+)
+from esper_train.checkpoints import load_checkpoint
+from esper_train.errors import TrainError
+
+SCHEDULE = "schedule"
+
+Build = Callable[[EnvironmentSpec], Controller]
+
+
+class Arm(Protocol):
+    """Something that decides for hosts."""
+
+    name: str
+    label: str
+
+    def prepare(self, spec: EnvironmentSpec, device: str, *, greedy: bool) -> Build:
+        """Returns what builds a controller for one host.
+
+        Raises:
+            EsperError: If the arm does not fit the environment.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class RuleArm:
+    """A controller by name."""
+
+    name: str
+    build: Build
+
+    @property
+    def label(self) -> str:
+        """The name: it is short."""
+        return self.name
+
+    def prepare(self, spec: EnvironmentSpec, device: str, *, greedy: bool) -> Build:  # noqa: ARG002
+        """Returns what builds a controller, once one has been built."""
+        self.build(spec)
+        return self.build
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointArm:
+    """A policy as a checkpoint holds it."""
+
+    name: str
+    label: str
+    manifest: CheckpointManifest
+    state: Mapping[str, Any]
+
+    def prepare(self, spec: EnvironmentSpec, device: str, *, greedy: bool) -> Build:
+        """Builds the policy, which its controllers share."""
+        config = self.manifest.config
+        policy = RecurrentPolicy(spec, config.policy, critic=config.ppo.critic)
+        try:
+            policy.load_state_dict(self.state["policy"])
+        except (KeyError, RuntimeError):
+            raise TrainError(
+                f"checkpoint '{self.name}' holds no policy for {len(spec.slots)} slots"
+            ) from None
+        policy.to(device)
+        return lambda _: PolicyController(policy, greedy=greedy)
+
+
+_RULES: Mapping[str, Build] = {
+    "static": lambda _: StaticController(),
+    "random": RandomMaskedController,
+    SCHEDULE: ScheduleController,
+    "heuristic": HeuristicController,
+}
+
+DEFAULT_ARMS = tuple(_RULES)
+
+
+def read_arms(names: Sequence[str]) -> tuple[Arm, ...]:
+    """Finds out what is meant by the arms that were asked for, and reads the checkpoints.
+
+    Raises:
+        EsperError: If one is unknown, unusable, or given twice.
+    """
+    for name, times in Counter(names).items():
+        if times > 1:
+            raise TrainError(f"arm '{name}' is given {times} times; give each once")
+    if not names:
+        raise TrainError(f"no arms; give some of {_allowed()}")
+    stems = Counter(Path(name).stem for name in names)
+    return tuple(_read(name, stems) for name in names)
+
+
+def _read(name: str, stems: Counter[str]) -> Arm:
+    if name in _RULES:
+        return RuleArm(name, _RULES[name])
+    kind, colon, settings = name.partition(":")
+    if kind == SCHEDULE and colon:
+        config = _schedule(settings)
+        return RuleArm(name, lambda spec: ScheduleController(spec, config))
+    path = Path(name)
+    if path.is_dir():
+        found = sorted(path.rglob("*.pt"))
+        hint = f", such as {found[-1]}" if found else ""
+        raise TrainError(f"arm '{name}' is a folder; name a checkpoint{hint}")
+    if not path.exists() and not path.suffix and len(path.parts) == 1:
+        raise TrainError(f"{unknown_name('arm', name, _RULES)}, or the path of a checkpoint")
+    manifest, state = load_checkpoint(path)
+    stem = path.stem
+    return CheckpointArm(name, stem if stems[stem] == 1 else name, manifest, state)
+
+
+def _schedule(settings: str) -> ScheduleConfig:
+    """Reads ``every=4,train=5,blueprint=conv_light``."""
+    values: dict[str, Any] = {}
+    names = [field.name for field in fields(ScheduleConfig)]
+    for setting in settings.split(","):
+        key, _, value = setting.partition("=")
+        if key not in names:
+            raise TrainError(unknown_name("setting of a schedule", key, names))
+        values[key] = _blueprint(value) if key == "blueprint" else _epochs(key, value)
+    return ScheduleConfig(**values)
+
+
+def _epochs(key: str, value: str) -> int:
+    try:
+        return int(value)
+    except ValueError:
+        message = f"'{key}' of a schedule is '{value}'; give a number of epochs, as in {key}=5"
+        raise TrainError(message) from None
+
+
+def _blueprint(value: str) -> Blueprint:
+    names = [each.name.lower() for each in Blueprint if each is not Blueprint.NOOP]
+    if value.lower() not in names:
+        raise TrainError(unknown_name("blueprint", value, names))
+    return Blueprint[value.upper()]
+
+
+def _allowed() -> str:
+    return f"{', '.join(_RULES)}, or the path of a checkpoint"

@@ -1,0 +1,118 @@
+"""``esper-train evaluate``: arms on the same unseen hosts, judged on the test split."""
+
+from __future__ import annotations
+
+import platform
+from functools import partial
+from pathlib import Path
+from time import perf_counter
+
+import torch
+from rich.console import Console
+
+from esper_kasmina import build_host
+from esper_tolaria import build_environment
+from esper_train.data import make_data_ready
+from esper_train.errors import TrainError
+from esper_train.evaluation.flops import FlopCounter
+from esper_train.evaluation.judge import RESAMPLING, compare_arms, sum_up
+from esper_train.evaluation.plan import EvaluationPlan, plan_evaluation
+from esper_train.evaluation.play import play_arm
+from esper_train.evaluation.results import ArmResult, EvaluationResults
+from esper_train.evaluation.table import EvaluationTable
+from esper_train.interrupts import StopRequest
+from esper_train.options import EvaluateOptions, HardwareOptions
+from esper_train.session import say
+
+RESULTS = "evaluation.json"
+PICTURE = "evaluation.png"
+
+
+def run_evaluate(*, options: EvaluateOptions, hardware: HardwareOptions) -> int:
+    """Evaluates arms, writes and prints the results, and returns the process's exit code."""
+    plan = plan_evaluation(options, hardware)
+    _make_folder(plan.out)
+    for note in plan.run.notes:
+        say(note)
+    make_data_ready(plan.run)
+    with StopRequest() as stop:
+        arms = _play(plan, stop)
+    if arms is None:
+        say(f"interrupted: nothing was written to {plan.out}")
+        return stop.exit_code
+    results = _results(plan, arms)
+    _write(results, plan.out)
+    Console().print(EvaluationTable(results))
+    say(f"results: {plan.out / RESULTS}, {plan.out / PICTURE}")
+    return 0
+
+
+def _play(plan: EvaluationPlan, stop: StopRequest) -> tuple[ArmResult, ...] | None:
+    run = plan.run
+    device = run.config.device
+    assert device is not None
+    environment = build_environment(run.task, run.config, build_host, device)
+    say(f"plan: {environment.plan}")
+    try:
+        prepared = [
+            (arm, arm.prepare(environment.spec, device, greedy=plan.greedy)) for arm in plan.arms
+        ]
+        flops = FlopCounter(run.task, run.config)
+        results = []
+        for arm, build in prepared:
+            started = perf_counter()
+            episodes = play_arm(
+                environment,
+                build,
+                plan.seeds,
+                flops,
+                should_stop=stop,
+                tell=partial(_tell, arm.label, len(plan.seeds), started),
+            )
+            if episodes is None:
+                return None
+            results.append(sum_up(arm.name, arm.label, episodes, perf_counter() - started))
+    finally:
+        environment.close()
+    return tuple(results)
+
+
+def _tell(label: str, hosts: int, started: float, done: int) -> None:
+    say(f"{label}: {done} of {hosts} hosts in {perf_counter() - started:.0f} s")
+
+
+def _results(plan: EvaluationPlan, arms: tuple[ArmResult, ...]) -> EvaluationResults:
+    return EvaluationResults(
+        task=plan.run.task.name,
+        config=plan.run.config,
+        seeds=plan.seeds,
+        policy="greedy" if plan.greedy else "sampled",
+        baseline=plan.baseline,
+        confidence=RESAMPLING.confidence,
+        arms=arms,
+        comparisons=compare_arms(arms, plan.baseline),
+        notes=plan.run.notes,
+        versions={"python": platform.python_version(), "torch": str(torch.__version__)},
+    )
+
+
+def _make_folder(out: Path) -> None:
+    """Finds out before the work, not after, that its results cannot be written."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for name in (RESULTS, PICTURE):
+            with (out / name).open("ab"):
+                pass
+    except OSError as error:
+        raise TrainError(f"cannot write to --out {out}: {error.strerror}") from None
+
+
+def _write(results: EvaluationResults, out: Path) -> None:
+    # Drawing needs a large library, which nothing else here does.
+    from esper_train.evaluation.plot import draw
+
+    try:
+        (out / RESULTS).write_text(results.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        draw(results, out / PICTURE)
+    except OSError as error:
+        raise TrainError(f"cannot write to --out {out}: {error.strerror}") from None

@@ -1,0 +1,115 @@
+"""What a host and its seeds compute, counted operation by operation on a throwaway host."""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from esper_kasmina import build_host
+from esper_leyline import (
+    ACTIVE_STAGES,
+    Advance,
+    BlendStyle,
+    Blueprint,
+    Germinate,
+    LifecycleRules,
+    MorphogeneticHost,
+    Op,
+    SeedCommand,
+    SeedReport,
+    SeedStage,
+    StepReport,
+    TaskSpec,
+    TrainingConfig,
+)
+
+TRAINING_PASSES = 3
+"""Forward passes that training on a row costs: the backward pass counts as two."""
+
+_ROWS = 2
+_Grown = tuple[str, Blueprint, BlendStyle]
+_CHANGES_OUTPUT = ACTIVE_STAGES - {SeedStage.TRAINING}
+
+
+class FlopCounter:
+    """Floating-point operations of forward passes, a row at a time.
+
+    Matrix products, convolutions and attention are counted, a multiplication and an addition
+    being two operations; what works element by element (norms, activations, blending) is
+    not, so a seed of blueprint NORM costs nothing here.
+    """
+
+    def __init__(self, task: TaskSpec, config: TrainingConfig) -> None:
+        self._task = task
+        self._slots = config.slots or task.slots
+        training = config.host or task.training
+        rows = training.max_batches * training.batch_size or task.data.train_size
+        self.rows = min(rows, task.data.train_size)
+        self._seeds: dict[_Grown, int] = {}
+
+    @cached_property
+    def host(self) -> int:
+        """Operations of a host without seeds."""
+        return self._count(self._host())
+
+    def seed(self, seed: SeedReport) -> int:
+        """Operations that a slot's seed adds, its gate included; 0 for an empty slot."""
+        if seed.blueprint is None or seed.style is None:
+            return 0
+        grown = (seed.slot, seed.blueprint, seed.style)
+        if grown not in self._seeds:
+            host = self._host()
+            blueprint, style = seed.blueprint, seed.style
+            for command in (Germinate(blueprint=blueprint, style=style), Advance()):
+                accepted = host.apply_command(SeedCommand(slot=seed.slot, command=command))
+                assert accepted.accepted, accepted.reason
+            self._seeds[grown] = self._count(host) - self.host
+        return self._seeds[grown]
+
+    def forward(self, report: StepReport) -> int:
+        """Operations a row of the network as it stands: seeds in isolation change no output."""
+        return self.host + sum(
+            self.seed(seed) for seed in report.seeds if seed.stage in _CHANGES_OUTPUT
+        )
+
+    def epoch(self, previous: StepReport, report: StepReport) -> int:
+        """Operations that training took between two reports, seeds that went since included."""
+        trained = (
+            self.seed(after if after.occupied else before)
+            for slot, (before, after) in enumerate(zip(previous.seeds, report.seeds, strict=True))
+            if _trained(slot, before, after, report)
+        )
+        return self.rows * TRAINING_PASSES * (self.host + sum(trained))
+
+    def _host(self) -> MorphogeneticHost:
+        return build_host(
+            self._task.host, slots=self._slots, rules=LifecycleRules(), max_seeds=None, seed=0
+        )
+
+    def _count(self, host: MorphogeneticHost) -> int:
+        # In training mode: a seed in isolation takes part in training passes alone.
+        host.train(True)
+        shape = (_ROWS, *self._task.data.input_shape)
+        kind = torch.long if self._task.host.kind == "transformer" else torch.float32
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            host(torch.zeros(shape, dtype=kind))
+        total = int(counter.get_total_flops())
+        assert math.gcd(total, _ROWS) == _ROWS
+        return total // _ROWS
+
+
+def _trained(slot: int, before: SeedReport, after: SeedReport, report: StepReport) -> bool:
+    """Whether a slot's seed took part in the epoch between its two reports.
+
+    A command that ends a seed at once comes before the epoch, whose tick then closes the
+    slot; a seed that goes at the end of the epoch is still PRUNED when it is reported.
+    """
+    if before.stage in ACTIVE_STAGES:
+        return after.stage is not SeedStage.EMBARGOED
+    action = report.action
+    assert action is not None
+    awakened = action.op is Op.ADVANCE and action.slot == slot and report.action_succeeded
+    return before.stage is SeedStage.GERMINATED and bool(awakened)

@@ -1,0 +1,149 @@
+"""From flags to one evaluation: arms, task, hosts and seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import torch
+
+from esper_leyline import TaskSpec, TrainingConfig, override, preset
+from esper_simic.evaluation import evaluation_seeds
+from esper_tolaria import get_task
+from esper_train.errors import TrainError
+from esper_train.evaluation.arms import DEFAULT_ARMS, Arm, CheckpointArm, read_arms
+from esper_train.options import EvaluateOptions, HardwareOptions, TelemetryOptions
+from esper_train.resolve import CPU_PRESET, GPU_PRESET, Plan, finish_plan
+
+LEAST_SEEDS = 2
+
+_HOSTS = ("slots", "max_seeds", "max_epochs", "host", "lifecycle", "governor")
+"""What decides how a host grows, whoever commands it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluationPlan:
+    """A resolved evaluation.
+
+    Attributes:
+        run: Its hosts: the configuration, the task, and notes on choices made for the user.
+        baseline: Label of the arm that the others are compared with.
+        out: Where the results go.
+    """
+
+    run: Plan
+    arms: tuple[Arm, ...]
+    baseline: str
+    seeds: tuple[int, ...]
+    greedy: bool
+    out: Path
+
+
+def plan_evaluation(options: EvaluateOptions, hardware: HardwareOptions) -> EvaluationPlan:
+    """Resolves the flags of ``esper-train evaluate``.
+
+    Hosts grow by the settings that a checkpoint was trained with; where there is none, by
+    those of the preset that is called like the task.
+
+    Raises:
+        EsperError: If a flag, an arm or a checkpoint is not usable.
+    """
+    _check_numbers(options)
+    arms = read_arms(DEFAULT_ARMS if options.arms is None else options.arms)
+    checkpoints = [arm for arm in arms if isinstance(arm, CheckpointArm)]
+    base, note = _base(options, checkpoints)
+    config = _changed(base, options)
+    _check_checkpoints(checkpoints, config, options)
+    run = finish_plan(config, hardware, TelemetryOptions(), (note,))
+    return EvaluationPlan(
+        run=run,
+        arms=arms,
+        baseline=_baseline(options.baseline, arms),
+        seeds=evaluation_seeds(options.seeds, first=options.first_seed),
+        greedy=options.policy == "greedy",
+        out=options.out or _new_folder(run.task),
+    )
+
+
+def _check_numbers(options: EvaluateOptions) -> None:
+    if options.seeds < LEAST_SEEDS:
+        raise TrainError(
+            f"--seeds is {options.seeds}; arms are compared over seeds, so give at least "
+            f"{LEAST_SEEDS} (20 tell most differences)"
+        )
+    for flag, value, least in (
+        ("--first-seed", options.first_seed, 0),
+        ("--envs", options.envs, 1),
+        ("--max-epochs", options.max_epochs, 1),
+        ("--max-batches", options.max_batches, 0),
+    ):
+        if value is not None and value < least:
+            raise TrainError(f"{flag} is {value}; give at least {least}")
+
+
+def _base(
+    options: EvaluateOptions, checkpoints: Sequence[CheckpointArm]
+) -> tuple[TrainingConfig, str]:
+    if checkpoints:
+        first = checkpoints[0]
+        return first.manifest.config, f"hosts: by the settings of checkpoint {first.name}"
+    if options.task is not None:
+        name, why = get_task(options.task).name, "the one named like the task"
+    elif torch.cuda.is_available():
+        name, why = GPU_PRESET, "the default where there is a CUDA GPU"
+    else:
+        name, why = CPU_PRESET, f"no CUDA GPU here (with one the default is {GPU_PRESET})"
+    return preset(name), f"hosts: by the settings of preset {name}: {why}"
+
+
+def _changed(config: TrainingConfig, options: EvaluateOptions) -> TrainingConfig:
+    """Applies the flags that decide how hosts are trained."""
+    task = get_task(config.task)
+    changes: dict[str, object] = {"n_envs": min(options.envs or config.n_envs, options.seeds)}
+    if options.max_epochs is not None:
+        changes["max_epochs"] = options.max_epochs
+    if options.max_batches is not None:
+        training = (config.host or task.training).model_dump(mode="json")
+        changes["host"] = {**training, "max_batches": options.max_batches}
+    # Spelt out, so that a checkpoint that says it and one that implies it are alike.
+    changes["slots"] = list(config.slots or task.slots)
+    # A checkpoint may come from a machine with another device, or from another folder.
+    changes["device"] = None
+    return override(config, changes)
+
+
+def _check_checkpoints(
+    checkpoints: Sequence[CheckpointArm], config: TrainingConfig, options: EvaluateOptions
+) -> None:
+    wanted = config.task if options.task is None else get_task(options.task).name
+    for arm in checkpoints:
+        task = arm.manifest.task
+        if task != wanted:
+            raise TrainError(
+                f"checkpoint '{arm.name}' was trained on task '{task}', not on '{wanted}'; "
+                "evaluate each on its own task"
+            )
+        mine = _changed(arm.manifest.config, options)
+        for name in _HOSTS:
+            if getattr(mine, name) != getattr(config, name):
+                raise TrainError(
+                    f"checkpoints '{checkpoints[0].name}' and '{arm.name}' were trained with "
+                    f"different settings '{name}', so no hosts suit both; evaluate them apart"
+                )
+
+
+def _baseline(wanted: str | None, arms: Sequence[Arm]) -> str:
+    if wanted is None:
+        return arms[0].label
+    for arm in arms:
+        if wanted in (arm.name, arm.label):
+            return arm.label
+    allowed = ", ".join(arm.name for arm in arms)
+    raise TrainError(f"--baseline is '{wanted}', which is none of the arms; allowed: {allowed}")
+
+
+def _new_folder(task: TaskSpec) -> Path:
+    moment = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
+    return Path("evaluations") / f"{moment}-{task.name}"

@@ -1,0 +1,62 @@
+"""Draws an evaluation: accuracy against cost, a point an episode, a colour an arm."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter
+
+from esper_train.evaluation.results import ArmResult, EpisodeResult, EvaluationResults
+
+# Okabe and Ito's palette, which colour-blind readers can tell apart; shapes help the rest.
+_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000", "#F0E442")
+_SHAPES = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">", "h")
+_INCHES = (10.0, 4.6)
+_DPI = 120
+
+_PANELS: tuple[tuple[str, Callable[[EpisodeResult], int]], ...] = (
+    ("parameters of the final network", lambda episode: episode.parameters),
+    ("training FLOPs, pruned seeds included", lambda episode: episode.train_flops),
+)
+
+
+def draw(results: EvaluationResults, path: Path) -> None:
+    """Writes the picture as a PNG.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
+    figure = Figure(figsize=_INCHES, dpi=_DPI, layout="constrained")
+    panels = figure.subplots(1, len(_PANELS), sharey=True, squeeze=False)[0]
+    for axes, (label, cost) in zip(panels, _PANELS, strict=True):
+        for number, arm in enumerate(results.arms):
+            _scatter(axes, arm, cost, number)
+        axes.set_xlabel(label)
+        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+        axes.grid(alpha=0.25)
+    panels[0].set_ylabel("test accuracy, %")
+    panels[-1].legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
+    epochs, seeds = results.config.max_epochs, len(results.seeds)
+    figure.suptitle(
+        f"{results.task}: {epochs} epochs, {seeds} unseen hosts an arm "
+        "(small: one host; large: interquartile mean over mean cost)",
+        fontsize="medium",
+    )
+    figure.savefig(path, format="png")
+
+
+def _scatter(axes: Axes, arm: ArmResult, cost: Callable[[EpisodeResult], int], number: int) -> None:
+    style = {
+        "color": _COLOURS[number % len(_COLOURS)],
+        "marker": _SHAPES[number % len(_SHAPES)],
+    }
+    costs = [cost(episode) for episode in arm.episodes]
+    accuracies = [episode.test_accuracy for episode in arm.episodes]
+    axes.scatter(costs, accuracies, s=18, alpha=0.55, linewidths=0, **style)
+    mean = sum(costs) / len(costs)
+    axes.scatter(
+        [mean], [arm.accuracy.value], s=120, edgecolors="white", label=arm.label, zorder=3, **style
+    )

@@ -1,0 +1,132 @@
+"""What an evaluation found, as it is written to ``evaluation.json``."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from esper_leyline import Contract, EpisodeEnd, Float, TrainingConfig
+from esper_simic.evaluation import Estimate, Verdict
+
+RESULTS_VERSION = 1
+
+Policy = Literal["sampled", "greedy"]
+"""How a checkpoint's policy acts."""
+
+
+class EpisodeResult(Contract):
+    """One host's life under one arm.
+
+    Attributes:
+        newborn_accuracy: Of the host before its first epoch, on the test split, in percent;
+            equal in all arms.
+        test_accuracy: Of the network at the end, in percent.
+        val_accuracy: What the arm itself could see of that.
+        parameters: Of the network at the end: the host's own and every seed in it.
+        pruned_epoch_parameters: Sum over pruned seeds of parameters times epochs lived.
+        forward_flops: Operations a row of the network at the end.
+        train_flops: Operations of all training, pruned seeds included.
+        seconds: Spent on this host, decisions included.
+        decision_seconds: The part of them in which the arm decided.
+    """
+
+    seed: int
+    epochs: int
+    ended: EpisodeEnd
+    newborn_accuracy: Float
+    test_accuracy: Float
+    test_loss: Float
+    val_accuracy: Float | None
+    host_parameters: int
+    parameters: int
+    pruned_epoch_parameters: int
+    forward_flops: int
+    train_flops: int
+    seconds: Float
+    decision_seconds: Float
+    germinated: int
+    fossilized: int
+    pruned: int
+
+
+class Interval(Contract):
+    """A figure with its bootstrap interval."""
+
+    value: Float
+    low: Float
+    high: Float
+
+    @classmethod
+    def of(cls, estimate: Estimate) -> Interval:
+        """Takes over an estimate of ``esper_simic.evaluation``."""
+        return cls(value=estimate.value, low=estimate.low, high=estimate.high)
+
+
+class Costs(Contract):
+    """Means over an arm's episodes, every one counted."""
+
+    parameters: Float
+    forward_flops: Float
+    train_flops: Float
+    seconds: Float
+
+
+class ArmResult(Contract):
+    """One arm.
+
+    Attributes:
+        name: As it was asked for.
+        label: A short name, different in every arm.
+        accuracy: Interquartile mean of the test accuracies, in percent.
+        wall_seconds: From the first host's birth to the last one's end.
+    """
+
+    name: str
+    label: str
+    accuracy: Interval
+    costs: Costs
+    wall_seconds: Float
+    episodes: tuple[EpisodeResult, ...]
+
+
+class ArmComparison(Contract):
+    """One arm against the baseline, seed by seed.
+
+    Attributes:
+        arm: Label of the arm that is judged.
+        difference: Interquartile mean of the paired differences of test accuracy, in points.
+        improvement: Probability that a host of the arm ends above one of the baseline.
+        least_pairs: Pairs below which the verdict stays undecided.
+    """
+
+    arm: str
+    baseline: str
+    pairs: int
+    least_pairs: int
+    difference: Interval
+    improvement: Interval
+    verdict: Verdict
+
+
+class EvaluationResults(Contract):
+    """An evaluation.
+
+    Attributes:
+        config: What every arm's hosts were built from and trained by.
+        seeds: The hosts' seeds, in the order of each arm's episodes; no run trains on them.
+        confidence: What the intervals cover.
+        notes: What to know of how it was done.
+    """
+
+    version: Literal[1] = RESULTS_VERSION
+    task: str
+    config: TrainingConfig
+    seeds: tuple[int, ...] = Field(min_length=2)
+    policy: Policy
+    baseline: str
+    confidence: float
+    arms: tuple[ArmResult, ...]
+    comparisons: tuple[ArmComparison, ...]
+    notes: tuple[str, ...] = ()
+    versions: dict[str, str]

@@ -1,0 +1,120 @@
+"""Renders an evaluation with Rich: what was reached, and what it cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich import box
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.table import Table
+from rich.text import Text
+
+from esper_simic.evaluation import Verdict
+from esper_train.evaluation.results import ArmResult, EvaluationResults, Interval
+
+_VERDICT_STYLES = {
+    Verdict.BETTER: "green",
+    Verdict.WORSE: "red",
+    Verdict.TIED: "cyan",
+    Verdict.UNDECIDED: "yellow",
+}
+_PREFIXES = ("", "k", "M", "G", "T", "P", "E")
+
+
+class EvaluationTable:
+    """An evaluation as something that Rich prints."""
+
+    def __init__(self, results: EvaluationResults) -> None:
+        self._results = results
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield self._accuracies()
+        yield self._costs()
+        for line in self._legend():
+            yield Text(line, "dim")
+
+    def _accuracies(self) -> Table:
+        table = _table("arm", "test %", "95 %", "difference", "95 %", "P(better)", "verdict")
+        compared = {each.arm: each for each in self._results.comparisons}
+        for arm in self._results.arms:
+            cells = [arm.label, f"{arm.accuracy.value:.1f}", _range(arm.accuracy)]
+            other = compared.get(arm.label)
+            if other is None:
+                table.add_row(*cells, "", "", "", "")
+                continue
+            table.add_row(
+                *cells,
+                f"{other.difference.value:+.1f}",
+                _signed_range(other.difference),
+                f"{other.improvement.value:.2f}",
+                Text(other.verdict.value, _VERDICT_STYLES[other.verdict]),
+            )
+        return table
+
+    def _costs(self) -> Table:
+        table = _table("arm", "parameters", "FLOPs a row", "training FLOPs", "seconds", "seeds")
+        for arm in self._results.arms:
+            costs = arm.costs
+            table.add_row(
+                arm.label,
+                f"{costs.parameters:,.0f}",
+                with_prefix(costs.forward_flops),
+                with_prefix(costs.train_flops),
+                f"{costs.seconds:.2f}",
+                _seeds(arm),
+            )
+        return table
+
+    def _legend(self) -> Sequence[str]:
+        results = self._results
+        pairs = len(results.seeds)
+        played = f"{results.task}, {results.config.max_epochs} epochs, {pairs} unseen hosts an arm"
+        lines = [
+            f"{played}; test: interquartile mean of accuracy",
+            "costs: means over all hosts; pruned seeds count in training FLOPs and seconds",
+            "seeds: germinated/fossilized/pruned a host",
+        ]
+        if results.comparisons:
+            lines.insert(1, f"difference: seed by seed, from {results.baseline}, in points")
+        least = {each.least_pairs for each in results.comparisons if pairs < each.least_pairs}
+        if least:
+            lines.append(f"no verdict from {pairs} seeds; it takes {max(least)} (--seeds)")
+        return lines
+
+
+def with_prefix(value: float) -> str:
+    """Writes a large number with three digits and a prefix, such as ``1.23 G``."""
+    for prefix in _PREFIXES[:-1]:
+        # What would be rounded up to 1000 takes the next prefix.
+        if value < 999.5:
+            digits = 0 if not prefix or value >= 99.95 else 1 if value >= 9.995 else 2
+            return f"{value:.{digits}f} {prefix}".rstrip()
+        value /= 1000
+    return f"{value:.2f} {_PREFIXES[-1]}"
+
+
+def _table(*heads: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for number, head in enumerate(heads):
+        table.add_column(
+            head, justify="left" if number == 0 else "right", overflow="fold", no_wrap=number > 0
+        )
+    return table
+
+
+def _range(interval: Interval) -> str:
+    return f"{interval.low:.1f}–{interval.high:.1f}"
+
+
+def _signed_range(interval: Interval) -> str:
+    return f"{interval.low:+.1f} to {interval.high:+.1f}"
+
+
+def _seeds(arm: ArmResult) -> str:
+    count = len(arm.episodes)
+    totals = (
+        sum(episode.germinated for episode in arm.episodes),
+        sum(episode.fossilized for episode in arm.episodes),
+        sum(episode.pruned for episode in arm.episodes),
+    )
+    return "/".join(f"{total / count:.1f}" for total in totals)
