@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryFile
 from time import perf_counter
 
 import torch
@@ -31,17 +34,16 @@ PICTURE = "evaluation.png"
 def run_evaluate(*, options: EvaluateOptions, hardware: HardwareOptions) -> int:
     """Evaluates arms, writes and prints the results, and returns the process's exit code."""
     plan = plan_evaluation(options, hardware)
-    _make_folder(plan.out)
     for note in plan.run.notes:
         say(note)
     make_data_ready(plan.run)
-    with StopRequest() as stop:
+    with _folder(plan.out), StopRequest() as stop:
         arms = _play(plan, stop)
-    if arms is None:
-        say(f"interrupted: nothing was written to {plan.out}")
-        return stop.exit_code
-    results = _results(plan, arms)
-    _write(results, plan.out)
+        if arms is None:
+            say("interrupted: there are no results")
+            return stop.exit_code
+        results = _results(plan, arms)
+        _write(results, plan.out)
     Console().print(EvaluationTable(results))
     say(f"results: {plan.out / RESULTS}, {plan.out / PICTURE}")
     return 0
@@ -96,15 +98,23 @@ def _results(plan: EvaluationPlan, arms: tuple[ArmResult, ...]) -> EvaluationRes
     )
 
 
-def _make_folder(out: Path) -> None:
-    """Finds out before the work, not after, that its results cannot be written."""
+@contextmanager
+def _folder(out: Path) -> Iterator[None]:
+    """Finds out before the work, not after, that its results cannot be written.
+
+    Where there are none in the end, no empty folder stays behind.
+    """
     try:
         out.mkdir(parents=True, exist_ok=True)
-        for name in (RESULTS, PICTURE):
-            with (out / name).open("ab"):
-                pass
+        with TemporaryFile(dir=out):
+            pass
     except OSError as error:
         raise TrainError(f"cannot write to --out {out}: {error.strerror}") from None
+    try:
+        yield
+    finally:
+        if not any(out.iterdir()):
+            out.rmdir()
 
 
 def _write(results: EvaluationResults, out: Path) -> None:

@@ -12,8 +12,8 @@ from matplotlib.ticker import EngFormatter
 from esper_train.evaluation.results import ArmResult, EpisodeResult, EvaluationResults
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart; shapes help the rest.
-_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000", "#F0E442")
-_SHAPES = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">", "h")
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000", "#F0E442")
+SHAPES = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">", "h")
 _INCHES = (10.0, 4.6)
 _DPI = 120
 
@@ -50,8 +50,8 @@ def draw(results: EvaluationResults, path: Path) -> None:
 
 def _scatter(axes: Axes, arm: ArmResult, cost: Callable[[EpisodeResult], int], number: int) -> None:
     style = {
-        "color": _COLOURS[number % len(_COLOURS)],
-        "marker": _SHAPES[number % len(_SHAPES)],
+        "color": COLOURS[number % len(COLOURS)],
+        "marker": SHAPES[number % len(SHAPES)],
     }
     costs = [cost(episode) for episode in arm.episodes]
     accuracies = [episode.test_accuracy for episode in arm.episodes]

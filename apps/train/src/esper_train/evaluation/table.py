@@ -70,7 +70,7 @@ class EvaluationTable:
         pairs = len(results.seeds)
         played = f"{results.task}, {results.config.max_epochs} epochs, {pairs} unseen hosts an arm"
         lines = [
-            f"{played}; test: interquartile mean of accuracy",
+            f"{played}; test: interquartile mean",
             "costs: means over all hosts; pruned seeds count in training FLOPs and seconds",
             "seeds: germinated/fossilized/pruned a host",
         ]

@@ -1,0 +1,207 @@
+"""``esper-train evaluate``: real arms on real hosts, and what is written of them."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from matplotlib.colors import to_rgb
+from matplotlib.image import imread
+
+from esper_leyline import EpisodeEnd
+from esper_simic import episode_seeds
+from esper_simic.evaluation import compare, estimate_iqm
+from esper_train import main
+from esper_train.evaluation.plot import COLOURS
+from esper_train.evaluation.results import ArmResult, EvaluationResults
+
+HOST_PARAMETERS = 794
+HOST_FLOPS = 2 * (16 * 40 + 16 * 16 * 20 + 16 * 16 * 10 + 16 * 10)
+"""Three layers of kernel 1 over 40, 20 and 10 points, and a classifier."""
+
+SEEDS, EPOCHS, BATCHES = 3, 12, 2
+SIZES = ("--max-epochs", str(EPOCHS), "--max-batches", str(BATCHES), "--device", "cpu")
+RULES = ("static", "random", "schedule", "heuristic")
+EAGER = "schedule:first=0,every=3,train=1,blueprint=conv_small"
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What the command left and said."""
+
+    folder: Path
+    output: str
+    checkpoint: str
+
+    @property
+    def text(self) -> str:
+        return (self.folder / "evaluation.json").read_text()
+
+    @property
+    def results(self) -> EvaluationResults:
+        return EvaluationResults.model_validate_json(self.text)
+
+    def arm(self, name: str) -> ArmResult:
+        (found,) = [arm for arm in self.results.arms if arm.name == name]
+        return found
+
+
+def evaluate(out: Path, *arguments: str) -> str:
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        assert main(["evaluate", *SIZES, "--out", str(out), *arguments]) == 0
+    return said.getvalue()
+
+
+@pytest.fixture(scope="module")
+def done(ppo_run, tmp_path_factory: pytest.TempPathFactory) -> Evaluated:
+    folder = tmp_path_factory.mktemp("evaluation") / "deep" / "out"
+    checkpoint = str(ppo_run.directory / str(ppo_run.summary.checkpoint))
+    arms = (*RULES, EAGER, checkpoint)
+    output = evaluate(folder, "--arms", *arms, "--seeds", str(SEEDS), "--envs", "1")
+    return Evaluated(folder, output, checkpoint)
+
+
+def test_every_arm_is_there_in_order(done: Evaluated) -> None:
+    assert [arm.name for arm in done.results.arms] == [*RULES, EAGER, done.checkpoint]
+    assert done.results.arms[-1].label == Path(done.checkpoint).stem
+    assert done.results.baseline == "static"
+    for arm in done.results.arms:
+        assert len(arm.episodes) == SEEDS
+        assert {episode.epochs for episode in arm.episodes} == {EPOCHS}
+        assert {episode.ended for episode in arm.episodes} == {EpisodeEnd.HORIZON}
+
+
+def test_arms_meet_the_same_hosts(done: Evaluated) -> None:
+    births = {
+        tuple((episode.seed, episode.newborn_accuracy) for episode in arm.episodes)
+        for arm in done.results.arms
+    }
+    assert len(births) == 1
+    (born,) = births
+    assert tuple(seed for seed, _ in born) == done.results.seeds
+    assert len({accuracy for _, accuracy in born}) > 1
+
+
+def test_no_seed_is_one_that_a_run_trains_on(done: Evaluated) -> None:
+    config = done.results.config
+    trained = {seed for n in range(1, 500) for seed in episode_seeds(config.seed, n, 16)}
+    assert trained.isdisjoint(done.results.seeds)
+    assert max(trained) < min(done.results.seeds)
+
+
+def test_hosts_grow_by_the_checkpoints_settings(done: Evaluated) -> None:
+    config = done.results.config
+    assert config.task == "mnist1d_blind"
+    assert config.lifecycle.auto_forward_g1
+    assert config.max_epochs == EPOCHS
+    assert config.host is not None
+    assert config.host.max_batches == BATCHES
+
+
+def test_a_static_host_costs_what_it_is(done: Evaluated) -> None:
+    rows = BATCHES * done.results.config.host.batch_size
+    for episode in done.arm("static").episodes:
+        assert episode.parameters == episode.host_parameters == HOST_PARAMETERS
+        assert episode.forward_flops == HOST_FLOPS
+        assert episode.train_flops == 3 * HOST_FLOPS * rows * EPOCHS
+        assert episode.germinated == episode.fossilized == episode.pruned == 0
+
+
+def test_seeds_cost_what_they_are(done: Evaluated) -> None:
+    rows = BATCHES * done.results.config.host.batch_size
+    static = done.arm("static").episodes[0]
+    points = (20, 10, 5)  # after the pooling of each block
+    seeds = [2 * 16 * 16 * length for length in points]
+    for episode in done.arm(EAGER).episodes:
+        # Germinated after 0, 3 and 6 epochs; TRAINING from the epoch after that.
+        assert (episode.germinated, episode.fossilized, episode.pruned) == (3, 3, 0)
+        assert episode.parameters > static.parameters
+        assert episode.forward_flops == HOST_FLOPS + sum(seeds)
+        grown = sum(cost * (EPOCHS - born - 1) for cost, born in zip(seeds, (0, 3, 6), strict=True))
+        assert episode.train_flops == 3 * rows * (HOST_FLOPS * EPOCHS + grown)
+
+
+def test_costs_are_means_over_all_hosts(done: Evaluated) -> None:
+    for arm in done.results.arms:
+        for name in ("parameters", "forward_flops", "train_flops", "seconds"):
+            values = [getattr(episode, name) for episode in arm.episodes]
+            assert getattr(arm.costs, name) == pytest.approx(sum(values) / SEEDS)
+        for episode in arm.episodes:
+            assert 0 < episode.decision_seconds < episode.seconds
+
+
+def test_the_statistics_are_simics(done: Evaluated) -> None:
+    results = done.results
+    scores = {arm.label: [each.test_accuracy for each in arm.episodes] for arm in results.arms}
+    assert {each.arm for each in results.comparisons} == set(scores) - {"static"}
+    for arm in results.arms:
+        assert arm.accuracy.model_dump() == _plain(estimate_iqm(scores[arm.label]))
+    for each in results.comparisons:
+        expected = compare(scores[each.arm], scores["static"])
+        assert each.difference.model_dump() == _plain(expected.difference)
+        assert each.improvement.model_dump() == _plain(expected.improvement)
+        assert (each.verdict, each.pairs) == (expected.verdict, SEEDS)
+
+
+def _plain(estimate) -> dict[str, float]:
+    return {"value": estimate.value, "low": estimate.low, "high": estimate.high}
+
+
+def test_json_comes_back_as_it_was(done: Evaluated) -> None:
+    assert done.results.model_dump_json(indent=2) + "\n" == done.text
+
+
+def test_the_table_shows_every_arm_and_fits_80_columns(done: Evaluated) -> None:
+    lines = done.output.splitlines()
+    table = lines[next(i for i, line in enumerate(lines) if "test %" in line) :]
+    for arm in done.results.arms:
+        short = arm.label[:12]
+        assert sum(line.startswith(f" {short}") for line in table) == 2
+    assert max(len(line) for line in table if str(done.folder) not in line) <= 80
+    assert "no verdict from 3 seeds; it takes 6" in done.output
+
+
+def test_the_picture_shows_every_arm(done: Evaluated) -> None:
+    pixels = imread(done.folder / "evaluation.png")
+    assert pixels.shape[0] > 300
+    assert pixels.shape[1] > 600
+    for colour in COLOURS[: len(done.results.arms)]:
+        close = abs(pixels[..., :3] - to_rgb(colour)).max(axis=-1) < 0.01
+        assert close.sum() > 100, colour
+
+
+def test_a_second_time_gives_the_same_numbers(done: Evaluated, tmp_path: Path) -> None:
+    arms = ("random", done.checkpoint)
+    evaluate(tmp_path, "--arms", *arms, "--seeds", "2", "--envs", "1", "--baseline", arms[1])
+    again = EvaluationResults.model_validate_json((tmp_path / "evaluation.json").read_text())
+    assert again.baseline == Path(done.checkpoint).stem
+    for name, arm in zip(arms, again.arms, strict=True):
+        for first, second in zip(done.arm(name).episodes, arm.episodes, strict=False):
+            untimed = {"seconds", "decision_seconds"}
+            assert first.model_dump(exclude=untimed) == second.model_dump(exclude=untimed)
+
+
+def test_greedy_is_another_policy(done: Evaluated, tmp_path: Path) -> None:
+    arms = ("--arms", done.checkpoint, "--policy", "greedy", "--seeds", "2", "--envs", "1")
+    evaluate(tmp_path, *arms)
+    results = EvaluationResults.model_validate_json((tmp_path / "evaluation.json").read_text())
+    assert results.policy == "greedy"
+    assert results.comparisons == ()
+    sampled = done.arm(done.checkpoint).episodes[:2]
+    assert [each.train_flops for each in results.arms[0].episodes] != [
+        each.train_flops for each in sampled
+    ]
+
+
+@pytest.mark.slow
+def test_hosts_side_by_side_end_as_one_by_one(done: Evaluated, tmp_path: Path) -> None:
+    evaluate(tmp_path, "--arms", *RULES, "--seeds", str(SEEDS), "--envs", "2")
+    results = EvaluationResults.model_validate_json((tmp_path / "evaluation.json").read_text())
+    for arm in results.arms:
+        for mine, theirs in zip(arm.episodes, done.arm(arm.name).episodes, strict=True):
+            untimed = {"seconds", "decision_seconds"}
+            assert mine.model_dump(exclude=untimed) == theirs.model_dump(exclude=untimed)

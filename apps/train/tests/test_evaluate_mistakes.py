@@ -1,0 +1,150 @@
+"""Mistakes in what ``esper-train evaluate`` was asked: one line, exit code 2, nothing written."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from esper_leyline import CheckpointManifest
+from esper_train import main
+from esper_train.checkpoints import load_checkpoint, save_checkpoint
+
+MISTAKES = {
+    "unknown arm": (["--arms", "heuristc"], ["'heuristc'", "did you mean 'heuristic'", "static"]),
+    "arm twice": (["--arms", "static", "random", "static"], ["'static'", "2 times"]),
+    "one seed": (["--seeds", "1"], ["--seeds", "1", "at least 2"]),
+    "no hosts": (["--envs", "0"], ["--envs is 0", "at least 1"]),
+    "no epochs": (["--max-epochs", "0"], ["--max-epochs is 0", "at least 1"]),
+    "fewer than no batches": (["--max-batches", "-1"], ["--max-batches is -1", "at least 0"]),
+    "no such seed": (["--first-seed", "-1"], ["--first-seed is -1", "at least 0"]),
+    "unknown task": (["--task", "mnist"], ["'mnist'", "mnist1d_blind"]),
+    "unknown policy": (["--policy", "best"], ["best", "sampled", "greedy"]),
+    "baseline that is no arm": (
+        ["--arms", "static", "random", "--baseline", "heuristic"],
+        ["--baseline", "'heuristic'", "static, random"],
+    ),
+    "device that is not here": (["--device", "cuda:77"], ["cuda:77", "cpu"]),
+    "missing checkpoint": (["--arms", "static", "nowhere.pt"], ["nowhere.pt", "No such file"]),
+    "unknown setting": (["--arms", "schedule:evry=3"], ["'evry'", "did you mean 'every'"]),
+    "no number of epochs": (["--arms", "schedule:every=often"], ["'every'", "'often'", "every=5"]),
+    "no epochs between": (["--arms", "schedule:every=0"], ["'every'", "0", "at least 1"]),
+    "unknown blueprint": (["--arms", "schedule:blueprint=conv"], ["'conv'", "conv_small"]),
+    "blueprint that the task lacks": (
+        ["--arms", "schedule:blueprint=lora", "--envs", "1", "--task", "mnist1d_blind"],
+        ["LORA", "CONV_SMALL"],
+    ),
+}
+
+
+def complaint(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    assert main(["evaluate", *arguments]) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith("error: ")
+    assert captured.err.count("\n") == 1
+    return captured.err
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_the_mistake_is_named(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments, parts = MISTAKES[name]
+    out = tmp_path / "out"
+    device = [] if "--device" in arguments else ["--device", "cpu"]
+    message = complaint(capsys, *arguments, *device, "--out", str(out))
+    for part in parts:
+        assert part in message
+    assert not out.exists()
+
+
+def changed(checkpoint: Path, to: Path, **changes: object) -> str:
+    """A copy of a checkpoint whose manifest says something else."""
+    manifest, state = load_checkpoint(checkpoint)
+    values = manifest.model_dump(mode="json") | changes
+    save_checkpoint(to, CheckpointManifest.model_validate(values), state)
+    return str(to)
+
+
+@pytest.fixture
+def checkpoint(ppo_run) -> Path:
+    return ppo_run.directory / str(ppo_run.summary.checkpoint)
+
+
+def test_a_checkpoint_of_another_task(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    message = complaint(capsys, "--arms", "static", str(checkpoint), "--task", "digits")
+    for part in (str(checkpoint), "'mnist1d_blind'", "'digits'"):
+        assert part in message
+    other = changed(checkpoint, tmp_path / "other.pt", task="digits")
+    message = complaint(capsys, "--arms", str(checkpoint), other)
+    for part in (other, "'digits'", "'mnist1d_blind'"):
+        assert part in message
+
+
+def test_checkpoints_that_no_hosts_suit(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = load_checkpoint(checkpoint)[0].config.model_dump(mode="json")
+    fewer = changed(checkpoint, tmp_path / "fewer.pt", config=config | {"max_seeds": 1})
+    message = complaint(capsys, "--arms", str(checkpoint), fewer)
+    for part in (str(checkpoint), fewer, "'max_seeds'"):
+        assert part in message
+    # What a flag settles for both is no difference.
+    longer = changed(checkpoint, tmp_path / "longer.pt", config=config | {"max_epochs": 40})
+    assert "'max_epochs'" in complaint(capsys, "--arms", str(checkpoint), longer)
+    settled = ("--max-epochs", "1", "--max-batches", "1", "--seeds", "2", "--envs", "1")
+    out = ("--out", str(tmp_path / "out"), "--device", "cpu")
+    assert main(["evaluate", "--arms", str(checkpoint), longer, *settled, *out]) == 0
+
+
+def test_a_checkpoint_whose_policy_does_not_fit(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = load_checkpoint(checkpoint)[0].config.model_dump(mode="json")
+    other = changed(checkpoint, tmp_path / "other.pt", config=config | {"slots": ["r0c0"]})
+    where = ("--envs", "1", "--device", "cpu", "--out", str(tmp_path / "out"))
+    message = complaint(capsys, "--arms", other, *where)
+    assert other in message
+    assert "no policy for 1 slots" in message
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_run_directory_is_no_checkpoint(ppo_run, capsys: pytest.CaptureFixture[str]) -> None:
+    message = complaint(capsys, "--arms", str(ppo_run.directory))
+    assert str(ppo_run.directory / str(ppo_run.summary.checkpoint)) in message
+
+
+def test_a_folder_that_cannot_be_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("in the way")
+    for folder in (blocked, blocked / "out", Path("/proc/out")):
+        message = complaint(capsys, "--device", "cpu", "--out", str(folder))
+        assert f"--out {folder}" in message
+
+
+def test_ctrl_c_ends_it_in_order(command, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    process = subprocess.Popen(
+        command("evaluate", "--task", "mnist1d_blind", "--device", "cpu", "--out", str(out)),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("static: "):
+            break
+    os.killpg(process.pid, signal.SIGINT)
+    output, errors = process.communicate(timeout=120)
+    assert process.returncode == 130, output + errors
+    assert errors == ""
+    assert "interrupted" in output
+    assert not out.exists()

@@ -1,0 +1,114 @@
+"""What hosts and seeds compute, epoch by epoch, on hosts that really live."""
+
+from __future__ import annotations
+
+import pytest
+
+from esper_kasmina import build_host
+from esper_leyline import (
+    ALPHA_SPEED_TICKS,
+    ALPHA_TARGETS,
+    BlendStyle,
+    Blueprint,
+    FactoredAction,
+    LifecycleRules,
+    Op,
+    SeedReport,
+    SeedStage,
+    TrainingConfig,
+    override,
+)
+from esper_tolaria import build_environment, get_task
+from esper_train.evaluation.flops import FlopCounter
+
+CONV_SMALL = 2 * 16 * 16 * 20
+GERMINATE = FactoredAction(
+    op=Op.GERMINATE, blueprint=Blueprint.CONV_SMALL, alpha_target=len(ALPHA_TARGETS) - 1
+)
+ADVANCE, WAIT = FactoredAction(op=Op.ADVANCE), FactoredAction()
+PRUNE = FactoredAction(op=Op.PRUNE)
+FADE = FactoredAction(op=Op.PRUNE, alpha_speed=ALPHA_SPEED_TICKS.index(3))
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory):
+    task = get_task("mnist1d_blind")
+    changes = {
+        "task": task.name,
+        "n_envs": 1,
+        "max_epochs": 20,
+        "data_root": str(tmp_path_factory.mktemp("data")),
+        "lifecycle": LifecycleRules(min_prune_age=1).model_dump(mode="json"),
+        "host": {**task.training.model_dump(mode="json"), "max_batches": 1},
+    }
+    config = override(TrainingConfig(), changes)
+    environment = build_environment(task, config, build_host, "cpu")
+    yield environment, FlopCounter(task, config)
+    environment.close()
+
+
+def seed_epochs(world, actions: list[FactoredAction]) -> list[int]:
+    """How many conv_small seeds in the first slot each epoch trained, by the counter."""
+    environment, flops = world
+    (report,) = environment.reset([7])
+    trained = []
+    for action in actions:
+        before = report
+        (report,) = environment.step([action])
+        assert report.action_succeeded, report.rejection
+        beyond = flops.epoch(before, report) / (3 * flops.rows) - flops.host
+        trained.append(int(beyond / CONV_SMALL))
+        assert beyond % CONV_SMALL == 0
+    return trained
+
+
+def test_a_seed_is_counted_from_training_to_its_end(world) -> None:
+    actions = [WAIT, GERMINATE, WAIT, ADVANCE, WAIT, PRUNE, WAIT]
+    assert seed_epochs(world, actions) == [0, 0, 0, 1, 1, 0, 0]
+
+
+def test_a_seed_that_fades_is_counted_while_it_does(world) -> None:
+    actions = [GERMINATE, ADVANCE, ADVANCE, WAIT, WAIT, FADE, WAIT, WAIT, WAIT]
+    assert seed_epochs(world, actions) == [0, 1, 1, 1, 1, 1, 1, 1, 0]
+
+
+def test_a_seed_in_isolation_is_no_part_of_the_network(world) -> None:
+    environment, flops = world
+    environment.reset([7])
+    costs = []
+    for action in (GERMINATE, ADVANCE, ADVANCE):
+        (report,) = environment.step([action])
+        costs.append((report.seeds[0].stage, flops.forward(report) - flops.host))
+    assert costs == [
+        (SeedStage.GERMINATED, 0),
+        (SeedStage.TRAINING, 0),
+        (SeedStage.BLENDING, CONV_SMALL),
+    ]
+
+
+def test_a_gate_costs_something(world) -> None:
+    _, flops = world
+    plain, gated = (
+        flops.seed(SeedReport(slot="r0c0", blueprint=Blueprint.CONV_SMALL, style=style))
+        for style in (BlendStyle.LINEAR_ADD, BlendStyle.GATED_GATE)
+    )
+    assert plain == CONV_SMALL < gated
+    assert flops.seed(SeedReport(slot="r0c0")) == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "whole"), [("mnist1d_blind", 2000), ("digits", 1000), ("topics", None)]
+)
+def test_every_kind_of_host_can_be_counted(name: str, whole: int | None) -> None:
+    task = get_task(name)
+    config = TrainingConfig(task=name)
+    flops = FlopCounter(task, config)
+    if whole is not None:
+        assert flops.rows == whole
+    assert flops.host > 0
+    for blueprint in task.blueprints:
+        for style in task.styles:
+            cost = flops.seed(SeedReport(slot=task.slots[0], blueprint=blueprint, style=style))
+            # A norm works element by element, which is not counted; its gate is.
+            gated = style is BlendStyle.GATED_GATE
+            assert (cost > 0) == (gated or blueprint is not Blueprint.NORM)
