@@ -20,6 +20,7 @@ BLOCKS = re.findall(r"^```bash ?([\w-]*)\n(.*?)^```$", README, re.MULTILINE | re
 HEADINGS = {
     ("esper-train", "ppo"): "### `esper-train ppo`",
     ("esper-train", "heuristic"): "### `esper-train heuristic`",
+    ("esper-train", "evaluate"): "### `esper-train evaluate`",
     ("esper-train", "tasks"): "### `esper-train tasks`",
 }
 
@@ -67,7 +68,13 @@ def test_a_block_runs(code, tmp_path):
 def test_a_longer_block_runs(code, tmp_path):
     printed = execute(code, tmp_path)
     runs = [path for path in (tmp_path / "runs").iterdir() if path.is_dir()]
-    assert len(runs) == code.count("uv run esper-train")
+    evaluations = [path for path in (tmp_path / "evaluations").glob("*") if path.is_dir()]
+    assert len(runs) + len(evaluations) == code.count("uv run esper-train")
+    assert len(evaluations) == code.count("uv run esper-train evaluate")
+    for evaluation in evaluations:
+        assert evaluation.name in printed
+        written = {path.name for path in evaluation.iterdir()}
+        assert written == {"evaluation.json", "evaluation.png"}
     for run in runs:
         assert run.name in printed
         assert {path.name for path in run.iterdir()} >= {
