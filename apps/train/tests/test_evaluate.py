@@ -10,13 +10,17 @@ from pathlib import Path
 import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.image import imread
+from rich.console import Console
 
-from esper_leyline import EpisodeEnd
+from esper_kasmina import build_host
+from esper_leyline import EpisodeEnd, FactoredAction
 from esper_simic import episode_seeds
 from esper_simic.evaluation import compare, estimate_iqm
+from esper_tolaria import build_environment, get_task
 from esper_train import main
 from esper_train.evaluation.plot import COLOURS
 from esper_train.evaluation.results import ArmResult, EvaluationResults
+from esper_train.evaluation.table import EvaluationTable, with_prefix
 
 HOST_PARAMETERS = 794
 HOST_FLOPS = 2 * (16 * 40 + 16 * 16 * 20 + 16 * 16 * 10 + 16 * 10)
@@ -109,6 +113,45 @@ def test_a_static_host_costs_what_it_is(done: Evaluated) -> None:
         assert episode.forward_flops == HOST_FLOPS
         assert episode.train_flops == 3 * HOST_FLOPS * rows * EPOCHS
         assert episode.germinated == episode.fossilized == episode.pruned == 0
+
+
+def test_a_static_host_ends_as_one_that_nobody_evaluates(done: Evaluated) -> None:
+    config, waits = done.results.config, [FactoredAction()]
+    environment = build_environment(get_task(config.task), config, build_host, "cpu")
+    for episode in done.arm("static").episodes[:2]:
+        environment.reset([episode.seed])
+        for _ in range(EPOCHS):
+            (report,) = environment.step(waits)
+        (test,) = environment.evaluate()
+        assert report.val_accuracy == episode.val_accuracy
+        assert (test.test_accuracy, test.test_loss) == (episode.test_accuracy, episode.test_loss)
+    environment.close()
+
+
+def test_the_table_says_which_hosts_broke(done: Evaluated) -> None:
+    results = done.results
+    arm = results.arms[1]
+    broken = arm.episodes[0].model_copy(update={"ended": EpisodeEnd.GOVERNOR})
+    changed = arm.model_copy(update={"episodes": (broken, *arm.episodes[1:])})
+    told = Console(width=80, file=io.StringIO())
+    told.print(EvaluationTable(results.model_copy(update={"arms": (results.arms[0], changed)})))
+    assert "random: 1 of 3 hosts broke (governor)" in told.file.getvalue()
+    assert "broke" not in done.output
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (0, "0"),
+        (794, "794"),
+        (999.6, "1.00 k"),
+        (16_960, "17.0 k"),
+        (254.4e6, "254 M"),
+        (2e21, "2000.00 E"),
+    ],
+)
+def test_large_numbers_have_three_digits_and_a_prefix(value: float, shown: str) -> None:
+    assert with_prefix(value) == shown
 
 
 def test_seeds_cost_what_they_are(done: Evaluated) -> None:

@@ -109,7 +109,7 @@ def _changed(config: TrainingConfig, options: EvaluateOptions) -> TrainingConfig
         changes["host"] = {**training, "max_batches": options.max_batches}
     # Spelt out, so that a checkpoint that says it and one that implies it are alike.
     changes["slots"] = list(config.slots or task.slots)
-    # A checkpoint may come from a machine with another device, or from another folder.
+    # A checkpoint may come from a machine with another device.
     changes["device"] = None
     return override(config, changes)
 

@@ -9,6 +9,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
+from esper_leyline import EpisodeEnd
 from esper_simic.evaluation import Verdict
 from esper_train.evaluation.results import ArmResult, EvaluationResults, Interval
 
@@ -76,6 +77,7 @@ class EvaluationTable:
         ]
         if results.comparisons:
             lines.insert(1, f"difference: seed by seed, from {results.baseline}, in points")
+        lines += [_broken(arm) for arm in results.arms if _governed(arm)]
         least = {each.least_pairs for each in results.comparisons if pairs < each.least_pairs}
         if least:
             lines.append(f"no verdict from {pairs} seeds; it takes {max(least)} (--seeds)")
@@ -108,6 +110,14 @@ def _range(interval: Interval) -> str:
 
 def _signed_range(interval: Interval) -> str:
     return f"{interval.low:+.1f} to {interval.high:+.1f}"
+
+
+def _governed(arm: ArmResult) -> int:
+    return sum(episode.ended is EpisodeEnd.GOVERNOR for episode in arm.episodes)
+
+
+def _broken(arm: ArmResult) -> str:
+    return f"{arm.label}: {_governed(arm)} of {len(arm.episodes)} hosts broke (governor)"
 
 
 def _seeds(arm: ArmResult) -> str:
