@@ -131,8 +131,9 @@ def test_a_folder_that_cannot_be_written(
 
 def test_ctrl_c_ends_it_in_order(command, tmp_path: Path) -> None:
     out = tmp_path / "out"
+    small = ("--task", "mnist1d_blind", "--device", "cpu", "--max-epochs", "2")
     process = subprocess.Popen(
-        command("evaluate", "--task", "mnist1d_blind", "--device", "cpu", "--out", str(out)),
+        command("evaluate", "--seeds", "400", "--envs", "1", *small, "--out", str(out)),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -35,7 +35,7 @@ class EvaluationTable:
             yield Text(line, "dim")
 
     def _accuracies(self) -> Table:
-        table = _table("arm", "test %", "95 %", "difference", "95 %", "P(better)", "verdict")
+        table = _table("arm", "test %", "95 %", "diff", "95 %", "P(better)", "verdict")
         compared = {each.arm: each for each in self._results.comparisons}
         for arm in self._results.arms:
             cells = [arm.label, f"{arm.accuracy.value:.1f}", _range(arm.accuracy)]
@@ -76,7 +76,9 @@ class EvaluationTable:
             "seeds: germinated/fossilized/pruned a host",
         ]
         if results.comparisons:
-            lines.insert(1, f"difference: seed by seed, from {results.baseline}, in points")
+            lines.insert(
+                1, f"diff: the same of differences seed by seed, from {results.baseline}, in points"
+            )
         lines += [_broken(arm) for arm in results.arms if _governed(arm)]
         least = {each.least_pairs for each in results.comparisons if pairs < each.least_pairs}
         if least:
