@@ -53,7 +53,7 @@ def _play(plan: EvaluationPlan, stop: StopRequest) -> tuple[ArmResult, ...] | No
     run = plan.run
     device = run.config.device
     assert device is not None
-    environment = build_environment(run.task, run.config, build_host, device)
+    environment = build_environment(run.task, run.config, build_host)
     say(f"plan: {environment.plan}")
     try:
         prepared = [
