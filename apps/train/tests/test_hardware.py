@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from esper_leyline import EsperError, FeedConfig
+from esper_leyline import EnvironmentSpec, EsperError, FeedConfig
+from esper_train.evaluation.arms import HeuristicArm
 from esper_train.heuristic import heuristic_rules
 from esper_train.options import (
     ComputeOptions,
@@ -67,3 +68,19 @@ def test_the_heuristic_takes_the_improvement_it_is_told():
         options = HeuristicOptions(task=name, min_fossilize_improvement=points)
         plan = plan_heuristic(options, hardware, telemetry)
         assert heuristic_rules(plan.task, plan.config).fossilize_points == expected
+
+
+def test_an_evaluated_heuristic_has_the_rules_of_its_command():
+    options = HeuristicOptions(task="topics")
+    run = plan_heuristic(options, ComputeOptions(device="cpu"), TelemetryOptions())
+    spec = EnvironmentSpec(
+        environments=1,
+        max_epochs=10,
+        slots=run.task.slots,
+        topology=run.task.host.topology,
+        blueprints=run.task.blueprints,
+        styles=run.task.styles,
+        host_parameters=1,
+    )
+    controller = HeuristicArm().prepare(spec, run, greedy=False)(spec)
+    assert controller._config.fossilize_points == 0.1

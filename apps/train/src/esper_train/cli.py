@@ -78,7 +78,7 @@ def heuristic(
 
 
 @app.command
-def evaluate(*, options: EvaluateOptions = _EVALUATE, hardware: HardwareOptions = _HARDWARE) -> int:
+def evaluate(*, options: EvaluateOptions = _EVALUATE, hardware: SpreadOptions = _SPREAD) -> int:
     """Compare controllers and policies on the same unseen hosts: accuracy, and what it cost."""
     from esper_train.evaluation.command import run_evaluate
 

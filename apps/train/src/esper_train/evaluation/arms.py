@@ -26,6 +26,8 @@ from esper_tamiyo import (
 )
 from esper_train.checkpoints import load_checkpoint
 from esper_train.errors import TrainError
+from esper_train.heuristic import heuristic_rules
+from esper_train.resolve import Plan
 
 SCHEDULE = "schedule"
 
@@ -38,8 +40,8 @@ class Arm(Protocol):
     name: str
     label: str
 
-    def prepare(self, spec: EnvironmentSpec, device: str, *, greedy: bool) -> Build:
-        """Returns what builds a controller for one host.
+    def prepare(self, spec: EnvironmentSpec, run: Plan, *, greedy: bool) -> Build:
+        """Returns what builds a controller for one host of a run.
 
         Raises:
             EsperError: If the arm does not fit the environment.
@@ -58,10 +60,23 @@ class RuleArm:
         """The name: it is short."""
         return self.name
 
-    def prepare(self, spec: EnvironmentSpec, device: str, *, greedy: bool) -> Build:  # noqa: ARG002
+    def prepare(self, spec: EnvironmentSpec, run: Plan, *, greedy: bool) -> Build:  # noqa: ARG002
         """Returns what builds a controller, once one has been built."""
         self.build(spec)
         return self.build
+
+
+@dataclass(frozen=True, slots=True)
+class HeuristicArm:
+    """The heuristic, by the rules that ``esper-train heuristic`` has for the same task."""
+
+    name: str = "heuristic"
+    label: str = "heuristic"
+
+    def prepare(self, spec: EnvironmentSpec, run: Plan, *, greedy: bool) -> Build:  # noqa: ARG002
+        """Returns what builds a controller."""
+        rules = heuristic_rules(run.task, run.config)
+        return lambda spec: HeuristicController(spec, rules)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +88,7 @@ class CheckpointArm:
     manifest: CheckpointManifest
     state: Mapping[str, Any]
 
-    def prepare(self, spec: EnvironmentSpec, device: str, *, greedy: bool) -> Build:
+    def prepare(self, spec: EnvironmentSpec, run: Plan, *, greedy: bool) -> Build:
         """Builds the policy, which its controllers share."""
         config = self.manifest.config
         policy = RecurrentPolicy(spec, config.policy, critic=config.ppo.critic)
@@ -83,7 +98,7 @@ class CheckpointArm:
             raise TrainError(
                 f"checkpoint '{self.name}' holds no policy for {len(spec.slots)} slots"
             ) from None
-        policy.to(device)
+        policy.to(run.config.device)
         return lambda _: PolicyController(policy, greedy=greedy)
 
 
@@ -91,10 +106,9 @@ _RULES: Mapping[str, Build] = {
     "static": lambda _: StaticController(),
     "random": RandomMaskedController,
     SCHEDULE: ScheduleController,
-    "heuristic": HeuristicController,
 }
 
-DEFAULT_ARMS = tuple(_RULES)
+DEFAULT_ARMS = (*_RULES, HeuristicArm().name)
 
 
 def read_arms(names: Sequence[str]) -> tuple[Arm, ...]:
@@ -113,6 +127,8 @@ def read_arms(names: Sequence[str]) -> tuple[Arm, ...]:
 
 
 def _read(name: str, stems: Counter[str]) -> Arm:
+    if name == HeuristicArm().name:
+        return HeuristicArm()
     if name in _RULES:
         return RuleArm(name, _RULES[name])
     kind, colon, settings = name.partition(":")
@@ -125,7 +141,7 @@ def _read(name: str, stems: Counter[str]) -> Arm:
         hint = f", such as {found[-1]}" if found else ""
         raise TrainError(f"arm '{name}' is a folder; name a checkpoint{hint}")
     if not path.exists() and not path.suffix and len(path.parts) == 1:
-        raise TrainError(f"{unknown_name('arm', name, _RULES)}, or the path of a checkpoint")
+        raise TrainError(f"{unknown_name('arm', name, DEFAULT_ARMS)}, or the path of a checkpoint")
     manifest, state = load_checkpoint(path)
     stem = path.stem
     return CheckpointArm(name, stem if stems[stem] == 1 else name, manifest, state)
@@ -159,4 +175,4 @@ def _blueprint(value: str) -> Blueprint:
 
 
 def _allowed() -> str:
-    return f"{', '.join(_RULES)}, or the path of a checkpoint"
+    return f"{', '.join(DEFAULT_ARMS)}, or the path of a checkpoint"

@@ -24,14 +24,14 @@ from esper_train.evaluation.play import play_arm
 from esper_train.evaluation.results import ArmResult, EvaluationResults
 from esper_train.evaluation.table import EvaluationTable
 from esper_train.interrupts import StopRequest
-from esper_train.options import EvaluateOptions, HardwareOptions
+from esper_train.options import EvaluateOptions, SpreadOptions
 from esper_train.session import say
 
 RESULTS = "evaluation.json"
 PICTURE = "evaluation.png"
 
 
-def run_evaluate(*, options: EvaluateOptions, hardware: HardwareOptions) -> int:
+def run_evaluate(*, options: EvaluateOptions, hardware: SpreadOptions) -> int:
     """Evaluates arms, writes and prints the results, and returns the process's exit code."""
     plan = plan_evaluation(options, hardware)
     for note in plan.run.notes:
@@ -51,13 +51,11 @@ def run_evaluate(*, options: EvaluateOptions, hardware: HardwareOptions) -> int:
 
 def _play(plan: EvaluationPlan, stop: StopRequest) -> tuple[ArmResult, ...] | None:
     run = plan.run
-    device = run.config.device
-    assert device is not None
     environment = build_environment(run.task, run.config, build_host)
     say(f"plan: {environment.plan}")
     try:
         prepared = [
-            (arm, arm.prepare(environment.spec, device, greedy=plan.greedy)) for arm in plan.arms
+            (arm, arm.prepare(environment.spec, run, greedy=plan.greedy)) for arm in plan.arms
         ]
         flops = FlopCounter(run.task, run.config)
         results = []

@@ -14,12 +14,12 @@ from esper_simic.evaluation import evaluation_seeds
 from esper_tolaria import get_task
 from esper_train.errors import TrainError
 from esper_train.evaluation.arms import DEFAULT_ARMS, Arm, CheckpointArm, read_arms
-from esper_train.options import EvaluateOptions, HardwareOptions, TelemetryOptions
+from esper_train.options import EvaluateOptions, SpreadOptions, TelemetryOptions
 from esper_train.resolve import CPU_PRESET, GPU_PRESET, Plan, finish_plan
 
 LEAST_SEEDS = 2
 
-_HOSTS = ("slots", "max_seeds", "max_epochs", "host", "lifecycle", "governor")
+_HOSTS = ("slots", "max_seeds", "max_epochs", "host", "lifecycle", "governor", "amp", "amp_dtype")
 """What decides how a host grows, whoever commands it."""
 
 
@@ -41,7 +41,7 @@ class EvaluationPlan:
     out: Path
 
 
-def plan_evaluation(options: EvaluateOptions, hardware: HardwareOptions) -> EvaluationPlan:
+def plan_evaluation(options: EvaluateOptions, hardware: SpreadOptions) -> EvaluationPlan:
     """Resolves the flags of ``esper-train evaluate``.
 
     Hosts grow by the settings that a checkpoint was trained with; where there is none, by
@@ -110,7 +110,7 @@ def _changed(config: TrainingConfig, options: EvaluateOptions) -> TrainingConfig
     # Spelt out, so that a checkpoint that says it and one that implies it are alike.
     changes["slots"] = list(config.slots or task.slots)
     # A checkpoint may come from a machine with another device.
-    changes["device"] = None
+    changes |= {"device": None, "devices": []}
     return override(config, changes)
 
 
