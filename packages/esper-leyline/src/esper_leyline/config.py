@@ -77,10 +77,15 @@ class PPOConfig(Contract):
     """Proximal policy optimisation over recurrent episodes (Schulman et al. 2017)."""
 
     epochs: int = Field(default=1, ge=1, description="Passes over each round's rollout.")
+    minibatches: int = Field(
+        default=1, ge=1, description="Steps a pass, each on its share of the environments."
+    )
     gamma: float = Field(default=0.995, ge=0, le=1)
     gae_lambda: float = Field(default=0.98, ge=0, le=1)
     clip: float = Field(default=0.2, gt=0, lt=1)
     learning_rate: float = Field(default=3e-4, gt=0)
+    learning_rate_final: float | None = Field(default=None, ge=0, description="None: no schedule.")
+    learning_rate_anneal_episodes: int = Field(default=0, ge=0)
     adam_eps: float = Field(default=1e-5, gt=0)
     max_grad_norm: float = Field(default=5.0, gt=0)
     value_coefficient: float = Field(default=0.5, ge=0)

@@ -25,6 +25,9 @@ class Adam:
         learning_rate: Step size.
         eps: Added to the root of the second moment.
         betas: Decay of the first and second moments.
+
+    Attributes:
+        learning_rate: Step size of the next step; may be set.
     """
 
     def __init__(
@@ -36,12 +39,13 @@ class Adam:
         betas: tuple[float, float] = (0.9, 0.999),
     ) -> None:
         self._parameters = list(parameters)
-        self._learning_rate = learning_rate
+        self.learning_rate = learning_rate
         self._eps = eps
         self._betas = betas
         self._means = [torch.zeros_like(each) for each in self._parameters]
         self._squares = [torch.zeros_like(each) for each in self._parameters]
         self._steps = [torch.zeros(()) for _ in self._parameters]
+        self._on_cpu = all(each.device.type == "cpu" for each in self._parameters)
 
     def drop_gradients(self) -> None:
         """Forgets all gradients."""
@@ -59,11 +63,13 @@ class Adam:
             [self._squares[i] for i in chosen],
             [],
             [self._steps[i] for i in chosen],
-            foreach=True,
+            # On a CPU one kernel reads everything once; on a GPU the steps would have to be there.
+            fused=self._on_cpu,
+            foreach=not self._on_cpu,
             amsgrad=False,
             beta1=self._betas[0],
             beta2=self._betas[1],
-            lr=self._learning_rate,
+            lr=self.learning_rate,
             weight_decay=0.0,
             eps=self._eps,
             maximize=False,

@@ -150,21 +150,21 @@ def describe_gradients(report: Report, norms: GradientNorms) -> None:
 
 def gradient_norms(policy: TrainablePolicy) -> GradientNorms:
     """Measures the gradients where they stand."""
-    squares = {
-        name: parameter.grad.square().sum()
+    norms = {
+        name: torch.linalg.vector_norm(parameter.grad)
         for name, parameter in policy.named_parameters()
         if parameter.grad is not None
     }
-    if not squares:
+    if not norms:
         return GradientNorms(total=0.0, heads={})
-    values = torch.stack(list(squares.values())).tolist()
-    by_name = dict(zip(squares, values, strict=True))
+    values = torch.stack(list(norms.values())).tolist()
+    by_name = dict(zip(norms, values, strict=True))
     heads = {}
     for head in HEADS:
         own = [value for name, value in by_name.items() if f".heads.{head}." in f".{name}"]
         if own:
-            heads[head] = math.sqrt(sum(own))
-    return GradientNorms(total=math.sqrt(sum(values)), heads=heads)
+            heads[head] = math.hypot(*own)
+    return GradientNorms(total=math.hypot(*values), heads=heads)
 
 
 def _known(value: Tensor) -> float | None:

@@ -90,6 +90,14 @@ class Terms:
     ratio_max: Tensor
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """The terms of a minibatch and what they are means over."""
+
+    terms: Terms
+    counts: Counts
+
+
 def count_steps(valid: Tensor, decided: Tensor, choosable: Tensor) -> Counts:
     """Counts the steps of a batch, [T, N] and [T, N, heads]."""
     return Counts(valid=valid.sum(), decided=decided.sum(), choosable=choosable.sum(dim=(0, 1)))
@@ -136,3 +144,33 @@ def add_up(terms: Sequence[Terms]) -> Terms:
     smallest, largest = joined.pop("ratio_min").amin(), joined.pop("ratio_max").amax()
     sums = {name: values.sum(dim=0) for name, values in joined.items()}
     return Terms(ratio_min=smallest, ratio_max=largest, **sums)
+
+
+def join(told: Sequence[Told]) -> Told:
+    """Joins the terms of a pass's minibatches into means over all of their steps."""
+    if len(told) == 1:
+        return told[0]
+    total = Counts(
+        valid=sum(each.counts.valid for each in told),
+        decided=sum(each.counts.decided for each in told),
+        choosable=sum(each.counts.choosable for each in told),
+    )
+    return Told(terms=add_up([_share(each, total) for each in told]), counts=total)
+
+
+def _share(told: Told, total: Counts) -> Terms:
+    """Weighs a minibatch's means by the part that it has in all the steps."""
+    terms, counts = told.terms, told.counts
+    valid = counts.valid / total.valid.clamp_min(1)
+    decided = counts.decided / total.decided.clamp_min(1)
+    entries = counts.choosable.sum() / total.choosable.sum().clamp_min(1)
+    return Terms(
+        loss=terms.loss * valid,
+        policy=terms.policy * decided,
+        value=terms.value * valid,
+        entropy=terms.entropy * counts.choosable / total.choosable.clamp_min(1),
+        kl=terms.kl * decided,
+        clipped=terms.clipped * entries,
+        ratio_min=terms.ratio_min,
+        ratio_max=terms.ratio_max,
+    )

@@ -155,6 +155,15 @@ def slice_observation(observation: Observation, begin: int, end: int) -> Observa
     )
 
 
+def pick_environments(observation: Observation, chosen: Tensor) -> Observation:
+    """Returns some environments of an observation [T, N, ...], by index [M]."""
+    return Observation(
+        features=observation.features.index_select(1, chosen),
+        blueprints=observation.blueprints.index_select(1, chosen),
+        masks={name: mask.index_select(1, chosen) for name, mask in observation.masks.items()},
+    )
+
+
 def _without_padding(observation: Observation, valid: Tensor, ended: Tensor) -> Observation:
     """Zeroes features that nothing may read, so that not even a NaN in them matters."""
     follows = valid & (ended != BY_GOVERNOR)

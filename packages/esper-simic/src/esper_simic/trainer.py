@@ -19,6 +19,7 @@ from esper_simic.actor import PolicyActor
 from esper_simic.anomalies import detect_anomalies, thresholds_for
 from esper_simic.episodes import RunOutcome, action_seed, episode_seeds, play_round
 from esper_simic.errors import SimicError
+from esper_simic.lesson import check_shares
 from esper_simic.policy import TrainablePolicy
 from esper_simic.recorder import RoundRecorder
 from esper_simic.update import PPOUpdater
@@ -50,7 +51,8 @@ class PPOTrainer:
         checkpoint_every: Rounds between checkpoints.
 
     Raises:
-        SimicError: If the environment has fewer hosts than ``n_envs``.
+        SimicError: If the environment has fewer hosts than ``n_envs``, or ``n_envs`` is
+            less than ``ppo.minibatches``.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class PPOTrainer:
         checkpoint_every: int = 10,
     ) -> None:
         check_environments(environment, config)
+        check_shares(config.n_envs, config.ppo.minibatches)
         self._environment = environment
         self._policy = policy
         self._reward = reward

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor
 from esper_leyline import HEADS, PolicyEvaluation, PPOConfig
 from esper_leyline.events import PPOUpdate
 from esper_simic.adam import Adam
-from esper_simic.batch import Batch, baselines, make_batch
+from esper_simic.batch import baselines, make_batch
 from esper_simic.diagnostics import (
     Report,
     describe_batch,
@@ -23,16 +23,11 @@ from esper_simic.diagnostics import (
     describe_pass,
     gradient_norms,
 )
+from esper_simic.lesson import Lesson, share_out
 from esper_simic.normalizers import RewardScaler, Units, ValueNormalizer
-from esper_simic.objective import Piece, Terms, Weights, add_up, count_steps, ppo_terms
+from esper_simic.objective import Counts, Terms, Told, Weights, add_up, join, ppo_terms
 from esper_simic.policy import TrainablePolicy
 from esper_simic.rollout import Rollout, slice_observation
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Prepared:
-    batch: Batch
-    targets: Tensor
 
 
 class PPOUpdater:
@@ -40,18 +35,19 @@ class PPOUpdater:
 
     In this order: the policy's observation statistics and the reward scale take the
     rollout in; the critic values it under those statistics; advantages and returns
-    follow; then up to ``epochs`` passes, one optimiser step each.
+    follow; then up to ``epochs`` passes, each of them ``minibatches`` optimiser steps over
+    a share of the environments, which is dealt anew by round and pass.
 
     Because the statistics move between acting and updating, the log-probabilities
     noted when acting belong to slightly different inputs. The old policy of the ratio
     is therefore the one that the first pass finds, evaluated as every pass evaluates:
-    the first pass's ratio is exactly 1.
+    until the first step the ratio is exactly 1.
 
     With ``chunk_length``, gradients reach back to a chunk's start only; the state there
     is rebuilt in every pass by running what comes before under the current weights.
 
     Attributes:
-        episodes: Episodes learnt from so far; entropy is annealed by it.
+        episodes: Episodes learnt from so far; entropy and learning rate are annealed by it.
         consecutive_skips: Updates in a row that met a number that is not finite.
     """
 
@@ -80,11 +76,18 @@ class PPOUpdater:
     @property
     def entropy_coefficient(self) -> float:
         """Weight of the entropy bonus at this number of episodes."""
-        first, last = self._config.entropy_coefficient, self._config.entropy_final
-        span = self._config.entropy_anneal_episodes
-        if last is None or span == 0:
-            return first
-        return first + (last - first) * min(1.0, self.episodes / span)
+        config = self._config
+        return self._annealed(
+            config.entropy_coefficient, config.entropy_final, config.entropy_anneal_episodes
+        )
+
+    @property
+    def learning_rate(self) -> float:
+        """Step size at this number of episodes."""
+        config = self._config
+        return self._annealed(
+            config.learning_rate, config.learning_rate_final, config.learning_rate_anneal_episodes
+        )
 
     def update(self, rollout: Rollout, *, round_number: int) -> PPOUpdate:
         """Learns from one round and says how it went.
@@ -94,18 +97,22 @@ class PPOUpdater:
 
         Args:
             rollout: Whole episodes, or episodes cut by the rollout's end.
-            round_number: Counted from 1, for the event.
+            round_number: Counted from 1, for the event and for how minibatches are dealt.
+
+        Raises:
+            SimicError: If there are more minibatches than environments.
         """
         report = Report(
             round=round_number,
-            learning_rate=self._config.learning_rate,
+            learning_rate=self.learning_rate,
             entropy_coefficient=self.entropy_coefficient,
         )
         begin = time.perf_counter()
-        prepared = self._prepare(rollout, report)
+        lesson = self._prepare(rollout, report)
         middle = time.perf_counter()
-        if prepared is not None:
-            self._passes(prepared, report)
+        if lesson is not None:
+            self._optimizer.learning_rate = report.learning_rate
+            self._passes(lesson, report)
         report.seconds = {"prepare": middle - begin, "passes": time.perf_counter() - middle}
         self.consecutive_skips = 0 if report.skipped is None else self.consecutive_skips + 1
         self.episodes += rollout.environments
@@ -129,7 +136,12 @@ class PPOUpdater:
         self.episodes = state["episodes"]
         self.consecutive_skips = state["consecutive_skips"]
 
-    def _prepare(self, rollout: Rollout, report: Report) -> _Prepared | None:
+    def _annealed(self, first: float, last: float | None, span: int) -> float:
+        if last is None or span == 0:
+            return first
+        return first + (last - first) * min(1.0, self.episodes / span)
+
+    def _prepare(self, rollout: Rollout, report: Report) -> Lesson | None:
         report.skipped = _fault_of(rollout)
         if report.skipped is not None:
             return None
@@ -137,74 +149,103 @@ class PPOUpdater:
         self._policy.update_normalizer(observed, rollout.valid)
         before = self.units
         self._rewards.update(rollout.rewards, rollout.valid)
-        units = Units(
-            mean=before.mean,
-            std=before.std,
-            critic_scale=before.critic_scale,
-            reward_scale=self._rewards.scale,
-        )
-        evaluation = self._value(rollout)
-        seen = baselines(evaluation, rollout, units)
-        batch = make_batch(rollout, seen, self._config, units=units)
-        if not _finite(batch.returns, batch.advantages):
-            report.skipped = "the critic's values are not finite"
-            return None
-        describe_batch(report, batch, seen, units)
-        describe_evaluation(report, evaluation, batch, units)
+        units = replace(before, reward_scale=self._rewards.scale)
+        evaluation, at_once = self._value(rollout)
+        with torch.no_grad():
+            seen = baselines(evaluation, rollout, units)
+            batch = make_batch(rollout, seen, self._config, units=units)
+            if not _finite(batch.returns, batch.advantages):
+                report.skipped = "the critic's values are not finite"
+                return None
+            describe_batch(report, batch, seen, units)
+            describe_evaluation(report, evaluation, batch, units)
         self._values.update(batch.returns[batch.valid])
-        return _Prepared(batch=batch, targets=self._values.normalize(batch.returns))
+        return Lesson(
+            batch=batch,
+            targets=self._values.normalize(batch.returns),
+            old_log_probs=evaluation.log_probs[:-1].detach().clone(),
+            evaluation=_without_last(evaluation) if at_once else None,
+        )
 
-    @torch.no_grad()
-    def _value(self, rollout: Rollout) -> PolicyEvaluation:
-        """Evaluates [T + 1, N]: what the last step led to is valued as well."""
+    def _value(self, rollout: Rollout) -> tuple[PolicyEvaluation, bool]:
+        """Evaluates [T + 1, N]: what the last step led to is valued as well.
+
+        Where a pass is one piece, this is the first pass too and keeps its gradient: the
+        weights are the same, and running the sequence again would cost a tenth of an
+        update.
+        """
+        at_once = self._config.minibatches == 1 and len(self._chunks(rollout.steps)) == 1
         actions = torch.cat((rollout.actions, torch.zeros_like(rollout.actions[:1])))
         starts = torch.cat((rollout.starts, torch.zeros_like(rollout.starts[:1])))
         state = self._policy.initial_state(rollout.environments)
-        return self._policy.evaluate(rollout.observation, actions, state, starts)
+        with torch.set_grad_enabled(at_once):
+            return self._policy.evaluate(rollout.observation, actions, state, starts), at_once
 
-    def _passes(self, prepared: _Prepared, report: Report) -> None:
-        old_log_probs: list[Tensor] = []
+    def _passes(self, lesson: Lesson, report: Report) -> None:
+        """Makes the passes, until one is broken off by the KL stop or a fault."""
+        shares = self._config.minibatches
         for index in range(self._config.epochs):
-            terms = self._accumulate(prepared, old_log_probs)
-            describe_pass(report, terms, prepared.batch.choosable.sum(dim=(0, 1)))
-            if not _finite(terms.loss):
-                report.skipped = f"the loss of pass {index + 1} is not finite"
+            parts = [lesson]
+            if shares > 1:
+                draw = (report.round, index)
+                parts = [
+                    lesson.of(each) for each in share_out(lesson.environments, shares, draw=draw)
+                ]
+            told: list[Told] = []
+            complete = all(self._learn(part, told, report) for part in parts)
+            whole = join(told)
+            describe_pass(report, whole.terms, whole.counts.choosable)
+            if not complete:
                 break
-            if self._moved_enough(terms):
-                break
-            norms = gradient_norms(self._policy)
-            describe_gradients(report, norms)
-            if not math.isfinite(norms.total):
-                report.skipped = f"the gradient of pass {index + 1} is not finite"
-                break
-            self._step(norms.total)
+            lesson.untouched = False
             report.passes = index + 1
         self._optimizer.drop_gradients()
+
+    def _learn(self, part: Lesson, told: list[Told], report: Report) -> bool:
+        """Makes one step and notes its terms; false where there was none to make."""
+        counts = part.counts
+        noting = part.untouched and not told
+        terms = self._accumulate(part, counts, noting=noting)
+        told.append(Told(terms=terms, counts=counts))
+        if not _finite(terms.loss):
+            report.skipped = f"the loss of pass {report.passes + 1} is not finite"
+            return False
+        if self._moved_enough(terms):
+            return False
+        norms = gradient_norms(self._policy)
+        describe_gradients(report, norms)
+        if not math.isfinite(norms.total):
+            report.skipped = f"the gradient of pass {report.passes + 1} is not finite"
+            return False
+        self._step(norms.total)
+        return True
 
     def _moved_enough(self, terms: Terms) -> bool:
         limit = self._config.target_kl
         return limit is not None and float(terms.kl) > limit
 
-    def _accumulate(self, prepared: _Prepared, old_log_probs: list[Tensor]) -> Terms:
-        """Sums the gradients of all chunks; the first pass notes the old log-probabilities."""
-        batch, policy = prepared.batch, self._policy
-        counts = count_steps(batch.valid, batch.decided, batch.choosable)
+    def _accumulate(self, part: Lesson, counts: Counts, *, noting: bool) -> Terms:
+        """Sums the gradients of all chunks.
+
+        With ``noting``, what is found becomes the old policy. It differs from what the
+        valuation found by rounding at most, and makes the ratio exactly 1.
+        """
+        batch, policy = part.batch, self._policy
         weights = self._weights(batch.advantages)
-        first_pass = not old_log_probs
         self._optimizer.drop_gradients()
-        state = policy.initial_state(batch.valid.shape[1])
+        state = policy.initial_state(part.environments)
+        given, part.evaluation = part.evaluation, None
         collected = []
-        for chunk, (begin, end) in enumerate(self._chunks(batch.valid.shape[0])):
-            evaluation = policy.evaluate(
+        for begin, end in self._chunks(part.steps):
+            evaluation = given or policy.evaluate(
                 slice_observation(batch.observation, begin, end),
                 batch.actions[begin:end],
                 state,
                 batch.starts[begin:end],
             )
-            if first_pass:
-                old_log_probs.append(evaluation.log_probs.detach())
-            piece = _piece(prepared, old_log_probs[chunk], begin, end)
-            terms = ppo_terms(evaluation, piece, counts, weights)
+            if noting:
+                part.old_log_probs[begin:end] = evaluation.log_probs.detach()
+            terms = ppo_terms(evaluation, part.piece(begin, end), counts, weights)
             torch.autograd.backward(terms.loss)
             collected.append(terms)
             state = (evaluation.state[0].detach(), evaluation.state[1].detach())
@@ -232,16 +273,15 @@ class PPOUpdater:
         self._optimizer.step()
 
 
-def _piece(prepared: _Prepared, old_log_probs: Tensor, begin: int, end: int) -> Piece:
-    batch = prepared.batch
-    return Piece(
-        ops=batch.actions[begin:end, :, :1],
-        old_log_probs=old_log_probs,
-        advantages=batch.advantages[begin:end],
-        targets=prepared.targets[begin:end],
-        valid=batch.valid[begin:end],
-        decided=batch.decided[begin:end],
-        choosable=batch.choosable[begin:end],
+def _without_last(evaluation: PolicyEvaluation) -> PolicyEvaluation:
+    """Drops the row that is there to be bootstrapped from; the state is not read again."""
+    return replace(
+        evaluation,
+        log_probs=evaluation.log_probs[:-1],
+        entropies=evaluation.entropies[:-1],
+        choosable=evaluation.choosable[:-1],
+        q_values=evaluation.q_values[:-1],
+        value=evaluation.value[:-1],
     )
 
 
