@@ -37,6 +37,8 @@ class ScaleOptions:
     "Passes over each round's rollout."
     memory_size: int | None = None
     "Hidden units of the policy's LSTM."
+    entropy_anneal_episodes: int | None = None
+    "Episodes over which the entropy bonus falls, to half unless the config says to what."
 
 
 @Parameter(name="*", group=CONFIG)

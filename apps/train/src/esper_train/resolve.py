@@ -58,6 +58,7 @@ def plan_ppo(
         EsperError: If a flag, a config value, a task or a slot is not usable.
     """
     base, note = _base_config(config)
+    annealing, annealing_note = _annealing(base, scale.entropy_anneal_episodes)
     changes = _given(
         task=config.task,
         seed=config.seed,
@@ -66,10 +67,10 @@ def plan_ppo(
         n_episodes=scale.rounds,
         n_envs=scale.envs,
         max_epochs=scale.episode_length,
-        ppo=_given(epochs=scale.ppo_epochs),
+        ppo=_given(epochs=scale.ppo_epochs, **annealing),
         policy=_given(memory_size=scale.memory_size),
     )
-    return finish_plan(_override(base, changes), hardware, telemetry, (note,))
+    return finish_plan(_override(base, changes), hardware, telemetry, (note, annealing_note))
 
 
 def plan_resume(
@@ -100,6 +101,7 @@ def plan_resume(
         "--memory-size": scale.memory_size,
         "--amp": hardware.amp or None,
         "--amp-dtype": hardware.amp_dtype,
+        "--entropy-anneal-episodes": scale.entropy_anneal_episodes,
     }
     for flag, value in fixed.items():
         if value is not None:
@@ -231,6 +233,20 @@ def _base_config(options: ConfigOptions) -> tuple[TrainingConfig, str | None]:
     return preset(name), note
 
 
+def _annealing(base: TrainingConfig, episodes: int | None) -> tuple[dict[str, Any], str | None]:
+    """Settles where the entropy bonus falls to, which the flag alone does not say."""
+    changes = _given(entropy_anneal_episodes=episodes)
+    ppo = base.ppo
+    if not episodes or ppo.entropy_final is not None:
+        return changes, None
+    changes["entropy_final"] = ppo.entropy_coefficient / 2
+    note = (
+        f"entropy bonus {ppo.entropy_coefficient:g} to {changes['entropy_final']:g}: "
+        "half, as the config names no ppo.entropy_final"
+    )
+    return changes, note
+
+
 def _default_task(what: str) -> tuple[str, str]:
     if torch.cuda.is_available():
         return GPU_PRESET, f"{what} {GPU_PRESET}: the default where there is a CUDA GPU"
@@ -262,6 +278,7 @@ _FLAGS = {
     "max_epochs": "--episode-length (--max-epochs)",
     "ppo.epochs": "--ppo-epochs",
     "policy.memory_size": "--memory-size",
+    "ppo.entropy_anneal_episodes": "--entropy-anneal-episodes",
     "seed": "--seed",
     "max_seeds": "--max-seeds",
     "host.max_batches": "--max-batches",

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from esper_train import main
+from esper_train.options import ConfigOptions, HardwareOptions, ScaleOptions, TelemetryOptions
+from esper_train.resolve import plan_ppo
+
+
+def plan(preset: str, episodes: int | None):
+    return plan_ppo(
+        ScaleOptions(entropy_anneal_episodes=episodes),
+        ConfigOptions(preset=preset),
+        HardwareOptions(device="cpu"),
+        TelemetryOptions(),
+    )
+
+
+def test_the_entropy_bonus_falls_to_half_where_nothing_else_is_said() -> None:
+    settled = plan("mnist1d_blind", 60)
+    assert settled.config.ppo.entropy_anneal_episodes == 60
+    assert settled.config.ppo.entropy_coefficient == 0.01
+    assert settled.config.ppo.entropy_final == 0.005
+    assert any("0.01 to 0.005" in note for note in settled.notes)
+
+
+def test_a_presets_own_final_entropy_is_kept() -> None:
+    settled = plan("cifar10_stable", 80)
+    assert settled.config.ppo.entropy_anneal_episodes == 80
+    assert settled.config.ppo.entropy_final == 0.03
+    assert not any("entropy" in note for note in settled.notes)
+
+
+@pytest.mark.parametrize(("episodes", "expected"), [(None, 200), (0, 0)])
+def test_without_the_flag_the_preset_decides_and_zero_switches_off(episodes, expected) -> None:
+    assert plan("cifar10_stable", episodes).config.ppo.entropy_anneal_episodes == expected
+
+
+def test_a_negative_number_of_episodes_names_the_flag(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["--entropy-anneal-episodes", "-5", "--runs", str(tmp_path)]
+    assert main(["ppo", "--preset", "mnist1d_blind", *flags]) == 2
+    errors = capsys.readouterr().err
+    assert "--entropy-anneal-episodes" in errors
+    assert errors.count("\n") == 1
