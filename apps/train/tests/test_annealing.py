@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from esper_train import main
-from esper_train.options import ConfigOptions, HardwareOptions, ScaleOptions, TelemetryOptions
+from esper_train.options import ComputeOptions, ConfigOptions, ScaleOptions, TelemetryOptions
 from esper_train.resolve import plan_ppo
 
 
@@ -13,7 +13,7 @@ def plan(preset: str, episodes: int | None):
     return plan_ppo(
         ScaleOptions(entropy_anneal_episodes=episodes),
         ConfigOptions(preset=preset),
-        HardwareOptions(device="cpu"),
+        ComputeOptions(device="cpu"),
         TelemetryOptions(),
     )
 
