@@ -11,7 +11,7 @@ import pytest
 from esper_karn import EventReader
 from esper_tolaria import TASKS, data_is_here, get_task
 from esper_train import main
-from esper_train.timing import batches_an_epoch, epoch_seconds
+from esper_train.timing import epoch_seconds
 
 EMBEDDED = (
     "mnist1d",
@@ -74,7 +74,8 @@ def test_an_epoch_is_measured_on_whole_batches(tmp_path: Path) -> None:
     ("name", "batches"), [("digits", 20), ("topics", 50), ("cifar10", 88), ("mnist1d", 20)]
 )
 def test_an_epoch_has_as_many_batches_as_its_task_says(name: str, batches: int) -> None:
-    assert batches_an_epoch(get_task(name)) == batches
+    task = get_task(name)
+    assert task.training.batches(task.data.train_size) == batches
 
 
 @pytest.mark.slow

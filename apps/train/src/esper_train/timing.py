@@ -18,7 +18,7 @@ def epoch_seconds(task: TaskSpec, *, device: str, data_root: str) -> float:
     Few batches are trained, then as many as fill a moment; an epoch is taken to be as
     much longer as it has more batches. The data has to be here.
     """
-    batches = batches_an_epoch(task)
+    batches = task.training.batches(task.data.train_size)
     probe = min(2, batches)
     train, _ = _step_seconds(task, probe, device=device, data_root=data_root)
     enough = math.ceil(probe * PROBE_SECONDS / max(train, 1e-6))
@@ -26,12 +26,6 @@ def epoch_seconds(task: TaskSpec, *, device: str, data_root: str) -> float:
         probe = min(enough, batches)
     train, validate = _step_seconds(task, probe, device=device, data_root=data_root)
     return train * batches / probe + validate
-
-
-def batches_an_epoch(task: TaskSpec) -> int:
-    """Returns how many batches a whole epoch of the task has."""
-    whole = math.ceil(task.data.train_size / task.training.batch_size)
-    return min(whole, task.training.max_batches or whole)
 
 
 def _step_seconds(

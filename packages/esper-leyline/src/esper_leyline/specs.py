@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -151,6 +152,11 @@ class HostTraining(Contract):
         default=0.0, ge=0, lt=1, description="Share of a target spread over all classes."
     )
     augmentation: Augmentation = Augmentation()
+
+    def batches(self, rows: int) -> int:
+        """Returns how many batches an epoch over so many training rows has."""
+        whole = math.ceil(rows / self.batch_size)
+        return min(whole, self.max_batches or whole)
 
 
 class TaskSpec(Contract):

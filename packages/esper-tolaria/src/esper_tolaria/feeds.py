@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import multiprocessing
 from collections.abc import Iterator, Sequence
 from typing import Protocol
@@ -105,8 +104,7 @@ class EpochBatches:
     def __init__(self, rows: int, training: HostTraining, seed: int) -> None:
         self._rows, self._seed = rows, seed
         self._size = training.batch_size
-        whole = math.ceil(rows / self._size)
-        self.count = min(whole, training.max_batches or whole)
+        self.count = training.batches(rows)
 
     def of(self, epoch: int) -> Sequence[Tensor]:
         """Returns row numbers [B] int64, batch by batch."""

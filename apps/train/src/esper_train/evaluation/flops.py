@@ -46,8 +46,8 @@ class FlopCounter:
         self._task = task
         self._slots = config.slots or task.slots
         training = config.host or task.training
-        rows = training.max_batches * training.batch_size or task.data.train_size
-        self.rows = min(rows, task.data.train_size)
+        rows = task.data.train_size
+        self.rows = min(training.batches(rows) * training.batch_size, rows)
         self._seeds: dict[_Grown, int] = {}
 
     @cached_property
