@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from esper_leyline import EnvironmentSpec, EsperError, FeedConfig
-from esper_train.evaluation.arms import HeuristicArm
+from esper_train.evaluation.arms import read_arms
 from esper_train.heuristic import heuristic_rules
 from esper_train.options import (
     ComputeOptions,
@@ -82,5 +82,6 @@ def test_an_evaluated_heuristic_has_the_rules_of_its_command():
         styles=run.task.styles,
         host_parameters=1,
     )
-    controller = HeuristicArm().prepare(spec, run, greedy=False)(spec)
+    (arm,) = read_arms(["heuristic"])
+    controller = arm.prepare(spec, run, greedy=False)(spec)
     assert controller._config.fossilize_points == 0.1

@@ -33,6 +33,9 @@ SCHEDULE = "schedule"
 
 Build = Callable[[EnvironmentSpec], Controller]
 
+Rule = Callable[[EnvironmentSpec, Plan], Controller]
+"""Builds a controller for a host of a run."""
+
 
 class Arm(Protocol):
     """Something that decides for hosts."""
@@ -53,7 +56,7 @@ class RuleArm:
     """A controller by name."""
 
     name: str
-    build: Build
+    rule: Rule
 
     @property
     def label(self) -> str:
@@ -62,21 +65,8 @@ class RuleArm:
 
     def prepare(self, spec: EnvironmentSpec, run: Plan, *, greedy: bool) -> Build:  # noqa: ARG002
         """Returns what builds a controller, once one has been built."""
-        self.build(spec)
-        return self.build
-
-
-@dataclass(frozen=True, slots=True)
-class HeuristicArm:
-    """The heuristic, by the rules that ``esper-train heuristic`` has for the same task."""
-
-    name: str = "heuristic"
-    label: str = "heuristic"
-
-    def prepare(self, spec: EnvironmentSpec, run: Plan, *, greedy: bool) -> Build:  # noqa: ARG002
-        """Returns what builds a controller."""
-        rules = heuristic_rules(run.task, run.config)
-        return lambda spec: HeuristicController(spec, rules)
+        self.rule(spec, run)
+        return lambda spec: self.rule(spec, run)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,13 +92,14 @@ class CheckpointArm:
         return lambda _: PolicyController(policy, greedy=greedy)
 
 
-_RULES: Mapping[str, Build] = {
-    "static": lambda _: StaticController(),
-    "random": RandomMaskedController,
-    SCHEDULE: ScheduleController,
+_RULES: Mapping[str, Rule] = {
+    "static": lambda _spec, _run: StaticController(),
+    "random": lambda spec, _run: RandomMaskedController(spec),
+    SCHEDULE: lambda spec, _run: ScheduleController(spec),
+    "heuristic": lambda spec, run: HeuristicController(spec, heuristic_rules(run.task, run.config)),
 }
 
-DEFAULT_ARMS = (*_RULES, HeuristicArm().name)
+DEFAULT_ARMS = tuple(_RULES)
 
 
 def read_arms(names: Sequence[str]) -> tuple[Arm, ...]:
@@ -127,14 +118,12 @@ def read_arms(names: Sequence[str]) -> tuple[Arm, ...]:
 
 
 def _read(name: str, stems: Counter[str]) -> Arm:
-    if name == HeuristicArm().name:
-        return HeuristicArm()
     if name in _RULES:
         return RuleArm(name, _RULES[name])
     kind, colon, settings = name.partition(":")
     if kind == SCHEDULE and colon:
         config = _schedule(settings)
-        return RuleArm(name, lambda spec: ScheduleController(spec, config))
+        return RuleArm(name, lambda spec, _run: ScheduleController(spec, config))
     path = Path(name)
     if path.is_dir():
         found = sorted(path.rglob("*.pt"))
