@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from esper_leyline import DataSpec
-from esper_tolaria.datasets.images import Pictures, Scale, picture_dataset
-from esper_tolaria.datasets.sources import damaged_file, missing_data
+from esper_tolaria.datasets.images import Pictures, Scale, download, picture_dataset
+from esper_tolaria.datasets.sources import damaged_file
 from esper_tolaria.datasets.splits import Dataset
 
 FOLDER = "cifar-10-batches-py"
@@ -42,15 +42,13 @@ def fetch_cifar10(root: Path) -> None:
     # Torchvision imports torch's compiler, which takes seconds; to read files needs neither.
     from torchvision.datasets import CIFAR10  # noqa: PLC0415
 
-    try:
-        CIFAR10(str(root), download=True)
-    except (OSError, RuntimeError) as error:
-        raise missing_data(
-            "CIFAR-10",
-            places=f"'{root / FOLDER}'",
-            reason=str(error),
-            command=f"mkdir -p '{root}' && curl -L {CIFAR10.url} | tar xz -C '{root}'",
-        ) from None
+    download(
+        CIFAR10,
+        "CIFAR-10",
+        root,
+        places=f"'{root / FOLDER}'",
+        command=f"mkdir -p '{root}' && curl -L {CIFAR10.url} | tar xz -C '{root}'",
+    )
 
 
 def load_cifar10(spec: DataSpec, root: Path) -> Dataset:

@@ -8,8 +8,8 @@ import numpy as np
 
 from esper_leyline import DataSpec
 from esper_tolaria.datasets.idx import read_idx
-from esper_tolaria.datasets.images import Pictures, Scale, picture_dataset
-from esper_tolaria.datasets.sources import damaged_file, missing_data
+from esper_tolaria.datasets.images import Pictures, Scale, download, picture_dataset
+from esper_tolaria.datasets.sources import damaged_file
 from esper_tolaria.datasets.splits import Dataset
 
 FOLDER = Path("FashionMNIST") / "raw"
@@ -34,16 +34,14 @@ def fetch_fashion_mnist(root: Path) -> None:
     # Torchvision imports torch's compiler, which takes seconds; to read files needs neither.
     from torchvision.datasets import FashionMNIST  # noqa: PLC0415
 
-    try:
-        FashionMNIST(str(root), download=True)
-    except (OSError, RuntimeError) as error:
-        raise missing_data(
-            "Fashion-MNIST",
-            places=f"'{root / FOLDER}' or '{SYSTEM_FOLDER}'",
-            reason=str(error),
-            command="apt-get install dataset-fashion-mnist` or `python -c 'from "
-            f'torchvision.datasets import FashionMNIST; FashionMNIST("{root}", download=True)\'',
-        ) from None
+    download(
+        FashionMNIST,
+        "Fashion-MNIST",
+        root,
+        places=f"'{root / FOLDER}' or '{SYSTEM_FOLDER}'",
+        command="apt-get install dataset-fashion-mnist` or `python -c 'from "
+        f'torchvision.datasets import FashionMNIST; FashionMNIST("{root}", download=True)\'',
+    )
 
 
 def load_fashion_mnist(spec: DataSpec, root: Path) -> Dataset:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -10,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from esper_leyline import DataSpec
+from esper_tolaria.datasets.sources import missing_data
 from esper_tolaria.datasets.splits import SPLIT_SEED, Dataset, Split
 from esper_tolaria.errors import TolariaError
 
@@ -35,6 +38,27 @@ class Scale:
     largest: int
     mean: tuple[float, ...]
     deviation: tuple[float, ...]
+
+
+def download(
+    published: Callable[..., object], title: str, root: Path, *, places: str, command: str
+) -> None:
+    """Has torchvision download pictures to a folder, and check them.
+
+    Args:
+        published: Torchvision's class of the data set.
+        title: Of the data set.
+        root: The folder that it gets a folder in.
+        places: Where the pictures were looked for, for messages.
+        command: Gets them where there is internet.
+
+    Raises:
+        TolariaError: If that fails.
+    """
+    try:
+        published(str(root), download=True)
+    except (OSError, RuntimeError) as error:
+        raise missing_data(title, places=places, reason=str(error), command=command) from None
 
 
 def picture_dataset(
