@@ -121,7 +121,10 @@ def plan_heuristic(
     Raises:
         EsperError: If a flag, a task or a slot is not usable.
     """
-    name, note = (options.task, None) if options.task is not None else _default_task("task")
+    name, note = options.task, None
+    if name is None:
+        name, why = default_preset()
+        note = f"task {name}: {why}"
     training = get_task(name).training.model_dump(mode="json")
     changes = _given(
         task=name,
@@ -229,8 +232,8 @@ def _base_config(options: ConfigOptions) -> tuple[TrainingConfig, str | None]:
             return preset(options.task), f"preset {options.task}: the one named like the task"
         except ConfigError:
             return TrainingConfig(), None
-    name, note = _default_task("preset")
-    return preset(name), note
+    name, why = default_preset()
+    return preset(name), f"preset {name}: {why}"
 
 
 def _annealing(base: TrainingConfig, episodes: int | None) -> tuple[dict[str, Any], str | None]:
@@ -247,11 +250,11 @@ def _annealing(base: TrainingConfig, episodes: int | None) -> tuple[dict[str, An
     return changes, note
 
 
-def _default_task(what: str) -> tuple[str, str]:
+def default_preset() -> tuple[str, str]:
+    """Returns the preset, and the task of its name, for who asked for none, and why it is that."""
     if torch.cuda.is_available():
-        return GPU_PRESET, f"{what} {GPU_PRESET}: the default where there is a CUDA GPU"
-    reason = f"no CUDA GPU here (with one the default is {GPU_PRESET})"
-    return CPU_PRESET, f"{what} {CPU_PRESET}: {reason}"
+        return GPU_PRESET, "the default where there is a CUDA GPU"
+    return CPU_PRESET, f"no CUDA GPU here (with one the default is {GPU_PRESET})"
 
 
 def _slots(config: TrainingConfig, task: TaskSpec) -> tuple[str, ...]:

@@ -7,15 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-import torch
-
 from esper_leyline import TaskSpec, TrainingConfig, override, preset
 from esper_simic.evaluation import evaluation_seeds
 from esper_tolaria import get_task
 from esper_train.errors import TrainError
 from esper_train.evaluation.arms import DEFAULT_ARMS, Arm, CheckpointArm, read_arms
 from esper_train.options import EvaluateOptions, SpreadOptions, TelemetryOptions
-from esper_train.resolve import CPU_PRESET, GPU_PRESET, Plan, finish_plan
+from esper_train.resolve import Plan, default_preset, finish_plan
 
 LEAST_SEEDS = 2
 
@@ -91,10 +89,8 @@ def _base(
         return first.manifest.config, f"hosts: by the settings of checkpoint {first.name}"
     if options.task is not None:
         name, why = get_task(options.task).name, "the one named like the task"
-    elif torch.cuda.is_available():
-        name, why = GPU_PRESET, "the default where there is a CUDA GPU"
     else:
-        name, why = CPU_PRESET, f"no CUDA GPU here (with one the default is {GPU_PRESET})"
+        name, why = default_preset()
     return preset(name), f"hosts: by the settings of preset {name}: {why}"
 
 
