@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -61,6 +63,32 @@ def run_fixture():
 @pytest.fixture(scope="session", name="command")
 def command_fixture():
     return command
+
+
+def interrupt(arguments: list[str], once: str) -> str:
+    """Starts a command, presses Ctrl-C once it says something, and returns what it printed."""
+    process = subprocess.Popen(
+        arguments,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith(once):
+            break
+    # As a terminal does it: the signal goes to every process of the group.
+    os.killpg(process.pid, signal.SIGINT)
+    output, errors = process.communicate(timeout=120)
+    assert process.returncode == 130, output + errors
+    assert errors == ""
+    return output
+
+
+@pytest.fixture(scope="session", name="interrupt")
+def interrupt_fixture():
+    return interrupt
 
 
 @pytest.fixture(scope="session")

@@ -12,23 +12,8 @@ from esper_simic import PPOTrainer, PPOUpdater, SimicError
 from esper_simic.lesson import Lesson, share_out
 from esper_simic.objective import Told, Weights, count_steps, join, ppo_terms
 
-from .playing import config, permuted, play, weights
+from .playing import config, permuted, weights
 from .worlds import PuzzleEnvironment, bandit_reward, small_policy
-
-
-@pytest.fixture(scope="module")
-def world():
-    return PuzzleEnvironment(environments=6, length=5, open_steps=4, fail_at={1: 3, 4: 2})
-
-
-@pytest.fixture(scope="module")
-def policy(world):
-    return small_policy(world, floor=0.1)
-
-
-@pytest.fixture(scope="module")
-def rollout(world, policy):
-    return play(world, policy, bandit_reward)
 
 
 def updater(policy, **ppo):

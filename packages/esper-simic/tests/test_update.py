@@ -19,21 +19,6 @@ from .playing import PLAIN_UNITS, changed, permuted, play, weights
 from .worlds import ForgetfulPolicy, PuzzleEnvironment, bandit_reward, small_policy
 
 
-@pytest.fixture(scope="module")
-def world():
-    return PuzzleEnvironment(environments=6, length=5, open_steps=4, fail_at={1: 3, 4: 2})
-
-
-@pytest.fixture(scope="module")
-def policy(world):
-    return small_policy(world, floor=0.1)
-
-
-@pytest.fixture(scope="module")
-def rollout(world, policy):
-    return play(world, policy, bandit_reward)
-
-
 def updated(policy, rollout, **ppo):
     """Returns a copy of the policy after one update, and what was said of it."""
     copy = deepcopy(policy)
