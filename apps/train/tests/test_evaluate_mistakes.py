@@ -30,6 +30,12 @@ MISTAKES = {
     "no number of epochs": (["--arms", "schedule:every=often"], ["'every'", "'often'", "every=5"]),
     "no epochs between": (["--arms", "schedule:every=0"], ["'every'", "0", "at least 1"]),
     "unknown blueprint": (["--arms", "schedule:blueprint=conv"], ["'conv'", "conv_small"]),
+    "nothing to copy": (["--arms", "scratch"], ["'scratch'", "static heuristic scratch"]),
+    "nothing grown to copy": (["--arms", "static", "scratch"], ["'scratch'", "an arm that grows"]),
+    "copy of no arm": (
+        ["--arms", "random", "scratch:heuristic"],
+        ["'scratch:heuristic'", "'heuristic'", "allowed: random"],
+    ),
     "blueprint that the task lacks": (
         ["--arms", "schedule:blueprint=lora", "--envs", "1", "--task", "mnist1d_blind"],
         ["LORA", "CONV_SMALL"],

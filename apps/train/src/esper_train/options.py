@@ -165,7 +165,8 @@ class EvaluateOptions:
     """What to compare, and on how much."""
 
     arms: Annotated[list[str] | None, _Many] = None
-    "What decides: static, random, schedule, heuristic (the default: these four), or checkpoints."
+    "What decides: static, random, schedule, heuristic (the default: these four), or checkpoints; "
+    "scratch: hosts born as another arm's ended."
     baseline: str | None = None
     "The arm that the others are compared with. Default: the first."
     task: str | None = None

@@ -17,6 +17,9 @@ from esper_kasmina.randomness import seeded
 from esper_kasmina.seed_bed import SeedBed
 from esper_leyline import (
     GATE_OF_STAGE,
+    AlphaRamp,
+    BlendStyle,
+    Blueprint,
     CommandResult,
     Effect,
     Germinate,
@@ -92,6 +95,32 @@ class SeedSlot(SeedBed):
             return CommandResult(accepted=False, reason=reason)
         transition = self._step(command)
         return CommandResult(accepted=transition.accepted, reason=transition.rejection)
+
+    def build_in(self, blueprint: Blueprint, style: BlendStyle) -> None:
+        """Puts a newborn seed into an empty slot as if it had always been part of the network.
+
+        It is FOSSILIZED at full strength without having lived; its weights are newly
+        initialised. This is for networks that have from the start what others grew.
+
+        Raises:
+            KasminaError: If the slot is not empty, or the blueprint does not fit.
+        """
+        reason = self._unfit(Germinate(blueprint=blueprint, style=style))
+        if self.stage is not SeedStage.DORMANT:
+            reason = f"slot '{self.name}' is {self.stage.name}; build into a DORMANT one"
+        if reason is not None:
+            raise KasminaError(reason)
+        self._record.state = SeedState(
+            stage=SeedStage.FOSSILIZED,
+            blueprint=blueprint,
+            style=style,
+            tempo=0,
+            blend_target=1.0,
+            ramp=AlphaRamp(start=1.0, target=1.0, steps=0),
+        )
+        self._create()
+        self._record.alpha_at_tick = 1.0
+        self._settle()
 
     @contextmanager
     def held_out(self) -> Iterator[None]:

@@ -74,6 +74,8 @@ class Episode:
             max_epochs=setup.config.max_epochs,
             seeds=self._host.seed_reports(),
             host_parameters=counts.host,
+            fossil_parameters=counts.fossil,
+            live_parameters=counts.live,
         )
 
     @property

@@ -30,6 +30,8 @@ from esper_train.heuristic import heuristic_rules
 from esper_train.resolve import Plan
 
 SCHEDULE = "schedule"
+STATIC = "static"
+SCRATCH = "scratch"
 
 Build = Callable[[EnvironmentSpec], Controller]
 
@@ -92,8 +94,25 @@ class CheckpointArm:
         return lambda _: PolicyController(policy, greedy=greedy)
 
 
+@dataclass(frozen=True, slots=True)
+class ScratchArm:
+    """Hosts born with the seeds that another arm ended with; see ``scratch``.
+
+    Attributes:
+        copies: Name or label of that arm; ``None`` leaves the choice to the evaluation.
+    """
+
+    name: str
+    label: str
+    copies: str | None
+
+    def prepare(self, spec: EnvironmentSpec, run: Plan, *, greedy: bool) -> Build:  # noqa: ARG002
+        """Returns what builds a controller that waits: such a host has all it will have."""
+        return lambda _: StaticController()
+
+
 _RULES: Mapping[str, Rule] = {
-    "static": lambda _spec, _run: StaticController(),
+    STATIC: lambda _spec, _run: StaticController(),
     "random": lambda spec, _run: RandomMaskedController(spec),
     SCHEDULE: lambda spec, _run: ScheduleController(spec),
     "heuristic": lambda spec, run: HeuristicController(spec, heuristic_rules(run.task, run.config)),
@@ -113,7 +132,7 @@ def read_arms(names: Sequence[str]) -> tuple[Arm, ...]:
             raise TrainError(f"arm '{name}' is given {times} times; give each once")
     if not names:
         raise TrainError(f"no arms; give some of {_allowed()}")
-    stems = Counter(Path(name).stem for name in names)
+    stems = Counter(Path(name).stem for name in names if not name.startswith(f"{SCRATCH}:"))
     return tuple(_read(name, stems) for name in names)
 
 
@@ -124,13 +143,18 @@ def _read(name: str, stems: Counter[str]) -> Arm:
     if kind == SCHEDULE and colon:
         config = _schedule(settings)
         return RuleArm(name, lambda spec, _run: ScheduleController(spec, config))
+    if kind == SCRATCH:
+        stem = Path(settings).stem if settings.endswith(".pt") else settings
+        label = f"{SCRATCH}:{stem if stems[stem] <= 1 else settings}" if colon else SCRATCH
+        return ScratchArm(name, label, settings if colon else None)
     path = Path(name)
     if path.is_dir():
         found = sorted(path.rglob("*.pt"))
         hint = f", such as {found[-1]}" if found else ""
         raise TrainError(f"arm '{name}' is a folder; name a checkpoint{hint}")
     if not path.exists() and not path.suffix and len(path.parts) == 1:
-        raise TrainError(f"{unknown_name('arm', name, DEFAULT_ARMS)}, or the path of a checkpoint")
+        known = (*DEFAULT_ARMS, SCRATCH)
+        raise TrainError(f"{unknown_name('arm', name, known)}, or the path of a checkpoint")
     manifest, state = load_checkpoint(path)
     stem = path.stem
     return CheckpointArm(name, stem if stems[stem] == 1 else name, manifest, state)
@@ -164,4 +188,4 @@ def _blueprint(value: str) -> Blueprint:
 
 
 def _allowed() -> str:
-    return f"{', '.join(DEFAULT_ARMS)}, or the path of a checkpoint"
+    return f"{', '.join((*DEFAULT_ARMS, SCRATCH))}, or the path of a checkpoint"

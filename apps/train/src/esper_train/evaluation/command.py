@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -14,14 +14,17 @@ import torch
 from rich.console import Console
 
 from esper_kasmina import build_host
+from esper_leyline import HostFactory
 from esper_tolaria import build_environment
 from esper_train.data import make_data_ready
 from esper_train.errors import TrainError
+from esper_train.evaluation.arms import Arm, ScratchArm
 from esper_train.evaluation.flops import FlopCounter
 from esper_train.evaluation.judge import RESAMPLING, compare_arms, sum_up
 from esper_train.evaluation.plan import EvaluationPlan, plan_evaluation
 from esper_train.evaluation.play import play_arm
 from esper_train.evaluation.results import ArmResult, EvaluationResults
+from esper_train.evaluation.scratch import GrownHosts, model_of
 from esper_train.evaluation.table import EvaluationTable
 from esper_train.interrupts import StopRequest
 from esper_train.options import EvaluateOptions, SpreadOptions
@@ -50,14 +53,38 @@ def run_evaluate(*, options: EvaluateOptions, hardware: SpreadOptions) -> int:
 
 
 def _play(plan: EvaluationPlan, stop: StopRequest) -> tuple[ArmResult, ...] | None:
+    """Plays every arm; those from scratch after all others, whose networks they start from."""
+    flops = FlopCounter(plan.run.task, plan.run.config)
+    late = [arm for arm in plan.arms if isinstance(arm, ScratchArm)]
+    early = [arm for arm in plan.arms if arm not in late]
+    played = _play_on(plan, early, build_host, flops, stop) if early else []
+    for arm in late:
+        if played is None:
+            return None
+        model = model_of(arm, plan.arms, played)
+        say(f"{arm.label}: hosts are born with the seeds that {model.label} ended with")
+        found = _play_on(plan, [arm], GrownHosts.like(model), flops, stop)
+        if found is None:
+            return None
+        played += [each.model_copy(update={"copied": model.label}) for each in found]
+    if played is None:
+        return None
+    order = [arm.label for arm in plan.arms]
+    return tuple(sorted(played, key=lambda each: order.index(each.label)))
+
+
+def _play_on(
+    plan: EvaluationPlan,
+    arms: Sequence[Arm],
+    hosts: HostFactory,
+    flops: FlopCounter,
+    stop: StopRequest,
+) -> list[ArmResult] | None:
     run = plan.run
-    environment = build_environment(run.task, run.config, build_host)
+    environment = build_environment(run.task, run.config, hosts)
     say(f"plan: {environment.plan}")
     try:
-        prepared = [
-            (arm, arm.prepare(environment.spec, run, greedy=plan.greedy)) for arm in plan.arms
-        ]
-        flops = FlopCounter(run.task, run.config)
+        prepared = [(arm, arm.prepare(environment.spec, run, greedy=plan.greedy)) for arm in arms]
         results = []
         for arm, build in prepared:
             started = perf_counter()
@@ -74,7 +101,7 @@ def _play(plan: EvaluationPlan, stop: StopRequest) -> tuple[ArmResult, ...] | No
             results.append(sum_up(arm.name, arm.label, episodes, perf_counter() - started))
     finally:
         environment.close()
-    return tuple(results)
+    return results
 
 
 def _tell(label: str, hosts: int, started: float, done: int) -> None:

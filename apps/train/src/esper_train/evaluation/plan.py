@@ -12,6 +12,7 @@ from esper_simic.evaluation import evaluation_seeds
 from esper_tolaria import get_task
 from esper_train.errors import TrainError
 from esper_train.evaluation.arms import DEFAULT_ARMS, Arm, CheckpointArm, read_arms
+from esper_train.evaluation.scratch import check_scratch
 from esper_train.options import EvaluateOptions, SpreadOptions, TelemetryOptions
 from esper_train.resolve import Plan, default_preset, finish_plan
 
@@ -50,6 +51,7 @@ def plan_evaluation(options: EvaluateOptions, hardware: SpreadOptions) -> Evalua
     """
     _check_numbers(options)
     arms = read_arms(DEFAULT_ARMS if options.arms is None else options.arms)
+    check_scratch(arms)
     checkpoints = [arm for arm in arms if isinstance(arm, CheckpointArm)]
     base, note = _base(options, checkpoints)
     config = _changed(base, options)

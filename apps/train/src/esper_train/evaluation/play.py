@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from time import perf_counter
 
 from esper_leyline import (
@@ -16,7 +16,7 @@ from esper_leyline import (
 from esper_simic import ControllerDecider
 from esper_train.evaluation.arms import Build
 from esper_train.evaluation.flops import FlopCounter
-from esper_train.evaluation.results import EpisodeResult
+from esper_train.evaluation.results import EpisodeResult, GrownSeed
 
 
 def play_arm(
@@ -122,7 +122,16 @@ class Life:
             germinated=self._happened[SeedEventKind.GERMINATED],
             fossilized=self._happened[SeedEventKind.FOSSILIZED],
             pruned=self._happened[SeedEventKind.PRUNED],
+            seeds=tuple(_held(last)),
         )
+
+
+def _held(report: StepReport) -> Iterator[GrownSeed]:
+    for seed in report.seeds:
+        if seed.blueprint is not None and seed.style is not None:
+            yield GrownSeed(
+                slot=seed.slot, blueprint=seed.blueprint, style=seed.style, stage=seed.stage
+            )
 
 
 class Timed:

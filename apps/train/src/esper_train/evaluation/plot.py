@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from textwrap import fill
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -16,6 +17,8 @@ COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#0
 SHAPES = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">", "h")
 _INCHES = (10.0, 4.6)
 _DPI = 120
+_LEGEND = 28
+"""Characters of a line of the legend; longer ones would squeeze the panels."""
 
 _PANELS: tuple[tuple[str, Callable[[EpisodeResult], int]], ...] = (
     ("parameters of the final network", lambda episode: episode.parameters),
@@ -58,5 +61,11 @@ def _scatter(axes: Axes, arm: ArmResult, cost: Callable[[EpisodeResult], int], n
     axes.scatter(costs, accuracies, s=18, alpha=0.55, linewidths=0, **style)
     mean = sum(costs) / len(costs)
     axes.scatter(
-        [mean], [arm.accuracy.value], s=120, edgecolors="white", label=arm.label, zorder=3, **style
+        [mean],
+        [arm.accuracy.value],
+        s=120,
+        edgecolors="white",
+        label=fill(arm.label, _LEGEND),
+        zorder=3,
+        **style,
     )

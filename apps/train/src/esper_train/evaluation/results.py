@@ -6,13 +6,30 @@ from typing import Literal
 
 from pydantic import Field
 
-from esper_leyline import Contract, EpisodeEnd, Float, TrainingConfig
+from esper_leyline import (
+    BlendStyle,
+    Blueprint,
+    Contract,
+    EpisodeEnd,
+    Float,
+    SeedStage,
+    TrainingConfig,
+)
 from esper_simic.evaluation import Estimate, Verdict
 
 RESULTS_VERSION = 1
 
 Policy = Literal["sampled", "greedy"]
 """How a checkpoint's policy acts."""
+
+
+class GrownSeed(Contract):
+    """A seed that a network held at the end of an episode."""
+
+    slot: str
+    blueprint: Blueprint
+    style: BlendStyle
+    stage: SeedStage
 
 
 class EpisodeResult(Contract):
@@ -29,6 +46,7 @@ class EpisodeResult(Contract):
         train_flops: Operations of all training, pruned seeds included.
         seconds: Spent on this host, decisions included.
         decision_seconds: The part of them in which the arm decided.
+        seeds: What the network held at the end, row-major.
     """
 
     seed: int
@@ -48,6 +66,7 @@ class EpisodeResult(Contract):
     germinated: int
     fossilized: int
     pruned: int
+    seeds: tuple[GrownSeed, ...] = ()
 
 
 class Interval(Contract):
@@ -78,12 +97,14 @@ class ArmResult(Contract):
     Attributes:
         name: As it was asked for.
         label: A short name, different in every arm.
+        copied: Label of the arm whose final networks this one's hosts were born as.
         accuracy: Interquartile mean of the test accuracies, in percent.
         wall_seconds: From the first host's birth to the last one's end.
     """
 
     name: str
     label: str
+    copied: str | None = None
     accuracy: Interval
     costs: Costs
     wall_seconds: Float

@@ -79,6 +79,11 @@ class EvaluationTable:
             lines.insert(
                 1, f"diff: the same of differences seed by seed, from {results.baseline}, in points"
             )
+        lines += [
+            f"{arm.label}: born with the seeds that {arm.copied} ended with"
+            for arm in results.arms
+            if arm.copied is not None
+        ]
         lines += [_broken(arm) for arm in results.arms if _governed(arm)]
         least = {each.least_pairs for each in results.comparisons if pairs < each.least_pairs}
         if least:

@@ -1,0 +1,56 @@
+"""Seeds that are part of a network from the start."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from esper_kasmina import BLUEPRINTS, Activations, KasminaError, SeedSlot
+from esper_leyline import BlendStyle, Blueprint, SeedStage, Topology
+
+MAPS = Activations.maps(8)
+
+
+@pytest.mark.parametrize("style", BlendStyle)
+@pytest.mark.parametrize("blueprint", BLUEPRINTS[Topology.CNN])
+def test_it_is_a_fossil_that_changes_nothing_yet_and_learns(blueprint, style):
+    slot = SeedSlot("r0c0", MAPS, seed=3)
+    slot.build_in(blueprint, style)
+    report = slot.report()
+    assert (report.stage, report.alpha) == (SeedStage.FOSSILIZED, 1.0)
+    assert report.parameters == slot.seed.size > 0
+    assert report.permitted == ()
+    hidden = torch.randn(4, 8, 6, 6)
+    assert torch.equal(slot(hidden), hidden)
+    slot(hidden).square().sum().backward()
+    gradients = [each.grad for each in slot.seed.parameters() if each.grad is not None]
+    assert any(gradient.abs().sum() > 0 for gradient in gradients)
+    slot.tick()
+    slot.prune_now()
+    assert slot.report().alpha_velocity == 0.0
+    assert slot.stage is SeedStage.FOSSILIZED
+    assert slot.take_events() == ()
+
+
+def test_it_survives_a_state_dict_and_a_snapshot():
+    slot, fresh = (SeedSlot("r0c0", MAPS, seed=seed) for seed in (3, 4))
+    before = slot.snapshot()
+    slot.build_in(Blueprint.CONV_SMALL, BlendStyle.GATED_GATE)
+    fresh.load_state_dict(slot.state_dict())
+    assert fresh.state == slot.state
+    held = slot.snapshot()
+    slot.restore(before)
+    assert not slot.occupied
+    slot.restore(held)
+    assert slot.stage is SeedStage.FOSSILIZED
+
+
+def test_what_cannot_be_built_in_is_one_clear_line():
+    slot = SeedSlot("r0c0", MAPS)
+    with pytest.raises(KasminaError, match="LORA does not fit"):
+        slot.build_in(Blueprint.LORA, BlendStyle.LINEAR_ADD)
+    with pytest.raises(KasminaError, match="has not seen its activations"):
+        SeedSlot("r0c0").build_in(Blueprint.NORM, BlendStyle.LINEAR_ADD)
+    slot.build_in(Blueprint.NORM, BlendStyle.LINEAR_ADD)
+    with pytest.raises(KasminaError, match="'r0c0' is FOSSILIZED"):
+        slot.build_in(Blueprint.NORM, BlendStyle.LINEAR_ADD)
