@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from esper_leyline import PRESETS, preset, read_config
+from esper_leyline import PRESETS, TrainingConfig, preset, read_config
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").iterdir())
 
@@ -20,3 +20,9 @@ def test_a_config_reads_and_equals_the_preset_it_is_named_after(path):
 
 def test_the_small_preset_has_its_file():
     assert "mnist1d_blind.json" in {path.name for path in CONFIGS}
+
+
+def test_the_example_of_the_reference_is_the_default_said_aloud():
+    config = read_config(CONFIGS[0].parent / "ppo_config.json")
+    assert config == TrainingConfig()
+    assert (config.lifecycle.permissive_gates, config.n_episodes, config.n_envs) == (True, 100, 4)
