@@ -249,3 +249,20 @@ def test_hosts_side_by_side_end_as_one_by_one(done: Evaluated, tmp_path: Path) -
         for mine, theirs in zip(arm.episodes, done.arm(arm.name).episodes, strict=True):
             untimed = {"seconds", "decision_seconds"}
             assert mine.model_dump(exclude=untimed) == theirs.model_dump(exclude=untimed)
+
+
+def test_a_policy_is_judged_on_a_task_that_it_never_met(ppo_run, tmp_path: Path) -> None:
+    checkpoint = str(ppo_run.directory / str(ppo_run.summary.checkpoint))
+    sizes = ("--task", "mnist1d", "--seeds", "2", "--envs", "1")
+    said = evaluate(tmp_path / "out", "--arms", "static", checkpoint, *sizes)
+    results = EvaluationResults.model_validate_json((tmp_path / "out/evaluation.json").read_text())
+    assert results.task == "mnist1d"
+    assert [arm.trained_on for arm in results.arms] == [None, "mnist1d_blind"]
+    # The rules that the policy learnt under, and the new task's own training.
+    trained = ppo_run.summary
+    assert trained.task == "mnist1d_blind"
+    assert results.config.lifecycle.auto_forward_g1
+    assert results.config.host is not None
+    own = get_task("mnist1d").training
+    assert results.config.host == own.model_copy(update={"max_batches": BATCHES})
+    assert "learnt on mnist1d_blind, never met mnist1d" in said

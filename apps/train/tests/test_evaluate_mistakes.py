@@ -81,11 +81,22 @@ def test_a_checkpoint_of_another_task(
     checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     message = complaint(capsys, "--arms", "static", str(checkpoint), "--task", "digits")
-    for part in (str(checkpoint), "'mnist1d_blind'", "'digits'"):
+    for part in (str(checkpoint), "'mnist1d_blind' with hosts cnn", "'digits' has hosts mlp"):
         assert part in message
     other = changed(checkpoint, tmp_path / "other.pt", task="digits")
     message = complaint(capsys, "--arms", str(checkpoint), other)
-    for part in (other, "'digits'", "'mnist1d_blind'"):
+    for part in (other, "'digits'", "'mnist1d_blind'", "--task"):
+        assert part in message
+
+
+def test_a_checkpoint_on_a_task_with_fewer_slots(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    slots = ["r0c0", "r0c1"]
+    config = load_checkpoint(checkpoint)[0].config.model_dump(mode="json")
+    fewer = changed(checkpoint, tmp_path / "f.pt", slots=slots, config=config | {"slots": None})
+    message = complaint(capsys, "--arms", fewer, "--task", "mnist1d")
+    for part in (fewer, "'mnist1d_blind' with number of slots 2", "'mnist1d' has number of slots"):
         assert part in message
 
 

@@ -18,7 +18,7 @@ from esper_leyline import HostFactory
 from esper_tolaria import build_environment
 from esper_train.data import make_data_ready
 from esper_train.errors import TrainError
-from esper_train.evaluation.arms import Arm, ScratchArm
+from esper_train.evaluation.arms import Arm, CheckpointArm, ScratchArm
 from esper_train.evaluation.flops import FlopCounter
 from esper_train.evaluation.judge import RESAMPLING, compare_arms, sum_up
 from esper_train.evaluation.plan import EvaluationPlan, plan_evaluation
@@ -98,10 +98,15 @@ def _play_on(
             )
             if episodes is None:
                 return None
-            results.append(sum_up(arm.name, arm.label, episodes, perf_counter() - started))
+            found = sum_up(arm.name, arm.label, episodes, perf_counter() - started)
+            results.append(found.model_copy(update={"trained_on": _school(arm)}))
     finally:
         environment.close()
     return results
+
+
+def _school(arm: Arm) -> str | None:
+    return arm.manifest.task if isinstance(arm, CheckpointArm) else None
 
 
 def _tell(label: str, hosts: int, started: float, done: int) -> None:

@@ -44,7 +44,8 @@ def plan_evaluation(options: EvaluateOptions, hardware: SpreadOptions) -> Evalua
     """Resolves the flags of ``esper-train evaluate``.
 
     Hosts grow by the settings that a checkpoint was trained with; where there is none, by
-    those of the preset that is called like the task.
+    those of the preset that is called like the task. On a task that a checkpoint was not
+    trained on, its rules and its horizon stay, and the task brings its own training.
 
     Raises:
         EsperError: If a flag, an arm or a checkpoint is not usable.
@@ -88,7 +89,11 @@ def _base(
 ) -> tuple[TrainingConfig, str]:
     if checkpoints:
         first = checkpoints[0]
-        return first.manifest.config, f"hosts: by the settings of checkpoint {first.name}"
+        wanted = _wanted(checkpoints, options)
+        note = f"hosts: by the settings of checkpoint {first.name}"
+        if first.manifest.task != wanted:
+            note += f", trained on task {first.manifest.task}; training as task {wanted} has it"
+        return _moved(first.manifest.config, wanted), note
     if options.task is not None:
         name, why = get_task(options.task).name, "the one named like the task"
     else:
@@ -112,24 +117,58 @@ def _changed(config: TrainingConfig, options: EvaluateOptions) -> TrainingConfig
     return override(config, changes)
 
 
+def _wanted(checkpoints: Sequence[CheckpointArm], options: EvaluateOptions) -> str:
+    """Names the task to evaluate checkpoints on."""
+    first = checkpoints[0]
+    if options.task is not None:
+        return get_task(options.task).name
+    for arm in checkpoints:
+        if arm.manifest.task != first.manifest.task:
+            raise TrainError(
+                f"checkpoint '{arm.name}' was trained on task '{arm.manifest.task}', "
+                f"'{first.name}' on '{first.manifest.task}'; say by --task where to meet"
+            )
+    return first.manifest.task
+
+
+def _moved(config: TrainingConfig, wanted: str) -> TrainingConfig:
+    """Returns a configuration for another task: its own training, the same slots if it can."""
+    if config.task == wanted:
+        return config
+    task, slots = get_task(wanted), config.slots or get_task(config.task).slots
+    fitting = list(slots) if set(slots) <= set(task.host.slots) else None
+    return override(config, {"task": wanted, "host": None, "slots": fitting})
+
+
 def _check_checkpoints(
     checkpoints: Sequence[CheckpointArm], config: TrainingConfig, options: EvaluateOptions
 ) -> None:
-    wanted = config.task if options.task is None else get_task(options.task).name
     for arm in checkpoints:
-        task = arm.manifest.task
-        if task != wanted:
-            raise TrainError(
-                f"checkpoint '{arm.name}' was trained on task '{task}', not on '{wanted}'; "
-                "evaluate each on its own task"
-            )
-        mine = _changed(arm.manifest.config, options)
+        _check_fit(arm, config)
+        mine = _changed(_moved(arm.manifest.config, config.task), options)
         for name in _HOSTS:
             if getattr(mine, name) != getattr(config, name):
                 raise TrainError(
                     f"checkpoints '{checkpoints[0].name}' and '{arm.name}' were trained with "
                     f"different settings '{name}', so no hosts suit both; evaluate them apart"
                 )
+
+
+def _check_fit(arm: CheckpointArm, config: TrainingConfig) -> None:
+    """Checks that what a policy commands exists on a task that it was not trained on."""
+    there, home = get_task(config.task), get_task(arm.manifest.task)
+    if there.name == home.name:
+        return  # what does not fit there is damaged, and loading it says so
+    slots = config.slots or there.slots
+    for what, mine, its in (
+        ("hosts", home.host.topology.value, there.host.topology.value),
+        ("number of slots", len(arm.manifest.slots), len(slots)),
+    ):
+        if mine != its:
+            raise TrainError(
+                f"checkpoint '{arm.name}' was trained on task '{home.name}' with {what} {mine}, "
+                f"task '{there.name}' has {what} {its}; evaluate it on a task alike"
+            )
 
 
 def _baseline(wanted: str | None, arms: Sequence[Arm]) -> str:

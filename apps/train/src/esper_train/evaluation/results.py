@@ -98,6 +98,7 @@ class ArmResult(Contract):
         name: As it was asked for.
         label: A short name, different in every arm.
         copied: Label of the arm whose final networks this one's hosts were born as.
+        trained_on: The task that a checkpoint's policy learnt on.
         accuracy: Interquartile mean of the test accuracies, in percent.
         wall_seconds: From the first host's birth to the last one's end.
     """
@@ -105,6 +106,7 @@ class ArmResult(Contract):
     name: str
     label: str
     copied: str | None = None
+    trained_on: str | None = None
     accuracy: Interval
     costs: Costs
     wall_seconds: Float

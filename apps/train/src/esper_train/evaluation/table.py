@@ -84,6 +84,11 @@ class EvaluationTable:
             for arm in results.arms
             if arm.copied is not None
         ]
+        lines += [
+            f"{arm.label}: learnt on {arm.trained_on}, never met {results.task}"
+            for arm in results.arms
+            if arm.trained_on not in (None, results.task)
+        ]
         lines += [_broken(arm) for arm in results.arms if _governed(arm)]
         least = {each.least_pairs for each in results.comparisons if pairs < each.least_pairs}
         if least:
