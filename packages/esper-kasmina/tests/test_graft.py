@@ -382,11 +382,21 @@ def test_a_width_that_changes_is_named():
         ({}, "name at least one"),
         ({"left": "layer1"}, "'left' is not a slot id"),
         ({"r0c0": "layer1", "r0c1": "layer1"}, "'layer1' was given two slots"),
+        (["layer1"], r"places are a list; give slot ids and submodules, such as \{'r0c0'"),
+        ("layer1", "places are a str; give slot ids"),
+        ({"r0c0": torch.nn.ReLU()}, "slot 'r0c0' was given a ReLU; give the submodule's name"),
+        ({"r0c0": 1}, "slot 'r0c0' was given a int; give the submodule's name"),
     ],
 )
 def test_impossible_grafts_are_named(places, message):
     with pytest.raises(KasminaError, match=message):
         graft(ZOO["resnet18"].make(), places)
+
+
+@pytest.mark.parametrize("model", [None, nn.ReLU])
+def test_what_is_no_model_is_named(model):
+    with pytest.raises(KasminaError, match=r"the model is a .*; give an instance of nn.Module"):
+        graft(model, {"r0c0": "layer1"})
 
 
 def test_a_second_graft_is_refused():

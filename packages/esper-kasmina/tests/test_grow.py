@@ -153,3 +153,48 @@ def test_mistakes_are_named(model):
     model.slot.apply_command(Germinate(blueprint=Blueprint.NORM))
     with pytest.raises(KasminaError, match="only a DORMANT slot germinates"):
         grown(model, loop)
+
+
+@pytest.mark.parametrize("score", [float("nan"), float("inf"), None, torch.zeros(2), "good"])
+def test_a_score_that_is_no_number_is_named_and_keeps_no_seed(model, score):
+    """NaN is not below any bound, so it must not pass for a contribution."""
+    loop = Loop(model, batches=1)
+    loop.evaluate = lambda _model: score
+    with pytest.raises(KasminaError, match=r"evaluate returned .*; return one finite number"):
+        grown(model, loop, schedule=Schedule(training=1, blending=1, holding=1))
+    assert model.slot.stage is not SeedStage.FOSSILIZED
+
+
+def test_a_score_may_be_a_tensor_of_one_number(model):
+    loop = Loop(model, batches=1)
+    loop.evaluate = lambda _model: torch.tensor(50.0)
+    growth = grown(model, loop, schedule=Schedule(training=1, blending=1, holding=1))
+    assert type(growth.score) is type(growth.contribution) is float
+
+
+@pytest.mark.parametrize(
+    "options", [{"training": 0}, {"blending": -1}, {"holding": 0}, {"patience": -1}]
+)
+def test_impossible_schedules_are_named(options):
+    ((name, value),) = options.items()
+    with pytest.raises(KasminaError, match=f"{name} is {value}; give at least"):
+        Schedule(**options)
+
+
+def test_a_bound_that_is_no_number_is_named():
+    with pytest.raises(KasminaError, match="min_contribution is nan"):
+        Schedule(min_contribution=float("nan"))
+
+
+@pytest.mark.parametrize("blueprint", ["norm", 3])
+def test_a_blueprint_by_another_name_is_named(model, blueprint):
+    with pytest.raises(KasminaError, match=f"{blueprint!r} is no Blueprint; allowed: .*NORM"):
+        grown(model, Loop(model), blueprint)
+
+
+def test_an_optimizer_that_is_none_leaves_the_slot_dormant(model):
+    loop = Loop(model)
+    loop.optimizer = None
+    with pytest.raises(KasminaError, match="the optimizer is a NoneType"):
+        grown(model, loop)
+    assert model.slot.stage is SeedStage.DORMANT

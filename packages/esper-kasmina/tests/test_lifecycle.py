@@ -300,6 +300,17 @@ def test_a_command_to_an_unknown_slot_is_refused(make_host):
     assert "r4c4" in result.reason
 
 
+@pytest.mark.parametrize("command", ["germinate", Op.GERMINATE, Advance])
+def test_what_is_no_command_is_named(make_host, command):
+    with pytest.raises(KasminaError, match=r"is no command; give Germinate\(\.\.\.\), Advance"):
+        make_host().slot("r0c0").apply_command(command)
+
+
+def test_a_command_to_a_host_has_to_name_its_slot(make_host):
+    with pytest.raises(KasminaError, match=r"SeedCommand\(slot='r0c0', command=\.\.\.\)"):
+        make_host().apply_command(Advance())
+
+
 def test_prune_live_spares_fossils_and_takes_everything_else(make_host, grow, order):
     host = make_host(min_prune_age=3)
     grow(host, "r0c0", SeedStage.FOSSILIZED)
@@ -316,6 +327,8 @@ def test_prune_live_spares_fossils_and_takes_everything_else(make_host, grow, or
     ("make", "error", "message"),
     [
         (lambda: SeedSlot("left"), LeylineError, "'left' is not a slot id"),
+        (lambda: SeedSlot("r0c0", 8), KasminaError, "'r0c0' was given 8; .*Activations.maps"),
+        (lambda: SeedSlot("r0c0", rules="strict"), KasminaError, "rules are 'strict'; give Lif"),
         (lambda: Activations.maps(0), KasminaError, "0 channels"),
         (lambda: Activations.maps(4, dimensions=3), KasminaError, "3 spatial dimensions"),
     ],

@@ -7,7 +7,7 @@ import copy
 import pytest
 import torch
 
-from esper_kasmina import SLOT_KEY, Activations, SeedSlot, sync_optimizer
+from esper_kasmina import SLOT_KEY, Activations, KasminaError, SeedSlot, sync_optimizer
 from esper_leyline import Advance, Blueprint, Germinate, Prune, SeedStage
 
 MAKERS = {
@@ -161,3 +161,12 @@ def test_slots_of_any_model_can_share_one_optimizer():
         slot.apply_command(Germinate(blueprint=Blueprint.NORM))
     sync_optimizer(optimizer, model.values())
     assert [group.get(SLOT_KEY) for group in optimizer.param_groups] == [None, "r0c0", "r0c1"]
+
+
+def test_arguments_in_the_wrong_places_are_named():
+    slot = SeedSlot("r0c0", Activations.features(4))
+    optimizer = torch.optim.SGD(torch.nn.Linear(4, 4).parameters(), lr=0.1)
+    with pytest.raises(KasminaError, match=r"the optimizer is a SeedSlot; .*comes first"):
+        sync_optimizer(slot, optimizer)
+    with pytest.raises(KasminaError, match=r"seed_options are 0.1; give .*\{'lr': 0.01\}"):
+        sync_optimizer(optimizer, slot, 0.1)

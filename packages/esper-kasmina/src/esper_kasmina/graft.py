@@ -63,6 +63,7 @@ def graft(
         KasminaError: If a submodule is not there, is used twice or returns what no slot
             can take, or if the model has slots already.
     """
+    _check_kinds(model, places)
     if seed_slots(model):
         raise KasminaError("the model has slots already; name all of them in one graft")
     if not places:
@@ -81,6 +82,26 @@ def graft(
     if example_inputs is not None:
         grafted.look(example_inputs)
     return grafted
+
+
+def _check_kinds(model: object, places: object) -> None:
+    if not isinstance(model, nn.Module):
+        raise KasminaError(f"the model is a {_kind(model)}; give an instance of nn.Module")
+    if not isinstance(places, Mapping):
+        raise KasminaError(
+            f"places are a {_kind(places)}; give slot ids and submodules, "
+            "such as {'r0c0': 'layer2'}"
+        )
+    for name, place in places.items():
+        if not isinstance(place, str | Place):
+            raise KasminaError(
+                f"slot '{name}' was given a {_kind(place)}; give the submodule's name, "
+                "such as 'layer2', or a Place"
+            )
+
+
+def _kind(value: object) -> str:
+    return type(value).__name__
 
 
 def _as_place(place: str | Place) -> Place:

@@ -6,6 +6,7 @@ blend in, hold, measure, and keep the seed if it is worth its place.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -49,6 +50,19 @@ class Schedule:
     patience: int = 5
     min_contribution: float = 0.0
     style: BlendStyle = BlendStyle.LINEAR_ADD
+
+    def __post_init__(self) -> None:
+        """Checks every number.
+
+        Raises:
+            KasminaError: If one of them is too small, or the bound is no number.
+        """
+        for name, least in {"training": 1, "blending": 0, "holding": 1, "patience": 0}.items():
+            value = getattr(self, name)
+            if value < least:
+                raise KasminaError(f"{name} is {value}; give at least {least}")
+        if math.isnan(self.min_contribution):
+            raise KasminaError("min_contribution is nan; give a number of points, such as 0.0")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,11 +118,13 @@ def grow(  # noqa: PLR0917 - it reads as a sentence
         seed_options: Options of the seed's parameter group, such as ``{"lr": 0.01}``.
 
     Raises:
-        KasminaError: If the slot is not there, is not dormant, or the blueprint does not
-            fit it.
+        KasminaError: If the slot is not there, is not dormant, the blueprint does not fit
+            it, or ``evaluate`` returns no finite number.
     """
     chosen = schedule or Schedule()
     place = _find(model, slot)
+    # Before the birth, so that an optimizer that is none leaves the slot as it was.
+    sync_optimizer(optimizer, model, seed_options)
     germinate = Germinate(blueprint=blueprint, style=chosen.style, tempo=chosen.blending)
     _command(place, germinate)
     _command(place, Advance())
@@ -154,15 +170,29 @@ def _measure(
     """Takes down gradients and validation; returns the score and the seed's share of it."""
     host = measure_gradients(parameter_groups(model)[0]["params"])
     slot.record_gradients(host)
-    score = evaluate(model)
+    score = _score(model, evaluate)
     contribution = 0.0
     measured = None
     if slot.stage in ACTIVE_STAGES and slot.alpha > 0.0:
         with slot.held_out():
-            contribution = score - evaluate(model)
+            contribution = score - _score(model, evaluate)
         measured = SeedMeasurement(slot=slot.name, contribution=contribution)
     slot.record_validation(score, measured)
     return score, contribution
+
+
+def _score(model: nn.Module, evaluate: Callable[[nn.Module], float]) -> float:
+    returned = evaluate(model)
+    try:
+        score = float(returned)
+    except (TypeError, ValueError, RuntimeError):
+        score = math.nan
+    # NaN is below no bound, so a seed of unknown worth would be kept.
+    if not math.isfinite(score):
+        raise KasminaError(
+            f"evaluate returned {returned!r}; return one finite number, more is better"
+        )
+    return score
 
 
 def _move_on(slot: SeedSlot, contribution: float, schedule: Schedule) -> str:

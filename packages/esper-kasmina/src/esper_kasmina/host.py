@@ -84,7 +84,16 @@ class SlottedHost(nn.Module):
         raise KasminaError(f"no enabled slot '{name}'; enabled: {', '.join(self.slots)}")
 
     def apply_command(self, command: SeedCommand) -> CommandResult:
-        """Carries out a lifecycle command, or says why not; a refusal changes nothing."""
+        """Carries out a lifecycle command, or says why not; a refusal changes nothing.
+
+        Raises:
+            KasminaError: If it does not name its slot.
+        """
+        if not isinstance(command, SeedCommand):
+            raise KasminaError(
+                f"{command!r} names no slot; "
+                f"give SeedCommand(slot='{next(iter(self.slots), 'r0c0')}', command=...)"
+            )
         try:
             slot = self.slot(command.slot)
         except KasminaError as error:

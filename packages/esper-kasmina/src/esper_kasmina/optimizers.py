@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn import Parameter
 from torch.optim import Optimizer
 
+from esper_kasmina.errors import KasminaError
 from esper_kasmina.slot import SeedSlot
 
 SLOT_KEY = "esper_slot"
@@ -57,13 +58,30 @@ def sync_optimizer(
             are taken to belong to these.
         seed_options: Options for newborn groups, such as ``{"lr": 0.01}``; the
             optimiser's defaults fill the rest.
+
+    Raises:
+        KasminaError: If there is no optimiser where one should be, or options are no mapping.
     """
+    _check_kinds(optimizer, seed_options)
     found = seed_slots(slots) if isinstance(slots, nn.Module) else slots
     seeds = _seed_parameters(found)
     _drop_departed(optimizer, {id(p) for parameters in seeds.values() for p in parameters})
     for name, parameters in seeds.items():
         _separate(optimizer, name, {id(p) for p in parameters})
         _join(optimizer, name, parameters, seed_options)
+
+
+def _check_kinds(optimizer: object, seed_options: object) -> None:
+    # Wrappers that only look like an optimiser are welcome.
+    if not hasattr(optimizer, "param_groups"):
+        raise KasminaError(
+            f"the optimizer is a {type(optimizer).__name__}; "
+            "give one of torch.optim, which comes first, and then the model"
+        )
+    if not isinstance(seed_options, Mapping | None):
+        raise KasminaError(
+            f"seed_options are {seed_options!r}; give a mapping, such as {{'lr': 0.01}}"
+        )
 
 
 def _seed_parameters(slots: Iterable[SeedSlot]) -> dict[str, list[Parameter]]:

@@ -73,9 +73,17 @@ class SeedBed(nn.Module):
 
         Raises:
             LeylineError: If the name is no slot id.
+            KasminaError: If the activations or the rules are something else.
         """
         super().__init__()
         parse_slot(name)
+        if not isinstance(activations, Activations | None):
+            raise KasminaError(
+                f"slot '{name}' was given {activations!r}; say what flows there, "
+                "such as Activations.maps(8)"
+            )
+        if not isinstance(rules, LifecycleRules | None):
+            raise KasminaError(f"the rules are {rules!r}; give LifecycleRules(...) or None")
         self.name = name
         self.activations = activations
         self.rules = LifecycleRules() if rules is None else rules

@@ -89,7 +89,16 @@ class SeedSlot(SeedBed):
         return blend(hidden, seed, self._strength)
 
     def apply_command(self, command: SlotCommand) -> CommandResult:
-        """Carries out a lifecycle command, or says why not; a refusal changes nothing."""
+        """Carries out a lifecycle command, or says why not; a refusal changes nothing.
+
+        Raises:
+            KasminaError: If it is no command at all.
+        """
+        if not isinstance(command, SlotCommand):
+            raise KasminaError(
+                f"{command!r} is no command; give Germinate(...), Advance(), "
+                "SetAlphaTarget(...), Prune(...) or Fossilize()"
+            )
         reason = self._unfit(command)
         if reason is not None:
             return CommandResult(accepted=False, reason=reason)
@@ -195,9 +204,11 @@ class SeedSlot(SeedBed):
                 "or say what they are when you make it"
             )
         fitting = BLUEPRINTS[self.activations.topology]
+        allowed = ", ".join(blueprint.name for blueprint in fitting)
+        if not isinstance(command.blueprint, Blueprint):
+            return f"{command.blueprint!r} is no Blueprint; allowed: {allowed}"
         if command.blueprint in fitting:
             return None
-        allowed = ", ".join(blueprint.name for blueprint in fitting)
         topology = self.activations.topology.value
         return (
             f"blueprint {command.blueprint.name} does not fit a slot of a {topology}; "
