@@ -93,6 +93,8 @@ FLAT = {
     "chunk_length": ("ppo.chunk_length", 7),
     "entropy_anneal_episodes": ("ppo.entropy_anneal_episodes", 7),
     "memory_size": ("policy.memory_size", 77),
+    "compile_mode": ("compile.mode", "off"),
+    "force_compile": ("compile.force", True),
 }
 
 

@@ -407,3 +407,44 @@ def test_forget_gates_begin_open_and_recurrent_weights_orthogonal(policies, spec
     assert lstm.bias_ih_l0.sum() == 32
     for gate in lstm.weight_hh_l0.detach().split(32):
         assert_close(gate @ gate.T, torch.eye(32), atol=1e-5, rtol=0)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
+def test_a_compiled_evaluation_agrees_and_is_compiled_for_no_round_anew(policy, spec, rollout):
+    from torch._dynamo.utils import counters
+
+    keys = list(policy.state_dict())
+    observation = stacked(rollout)
+    actions = torch.stack([decision.actions for _, _, decision in rollout])
+    starts = torch.zeros(STEPS, ENVIRONMENTS, dtype=torch.bool)
+    starts[0] = True
+
+    def evaluated(steps):
+        part = Observation(
+            features=observation.features[:steps],
+            blueprints=observation.blueprints[:steps],
+            masks={name: mask[:steps] for name, mask in observation.masks.items()},
+        )
+        state = policy.initial_state(ENVIRONMENTS)
+        result = policy.evaluate(part, actions[:steps], state, starts[:steps])
+        policy.zero_grad()
+        (result.log_probs.mean() + result.q_values.square().mean()).backward()
+        gradients = [p.grad.clone() for p in policy.parameters() if p.grad is not None]
+        return result, gradients
+
+    eager, eager_gradients = evaluated(STEPS)
+    counters.clear()
+    policy.compile_evaluation()
+    compiled, gradients = evaluated(STEPS)
+    for name in ("log_probs", "entropies", "q_values", "value"):
+        assert_close(getattr(compiled, name), getattr(eager, name), msg=name)
+    assert torch.equal(compiled.choosable, eager.choosable)
+    for one, other in zip(gradients, eager_gradients, strict=True):
+        assert_close(one, other)
+    evaluated(STEPS - 1)  # a round evaluates two lengths: its steps, and one row more
+    first_round = counters["stats"]["unique_graphs"]
+    for steps in (STEPS, STEPS - 1, 9, 8, 7):
+        evaluated(steps)
+    assert counters["stats"]["unique_graphs"] == first_round
+    assert list(policy.state_dict()) == keys

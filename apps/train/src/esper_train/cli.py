@@ -15,6 +15,7 @@ from esper_train.options import (
     EvaluateOptions,
     HardwareOptions,
     HeuristicOptions,
+    LearnerOptions,
     ScaleOptions,
     SpreadOptions,
     TasksOptions,
@@ -36,6 +37,7 @@ _CONFIG = ConfigOptions()
 _HARDWARE = HardwareOptions()
 _COMPUTE = ComputeOptions()
 _SPREAD = SpreadOptions()
+_LEARNER = LearnerOptions()
 _CHECKPOINTS = CheckpointOptions()
 _TELEMETRY = TelemetryOptions()
 _HEURISTIC = HeuristicOptions()
@@ -48,7 +50,7 @@ def ppo(
     *,
     scale: ScaleOptions = _SCALE,
     config: ConfigOptions = _CONFIG,
-    hardware: SpreadOptions = _SPREAD,
+    hardware: LearnerOptions = _LEARNER,
     checkpoints: CheckpointOptions = _CHECKPOINTS,
     telemetry: TelemetryOptions = _TELEMETRY,
 ) -> int:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Group, Parameter
 
-from esper_leyline import AmpDtype, TelemetryLevel
+from esper_leyline import AmpDtype, CompileMode, TelemetryLevel
 
 _Switch = Parameter(negative=())
 _Many = Parameter(consume_multiple=True, negative_iterable=())
@@ -95,6 +95,17 @@ class SpreadOptions(ComputeOptions):
     "Keep the data set in the GPU's memory."
     experimental_gpu_preload_gather: Annotated[bool, _Switch] = False
     "Gather batches there by index, without a DataLoader; on a CPU that is the default."
+
+
+@Parameter(name="*", group=HARDWARE)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LearnerOptions(SpreadOptions):
+    """Where and how a run with a learner computes."""
+
+    compile_mode: CompileMode | None = None
+    "How to torch.compile the policy's update. Default: default, which a CPU does not compile."
+    force_compile: Annotated[bool, _Switch] = False
+    "Compile wherever the mode would not."
 
 
 @Parameter(name="*", group=CHECKPOINTS)

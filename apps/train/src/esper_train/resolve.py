@@ -22,6 +22,7 @@ from esper_train.options import (
     ComputeOptions,
     ConfigOptions,
     HeuristicOptions,
+    LearnerOptions,
     ScaleOptions,
     SpreadOptions,
     TelemetryOptions,
@@ -163,6 +164,7 @@ def finish_plan(
         device=device,
         devices=spread,
         feed=_feed(hardware),
+        compile=_compile(hardware),
         amp=hardware.amp or None,
         amp_dtype=hardware.amp_dtype,
         data_root=None if hardware.data_root is None else str(hardware.data_root),
@@ -217,6 +219,12 @@ def _feed(hardware: ComputeOptions) -> dict[str, Any]:
         gpu_preload=hardware.gpu_preload or None,
         gpu_preload_gather=hardware.experimental_gpu_preload_gather or None,
     )
+
+
+def _compile(hardware: ComputeOptions) -> dict[str, Any]:
+    if not isinstance(hardware, LearnerOptions):
+        return {}
+    return _given(mode=hardware.compile_mode, force=hardware.force_compile or None)
 
 
 def _base_config(options: ConfigOptions) -> tuple[TrainingConfig, str | None]:

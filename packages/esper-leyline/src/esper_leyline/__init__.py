@@ -38,6 +38,8 @@ from esper_leyline.commands import (
 from esper_leyline.config import (
     FLAT_KEYS,
     AmpDtype,
+    CompileConfig,
+    CompileMode,
     CounterfactualSet,
     FeedConfig,
     GovernorConfig,
@@ -197,6 +199,8 @@ __all__ = [
     "CNNHostSpec",
     "CheckpointManifest",
     "CommandResult",
+    "CompileConfig",
+    "CompileMode",
     "ConfigError",
     "Contract",
     "Controller",

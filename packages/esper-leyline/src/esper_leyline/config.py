@@ -33,6 +33,7 @@ RewardPart = Literal[
 ]
 TelemetryLevel = Literal["off", "minimal", "normal", "debug"]
 AmpDtype = Literal["bfloat16", "float16"]
+CompileMode = Literal["default", "max-autotune", "reduce-overhead", "off"]
 
 
 class RewardConfig(Contract):
@@ -194,6 +195,15 @@ class FeedConfig(Contract):
     )
 
 
+class CompileConfig(Contract):
+    """Whether the policy's update is compiled by ``torch.compile``, and how hard it tries."""
+
+    mode: CompileMode = Field(
+        default="default", description="A mode of torch.compile; default: on a GPU only."
+    )
+    force: bool = Field(default=False, description="Compile wherever the mode would not.")
+
+
 class HeuristicRules(Contract):
     """What the rule-based controller asks for."""
 
@@ -231,6 +241,7 @@ class TrainingConfig(Contract):
     amp_dtype: AmpDtype = Field(
         default="bfloat16", description="The narrower type; gradients in float16 are scaled."
     )
+    compile: CompileConfig = CompileConfig()
     host: HostTraining | None = Field(default=None, description="None: the task's own.")
     lifecycle: LifecycleRules = LifecycleRules()
     reward: RewardConfig = RewardConfig()
@@ -263,6 +274,8 @@ FLAT_KEYS: Mapping[str, tuple[str, str]] = {
     "chunk_length": ("ppo", "chunk_length"),
     "entropy_anneal_episodes": ("ppo", "entropy_anneal_episodes"),
     "memory_size": ("policy", "memory_size"),
+    "compile_mode": ("compile", "mode"),
+    "force_compile": ("compile", "force"),
 }
 """Top-level spellings that a config file may use, and the nested key each stands for."""
 

@@ -1,0 +1,42 @@
+"""Whether a run compiles its policy's update, and whether this machine can."""
+
+from __future__ import annotations
+
+from esper_leyline import CompileConfig
+from esper_train.errors import TrainError
+
+
+def choose_compilation(wanted: CompileConfig, device: str) -> tuple[str | None, str | None]:
+    """Returns the mode of ``torch.compile``, or ``None`` for none, and what to say of it.
+
+    The default compiles on a GPU; on a CPU, where compiling costs most of a minute and was
+    measured to gain nothing, only an explicit mode or ``force`` does. The console view is a
+    process of its own, so it has no say here.
+
+    Raises:
+        TrainError: If compiling is forced and switched off, or there is no compiler.
+    """
+    if wanted.mode == "off":
+        if wanted.force:
+            raise TrainError("--force-compile contradicts --compile-mode off; leave one out")
+        return None, None
+    on_cpu = device == "cpu"
+    if on_cpu and wanted.mode == "default" and not wanted.force:
+        return None, "compile: nothing, the default on a CPU; --force-compile compiles all the same"
+    if on_cpu:
+        _check_compiler()
+    return wanted.mode, f"compile: the policy's update, mode {wanted.mode}"
+
+
+def _check_compiler() -> None:
+    # Imported here only: torch's compiler takes seconds to import.
+    from torch._inductor.cpp_builder import get_cpp_compiler
+    from torch._inductor.exc import InvalidCxxCompiler
+
+    try:
+        get_cpp_compiler()
+    except InvalidCxxCompiler:
+        raise TrainError(
+            "torch.compile needs a C++ compiler on a CPU and found none; install g++, "
+            "or use --compile-mode off"
+        ) from None
