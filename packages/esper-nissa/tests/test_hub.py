@@ -214,3 +214,11 @@ def test_a_closed_hub_says_so():
     hub.close()
     with pytest.raises(NissaError, match=r"run 'run-1' is closed.*'vitals'"):
         hub.emit(vitals())
+
+
+def test_events_carry_the_comparison_of_their_run():
+    memory = Memory()
+    with Hub("run", [memory], EVERY_KIND, group="night") as hub:
+        hub.emit(vitals())
+        hub.emit(vitals(), group="day")
+    assert [event.group for event in memory.events] == ["night", "day"]

@@ -12,6 +12,7 @@ from esper_train.options import (
     CheckpointOptions,
     ComputeOptions,
     ConfigOptions,
+    DualOptions,
     EvaluateOptions,
     HardwareOptions,
     HeuristicOptions,
@@ -40,6 +41,7 @@ _SPREAD = SpreadOptions()
 _LEARNER = LearnerOptions()
 _CHECKPOINTS = CheckpointOptions()
 _TELEMETRY = TelemetryOptions()
+_DUAL = DualOptions()
 _HEURISTIC = HeuristicOptions()
 _EVALUATE = EvaluateOptions()
 _TASKS = TasksOptions()
@@ -53,8 +55,20 @@ def ppo(
     hardware: LearnerOptions = _LEARNER,
     checkpoints: CheckpointOptions = _CHECKPOINTS,
     telemetry: TelemetryOptions = _TELEMETRY,
+    dual: DualOptions = _DUAL,
 ) -> int:
     """Train Tamiyo, a recurrent policy, with PPO to grow networks while they train."""
+    if dual != _DUAL:
+        from esper_train.dual.command import run_dual
+
+        return run_dual(
+            dual=dual,
+            scale=scale,
+            config=config,
+            hardware=hardware,
+            checkpoints=checkpoints,
+            telemetry=telemetry,
+        )
     from esper_train.ppo import run_ppo
 
     return run_ppo(

@@ -23,6 +23,10 @@ class StopRequest:
         """Whether a stop was asked for."""
         return self._event.is_set()
 
+    def ask(self) -> None:
+        """Asks for a stop, as the first signal does."""
+        self._event.set()
+
     def __enter__(self) -> StopRequest:
         for number in (signal.SIGINT, signal.SIGTERM):
             self._previous[number] = signal.signal(number, self._handle)

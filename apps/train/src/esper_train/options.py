@@ -18,6 +18,7 @@ CONFIG = Group("Config and presets", sort_key=2)
 HARDWARE = Group("Hardware and data", sort_key=3)
 CHECKPOINTS = Group("Checkpoints", sort_key=4)
 TELEMETRY = Group("Telemetry and monitoring", sort_key=5)
+COMPARISON = Group("A/B comparison", sort_key=6)
 TASKS = Group("Tasks", sort_key=1)
 EVALUATION = Group("Evaluation", sort_key=1)
 
@@ -136,6 +137,17 @@ class TelemetryOptions:
     "Keep lifecycle events whatever the level."
     no_tui: Annotated[bool, _Switch] = False
     "Print plain lines, also on a terminal."
+
+
+@Parameter(name="*", group=COMPARISON)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DualOptions:
+    """Two runs instead of one, and which is better."""
+
+    dual_ab: str | None = None
+    "Train a policy by each of two reward modes and compare them, such as: shaped-vs-simplified."
+    ab_seeds: int | None = None
+    "Unseen hosts on which --dual-ab judges both policies. Default: 20."
 
 
 @Parameter(name="*", group=SCALE)

@@ -58,7 +58,7 @@ def plan_ppo(
     Raises:
         EsperError: If a flag, a config value, a task or a slot is not usable.
     """
-    base, note = _base_config(config)
+    base, note = base_config(config)
     annealing, annealing_note = _annealing(base, scale.entropy_anneal_episodes)
     changes = _given(
         task=config.task,
@@ -180,6 +180,28 @@ def finish_plan(
     return Plan(config=resolved, task=task, notes=said)
 
 
+def base_config(options: ConfigOptions) -> tuple[TrainingConfig, str | None]:
+    """Returns the config that the other flags of a PPO run change, and why it is that one.
+
+    Raises:
+        EsperError: If there is no such preset, or the file cannot be used.
+    """
+    if options.config_json is not None:
+        if options.preset is not None:
+            raise TrainError("--preset and --config-json both give a whole config; use one of them")
+        return read_config(options.config_json), None
+    if options.preset is not None:
+        return preset(options.preset), None
+    if options.task is not None:
+        # A task without a preset of its own name takes the defaults of the reference.
+        try:
+            return preset(options.task), f"preset {options.task}: the one named like the task"
+        except ConfigError:
+            return TrainingConfig(), None
+    name, why = default_preset()
+    return preset(name), f"preset {name}: {why}"
+
+
 def find_device(wanted: str | None) -> tuple[str, str | None]:
     """Returns the device to train on, and why where nobody wanted one.
 
@@ -225,23 +247,6 @@ def _compile(hardware: ComputeOptions) -> dict[str, Any]:
     if not isinstance(hardware, LearnerOptions):
         return {}
     return _given(mode=hardware.compile_mode, force=hardware.force_compile or None)
-
-
-def _base_config(options: ConfigOptions) -> tuple[TrainingConfig, str | None]:
-    if options.config_json is not None:
-        if options.preset is not None:
-            raise TrainError("--preset and --config-json both give a whole config; use one of them")
-        return read_config(options.config_json), None
-    if options.preset is not None:
-        return preset(options.preset), None
-    if options.task is not None:
-        # A task without a preset of its own name takes the defaults of the reference.
-        try:
-            return preset(options.task), f"preset {options.task}: the one named like the task"
-        except ConfigError:
-            return TrainingConfig(), None
-    name, why = default_preset()
-    return preset(name), f"preset {name}: {why}"
 
 
 def _annealing(base: TrainingConfig, episodes: int | None) -> tuple[dict[str, Any], str | None]:

@@ -20,6 +20,7 @@ from esper_leyline import (
     RoundSummary,
     RunStatus,
     RunSummary,
+    TrainingConfig,
 )
 from esper_leyline.events import RunCompleted, RunFailed, RunStarted, kinds_written
 from esper_nissa import Hub, JsonlSink, RunDirectory
@@ -47,12 +48,29 @@ class RunSession:
 
     Used as a context manager: leaving it writes the summary, ends the telemetry and
     prints the closing table, also after an error or an interruption.
+
+    Args:
+        command: Name of the command that the run is one of.
+        plan: What it does.
+        options: Where it writes, and what it shows.
+        stop: Whether it was asked to stop.
+        directory: The run's directory, where it was created beforehand.
+        group: The comparison that the run is an arm of.
     """
 
     def __init__(
-        self, command: str, plan: Plan, options: TelemetryOptions, stop: StopRequest
+        self,
+        command: str,
+        plan: Plan,
+        options: TelemetryOptions,
+        stop: StopRequest,
+        *,
+        directory: RunDirectory | None = None,
+        group: str | None = None,
     ) -> None:
         self.command = command
+        self._given = directory
+        self._group = group
         self.plan = plan
         self._stop = stop
         self.progress = Progress()
@@ -63,17 +81,12 @@ class RunSession:
 
     def __enter__(self) -> RunSession:
         options, config = self._options, self.plan.config
-        self.directory = RunDirectory.create(
-            options.runs,
-            config.task,
-            telemetry_file=options.telemetry_file,
-            telemetry_dir=options.telemetry_dir,
-        )
-        self.directory.write_config(config)
+        self.directory = self._given or create_directory(config, options)
         self.hub = Hub(
             self.directory.run_id,
             [JsonlSink(self.directory.events)],
             kinds=kinds_written(config.telemetry),
+            group=self._group,
         )
         say(f"run: {self.directory.path}")
         return self
@@ -155,6 +168,7 @@ class RunSession:
     def _summary(self, error: str | None, seconds: float) -> RunSummary:
         return RunSummary(
             run_id=self.directory.run_id,
+            group=self._group,
             command=self.command,
             task=self.plan.config.task,
             status=self.status,
@@ -167,6 +181,22 @@ class RunSession:
             checkpoint=self.progress.checkpoint,
             peak_memory_mb=peak_memory_mb(),
         )
+
+
+def create_directory(config: TrainingConfig, options: TelemetryOptions) -> RunDirectory:
+    """Creates the directory of a new run, with its resolved config in it.
+
+    Raises:
+        NissaError: If it cannot be created.
+    """
+    directory = RunDirectory.create(
+        options.runs,
+        config.task,
+        telemetry_file=options.telemetry_file,
+        telemetry_dir=options.telemetry_dir,
+    )
+    directory.write_config(config)
+    return directory
 
 
 def say(line: str) -> None:

@@ -50,11 +50,13 @@ class RunSummary(Contract):
     """The end of a run, and its rounds.
 
     Attributes:
+        group: The comparison that the run is an arm of; ``None`` outside one.
         mean_test_accuracy: Mean accuracy of the last round's hosts on the test split,
             in percent; nothing was chosen by it.
     """
 
     run_id: str
+    group: str | None = None
     command: str
     task: str
     status: RunStatus

@@ -46,6 +46,7 @@ class Hub:
             them. Others are ignored and take no sequence number.
         boot: How many processes wrote this run's log before.
         sequence: Sequence number of the first event.
+        group: The comparison that the run is an arm of, unless an event names another.
     """
 
     def __init__(
@@ -55,8 +56,11 @@ class Hub:
         kinds: frozenset[str],
         boot: int = 0,
         sequence: int = 0,
+        *,
+        group: str | None = None,
     ) -> None:
         self._run_id = run_id
+        self._group = group
         self._kinds = kinds
         self._boot = boot
         self._sequence = sequence
@@ -81,7 +85,7 @@ class Hub:
         Args:
             payload: What happened.
             environment: Index of the environment concerned, ``None`` for the whole run.
-            group: The arm of a comparison, ``None`` outside one.
+            group: The comparison that the event belongs to, if it is not the hub's own.
 
         Raises:
             NissaError: If a sink has failed since the last call, which is told once (the
@@ -157,7 +161,7 @@ class Hub:
             sequence=sequence,
             monotonic=monotonic,
             wall_time=wall_time,
-            group=group,
+            group=self._group if group is None else group,
             environment=environment,
             coalesced=0,
             payload=payload,

@@ -40,20 +40,23 @@ def run_evaluate(*, options: EvaluateOptions, hardware: SpreadOptions) -> int:
     for note in plan.run.notes:
         say(note)
     make_data_ready(plan.run)
-    with _folder(plan.out), StopRequest() as stop:
-        arms = _play(plan, stop)
+    with results_folder(plan.out), StopRequest() as stop:
+        arms = play(plan, stop)
         if arms is None:
             say("interrupted: there are no results")
             return stop.exit_code
-        results = _results(plan, arms)
-        _write(results, plan.out)
+        results = collect(plan, arms)
+        write(results, plan.out)
     Console().print(EvaluationTable(results))
     say(f"results: {plan.out / RESULTS}, {plan.out / PICTURE}")
     return 0
 
 
-def _play(plan: EvaluationPlan, stop: StopRequest) -> tuple[ArmResult, ...] | None:
-    """Plays every arm; those from scratch after all others, whose networks they start from."""
+def play(plan: EvaluationPlan, stop: StopRequest) -> tuple[ArmResult, ...] | None:
+    """Lets every arm grow its hosts; returns ``None`` once it was asked to stop.
+
+    Those from scratch come after all others, whose networks they start from.
+    """
     flops = FlopCounter(plan.run.task, plan.run.config)
     late = [arm for arm in plan.arms if isinstance(arm, ScratchArm)]
     early = [arm for arm in plan.arms if arm not in late]
@@ -109,11 +112,12 @@ def _school(arm: Arm) -> str | None:
     return arm.manifest.task if isinstance(arm, CheckpointArm) else None
 
 
-def _tell(label: str, hosts: int, started: float, done: int) -> None:
-    say(f"{label}: {done} of {hosts} hosts in {perf_counter() - started:.0f} s")
+def collect(plan: EvaluationPlan, arms: tuple[ArmResult, ...]) -> EvaluationResults:
+    """Compares the arms and puts all that was found together.
 
-
-def _results(plan: EvaluationPlan, arms: tuple[ArmResult, ...]) -> EvaluationResults:
+    Raises:
+        TrainError: If the arms did not meet the same hosts.
+    """
     return EvaluationResults(
         task=plan.run.task.name,
         config=plan.run.config,
@@ -129,7 +133,7 @@ def _results(plan: EvaluationPlan, arms: tuple[ArmResult, ...]) -> EvaluationRes
 
 
 @contextmanager
-def _folder(out: Path) -> Iterator[None]:
+def results_folder(out: Path) -> Iterator[None]:
     """Finds out before the work, not after, that its results cannot be written.
 
     Where there are none in the end, no empty folder stays behind.
@@ -147,7 +151,12 @@ def _folder(out: Path) -> Iterator[None]:
             out.rmdir()
 
 
-def _write(results: EvaluationResults, out: Path) -> None:
+def write(results: EvaluationResults, out: Path) -> None:
+    """Writes the results and their picture.
+
+    Raises:
+        TrainError: If they cannot be written.
+    """
     # Drawing needs a large library, which nothing else here does.
     from esper_train.evaluation.plot import draw
 
@@ -155,4 +164,8 @@ def _write(results: EvaluationResults, out: Path) -> None:
         (out / RESULTS).write_text(results.model_dump_json(indent=2) + "\n", encoding="utf-8")
         draw(results, out / PICTURE)
     except OSError as error:
-        raise TrainError(f"cannot write to --out {out}: {error.strerror}") from None
+        raise TrainError(f"cannot write results to {out}: {error.strerror}") from None
+
+
+def _tell(label: str, hosts: int, started: float, done: int) -> None:
+    say(f"{label}: {done} of {hosts} hosts in {perf_counter() - started:.0f} s")

@@ -23,10 +23,16 @@ _PREFIXES = ("", "k", "M", "G", "T", "P", "E")
 
 
 class EvaluationTable:
-    """An evaluation as something that Rich prints."""
+    """An evaluation as something that Rich prints.
 
-    def __init__(self, results: EvaluationResults) -> None:
+    Args:
+        results: What was found.
+        seeds_flag: The flag of the command that says how many hosts an arm grows.
+    """
+
+    def __init__(self, results: EvaluationResults, *, seeds_flag: str = "--seeds") -> None:
         self._results = results
+        self._seeds_flag = seeds_flag
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         yield self._accuracies()
@@ -92,7 +98,9 @@ class EvaluationTable:
         lines += [_broken(arm) for arm in results.arms if _governed(arm)]
         least = {each.least_pairs for each in results.comparisons if pairs < each.least_pairs}
         if least:
-            lines.append(f"no verdict from {pairs} seeds; it takes {max(least)} (--seeds)")
+            lines.append(
+                f"no verdict from {pairs} seeds; it takes {max(least)} ({self._seeds_flag})"
+            )
         return lines
 
 

@@ -109,7 +109,7 @@ class Event(Contract):
         sequence: Counts the run's events without gaps, from 0, across boots.
         monotonic: Seconds since the boot's start, for durations.
         wall_time: Unix time, for people.
-        group: The arm of a comparison, such as ``A``; ``None`` outside one.
+        group: The comparison that the run is an arm of; ``None`` outside one.
         environment: Index of the environment concerned, ``None`` for the whole run.
         coalesced: Samples of this kind that this one stands for besides itself.
     """

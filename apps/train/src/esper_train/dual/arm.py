@@ -1,0 +1,60 @@
+"""One run of a comparison, in a process of its own: ``python -m esper_train.dual.arm``.
+
+Its standard input is its lifeline: once that ends, because the parent closed it or is gone,
+the run ends in order, as after Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import threading
+from pathlib import Path
+
+from esper_train.interrupts import StopRequest
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Trains the run whose directory, with its config, is there already."""
+    parser = argparse.ArgumentParser(prog="esper_train.dual.arm")
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--group", required=True)
+    parser.add_argument("--plain", action="store_true")
+    options = parser.parse_args(arguments)
+    with StopRequest() as stop:
+        threading.Thread(target=_hold_on, args=(stop,), daemon=True).start()
+        return _train(options.run, options.group, plain=options.plain, stop=stop)
+
+
+def _hold_on(stop: StopRequest) -> None:
+    # Not sys.stdin: at exit the interpreter would wait for a thread that reads it.
+    while os.read(0, 1):
+        pass
+    stop.ask()
+
+
+def _train(path: Path, group: str, *, plain: bool, stop: StopRequest) -> int:
+    # Imported here, so that a stop is heard while torch loads.
+    from esper_leyline import read_config
+    from esper_nissa import RunDirectory
+    from esper_simic import build_reward
+    from esper_tolaria import get_task
+    from esper_train.compiling import choose_compilation
+    from esper_train.options import TelemetryOptions
+    from esper_train.ppo import PPORun
+    from esper_train.resolve import Plan
+    from esper_train.session import RunSession
+
+    directory = RunDirectory.open(path)
+    config = read_config(directory.config)
+    plan = Plan(config=config, task=get_task(config.task), notes=())
+    reward = build_reward(config.reward, gamma=config.ppo.gamma)
+    mode, _ = choose_compilation(config.compile, config.device or "cpu")
+    telemetry = TelemetryOptions(no_tui=plain)
+    with RunSession("ppo", plan, telemetry, stop, directory=directory, group=group) as session:
+        PPORun(plan, reward, session, None, mode).train(stop, None)
+    return session.exit_code
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,164 @@
+"""``esper-train ppo --dual-ab``: trains two policies, then judges them on the same hosts."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.console import Console
+
+from esper_leyline import override
+from esper_simic.evaluation import evaluation_seeds
+from esper_train.checkpoints import load_checkpoint
+from esper_train.compiling import choose_compilation
+from esper_train.data import make_data_ready
+from esper_train.dual.pairing import DualPlan, plan_dual
+from esper_train.dual.training import ArmRun, train_both
+from esper_train.dual.verdict import verdict_lines
+from esper_train.errors import TrainError
+from esper_train.evaluation.arms import CheckpointArm
+from esper_train.evaluation.command import PICTURE, RESULTS, collect, play, write
+from esper_train.evaluation.plan import EvaluationPlan
+from esper_train.evaluation.table import EvaluationTable
+from esper_train.interrupts import StopRequest
+from esper_train.options import (
+    CheckpointOptions,
+    ConfigOptions,
+    DualOptions,
+    ScaleOptions,
+    SpreadOptions,
+    TelemetryOptions,
+)
+from esper_train.resolve import Plan
+from esper_train.session import FAILED, say
+
+
+def run_dual(
+    *,
+    dual: DualOptions,
+    scale: ScaleOptions,
+    config: ConfigOptions,
+    hardware: SpreadOptions,
+    checkpoints: CheckpointOptions,
+    telemetry: TelemetryOptions,
+) -> int:
+    """Trains and compares two policies, and returns the process's exit code."""
+    plan = plan_dual(
+        dual=dual,
+        scale=scale,
+        config=config,
+        hardware=hardware,
+        checkpoints=checkpoints,
+        telemetry=telemetry,
+    )
+    shared = plan.arms[0].plan
+    _, compiling = choose_compilation(shared.config.compile, shared.config.device or "cpu")
+    for note in (*shared.notes, compiling):
+        if note is not None:
+            say(note)
+    make_data_ready(shared)
+    folder = _create_group(telemetry.runs, plan)
+    say(plan.order)
+    say(f"group: {folder.name}")
+    try:
+        with StopRequest() as stop:
+            return _run(plan, folder, telemetry, stop)
+    finally:
+        if not any(folder.iterdir()):
+            folder.rmdir()
+
+
+def _run(plan: DualPlan, folder: Path, telemetry: TelemetryOptions, stop: StopRequest) -> int:
+    runs = train_both(plan, folder.name, telemetry, stop)
+    done = len(runs) == 2 and all(run.completed for run in runs)
+    if done and _judge(plan, runs, folder, stop):
+        return 0
+    for line in how_to_go_on(plan, runs, folder):
+        say(line)
+    return stop.exit_code if stop() else FAILED
+
+
+def _judge(plan: DualPlan, runs: Sequence[ArmRun], folder: Path, stop: StopRequest) -> bool:
+    """Compares the finished policies; returns whether it came to an end."""
+    evaluation = _evaluation(plan, runs, folder)
+    say(f"judging both on the same {plan.seeds} unseen hosts")
+    arms = play(evaluation, stop)
+    if arms is None:
+        return False
+    results = collect(evaluation, arms)
+    write(results, folder)
+    Console().print(EvaluationTable(results, seeds_flag="--ab-seeds"))
+    for line in verdict_lines(results):
+        say(line)
+    for run in runs:
+        say(f"{run.mode}: {run.directory.path}")
+    say(f"results: {folder / RESULTS}, {folder / PICTURE}")
+    return True
+
+
+def _evaluation(plan: DualPlan, runs: Sequence[ArmRun], folder: Path) -> EvaluationPlan:
+    shared = plan.arms[0].plan
+    hosts = min(shared.config.n_envs, plan.seeds)
+    places = [*shared.config.devices][:hosts]
+    config = override(shared.config, {"n_envs": hosts, "devices": places})
+    return EvaluationPlan(
+        run=Plan(config=config, task=shared.task, notes=shared.notes),
+        arms=tuple(_policy(run) for run in runs),
+        baseline=runs[1].mode,
+        seeds=evaluation_seeds(plan.seeds),
+        greedy=False,
+        out=folder,
+    )
+
+
+def _policy(run: ArmRun) -> CheckpointArm:
+    path = run.checkpoint
+    if path is None:
+        raise TrainError(f"run '{run.directory.path}' completed without a checkpoint")
+    manifest, state = load_checkpoint(Path(path))
+    return CheckpointArm(path, run.mode, manifest, state)
+
+
+def how_to_go_on(plan: DualPlan, runs: Sequence[ArmRun], folder: Path) -> Sequence[str]:
+    """Says what there is instead of a comparison, and which commands complete it."""
+    states = [_state(run) for run in runs]
+    states += [f"{arm.mode} was not begun" for arm in plan.arms[len(runs) :]]
+    lines = [f"no comparison: {'; '.join(states)}"]
+    last = [run.checkpoint for run in runs]
+    if len(runs) < 2 or any(path is None for path in last):
+        return [*lines, "to compare, give the same command again: it begins anew"]
+    lines += [
+        f"go on: esper-train ppo --resume {run.checkpoint}" for run in runs if not run.completed
+    ]
+    policies = [
+        str(run.checkpoint) if run.completed else f"<last checkpoint of the resumed {run.mode}>"
+        for run in runs
+    ]
+    judge = (
+        f"esper-train evaluate --arms {' '.join(policies)} --baseline {policies[1]} "
+        f"--seeds {plan.seeds} --out {folder}"
+    )
+    return [*lines, f"compare: {judge}"]
+
+
+def _state(run: ArmRun) -> str:
+    if run.summary is None:
+        return f"{run.mode} ended without a summary ({run.directory.path})"
+    return f"{run.mode} {run.summary.status.value} after {len(run.summary.rounds)} rounds"
+
+
+def _create_group(runs: Path, plan: DualPlan) -> Path:
+    """Creates the folder that the comparison's results go to, beside its runs."""
+    moment = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    task = plan.arms[0].plan.task.name
+    folder = runs / f"{moment}-{task}-{plan.name}-{secrets.token_hex(4)}"
+    try:
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise TrainError(
+            f"cannot create the comparison's folder in --runs {runs}: {error.strerror}; "
+            "choose a folder that can be written"
+        ) from None
+    return folder

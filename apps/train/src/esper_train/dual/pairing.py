@@ -1,0 +1,177 @@
+"""From flags to two runs that differ in their reward mode alone, and where each computes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import get_args
+
+import torch
+
+from esper_leyline import RewardMode, TrainingConfig, override, unknown_name
+from esper_simic import build_reward
+from esper_train.errors import TrainError
+from esper_train.options import (
+    CheckpointOptions,
+    ConfigOptions,
+    DualOptions,
+    ScaleOptions,
+    SpreadOptions,
+    TelemetryOptions,
+)
+from esper_train.resolve import Plan, base_config, plan_ppo
+
+MODES: tuple[str, ...] = get_args(RewardMode)
+BETWEEN = "-vs-"
+SEEDS = 20
+LEAST_SEEDS = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArmPlan:
+    """One of the two runs.
+
+    Attributes:
+        mode: Its reward mode, which is also its name.
+        devices: Where it computes.
+    """
+
+    mode: str
+    plan: Plan
+    devices: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DualPlan:
+    """Two runs to compare.
+
+    Attributes:
+        arms: The first is judged, the second is what it is judged against.
+        seeds: How many unseen hosts both are judged on.
+        apart: Whether they train at the same time, each on devices of its own.
+        idle: Devices that neither uses.
+    """
+
+    arms: tuple[ArmPlan, ArmPlan]
+    seeds: int
+    apart: bool
+    idle: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """The comparison as it is asked for: ``A-vs-B``."""
+        return BETWEEN.join(arm.mode for arm in self.arms)
+
+    @property
+    def order(self) -> str:
+        """Says in a line how the two are trained."""
+        first, second = self.arms
+        if self.apart:
+            places = [" ".join(arm.devices) for arm in self.arms]
+            rest = f"; {' '.join(self.idle)} stays idle" if self.idle else ""
+            how = f"{first.mode} on {places[0]}, {second.mode} on {places[1]}, side by side{rest}"
+        else:
+            how = f"{first.mode}, then {second.mode}: in turn, on {first.devices[0]} alone"
+        return f"A/B: {how}"
+
+
+def plan_dual(
+    *,
+    dual: DualOptions,
+    scale: ScaleOptions,
+    config: ConfigOptions,
+    hardware: SpreadOptions,
+    checkpoints: CheckpointOptions,
+    telemetry: TelemetryOptions,
+) -> DualPlan:
+    """Resolves the flags of ``esper-train ppo --dual-ab``.
+
+    Raises:
+        EsperError: If a flag is not usable, alone or together with another.
+    """
+    if dual.dual_ab is None:
+        raise TrainError("--ab-seeds says how --dual-ab judges; give both, or neither")
+    modes = read_pair(dual.dual_ab)
+    seeds = SEEDS if dual.ab_seeds is None else dual.ab_seeds
+    if seeds < LEAST_SEEDS:
+        raise TrainError(f"--ab-seeds is {seeds}; give at least {LEAST_SEEDS} ({SEEDS} by default)")
+    _check_flags(hardware, checkpoints, telemetry)
+    shared = plan_ppo(scale, config, _with_two(config, hardware), telemetry)
+    first, second, idle = share_out(shared.config)
+    arms = (_arm(modes[0], shared, first), _arm(modes[1], shared, second))
+    return DualPlan(arms=arms, seeds=seeds, apart=len(shared.config.devices) > 1, idle=idle)
+
+
+def read_pair(text: str) -> tuple[str, str]:
+    """Reads ``A-vs-B``.
+
+    Raises:
+        TrainError: If it is not two different reward modes.
+    """
+    parts = text.split(BETWEEN)
+    form = f"write A{BETWEEN}B, such as shaped{BETWEEN}simplified"
+    if len(parts) != 2 or not all(parts):
+        raise TrainError(
+            f"--dual-ab '{text}' does not name two reward modes; {form}, "
+            f"of the modes {', '.join(MODES)}"
+        )
+    for mode in parts:
+        if mode not in MODES:
+            raise TrainError(f"--dual-ab '{text}': {unknown_name('reward mode', mode, MODES)}")
+    first, second = parts
+    if first == second:
+        raise TrainError(
+            f"--dual-ab '{text}' compares a reward mode with itself; {form}, two different ones "
+            f"of {', '.join(MODES)}"
+        )
+    return first, second
+
+
+def share_out(
+    config: TrainingConfig,
+) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+    """Returns the devices of the first run, those of the second, and those left over."""
+    half = len(config.devices) // 2
+    if half == 0:
+        alone = (config.device or "cpu",)
+        return alone, alone, ()
+    return config.devices[:half], config.devices[half : 2 * half], config.devices[2 * half :]
+
+
+def _check_flags(
+    hardware: SpreadOptions, checkpoints: CheckpointOptions, telemetry: TelemetryOptions
+) -> None:
+    refused: Mapping[str, tuple[object, str]] = {
+        "--resume": (checkpoints.resume, "it begins two runs; resume each of them by itself"),
+        "--save": (checkpoints.save, "it trains two policies, each kept in its run directory"),
+        "--telemetry-file": (telemetry.telemetry_file, "it has two logs; use --telemetry-dir"),
+    }
+    for flag, (value, reason) in refused.items():
+        if value is not None:
+            raise TrainError(f"{flag} {value} does not go with --dual-ab: {reason}")
+    if hardware.device is not None and hardware.devices is not None:
+        raise TrainError(
+            f"--device {hardware.device} does not go with --dual-ab and --devices: each policy "
+            "computes on the first device of its own half; leave --device out"
+        )
+
+
+def _with_two(config: ConfigOptions, hardware: SpreadOptions) -> SpreadOptions:
+    """Takes two GPUs where there are two and nobody said which."""
+    base, _ = base_config(config)
+    named = (hardware.device, hardware.devices, base.device, base.devices or None)
+    if torch.cuda.device_count() < 2 or any(value is not None for value in named):
+        return hardware
+    return replace(hardware, devices=["cuda:0", "cuda:1"])
+
+
+def _arm(mode: str, shared: Plan, devices: tuple[str, ...]) -> ArmPlan:
+    changes = {
+        "reward": {"mode": mode},
+        "device": devices[0],
+        "devices": list(devices) if len(devices) > 1 else [],
+    }
+    config = override(shared.config, changes)
+    # Built here to find out now, not after the other run, that it cannot be.
+    build_reward(config.reward, gamma=config.ppo.gamma)
+    return ArmPlan(mode=mode, plan=replace(shared, config=config), devices=devices)

@@ -1,0 +1,36 @@
+"""What a comparison of two policies comes to, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from esper_simic.evaluation import Verdict
+from esper_train.evaluation.results import ArmComparison, EvaluationResults
+
+
+def verdict_lines(results: EvaluationResults) -> Sequence[str]:
+    """Returns who won, by how much, and how far that goes."""
+    (found,) = results.comparisons
+    difference = found.difference
+    bounds = f"{difference.low:+.1f} to {difference.high:+.1f}"
+    covered = f"{results.confidence * 100:.0f} %: {bounds}"
+    by = f"{difference.value:+.1f} points of test accuracy ({covered})"
+    seed = results.config.seed
+    return (
+        f"verdict: {_verdict(found)}",
+        f"{found.arm} minus {found.baseline}: {by}",
+        f"two policies from seed {seed} were judged; to judge the modes, repeat with other --seed",
+    )
+
+
+def _verdict(found: ArmComparison) -> str:
+    first, second = found.arm, found.baseline
+    if found.verdict is Verdict.BETTER:
+        return f"{first} is better than {second}"
+    if found.verdict is Verdict.WORSE:
+        return f"{second} is better than {first}"
+    if found.verdict is Verdict.TIED:
+        return f"tied: every host ended alike under {first} and {second}"
+    if found.pairs < found.least_pairs:
+        return f"undecided: {found.pairs} hosts are too few, it takes {found.least_pairs}"
+    return f"undecided: the interval of {first} minus {second} holds zero"

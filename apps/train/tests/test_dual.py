@@ -1,0 +1,259 @@
+"""``esper-train ppo --dual-ab``: what it takes, and what whole comparisons leave and say."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from esper_leyline import RunStatus, RunSummary, read_config
+from esper_simic.evaluation import Verdict
+from esper_train import main
+from esper_train.dual.pairing import MODES, plan_dual, read_pair
+from esper_train.dual.verdict import verdict_lines
+from esper_train.evaluation.results import (
+    ArmComparison,
+    ArmResult,
+    Costs,
+    EvaluationResults,
+    Interval,
+)
+from esper_train.options import (
+    CheckpointOptions,
+    ConfigOptions,
+    DualOptions,
+    ScaleOptions,
+    SpreadOptions,
+    TelemetryOptions,
+)
+
+PAIR = ("--dual-ab", "shaped-vs-sparse")
+MISTAKES = {
+    "one mode": (["--dual-ab", "shaped"], ["'shaped'", "A-vs-B", *MODES]),
+    "half a pair": (["--dual-ab", "shaped-vs-"], ["'shaped-vs-'", "A-vs-B"]),
+    "three modes": (["--dual-ab", "shaped-vs-sparse-vs-basic"], ["A-vs-B"]),
+    "unknown mode": (["--dual-ab", "shaped-vs-sprase"], ["'sprase'", "mean 'sparse'", *MODES]),
+    "a mode twice": (["--dual-ab", "basic-vs-basic"], ["'basic-vs-basic'", "itself", *MODES]),
+    "seeds for nothing": (["--ab-seeds", "6"], ["--ab-seeds", "--dual-ab"]),
+    "one seed": ([*PAIR, "--ab-seeds", "1"], ["--ab-seeds is 1", "at least 2"]),
+    "resumed": ([*PAIR, "--resume", "a.pt"], ["--resume a.pt", "--dual-ab"]),
+    "saved": ([*PAIR, "--save", "a.pt"], ["--save a.pt", "run directory"]),
+    "one log": ([*PAIR, "--telemetry-file", "a"], ["--telemetry-file a", "--telemetry-dir"]),
+    "two wishes": ([*PAIR, "--device", "cpu", "--devices", "cpu", "cpu"], ["--device cpu", "half"]),
+    "unknown device": ([*PAIR, "--devices", "cpu", "cuda:77"], ["cuda:77", "cpu"]),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_the_mistake_is_named(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments, parts = MISTAKES[name]
+    runs = tmp_path / "runs"
+    code = main(["ppo", "--preset", "mnist1d_blind", *arguments, "--runs", str(runs)])
+    message = capsys.readouterr().err
+    assert code == 2
+    assert message.startswith("error: ")
+    assert message.count("\n") == 1
+    for part in parts:
+        assert part in message
+    assert not runs.exists()
+
+
+def test_both_modes_have_to_suit_the_reward_family(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, runs = tmp_path / "config.json", tmp_path / "runs"
+    path.write_text('{"task": "mnist1d_blind", "reward_family": "loss"}')
+    assert main(["ppo", *PAIR, "--config-json", str(path), "--runs", str(runs)]) == 2
+    assert "sparse" in capsys.readouterr().err
+    assert not runs.exists()
+
+
+def test_runs_folder_that_cannot_be_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("in the way")
+    where = ("--preset", "mnist1d_blind", "--device", "cpu", "--runs", str(blocked))
+    assert main(["ppo", *PAIR, *where]) == 2
+    assert f"--runs {blocked}" in capsys.readouterr().err
+
+
+def planned(**hardware):
+    return plan_dual(
+        dual=DualOptions(dual_ab="basic_plus-vs-minimal"),
+        scale=ScaleOptions(),
+        config=ConfigOptions(preset="mnist1d_blind"),
+        hardware=SpreadOptions(**hardware),
+        checkpoints=CheckpointOptions(),
+        telemetry=TelemetryOptions(),
+    )
+
+
+def test_a_pair_is_read() -> None:
+    assert read_pair("basic_plus-vs-minimal") == ("basic_plus", "minimal")
+
+
+def test_the_arms_differ_in_the_reward_mode_alone() -> None:
+    plan = planned(device="cpu")
+    assert not plan.apart
+    assert plan.order == "A/B: basic_plus, then minimal: in turn, on cpu alone"
+    first, second = (arm.plan.config for arm in plan.arms)
+    assert (first.reward.mode, second.reward.mode) == ("basic_plus", "minimal")
+    alike = {"reward": {**second.reward.model_dump(), "mode": "basic_plus"}}
+    assert first.model_dump() == {**second.model_dump(), **alike}
+
+
+@pytest.mark.parametrize(("count", "each", "idle"), [(2, 1, 0), (3, 1, 1), (4, 2, 0)])
+def test_each_arm_has_half_of_the_devices(count: int, each: int, idle: int) -> None:
+    plan = planned(devices=["cpu"] * count)
+    assert plan.apart
+    for arm in plan.arms:
+        assert len(arm.devices) == each
+        assert len(arm.plan.config.devices) == (each if each > 1 else 0)
+        assert arm.plan.config.device == "cpu"
+    assert len(plan.idle) == idle
+    assert ("stays idle" in plan.order) == bool(idle)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "pairs", "words"),
+    [
+        (Verdict.BETTER, 20, "verdict: shaped is better than sparse"),
+        (Verdict.WORSE, 20, "verdict: sparse is better than shaped"),
+        (Verdict.TIED, 20, "verdict: tied"),
+        (Verdict.UNDECIDED, 20, "verdict: undecided: the interval of shaped minus sparse"),
+        (Verdict.UNDECIDED, 4, "verdict: undecided: 4 hosts are too few, it takes 6"),
+    ],
+)
+def test_the_verdict_is_in_words(verdict: Verdict, pairs: int, words: str) -> None:
+    interval = Interval(value=1.5, low=-0.25, high=3.0)
+    costs = Costs(parameters=1.0, forward_flops=1.0, train_flops=1.0, seconds=1.0)
+    results = EvaluationResults(
+        task="mnist1d_blind",
+        config=planned(device="cpu").arms[0].plan.config,
+        seeds=tuple(range(pairs)),
+        policy="sampled",
+        baseline="sparse",
+        confidence=0.95,
+        arms=tuple(
+            ArmResult(
+                name=name, label=name, accuracy=interval, costs=costs, wall_seconds=1.0, episodes=()
+            )
+            for name in ("shaped", "sparse")
+        ),
+        comparisons=(
+            ArmComparison(
+                arm="shaped",
+                baseline="sparse",
+                pairs=pairs,
+                least_pairs=6,
+                difference=interval,
+                improvement=interval,
+                verdict=verdict,
+            ),
+        ),
+        versions={},
+    )
+    lines = verdict_lines(results)
+    assert lines[0].startswith(words)
+    assert "+1.5 points of test accuracy (95 %: -0.2 to +3.0)" in lines[1]
+    assert max(map(len, lines)) <= 90
+
+
+def begun(folder: Path) -> list[Path]:
+    """Returns the run directories in the order in which they were begun."""
+    return sorted(path for path in folder.iterdir() if (path / "config.json").is_file())
+
+
+def compare(command, folder: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        command("ppo", *PAIR, *arguments, "--runs", str(folder)),
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=580,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == ""
+    return done.stdout
+
+
+def check_comparison(folder: Path, output: str) -> dict[str, list[dict]]:
+    """Checks what a comparison leaves, and returns the rounds of each mode's run."""
+    runs = begun(folder)
+    (group,) = set(folder.iterdir()) - set(runs)
+    assert "-mnist1d_blind-shaped-vs-sparse-" in group.name
+    assert {path.name for path in group.iterdir()} == {"evaluation.json", "evaluation.png"}
+    rounds = {}
+    for run in runs:
+        summary = RunSummary.model_validate_json((run / "summary.json").read_text())
+        assert (summary.status, summary.group) == (RunStatus.COMPLETED, group.name)
+        events = (run / "events.jsonl").read_text().splitlines()
+        assert {json.loads(line)["group"] for line in events} == {group.name}
+        mode = read_config(run / "config.json").reward.mode
+        rounds[mode] = [
+            each.model_copy(update={"seconds": 0.0}).model_dump() for each in summary.rounds
+        ]
+    assert set(rounds) == {"shaped", "sparse"}
+    results = EvaluationResults.model_validate_json((group / "evaluation.json").read_text())
+    assert [arm.label for arm in results.arms] == ["shaped", "sparse"]
+    born = [[(e.seed, e.newborn_accuracy) for e in arm.episodes] for arm in results.arms]
+    assert born[0] == born[1]
+    assert len(born[0]) == 2
+    assert (results.comparisons[0].arm, results.baseline) == ("shaped", "sparse")
+    for words in (group.name, "P(better)", "(--ab-seeds)", *verdict_lines(results)):
+        assert words in output
+    return rounds
+
+
+@pytest.mark.slow
+def test_a_comparison_in_turn_and_one_side_by_side_are_the_same(
+    command, small, tmp_path: Path
+) -> None:
+    short = (*small[:-2], "--rounds", "2", "--ab-seeds", "2")
+    turns, apart = tmp_path / "turns", tmp_path / "apart"
+    output = compare(command, turns, *short, "--device", "cpu")
+    assert "in turn, on cpu alone" in output
+    rounds = check_comparison(turns, output)
+    # Both policies are born alike and meet the same hosts: before the first update they act alike.
+    first, second = (rounds[mode][0] for mode in ("shaped", "sparse"))
+    assert first["ops"] == second["ops"]
+    assert first["mean_accuracy"] == second["mean_accuracy"]
+    assert first["mean_return"] != second["mean_return"]
+    output = compare(command, apart, *short, "--devices", "cpu", "cpu")
+    assert "shaped on cpu, sparse on cpu, side by side" in output
+    for mode in ("shaped", "sparse"):
+        assert f"{mode} | round 2/2" in output
+    assert check_comparison(apart, output) == rounds
+
+
+@pytest.mark.slow
+def test_ctrl_c_claims_no_comparison(command, interrupt, small, tmp_path: Path) -> None:
+    endless = command("ppo", *PAIR, *small, "--rounds", "500", "--runs", str(tmp_path))
+    output = interrupt(endless, "round   1/")
+    (run,) = tmp_path.iterdir()
+    summary = RunSummary.model_validate_json((run / "summary.json").read_text())
+    assert summary.status is RunStatus.INTERRUPTED
+    assert (run / str(summary.checkpoint)).is_file()
+    assert "no comparison: shaped interrupted after" in output
+    assert "sparse was not begun" in output
+    assert "the same command again" in output
+    assert "verdict" not in output
+
+
+@pytest.mark.slow
+def test_ctrl_c_side_by_side_says_how_to_go_on(command, interrupt, small, tmp_path: Path) -> None:
+    sizes = (*small[:-2], "--devices", "cpu", "cpu", "--rounds", "500", "--runs", str(tmp_path))
+    output = interrupt(command("ppo", *PAIR, *sizes), "sparse | round   2/")
+    assert len(begun(tmp_path)) == len(list(tmp_path.iterdir())) == 2
+    assert "no comparison: shaped interrupted after" in output
+    for run in begun(tmp_path):
+        summary = RunSummary.model_validate_json((run / "summary.json").read_text())
+        assert summary.status is RunStatus.INTERRUPTED
+        if summary.checkpoint is not None:
+            assert f"--resume {run / summary.checkpoint}" in output or "begins anew" in output
+    assert "verdict" not in output
