@@ -47,6 +47,7 @@ def kinds(**facts):
 
 def test_a_healthy_update_raises_no_alarm():
     assert kinds() == []
+    assert kinds(gradient_kept=0.5) == []
 
 
 @pytest.mark.parametrize(
@@ -58,6 +59,7 @@ def test_a_healthy_update_raises_no_alarm():
         ({"gradient_norm": 1e4}, "gradient_pathology"),
         ({"gradient_norm": math.nan}, "gradient_pathology"),
         ({"gradient_norm": 1e-9}, "gradient_pathology"),
+        ({"gradient_norm": 60.0, "gradient_kept": 0.05}, "gradient_pathology"),
         ({"skipped": "a reward is not finite"}, "numerical_instability"),
     ],
 )

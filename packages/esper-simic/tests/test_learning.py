@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from esper_leyline import mnist1d
+from esper_leyline import Op, PolicyConfig, RewardBreakdown, mnist1d
 from esper_simic import PPOTrainer, build_reward, run_controllers
 from esper_tamiyo import RandomMaskedController, RecurrentPolicy
 
@@ -27,6 +27,28 @@ def test_the_op_that_pays_is_learnt():
     policy = small_policy(world)
     trainer = PPOTrainer(world, policy, bandit_reward, config(world, epochs=4))
     assert mean_return(trainer.run(15)) > 1.8
+
+
+def second_slot_reward(previous, action, current):
+    """1 for germinating in the second slot, 0 for all else: at best 2 an episode."""
+    right = action.op is Op.GERMINATE and action.slot == 1
+    return RewardBreakdown(components={"slot": float(right)})
+
+
+@pytest.mark.parametrize(("floor", "recovers"), [(PolicyConfig().floors["slot"], True), (0, False)])
+def test_a_head_that_collapsed_on_the_wrong_choice_recovers_by_its_floor(floor, recovers):
+    world = PuzzleEnvironment(environments=32, length=2, open_steps=2)
+    policy = small_policy(world, floor=floor)
+    with torch.no_grad():
+        policy.policy.heads["slot"].bias[0] += 12.0
+    settings = config(world, epochs=4, learning_rate=1e-2)
+    returns = [
+        each.mean_return
+        for each in PPOTrainer(world, policy, second_slot_reward, settings).run(24).rounds
+    ]
+    assert max(returns[:3]) < 0.3
+    assert (returns[-1] > 1.5) == recovers
+    assert (max(returns) == 0.0) != recovers
 
 
 @pytest.fixture

@@ -105,6 +105,13 @@ def test_a_round_counts_its_rollbacks_by_cause(telemetry, recorder):
     assert [told.rollback.cause for told in telemetry.of("governor_rolled_back")] == list(causes)
 
 
+def test_a_decision_says_how_its_reward_was_reckoned(telemetry, recorder):
+    paid = RewardBreakdown(components={"attribution": 1.0}, notes=("capped",))
+    recorder.step(0, report(), choice(), report(), paid)
+    recorder.step(1, report(), choice(), report(environment=1), reward(attribution=1.0))
+    assert [told.reward_notes for told in telemetry.of("decision")] == [("capped",), ()]
+
+
 def test_a_decision_says_what_was_done_and_what_it_earned(telemetry, recorder):
     after = report(action_succeeded=False)
     recorder.step(0, report(), choice(Op.PRUNE, 2), after, reward(rent=-0.5, warnings=-0.1))

@@ -280,8 +280,11 @@ def test_gradients_are_clipped(policy, rollout):
         ),
         step(),
     )
-    updater.update(rollout, round_number=1)
+    starved = updater.update(rollout, round_number=1)
     assert seen[0] == pytest.approx(config.max_grad_norm, rel=1e-4)
+    # What clipping took is told: small steps that look like ordinary ones starve a policy.
+    assert starved.gradient_kept == pytest.approx(0.1, rel=1e-4)
+    assert event.gradient_kept == 1.0
 
 
 def test_adam_follows_its_paper():

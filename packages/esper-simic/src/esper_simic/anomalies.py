@@ -45,6 +45,7 @@ class AnomalyThresholds:
         warm_up_rounds: Rounds in which it need not yet.
         gradient_max: Largest ordinary gradient norm.
         gradient_min: Smallest.
+        gradient_kept: Least that clipping should leave of the gradients, as a share.
         entropy: Least ordinary entropy by head, between 0 and 1.
     """
 
@@ -54,6 +55,7 @@ class AnomalyThresholds:
     warm_up_rounds: int = 10
     gradient_max: float = 100.0
     gradient_min: float = 1e-7
+    gradient_kept: float = 0.1
     entropy: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -103,6 +105,7 @@ def detect_anomalies(
         *_instabilities(update, consecutive_skips),
         *_ratios(update, thresholds),
         *_gradients(update, thresholds),
+        *_clipping(update, thresholds),
         *_values(update, thresholds),
         *_entropies(update, thresholds),
     )
@@ -136,6 +139,12 @@ def _gradients(update: PPOUpdate, thresholds: AnomalyThresholds) -> Iterator[Ano
         else:
             continue
         yield GradientPathology(round=update.round, where=where, norm=norm, threshold=limit)
+
+
+def _clipping(update: PPOUpdate, thresholds: AnomalyThresholds) -> Iterator[Anomaly]:
+    kept, limit = update.gradient_kept, thresholds.gradient_kept
+    if kept is not None and kept < limit:
+        yield GradientPathology(round=update.round, where="clipping", norm=kept, threshold=limit)
 
 
 def _values(update: PPOUpdate, thresholds: AnomalyThresholds) -> Iterator[Anomaly]:

@@ -31,7 +31,10 @@ class GradientNorms:
 
 @dataclass(slots=True, kw_only=True)
 class Report:
-    """An update's event in the making; a number that was never measured stays ``None``."""
+    """An update's event in the making; a number that was never measured stays ``None``.
+
+    ``kept`` holds what clipping left of each step's gradient, as a share.
+    """
 
     round: int
     learning_rate: float
@@ -41,6 +44,7 @@ class Report:
     head_gradient_norm: dict[str, float | None] = field(default_factory=dict)
     q_values: tuple[QValue, ...] = ()
     passes: int = 0
+    kept: list[float] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     skipped: str | None = None
 
@@ -55,6 +59,7 @@ class Report:
             head_gradient_norm={head: self.head_gradient_norm.get(head) for head in HEADS},
             q_values=self.q_values,
             q_spread=max(means) - min(means) if len(means) > 1 else None,
+            gradient_kept=math.fsum(self.kept) / len(self.kept) if self.kept else None,
             passes=self.passes,
             seconds=self.seconds,
             skipped=self.skipped,

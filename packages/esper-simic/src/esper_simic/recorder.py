@@ -135,6 +135,7 @@ class RoundRecorder:
             q_values=choice.q_values,
             reward=reward.total,
             reward_components=dict(reward.components),
+            reward_notes=reward.notes,
         )
 
     def _suspicion(self, flag: str, current: StepReport) -> RewardHackingSuspected:

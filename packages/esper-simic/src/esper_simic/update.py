@@ -217,7 +217,7 @@ class PPOUpdater:
         if not math.isfinite(norms.total):
             report.skipped = f"the gradient of pass {report.passes + 1} is not finite"
             return False
-        self._step(norms.total)
+        report.kept.append(self._step(norms.total))
         return True
 
     def _moved_enough(self, terms: Terms) -> bool:
@@ -264,13 +264,16 @@ class PPOUpdater:
             entropy=torch.tensor(entropy, device=like.device),
         )
 
-    def _step(self, norm: float) -> None:
+    def _step(self, norm: float) -> float:
+        """Makes a step and returns the share of the gradient that clipping left."""
         limit = self._config.max_grad_norm
-        if norm > limit:
+        kept = min(1.0, limit / norm) if norm > 0 else 1.0
+        if kept < 1:
             for parameter in self._policy.parameters():
                 if parameter.grad is not None:
-                    parameter.grad.mul_(limit / norm)
+                    parameter.grad.mul_(kept)
         self._optimizer.step()
+        return kept
 
 
 def _without_last(evaluation: PolicyEvaluation) -> PolicyEvaluation:

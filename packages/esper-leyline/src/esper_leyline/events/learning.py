@@ -32,6 +32,7 @@ class Decision(Contract):
         value: V(s), the expected return, in reward units; ``None`` without a critic.
         q_values: Q(s, op) by op; ``None`` without one.
         forced: Whether nothing but WAIT was possible.
+        reward_notes: What to know of how the reward was reckoned.
     """
 
     kind: Literal["decision"] = "decision"
@@ -46,6 +47,7 @@ class Decision(Contract):
     q_values: tuple[Float, ...] | None = None
     reward: Float | None = None
     reward_components: dict[str, Float] = Field(default_factory=dict)
+    reward_notes: tuple[str, ...] = ()
 
 
 class QValue(Contract):
@@ -72,6 +74,7 @@ class PPOUpdate(Contract):
         head_entropy: Entropy by head, 1 being uniform over the open choices;
             ``None`` for a head that was never relevant.
         head_gradient_norm: Gradient norm by head, before clipping.
+        gradient_kept: What clipping left of the gradients, mean over the steps: 1 is all.
         q_spread: Largest minus smallest mean Q of the ops, ``None`` if fewer than two.
         skipped: Why nothing was updated, or ``None``.
     """
@@ -84,6 +87,7 @@ class PPOUpdate(Contract):
     head_entropy: dict[str, Float | None]
     head_gradient_norm: dict[str, Float | None]
     gradient_norm: Float | None
+    gradient_kept: Float | None = None
     kl: Float | None
     clip_fraction: Float | None
     ratio_min: Float | None
@@ -142,7 +146,12 @@ class EntropyCollapse(Contract):
 
 
 class GradientPathology(Contract):
-    """A gradient norm is far from ordinary."""
+    """A gradient norm is far from ordinary.
+
+    Attributes:
+        where: A head, ``policy`` for the whole, or ``clipping``.
+        norm: L2 norm before clipping; for ``clipping`` the share that it left.
+    """
 
     kind: Literal["gradient_pathology"] = "gradient_pathology"
     round: int
