@@ -22,10 +22,11 @@ def mean_return(outcome, rounds: int = 5) -> float:
     return sum(summary.mean_return for summary in outcome.rounds[-rounds:]) / rounds
 
 
-def test_the_op_that_pays_is_learnt():
+@pytest.mark.parametrize("amp", [False, True])
+def test_the_op_that_pays_is_learnt(amp):
     world = PuzzleEnvironment(environments=16, length=2, open_steps=2)
     policy = small_policy(world)
-    trainer = PPOTrainer(world, policy, bandit_reward, config(world, epochs=4))
+    trainer = PPOTrainer(world, policy, bandit_reward, config(world, epochs=4, amp=amp))
     assert mean_return(trainer.run(15)) > 1.8
 
 

@@ -287,6 +287,28 @@ def test_gradients_are_clipped(policy, rollout):
     assert event.gradient_kept == 1.0
 
 
+def test_mixed_precision_computes_narrow_layers_and_nothing_else_narrow(policy, rollout):
+    copy, widths = deepcopy(policy), {}
+    names = {module: name for name, module in copy.named_modules()}
+
+    def note(module, _given, output):
+        widths[names[module]] = (output[0] if isinstance(output, tuple) else output).dtype
+
+    for module in names:
+        if isinstance(module, torch.nn.Linear | torch.nn.LSTM):
+            module.register_forward_hook(note)
+    event = PPOUpdater(copy, PPOConfig(epochs=1, amp=True)).update(rollout, round_number=1)
+    assert widths.pop("trunk.lstm") == torch.float32
+    assert set(widths.values()) == {torch.bfloat16}
+    assert {each.dtype for each in copy.parameters()} == {torch.float32}
+    assert event.skipped is None
+    assert event.ratio_min == event.ratio_max == 1.0
+    _, exact = updated(policy, rollout, epochs=1)
+    assert event.gradient_norm == pytest.approx(exact.gradient_norm, rel=0.05)
+    assert event.value_loss == pytest.approx(exact.value_loss, rel=0.05)
+    assert event.gradient_norm != exact.gradient_norm
+
+
 def test_adam_follows_its_paper():
     weight = torch.nn.Parameter(torch.tensor([1.0, -2.0], dtype=torch.float64))
     optimizer = Adam([weight], learning_rate=0.1, eps=1e-5)

@@ -78,7 +78,7 @@ class ComputeOptions(HardwareOptions):
     """Where and how a run computes."""
 
     amp: Annotated[bool, _Switch] = False
-    "Compute hosts in mixed precision."
+    "Compute hosts in mixed precision; for the policy see ppo.amp of a config."
     amp_dtype: AmpDtype | None = None
     "The narrower type of --amp. Default: bfloat16."
 

@@ -104,6 +104,10 @@ class PPOConfig(Contract):
         default=False, description="Ablation: treat the horizon as a cut."
     )
     critic: Literal["q", "v"] = "q"
+    amp: bool = Field(
+        default=False,
+        description="Compute the policy in bfloat16 in the passes, its LSTM excepted.",
+    )
 
     @field_validator("entropy_multipliers")
     @classmethod

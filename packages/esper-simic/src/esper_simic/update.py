@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from esper_leyline import HEADS, PolicyEvaluation, PPOConfig
+from esper_leyline import HEADS, Observation, PolicyEvaluation, PolicyState, PPOConfig
 from esper_leyline.events import PPOUpdate
 from esper_simic.adam import Adam
 from esper_simic.batch import baselines, make_batch
@@ -179,7 +179,18 @@ class PPOUpdater:
         starts = torch.cat((rollout.starts, torch.zeros_like(rollout.starts[:1])))
         state = self._policy.initial_state(rollout.environments)
         with torch.set_grad_enabled(at_once):
-            return self._policy.evaluate(rollout.observation, actions, state, starts), at_once
+            return self._evaluate(rollout.observation, actions, state, starts), at_once
+
+    def _evaluate(
+        self, observation: Observation, actions: Tensor, state: PolicyState, starts: Tensor
+    ) -> PolicyEvaluation:
+        """Asks the policy, in mixed precision where that is wanted.
+
+        bfloat16 has fp32's range, so gradients need no scaling.
+        """
+        device = observation.features.device.type
+        with torch.autocast(device, torch.bfloat16, enabled=self._config.amp):
+            return self._policy.evaluate(observation, actions, state, starts)
 
     def _passes(self, lesson: Lesson, report: Report) -> None:
         """Makes the passes, until one is broken off by the KL stop or a fault."""
@@ -237,7 +248,7 @@ class PPOUpdater:
         given, part.evaluation = part.evaluation, None
         collected = []
         for begin, end in self._chunks(part.steps):
-            evaluation = given or policy.evaluate(
+            evaluation = given or self._evaluate(
                 slice_observation(batch.observation, begin, end),
                 batch.actions[begin:end],
                 state,

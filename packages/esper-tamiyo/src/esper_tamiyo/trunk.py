@@ -73,7 +73,12 @@ class RecurrentTrunk(nn.Module):
 
     def _run(self, features: Tensor, state: PolicyState) -> tuple[Tensor, PolicyState]:
         hidden, cell = state
-        output, (hidden, cell) = self.lstm(features, (hidden.unsqueeze(0), cell.unsqueeze(0)))
+        # In fp32 also under autocast: rounding would add up over an episode, and on CPUs without
+        # narrow instructions oneDNN refuses a narrow LSTM.
+        with torch.autocast(features.device.type, enabled=False):
+            output, (hidden, cell) = self.lstm(
+                features.float(), (hidden.unsqueeze(0), cell.unsqueeze(0))
+            )
         return output, (hidden.squeeze(0), cell.squeeze(0))
 
 
