@@ -243,6 +243,13 @@ def test_ctrl_c_claims_no_comparison(command, interrupt, small, tmp_path: Path) 
     assert "sparse was not begun" in output
     assert "the same command again" in output
     assert "verdict" not in output
+    # Taken up again by itself, it is still an arm of the comparison.
+    more = ("--rounds", str(len(summary.rounds) + 1), "--runs", str(tmp_path / "again"))
+    go_on = command("ppo", "--resume", str(run / str(summary.checkpoint)), *more, "--no-tui")
+    subprocess.run(go_on, check=True, capture_output=True, timeout=300)
+    (again,) = (tmp_path / "again").iterdir()
+    resumed = RunSummary.model_validate_json((again / "summary.json").read_text())
+    assert resumed.group == summary.group is not None
 
 
 @pytest.mark.slow
@@ -254,6 +261,6 @@ def test_ctrl_c_side_by_side_says_how_to_go_on(command, interrupt, small, tmp_pa
     for run in begun(tmp_path):
         summary = RunSummary.model_validate_json((run / "summary.json").read_text())
         assert summary.status is RunStatus.INTERRUPTED
-        if summary.checkpoint is not None:
-            assert f"--resume {run / summary.checkpoint}" in output or "begins anew" in output
+        if "begins anew" not in output:
+            assert f"--resume {run / str(summary.checkpoint)}" in output
     assert "verdict" not in output

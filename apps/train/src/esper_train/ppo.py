@@ -64,7 +64,8 @@ def run_ppo(
         if line is not None:
             say(line)
     make_data_ready(plan)
-    with StopRequest() as stop, RunSession("ppo", plan, telemetry, stop) as session:
+    group = None if resumption is None else resumption.manifest.group
+    with StopRequest() as stop, RunSession("ppo", plan, telemetry, stop, group=group) as session:
         PPORun(plan, reward, session, resumption, mode).train(stop, checkpoints.save)
     return session.exit_code
 
@@ -147,6 +148,7 @@ class PPORun:
             policy_parameters=self._policy_parameters(),
             torch_version=str(torch.__version__),
             config=self._plan.config,
+            group=self._session.group,
         )
 
     def _policy_parameters(self) -> int:

@@ -70,7 +70,7 @@ class RunSession:
     ) -> None:
         self.command = command
         self._given = directory
-        self._group = group
+        self.group = group
         self.plan = plan
         self._stop = stop
         self.progress = Progress()
@@ -86,7 +86,7 @@ class RunSession:
             self.directory.run_id,
             [JsonlSink(self.directory.events)],
             kinds=kinds_written(config.telemetry),
-            group=self._group,
+            group=self.group,
         )
         say(f"run: {self.directory.path}")
         return self
@@ -168,7 +168,7 @@ class RunSession:
     def _summary(self, error: str | None, seconds: float) -> RunSummary:
         return RunSummary(
             run_id=self.directory.run_id,
-            group=self._group,
+            group=self.group,
             command=self.command,
             task=self.plan.config.task,
             status=self.status,

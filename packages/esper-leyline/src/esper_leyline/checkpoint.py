@@ -17,6 +17,7 @@ class CheckpointManifest(Contract):
     Attributes:
         rounds_completed: PPO rounds whose updates the weights contain.
         slots: The slots the policy was built for, row-major.
+        group: The comparison that the run is an arm of, also once it is taken up again.
         observation_size: Floats a report encodes to, before embeddings.
     """
 
@@ -29,3 +30,4 @@ class CheckpointManifest(Contract):
     policy_parameters: int
     torch_version: str
     config: TrainingConfig
+    group: str | None = None
