@@ -11,6 +11,7 @@ import torch
 from esper_leyline import RewardMode, TrainingConfig, override, unknown_name
 from esper_simic import build_reward
 from esper_train.errors import TrainError
+from esper_train.evaluation.plan import LEAST_SEEDS
 from esper_train.options import (
     CheckpointOptions,
     ConfigOptions,
@@ -24,7 +25,6 @@ from esper_train.resolve import Plan, base_config, plan_ppo
 MODES: tuple[str, ...] = get_args(RewardMode)
 BETWEEN = "-vs-"
 SEEDS = 20
-LEAST_SEEDS = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
