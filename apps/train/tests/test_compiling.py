@@ -7,7 +7,7 @@ import pytest
 from esper_leyline import CompileConfig, EsperError
 from esper_train.compiling import choose_compilation
 from esper_train.options import ConfigOptions, LearnerOptions, ScaleOptions, TelemetryOptions
-from esper_train.resolve import plan_ppo
+from esper_train.resolve import plan_ppo, plan_resolved
 
 
 @pytest.mark.parametrize(
@@ -38,13 +38,30 @@ def test_forced_and_off_is_one_clear_error():
         choose_compilation(CompileConfig(mode="off", force=True), "cpu")
 
 
-def test_no_compiler_is_one_clear_error(monkeypatch):
-    monkeypatch.setattr("torch._inductor.config.cpp.cxx", ("no-such-compiler",))
-    with pytest.raises(EsperError, match="found none; install g"):
+def test_no_compiler_is_one_clear_error():
+    # Not by monkeypatch, whose undoing would delete the setting that later tests compile by.
+    from torch._inductor import config
+
+    missing = config.patch({"cpp.cxx": ("no-such-compiler",)})
+    with missing, pytest.raises(EsperError, match="found none; install g"):
         choose_compilation(CompileConfig(force=True), "cpu")
+    assert choose_compilation(CompileConfig(force=True), "cpu")[0] == "default"
+
+
+def planned(**hardware):
+    options = LearnerOptions(device="cpu", **hardware)
+    return plan_ppo(ScaleOptions(), ConfigOptions(preset="digits"), options, TelemetryOptions())
 
 
 def test_the_flags_reach_the_config():
-    hardware = LearnerOptions(device="cpu", compile_mode="reduce-overhead", force_compile=True)
-    plan = plan_ppo(ScaleOptions(), ConfigOptions(preset="digits"), hardware, TelemetryOptions())
+    plan = planned(compile_mode="reduce-overhead", force_compile=True)
     assert plan.config.compile == CompileConfig(mode="reduce-overhead", force=True)
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_the_plan_says_what_is_compiled(force):
+    plan = planned(force_compile=force)
+    mode, note = choose_compilation(plan.config.compile, "cpu")
+    assert plan.compile_mode == mode == ("default" if force else None)
+    assert plan.notes[-1] == note
+    assert plan_resolved(plan.config).compile_mode == mode

@@ -16,7 +16,6 @@ from esper_simic import PPOTrainer, build_reward
 from esper_tamiyo import RecurrentPolicy
 from esper_tolaria import build_environment
 from esper_train.checkpoints import load_checkpoint, save_checkpoint
-from esper_train.compiling import choose_compilation
 from esper_train.data import make_data_ready
 from esper_train.errors import TrainError
 from esper_train.interrupts import StopRequest
@@ -59,14 +58,12 @@ def run_ppo(
         plan = plan_resume(resumption.manifest.config, scale, config, hardware, telemetry)
     _check_writable(checkpoints.save)
     reward = build_reward(plan.config.reward, gamma=plan.config.ppo.gamma)
-    mode, note = choose_compilation(plan.config.compile, plan.config.device or "cpu")
-    for line in (*plan.notes, note):
-        if line is not None:
-            say(line)
+    for note in plan.notes:
+        say(note)
     make_data_ready(plan)
     group = None if resumption is None else resumption.manifest.group
     with StopRequest() as stop, RunSession("ppo", plan, telemetry, stop, group=group) as session:
-        PPORun(plan, reward, session, resumption, mode).train(stop, checkpoints.save)
+        PPORun(plan, reward, session, resumption).train(stop, checkpoints.save)
     return session.exit_code
 
 
@@ -79,7 +76,6 @@ class PPORun:
         reward: RewardFunction,
         session: RunSession,
         resumption: Resumption | None,
-        compile_mode: str | None,
     ) -> None:
         self._plan = plan
         self._session = session
@@ -92,8 +88,8 @@ class PPORun:
         spec = self._environment.spec
         self._policy = RecurrentPolicy(spec, config.policy, critic=config.ppo.critic)
         self._policy.to(config.device)
-        if compile_mode is not None:
-            self._policy.compile_evaluation(compile_mode)
+        if plan.compile_mode is not None:
+            self._policy.compile_evaluation(plan.compile_mode)
         self._trainer = PPOTrainer(
             self._environment,
             self._policy,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -17,6 +17,7 @@ from esper_leyline import (
     read_config,
 )
 from esper_tolaria import check_feed, get_task
+from esper_train.compiling import choose_compilation
 from esper_train.errors import TrainError
 from esper_train.options import (
     ComputeOptions,
@@ -40,11 +41,13 @@ class Plan:
         config: The whole configuration, nothing left to defaults of the machine.
         task: The task it names.
         notes: One line for each choice that the user did not make.
+        compile_mode: How ``torch.compile`` compiles a learner's update; ``None``: not at all.
     """
 
     config: TrainingConfig
     task: TaskSpec
     notes: tuple[str, ...]
+    compile_mode: str | None = None
 
 
 def plan_ppo(
@@ -71,7 +74,8 @@ def plan_ppo(
         ppo=_given(epochs=scale.ppo_epochs, **annealing),
         policy=_given(memory_size=scale.memory_size),
     )
-    return finish_plan(_override(base, changes), hardware, telemetry, (note, annealing_note))
+    notes = (note, annealing_note)
+    return _with_learner(finish_plan(_override(base, changes), hardware, telemetry, notes))
 
 
 def plan_resume(
@@ -111,7 +115,16 @@ def plan_resume(
                 "config; allowed: --rounds, --save, the flags of hardware, data and telemetry"
             )
     changes = _given(n_episodes=scale.rounds)
-    return finish_plan(_override(saved, changes), hardware, telemetry, ())
+    return _with_learner(finish_plan(_override(saved, changes), hardware, telemetry, ()))
+
+
+def plan_resolved(config: TrainingConfig) -> Plan:
+    """Returns the plan of a PPO run whose configuration leaves nothing open.
+
+    Raises:
+        EsperError: If it is not usable.
+    """
+    return _with_learner(Plan(config=config, task=get_task(config.task), notes=()))
 
 
 def plan_heuristic(
@@ -174,10 +187,9 @@ def finish_plan(
             lifecycle_only=telemetry.telemetry_lifecycle_only or None,
         ),
     )
-    said = tuple(note for note in (*notes, device_note) if note is not None)
     resolved = _override(config, changes)
     check_feed(resolved.feed, torch.device(device))
-    return Plan(config=resolved, task=task, notes=said)
+    return Plan(config=resolved, task=task, notes=_said(*notes, device_note))
 
 
 def base_config(options: ConfigOptions) -> tuple[TrainingConfig, str | None]:
@@ -218,6 +230,16 @@ def find_device(wanted: str | None) -> tuple[str, str | None]:
     if name not in allowed:
         raise TrainError(f"device '{wanted}' is not here; available: {', '.join(allowed)}")
     return name, None
+
+
+def _with_learner(plan: Plan) -> Plan:
+    """Settles whether the run's policy is compiled."""
+    mode, note = choose_compilation(plan.config.compile, plan.config.device or "cpu")
+    return replace(plan, notes=plan.notes + _said(note), compile_mode=mode)
+
+
+def _said(*notes: str | None) -> tuple[str, ...]:
+    return tuple(note for note in notes if note is not None)
 
 
 def _spread(config: TrainingConfig, hardware: ComputeOptions) -> list[str]:

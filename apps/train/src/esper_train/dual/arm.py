@@ -38,21 +38,17 @@ def _train(path: Path, group: str, *, plain: bool, stop: StopRequest) -> int:
     from esper_leyline import read_config
     from esper_nissa import RunDirectory
     from esper_simic import build_reward
-    from esper_tolaria import get_task
-    from esper_train.compiling import choose_compilation
     from esper_train.options import TelemetryOptions
     from esper_train.ppo import PPORun
-    from esper_train.resolve import Plan
+    from esper_train.resolve import plan_resolved
     from esper_train.session import RunSession
 
     directory = RunDirectory.open(path)
-    config = read_config(directory.config)
-    plan = Plan(config=config, task=get_task(config.task), notes=())
-    reward = build_reward(config.reward, gamma=config.ppo.gamma)
-    mode, _ = choose_compilation(config.compile, config.device or "cpu")
+    plan = plan_resolved(read_config(directory.config))
+    reward = build_reward(plan.config.reward, gamma=plan.config.ppo.gamma)
     telemetry = TelemetryOptions(no_tui=plain)
     with RunSession("ppo", plan, telemetry, stop, directory=directory, group=group) as session:
-        PPORun(plan, reward, session, None, mode).train(stop, None)
+        PPORun(plan, reward, session, None).train(stop, None)
     return session.exit_code
 
 

@@ -12,7 +12,6 @@ from rich.console import Console
 from esper_leyline import override
 from esper_simic.evaluation import evaluation_seeds
 from esper_train.checkpoints import load_checkpoint
-from esper_train.compiling import choose_compilation
 from esper_train.data import make_data_ready
 from esper_train.dual.pairing import DualPlan, plan_dual
 from esper_train.dual.training import ArmRun, train_both
@@ -54,10 +53,8 @@ def run_dual(
         telemetry=telemetry,
     )
     shared = plan.arms[0].plan
-    _, compiling = choose_compilation(shared.config.compile, shared.config.device or "cpu")
-    for note in (*shared.notes, compiling):
-        if note is not None:
-            say(note)
+    for note in shared.notes:
+        say(note)
     make_data_ready(shared)
     folder = _create_group(telemetry.runs, plan)
     say(plan.order)
