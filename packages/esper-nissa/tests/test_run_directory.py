@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from esper_leyline import RunSummary, preset, read_config
-from esper_nissa import NissaError, RunDirectory
+from esper_nissa import NissaError, RunDirectory, create_folder
 
 
 def summary(run_id, error=None):
@@ -38,6 +38,14 @@ def test_a_new_run_has_everything_in_its_place(tmp_path):
 def test_runs_of_the_same_second_are_told_apart(tmp_path):
     ids = {RunDirectory.create(tmp_path, "mnist1d").run_id for _ in range(50)}
     assert len(ids) == 50
+
+
+def test_a_folder_of_several_runs_is_named_as_theirs_are(tmp_path):
+    folders = [create_folder(tmp_path / "runs", "mnist1d-a-vs-b") for _ in range(2)]
+    assert sorted((tmp_path / "runs").iterdir()) == sorted(folders)
+    for folder in folders:
+        assert re.fullmatch(r"\d{8}-\d{6}-mnist1d-a-vs-b-[0-9a-f]{8}", folder.name)
+        assert list(folder.iterdir()) == []
 
 
 def test_the_written_config_can_be_run_again(tmp_path):
@@ -102,13 +110,13 @@ def test_a_root_that_is_a_file_is_one_clear_line(tmp_path):
     with pytest.raises(NissaError) as caught:
         RunDirectory.create(root, "mnist1d")
     message = str(caught.value)
-    assert message.startswith(f"cannot create a run directory in '{root}': File exists; ")
-    assert "choose a runs folder" in message
+    assert message.startswith(f"cannot create a folder in '{root}': File exists; ")
+    assert "choose one that can be written" in message
     assert "\n" not in message
 
 
 def test_a_root_that_cannot_be_written_is_one_clear_line():
-    with pytest.raises(NissaError, match=r"cannot create a run directory in '/proc/runs': "):
+    with pytest.raises(NissaError, match=r"cannot create a folder in '/proc/runs': "):
         RunDirectory.create(Path("/proc/runs"), "mnist1d")
 
 

@@ -4,7 +4,7 @@ from esper_nissa.errors import NissaError
 from esper_nissa.hub import FlushingSink, Hub
 from esper_nissa.jsonl import JsonlSink
 from esper_nissa.position import LogPosition, next_position
-from esper_nissa.run_directory import RunDirectory
+from esper_nissa.run_directory import RunDirectory, create_folder
 
 __all__ = [
     "FlushingSink",
@@ -13,5 +13,6 @@ __all__ = [
     "LogPosition",
     "NissaError",
     "RunDirectory",
+    "create_folder",
     "next_position",
 ]

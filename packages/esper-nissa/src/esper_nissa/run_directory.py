@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -66,7 +68,7 @@ class RunDirectory:
                 f"telemetry file '{telemetry_file}' and telemetry folder '{telemetry_dir}' "
                 "both say where the log goes; give one of them"
             )
-        path = _create_folder(root, task)
+        path = _create_run_folder(root, task)
         log = _elsewhere(path.name, telemetry_file, telemetry_dir)
         if log is None:
             log = path / LOG_FILE
@@ -135,6 +137,24 @@ class RunDirectory:
         replace_file(self.summary, summary.model_dump_json(indent=2) + "\n")
 
 
+def create_folder(root: Path, name: str) -> Path:
+    """Creates a new folder ``<timestamp>-<name>-<id>``, and ``root`` where it is missing.
+
+    Raises:
+        NissaError: If it cannot be created; names ``root`` and the reason.
+    """
+    with _creating_in(root):
+        root.mkdir(parents=True, exist_ok=True)
+        while True:
+            stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+            path = root / f"{stamp}-{name}-{secrets.token_hex(4)}"
+            try:
+                path.mkdir()
+            except FileExistsError:
+                continue
+            return path
+
+
 def replace_file(path: Path, text: str) -> None:
     """Writes a file so that a reader, or a crash, finds the old text or the new, never half.
 
@@ -163,22 +183,21 @@ def _sync_folder(path: Path) -> None:
         os.close(descriptor)
 
 
-def _create_folder(root: Path, task: str) -> Path:
+def _create_run_folder(root: Path, task: str) -> Path:
+    path = create_folder(root, task)
+    with _creating_in(root):
+        (path / CHECKPOINT_FOLDER).mkdir()
+    return path
+
+
+@contextmanager
+def _creating_in(root: Path) -> Iterator[None]:
     try:
-        root.mkdir(parents=True, exist_ok=True)
-        while True:
-            stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
-            path = root / f"{stamp}-{task}-{secrets.token_hex(4)}"
-            try:
-                path.mkdir()
-            except FileExistsError:
-                continue
-            (path / CHECKPOINT_FOLDER).mkdir()
-            return path
+        yield
     except OSError as error:
         raise NissaError(
-            f"cannot create a run directory in '{root}': {os_reason(error)}; "
-            "choose a runs folder that can be written"
+            f"cannot create a folder in '{root}': {os_reason(error)}; "
+            "choose one that can be written"
         ) from error
 
 

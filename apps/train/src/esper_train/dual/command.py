@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
 
 from esper_leyline import override
+from esper_nissa import create_folder
 from esper_simic.evaluation import evaluation_seeds
 from esper_train.checkpoints import load_checkpoint
 from esper_train.data import make_data_ready
@@ -56,7 +55,7 @@ def run_dual(
     for note in shared.notes:
         say(note)
     make_data_ready(shared)
-    folder = _create_group(telemetry.runs, plan)
+    folder = create_folder(telemetry.runs, f"{shared.task.name}-{plan.name}")
     say(plan.order)
     say(f"group: {folder.name}")
     try:
@@ -144,18 +143,3 @@ def _state(run: ArmRun) -> str:
     if run.summary is None:
         return f"{run.mode} ended without a summary ({run.directory.path})"
     return f"{run.mode} {run.summary.status.value} after {len(run.summary.rounds)} rounds"
-
-
-def _create_group(runs: Path, plan: DualPlan) -> Path:
-    """Creates the folder that the comparison's results go to, beside its runs."""
-    moment = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
-    task = plan.arms[0].plan.task.name
-    folder = runs / f"{moment}-{task}-{plan.name}-{secrets.token_hex(4)}"
-    try:
-        folder.mkdir(parents=True)
-    except OSError as error:
-        raise TrainError(
-            f"cannot create the comparison's folder in --runs {runs}: {error.strerror}; "
-            "choose a folder that can be written"
-        ) from None
-    return folder
