@@ -7,7 +7,7 @@ import pytest
 from esper_kasmina import build_host
 from esper_leyline import (
     ALPHA_SPEED_TICKS,
-    ALPHA_TARGETS,
+    FULL_ALPHA_TARGET,
     BlendStyle,
     Blueprint,
     FactoredAction,
@@ -23,7 +23,7 @@ from esper_train.evaluation.flops import FlopCounter
 
 CONV_SMALL = 2 * 16 * 16 * 20
 GERMINATE = FactoredAction(
-    op=Op.GERMINATE, blueprint=Blueprint.CONV_SMALL, alpha_target=len(ALPHA_TARGETS) - 1
+    op=Op.GERMINATE, blueprint=Blueprint.CONV_SMALL, alpha_target=FULL_ALPHA_TARGET
 )
 ADVANCE, WAIT = FactoredAction(op=Op.ADVANCE), FactoredAction()
 PRUNE = FactoredAction(op=Op.PRUNE)

@@ -10,7 +10,13 @@ from cyclopts import Group, Parameter
 
 from esper_leyline import AmpDtype, CompileMode, TelemetryLevel
 
+JUDGING_SEEDS = 20
+"""Unseen hosts that tell most differences apart."""
+
 _Switch = Parameter(negative=())
+_AbSeeds = Parameter(
+    help=f"Unseen hosts on which --dual-ab judges both policies. Default: {JUDGING_SEEDS}."
+)
 _Many = Parameter(consume_multiple=True, negative_iterable=())
 
 SCALE = Group("Training scale", sort_key=1)
@@ -146,8 +152,7 @@ class DualOptions:
 
     dual_ab: str | None = None
     "Train a policy by each of two reward modes and compare them, such as: shaped-vs-simplified."
-    ab_seeds: int | None = None
-    "Unseen hosts on which --dual-ab judges both policies. Default: 20."
+    ab_seeds: Annotated[int | None, _AbSeeds] = None
 
 
 @Parameter(name="*", group=SCALE)
@@ -194,7 +199,7 @@ class EvaluateOptions:
     "The arm that the others are compared with. Default: the first."
     task: str | None = None
     "Task to evaluate on. Default: the checkpoint's, else cifar10 on a GPU, mnist1d_blind on a CPU."
-    seeds: int = 20
+    seeds: int = JUDGING_SEEDS
     "Hosts each arm grows, the same for all of them, and met by no training."
     first_seed: int = 0
     "Seeds to skip, for hosts that earlier evaluations have not met."

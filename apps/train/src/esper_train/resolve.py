@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
@@ -166,7 +166,8 @@ def finish_plan(
         EsperError: If one of them is not usable.
     """
     task = get_task(config.task)
-    spread = _spread(config, hardware)
+    flags = _of_all_commands(hardware)
+    spread = _spread(config, flags)
     first = spread[0] if spread else config.device
     device, device_note = find_device(hardware.device or first)
     if hardware.amp_dtype is not None and not (hardware.amp or config.amp):
@@ -176,8 +177,8 @@ def finish_plan(
     changes = _given(
         device=device,
         devices=spread,
-        feed=_feed(hardware),
-        compile=_compile(hardware),
+        feed=_feed(flags),
+        compile=_compile(flags),
         amp=hardware.amp or None,
         amp_dtype=hardware.amp_dtype,
         data_root=None if hardware.data_root is None else str(hardware.data_root),
@@ -242,9 +243,15 @@ def _said(*notes: str | None) -> tuple[str, ...]:
     return tuple(note for note in notes if note is not None)
 
 
-def _spread(config: TrainingConfig, hardware: ComputeOptions) -> list[str]:
+def _of_all_commands(hardware: ComputeOptions) -> LearnerOptions:
+    """Returns the flags of every command; those that this one has not got are not given."""
+    given = {each.name: getattr(hardware, each.name) for each in fields(hardware)}
+    return LearnerOptions(**given)
+
+
+def _spread(config: TrainingConfig, hardware: SpreadOptions) -> list[str]:
     """Returns the devices to spread hosts over; none where there is one device only."""
-    given = hardware.devices if isinstance(hardware, SpreadOptions) else None
+    given = hardware.devices
     if given is not None and hardware.device is not None and hardware.device not in given:
         raise TrainError(
             f"--device {hardware.device} is none of --devices {' '.join(given)}; the policy "
@@ -255,9 +262,7 @@ def _spread(config: TrainingConfig, hardware: ComputeOptions) -> list[str]:
     return [find_device(name)[0] for name in (config.devices if given is None else given)]
 
 
-def _feed(hardware: ComputeOptions) -> dict[str, Any]:
-    if not isinstance(hardware, SpreadOptions):
-        return {}
+def _feed(hardware: SpreadOptions) -> dict[str, Any]:
     return _given(
         num_workers=hardware.num_workers,
         gpu_preload=hardware.gpu_preload or None,
@@ -265,9 +270,7 @@ def _feed(hardware: ComputeOptions) -> dict[str, Any]:
     )
 
 
-def _compile(hardware: ComputeOptions) -> dict[str, Any]:
-    if not isinstance(hardware, LearnerOptions):
-        return {}
+def _compile(hardware: LearnerOptions) -> dict[str, Any]:
     return _given(mode=hardware.compile_mode, force=hardware.force_compile or None)
 
 

@@ -136,6 +136,9 @@ TEMPO_EPOCHS = (3, 5, 8)
 ALPHA_TARGETS = (0.5, 0.7, 1.0)
 """Blend strengths, by index of the alpha_target head."""
 
+FULL_ALPHA_TARGET = len(ALPHA_TARGETS) - 1
+"""Index of the whole strength among them."""
+
 ALPHA_SPEED_TICKS = (0, 3, 5, 8)
 """Ticks a commanded ramp takes (0: at once), by index of the alpha_speed head."""
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from esper_leyline import (
-    ALPHA_TARGETS,
+    FULL_ALPHA_TARGET,
     LIVE_STAGES,
     TEMPO_EPOCHS,
     AlphaMode,
@@ -21,8 +21,6 @@ from esper_leyline import (
     StepReport,
 )
 from esper_tamiyo.masks import open_slots
-
-_FULL = len(ALPHA_TARGETS) - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,7 +169,9 @@ class HeuristicController:
             self._penalties[seed.blueprint] += self._config.failure_penalty
         if op is Op.SET_ALPHA_TARGET:
             assert seed.style is not None
-            return FactoredAction(op=op, slot=slot, style=seed.style, alpha_target=_FULL)
+            return FactoredAction(
+                op=op, slot=slot, style=seed.style, alpha_target=FULL_ALPHA_TARGET
+            )
         return FactoredAction(op=op, slot=slot)
 
     def _germinate(self, report: StepReport) -> FactoredAction:
@@ -181,7 +181,7 @@ class HeuristicController:
             blueprint=self._choose_blueprint(),
             style=self._spec.styles[0],
             tempo=self._tempo,
-            alpha_target=_FULL,
+            alpha_target=FULL_ALPHA_TARGET,
         )
 
     def _choose_blueprint(self) -> Blueprint:

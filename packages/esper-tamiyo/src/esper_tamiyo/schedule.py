@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from esper_leyline import (
-    ALPHA_TARGETS,
+    FULL_ALPHA_TARGET,
     TEMPO_EPOCHS,
     Blueprint,
     EnvironmentSpec,
@@ -18,8 +18,6 @@ from esper_leyline import (
 )
 from esper_tamiyo.errors import TamiyoError
 from esper_tamiyo.masks import open_slots
-
-_FULL = len(ALPHA_TARGETS) - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,5 +120,5 @@ class ScheduleController:
             blueprint=blueprint,
             style=self._style,
             tempo=self._tempo,
-            alpha_target=_FULL,
+            alpha_target=FULL_ALPHA_TARGET,
         )

@@ -13,6 +13,7 @@ from esper_simic import build_reward
 from esper_train.errors import TrainError
 from esper_train.evaluation.plan import LEAST_SEEDS
 from esper_train.options import (
+    JUDGING_SEEDS,
     CheckpointOptions,
     ConfigOptions,
     DualOptions,
@@ -24,7 +25,6 @@ from esper_train.resolve import Plan, base_config, plan_ppo
 
 MODES: tuple[str, ...] = get_args(RewardMode)
 BETWEEN = "-vs-"
-SEEDS = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,9 +92,11 @@ def plan_dual(
     if dual.dual_ab is None:
         raise TrainError("--ab-seeds says how --dual-ab judges; give both, or neither")
     modes = read_pair(dual.dual_ab)
-    seeds = SEEDS if dual.ab_seeds is None else dual.ab_seeds
+    seeds = JUDGING_SEEDS if dual.ab_seeds is None else dual.ab_seeds
     if seeds < LEAST_SEEDS:
-        raise TrainError(f"--ab-seeds is {seeds}; give at least {LEAST_SEEDS} ({SEEDS} by default)")
+        raise TrainError(
+            f"--ab-seeds is {seeds}; give at least {LEAST_SEEDS} ({JUDGING_SEEDS} by default)"
+        )
     _check_flags(hardware, checkpoints, telemetry)
     shared = plan_ppo(scale, config, _with_two(config, hardware), telemetry)
     first, second, idle = share_out(shared.config)

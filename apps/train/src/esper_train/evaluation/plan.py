@@ -13,7 +13,7 @@ from esper_tolaria import get_task
 from esper_train.errors import TrainError
 from esper_train.evaluation.arms import DEFAULT_ARMS, Arm, CheckpointArm, read_arms
 from esper_train.evaluation.scratch import check_scratch
-from esper_train.options import EvaluateOptions, SpreadOptions, TelemetryOptions
+from esper_train.options import JUDGING_SEEDS, EvaluateOptions, SpreadOptions, TelemetryOptions
 from esper_train.resolve import Plan, default_preset, finish_plan
 
 LEAST_SEEDS = 2
@@ -72,7 +72,7 @@ def _check_numbers(options: EvaluateOptions) -> None:
     if options.seeds < LEAST_SEEDS:
         raise TrainError(
             f"--seeds is {options.seeds}; arms are compared over seeds, so give at least "
-            f"{LEAST_SEEDS} (20 tell most differences)"
+            f"{LEAST_SEEDS} ({JUDGING_SEEDS} tell most differences)"
         )
     for flag, value, least in (
         ("--first-seed", options.first_seed, 0),
