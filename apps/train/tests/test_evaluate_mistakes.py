@@ -32,6 +32,15 @@ MISTAKES = {
     "unknown blueprint": (["--arms", "schedule:blueprint=conv"], ["'conv'", "conv_small"]),
     "nothing to copy": (["--arms", "scratch"], ["'scratch'", "static heuristic scratch"]),
     "nothing grown to copy": (["--arms", "static", "scratch"], ["'scratch'", "an arm that grows"]),
+    "nothing to pay for": (
+        ["--arms", "scratch-flops"],
+        ["'scratch-flops'", "heuristic scratch-flops"],
+    ),
+    "nearly an arm": (["--arms", "scratch-flop"], ["did you mean 'scratch-flops'"]),
+    "budget of no arm": (
+        ["--arms", "random", "scratch-flops:static"],
+        ["'scratch-flops:static'", "'static'", "allowed: random"],
+    ),
     "copy of no arm": (
         ["--arms", "random", "scratch:heuristic"],
         ["'scratch:heuristic'", "'heuristic'", "allowed: random"],

@@ -1,4 +1,4 @@
-"""The arm from scratch: hosts that are born as another arm's ended."""
+"""The arms from scratch: hosts that are born as another arm's ended."""
 
 from __future__ import annotations
 
@@ -9,17 +9,27 @@ from pathlib import Path
 import pytest
 
 from esper_kasmina import build_host
-from esper_leyline import FactoredAction, LifecycleRules, SeedStage
+from esper_leyline import (
+    EpisodeEnd,
+    FactoredAction,
+    LifecycleRules,
+    SeedStage,
+    TrainingConfig,
+    override,
+)
+from esper_tamiyo import StaticController
 from esper_tolaria import build_environment, get_task
 from esper_train import main
+from esper_train.evaluation.arms import ScratchArm, read_arms
 from esper_train.evaluation.flops import FlopCounter
-from esper_train.evaluation.results import ArmResult, EvaluationResults
-from esper_train.evaluation.scratch import GrownHosts
+from esper_train.evaluation.play import play_arm
+from esper_train.evaluation.results import ArmResult, EpisodeResult, EvaluationResults
+from esper_train.evaluation.scratch import GrownHosts, lifetimes
 
-EPOCHS = 8
+EPOCHS = 7
 GROWN = "schedule:first=0,every=2,train=1,blueprint=conv_small"
-SIZES = ("--max-epochs", str(EPOCHS), "--max-batches", "2", "--seeds", "2", "--envs", "1")
-ARMS = ("scratch", "static", GROWN, "scratch:random", "random")
+SIZES = ("--max-epochs", str(EPOCHS), "--max-batches", "1", "--seeds", "2", "--envs", "1")
+ARMS = ("scratch", GROWN, "scratch:random", "random", "scratch-flops:random")
 
 
 @pytest.fixture(scope="module", name="results")
@@ -29,7 +39,10 @@ def results_fixture(tmp_path_factory: pytest.TempPathFactory) -> EvaluationResul
     said = io.StringIO()
     with contextlib.redirect_stdout(said):
         assert main(["evaluate", "--arms", *ARMS, *SIZES, *where]) == 0
-    assert "scratch:random: born with the seeds that random ended with" in said.getvalue()
+    spoken = " ".join(said.getvalue().split())
+    origin = "born with the seeds that random ended with"
+    assert f"scratch:random: {origin} scratch-flops:random: {origin}, trained for" in spoken
+    assert "trained for as many FLOPs: " in spoken
     assert (out / "evaluation.png").stat().st_size > 0
     return EvaluationResults.model_validate_json((out / "evaluation.json").read_text())
 
@@ -48,10 +61,13 @@ def test_arms_stand_as_they_were_asked_for(results: EvaluationResults) -> None:
     grown = [named(results, GROWN), named(results, "random")]
     assert named(results, "scratch").copied == max(grown, key=validated).label
     assert named(results, "scratch:random").copied == "random"
-    assert {arm.copied for arm in grown} == {None}
+    assert {(arm.copied, arm.budget) for arm in grown} == {(None, None)}
+    budgets = {arm.name: (arm.copied, arm.budget) for arm in results.arms if arm not in grown}
+    assert budgets["scratch:random"] == ("random", "epochs")
+    assert budgets["scratch-flops:random"] == ("random", "flops")
 
 
-@pytest.mark.parametrize("name", ["scratch", "scratch:random"])
+@pytest.mark.parametrize("name", ["scratch", "scratch:random", "scratch-flops:random"])
 def test_its_networks_are_those_that_were_grown(results: EvaluationResults, name: str) -> None:
     arm = named(results, name)
     (model,) = [each for each in results.arms if each.label == arm.copied]
@@ -61,7 +77,8 @@ def test_its_networks_are_those_that_were_grown(results: EvaluationResults, name
         assert mine.seed == theirs.seed
         assert mine.parameters == theirs.parameters
         assert mine.newborn_accuracy == theirs.newborn_accuracy
-        assert mine.train_flops == EPOCHS * flops.rows * 3 * mine.forward_flops
+        epochs = mine.epochs if arm.budget == "flops" else EPOCHS
+        assert mine.train_flops == epochs * flops.rows * 3 * mine.forward_flops
         assert {seed.stage for seed in mine.seeds} <= {SeedStage.FOSSILIZED}
         kinds = [
             [(seed.slot, seed.blueprint, seed.style) for seed in episode.seeds]
@@ -70,22 +87,103 @@ def test_its_networks_are_those_that_were_grown(results: EvaluationResults, name
         assert kinds[0] == kinds[1]
 
 
+def test_equal_flops_pay_for_as_many_epochs_as_they_can(results: EvaluationResults) -> None:
+    arm, model = named(results, "scratch-flops:random"), named(results, "random")
+    for mine, theirs in zip(arm.episodes, model.episodes, strict=True):
+        assert mine.ended is EpisodeEnd.HORIZON
+        epoch = mine.train_flops // mine.epochs
+        assert mine.train_flops <= theirs.train_flops < mine.train_flops + epoch
+    assert {episode.epochs for episode in arm.episodes} != {EPOCHS}
+
+
+@pytest.mark.parametrize("name", ["scratch", "scratch-flops:random"])
 def test_they_train_from_the_first_epoch_as_a_plain_network_would(
-    results: EvaluationResults,
+    results: EvaluationResults, name: str
 ) -> None:
-    arm = named(results, "scratch")
-    hosts, config = GrownHosts.like(arm), results.config
-    environment = build_environment(get_task(results.task), config, hosts, "cpu")
+    """In episodes of exactly their length, whatever the evaluation made of them."""
+    arm, task = named(results, name), get_task(results.task)
     for episode in arm.episodes:
-        (born,) = environment.reset([episode.seed])
-        assert born.total_parameters == episode.parameters
-        assert {seed.alpha for seed in born.seeds if seed.occupied} <= {1.0}
-        for _ in range(EPOCHS):
+        config = override(results.config, {"max_epochs": episode.epochs})
+        environment = build_environment(task, config, GrownHosts.like(arm), "cpu")
+        (report,) = environment.reset([episode.seed])
+        assert report.total_parameters == episode.parameters
+        assert {seed.alpha for seed in report.seeds if seed.occupied} <= {1.0}
+        while report.ended is None:
             (report,) = environment.step([FactoredAction()])
             assert all(seed.gradient_norm for seed in report.seeds if seed.occupied)
+        assert report.epoch == episode.epochs
         assert report.val_accuracy == episode.val_accuracy
         assert environment.evaluate()[0].test_accuracy == episode.test_accuracy
+        environment.close()
+
+
+@pytest.fixture(scope="module", name="sizes")
+def sizes_fixture() -> TrainingConfig:
+    task = get_task("mnist1d_blind")
+    training = task.training.model_dump(mode="json")
+    changes = {"task": task.name, "n_envs": 1, "host": {**training, "max_batches": 1}}
+    return override(TrainingConfig(), changes)
+
+
+@pytest.mark.parametrize(("spent", "epochs"), [(39, 3), (40, 4), (49, 4), (200, 20), (1, 1)])
+def test_how_many_epochs_flops_pay_for(
+    sizes: TrainingConfig, results: EvaluationResults, spent: int, epochs: int
+) -> None:
+    """Tenths of what an epoch of the final network takes: more than the episode had, or less."""
+    flops = FlopCounter(get_task(sizes.task), sizes)
+    model = named(results, "random")
+    whole = [flops.whole_epoch(episode.seeds) for episode in model.episodes]
+    assert whole[0] != whole[1]
+    spenders = [
+        episode.model_copy(update={"train_flops": spent * epoch // 10})
+        for episode, epoch in zip(model.episodes, whole, strict=True)
+    ]
+    arm = model.model_copy(update={"episodes": tuple(spenders)})
+    (asked,) = read_arms(["scratch-flops"])
+    assert isinstance(asked, ScratchArm)
+    lives = lifetimes(asked, arm, flops, EPOCHS)
+    assert lives == dict.fromkeys(results.seeds, epochs)
+
+
+def test_hosts_of_different_lengths_side_by_side_end_as_alone(sizes: TrainingConfig) -> None:
+    flops = FlopCounter(get_task(sizes.task), sizes)
+    lives = {11: 3, 12: 1, 13: 2, 14: 3}
+    wide = override(sizes, {"n_envs": 3, "max_epochs": 3})
+    together = play_together(wide, lives, flops)
+    assert [episode.seed for episode in together] == list(lives)
+    for episode in together:
+        alone = {episode.seed: lives[episode.seed]}
+        short = override(sizes, {"max_epochs": episode.epochs})
+        (same,) = play_together(short, alone, flops)
+        untimed = {"seconds", "decision_seconds"}
+        assert episode.model_dump(exclude=untimed) == same.model_dump(exclude=untimed)
+        assert episode.epochs == lives[episode.seed]
+        assert episode.train_flops == episode.epochs * flops.rows * 3 * flops.host
+
+
+def play_together(
+    config: TrainingConfig, lives: dict[int, int], flops: FlopCounter
+) -> tuple[EpisodeResult, ...]:
+    environment = build_environment(get_task(config.task), config, build_host, "cpu", workers=1)
+    played = play_arm(
+        environment,
+        lambda _: StaticController(),
+        tuple(lives),
+        flops,
+        lifetimes=lives,
+        should_stop=lambda: False,
+        tell=lambda _: None,
+    )
     environment.close()
+    assert played is not None
+    return played
+
+
+def test_help_names_them(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", "--help"]) == 0
+    said = capsys.readouterr().out
+    assert "scratch: hosts born" in said
+    assert "scratch-flops: the same" in said
 
 
 def test_nothing_that_was_learnt_is_copied(results: EvaluationResults) -> None:
@@ -102,10 +200,10 @@ def test_nothing_that_was_learnt_is_copied(results: EvaluationResults) -> None:
 
 def test_the_one_checkpoint_is_what_it_copies(ppo_run, tmp_path: Path) -> None:
     checkpoint = ppo_run.directory / str(ppo_run.summary.checkpoint)
-    arms = ("--arms", "random", str(checkpoint), "scratch", f"scratch:{checkpoint}")
+    arms = ("--arms", "random", str(checkpoint), "scratch", f"scratch-flops:{checkpoint}")
     sizes = ("--max-epochs", "3", "--max-batches", "1", "--seeds", "2", "--envs", "1")
     with contextlib.redirect_stdout(io.StringIO()):
         assert main(["evaluate", *arms, *sizes, "--device", "cpu", "--out", str(tmp_path)]) == 0
     results = EvaluationResults.model_validate_json((tmp_path / "evaluation.json").read_text())
     assert [arm.copied for arm in results.arms] == [None, None, checkpoint.stem, checkpoint.stem]
-    assert results.arms[3].label == f"scratch:{checkpoint.stem}"
+    assert results.arms[3].label == f"scratch-flops:{checkpoint.stem}"

@@ -13,6 +13,11 @@ from esper_leyline import AmpDtype, CompileMode, TelemetryLevel
 JUDGING_SEEDS = 20
 """Unseen hosts that tell most differences apart."""
 
+_Arms = Parameter(
+    help="What decides: static, random, schedule, heuristic (the default: these four), or "
+    "checkpoints; scratch: hosts born as another arm's ended; scratch-flops: the same, trained for "
+    "as many FLOPs."
+)
 _Switch = Parameter(negative=())
 _AbSeeds = Parameter(
     help=f"Unseen hosts on which --dual-ab judges both policies. Default: {JUDGING_SEEDS}."
@@ -192,9 +197,7 @@ class TasksOptions:
 class EvaluateOptions:
     """What to compare, and on how much."""
 
-    arms: Annotated[list[str] | None, _Many] = None
-    "What decides: static, random, schedule, heuristic (the default: these four), or checkpoints; "
-    "scratch: hosts born as another arm's ended."
+    arms: Annotated[list[str] | None, _Many, _Arms] = None
     baseline: str | None = None
     "The arm that the others are compared with. Default: the first."
     task: str | None = None

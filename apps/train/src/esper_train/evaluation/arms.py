@@ -26,12 +26,16 @@ from esper_tamiyo import (
 )
 from esper_train.checkpoints import load_checkpoint
 from esper_train.errors import TrainError
+from esper_train.evaluation.results import Budget
 from esper_train.heuristic import heuristic_rules
 from esper_train.resolve import Plan
 
 SCHEDULE = "schedule"
 STATIC = "static"
 SCRATCH = "scratch"
+
+BUDGETS: Mapping[str, Budget] = {SCRATCH: "epochs", f"{SCRATCH}-flops": "flops"}
+"""What each arm from scratch spends as much of as the arm that it copies."""
 
 Build = Callable[[EnvironmentSpec], Controller]
 
@@ -100,11 +104,13 @@ class ScratchArm:
 
     Attributes:
         copies: Name or label of that arm; ``None`` leaves the choice to the evaluation.
+        budget: What of its training they are given as much of.
     """
 
     name: str
     label: str
     copies: str | None
+    budget: Budget
 
     def prepare(self, spec: EnvironmentSpec, run: Plan, *, greedy: bool) -> Build:  # noqa: ARG002
         """Returns what builds a controller that waits: such a host has all it will have."""
@@ -132,7 +138,7 @@ def read_arms(names: Sequence[str]) -> tuple[Arm, ...]:
             raise TrainError(f"arm '{name}' is given {times} times; give each once")
     if not names:
         raise TrainError(f"no arms; give some of {_allowed()}")
-    stems = Counter(Path(name).stem for name in names if not name.startswith(f"{SCRATCH}:"))
+    stems = Counter(Path(name).stem for name in names if name.partition(":")[0] not in BUDGETS)
     return tuple(_read(name, stems) for name in names)
 
 
@@ -143,17 +149,17 @@ def _read(name: str, stems: Counter[str]) -> Arm:
     if kind == SCHEDULE and colon:
         config = _schedule(settings)
         return RuleArm(name, lambda spec, _run: ScheduleController(spec, config))
-    if kind == SCRATCH:
+    if kind in BUDGETS:
         stem = Path(settings).stem if settings.endswith(".pt") else settings
-        label = f"{SCRATCH}:{stem if stems[stem] <= 1 else settings}" if colon else SCRATCH
-        return ScratchArm(name, label, settings if colon else None)
+        label = f"{kind}:{stem if stems[stem] <= 1 else settings}" if colon else kind
+        return ScratchArm(name, label, settings if colon else None, BUDGETS[kind])
     path = Path(name)
     if path.is_dir():
         found = sorted(path.rglob("*.pt"))
         hint = f", such as {found[-1]}" if found else ""
         raise TrainError(f"arm '{name}' is a folder; name a checkpoint{hint}")
     if not path.exists() and not path.suffix and len(path.parts) == 1:
-        known = (*DEFAULT_ARMS, SCRATCH)
+        known = (*DEFAULT_ARMS, *BUDGETS)
         raise TrainError(f"{unknown_name('arm', name, known)}, or the path of a checkpoint")
     manifest, state = load_checkpoint(path)
     stem = path.stem
@@ -188,4 +194,4 @@ def _blueprint(value: str) -> Blueprint:
 
 
 def _allowed() -> str:
-    return f"{', '.join((*DEFAULT_ARMS, SCRATCH))}, or the path of a checkpoint"
+    return f"{', '.join((*DEFAULT_ARMS, *BUDGETS))}, or the path of a checkpoint"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -14,7 +15,7 @@ import torch
 from rich.console import Console
 
 from esper_kasmina import build_host
-from esper_leyline import HostFactory
+from esper_leyline import HostFactory, override
 from esper_tolaria import build_environment
 from esper_train.data import make_data_ready
 from esper_train.errors import TrainError
@@ -24,8 +25,8 @@ from esper_train.evaluation.judge import RESAMPLING, compare_arms, sum_up
 from esper_train.evaluation.plan import EvaluationPlan, plan_evaluation
 from esper_train.evaluation.play import play_arm
 from esper_train.evaluation.results import ArmResult, EvaluationResults
-from esper_train.evaluation.scratch import GrownHosts, model_of
-from esper_train.evaluation.table import EvaluationTable
+from esper_train.evaluation.scratch import GrownHosts, lifetimes, model_of
+from esper_train.evaluation.table import EvaluationTable, origin
 from esper_train.interrupts import StopRequest
 from esper_train.options import EvaluateOptions, SpreadOptions
 from esper_train.session import say
@@ -60,16 +61,21 @@ def play(plan: EvaluationPlan, stop: StopRequest) -> tuple[ArmResult, ...] | Non
     flops = FlopCounter(plan.run.task, plan.run.config)
     late = [arm for arm in plan.arms if isinstance(arm, ScratchArm)]
     early = [arm for arm in plan.arms if arm not in late]
-    played = _play_on(plan, early, build_host, flops, stop) if early else []
+    epochs = plan.run.config.max_epochs
+    whole = dict.fromkeys(plan.seeds, epochs)
+    play_on = partial(_play_on, plan, flops=flops, stop=stop)
+    played = play_on(early, build_host, lives=whole) if early else []
     for arm in late:
         if played is None:
             return None
         model = model_of(arm, plan.arms, played)
-        say(f"{arm.label}: hosts are born with the seeds that {model.label} ended with")
-        found = _play_on(plan, [arm], GrownHosts.like(model), flops, stop)
+        lives = lifetimes(arm, model, flops, epochs)
+        say(f"{arm.label}: hosts are {origin(model.label, arm.budget, lives.values())}")
+        found = play_on([arm], GrownHosts.like(model), lives=lives)
         if found is None:
             return None
-        played += [each.model_copy(update={"copied": model.label}) for each in found]
+        known = {"copied": model.label, "budget": arm.budget}
+        played += [each.model_copy(update=known) for each in found]
     if played is None:
         return None
     order = [arm.label for arm in plan.arms]
@@ -80,10 +86,15 @@ def _play_on(
     plan: EvaluationPlan,
     arms: Sequence[Arm],
     hosts: HostFactory,
+    *,
     flops: FlopCounter,
     stop: StopRequest,
+    lives: Mapping[int, int],
 ) -> list[ArmResult] | None:
-    run = plan.run
+    # Whole episodes are as long as the longest life. No part of training looks ahead to the
+    # end, so a host that is judged before it stands as if the episode had ended there.
+    config = override(plan.run.config, {"max_epochs": max(lives.values())})
+    run = replace(plan.run, config=config)
     environment = build_environment(run.task, run.config, hosts)
     say(f"plan: {environment.plan}")
     try:
@@ -96,6 +107,7 @@ def _play_on(
                 build,
                 plan.seeds,
                 flops,
+                lifetimes=lives,
                 should_stop=stop,
                 tell=partial(_tell, arm.label, len(plan.seeds), started),
             )

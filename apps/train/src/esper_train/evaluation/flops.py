@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from functools import cached_property
 
 import torch
@@ -25,6 +26,7 @@ from esper_leyline import (
     TaskSpec,
     TrainingConfig,
 )
+from esper_train.evaluation.results import GrownSeed
 
 TRAINING_PASSES = 3
 """Forward passes that training on a row costs: the backward pass counts as two."""
@@ -55,7 +57,7 @@ class FlopCounter:
         """Operations of a host without seeds."""
         return self._count(self._host())
 
-    def seed(self, seed: SeedReport) -> int:
+    def seed(self, seed: SeedReport | GrownSeed) -> int:
         """Operations that a slot's seed adds, its gate included; 0 for an empty slot."""
         if seed.blueprint is None or seed.style is None:
             return 0
@@ -83,6 +85,10 @@ class FlopCounter:
             if _trained(slot, before, after, report)
         )
         return self.rows * TRAINING_PASSES * (self.host + sum(trained))
+
+    def whole_epoch(self, seeds: Iterable[GrownSeed]) -> int:
+        """Operations that an epoch takes of a network in which all these seeds train."""
+        return self.rows * TRAINING_PASSES * (self.host + sum(map(self.seed, seeds)))
 
     def _host(self) -> MorphogeneticHost:
         return build_host(

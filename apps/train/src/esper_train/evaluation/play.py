@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from time import perf_counter
 
 from esper_leyline import (
     Controller,
     Environment,
+    EpisodeEnd,
     EvaluationReport,
     FactoredAction,
     SeedEventKind,
@@ -25,6 +26,7 @@ def play_arm(
     seeds: Sequence[int],
     flops: FlopCounter,
     *,
+    lifetimes: Mapping[int, int],
     should_stop: Callable[[], bool],
     tell: Callable[[int], None],
 ) -> tuple[EpisodeResult, ...] | None:
@@ -35,6 +37,8 @@ def play_arm(
         build: Builds a controller for a host.
         seeds: Of the hosts.
         flops: Counts what they compute.
+        lifetimes: Epochs after which a host is judged, by seed; not more than an episode of
+            the environment has.
         should_stop: Asked before every epoch.
         tell: Told how many episodes are over, whenever some are.
 
@@ -42,16 +46,17 @@ def play_arm(
         The episodes in the order of the seeds; ``None`` once ``should_stop`` says so.
     """
     room = environment.spec.environments
-    results: list[EpisodeResult] = []
-    for start in range(0, len(seeds), room):
-        beside = seeds[start : start + room]
-        lives = [Life(build(environment.spec), flops) for _ in beside]
+    # Those that live alike are put together: a host whose life is over trains on beside others.
+    order = sorted(seeds, key=lifetimes.__getitem__)
+    results: dict[int, EpisodeResult] = {}
+    for start in range(0, len(order), room):
+        beside = order[start : start + room]
+        lives = [Life(build(environment.spec), flops, lifetimes[seed]) for seed in beside]
         if not _play(environment, lives, beside, should_stop):
             return None
-        judged = environment.evaluate()
-        results += [life.result(test) for life, test in zip(lives, judged, strict=True)]
+        results |= {life.result.seed: life.result for life in lives}
         tell(len(results))
-    return tuple(results)
+    return tuple(results[seed] for seed in seeds)
 
 
 def _play(
@@ -65,25 +70,52 @@ def _play(
     decider.reset(seeds)
     for life, report, newborn in zip(lives, reports, environment.evaluate(), strict=True):
         life.begin(report, newborn)
-    while any(report.ended is None for report in reports):
+    while not all(life.closed for life in lives):
         if should_stop():
             return False
         choices = decider.choose(reports)
         reports = environment.step([choice.action for choice in choices])
         for life, report in zip(lives, reports, strict=True):
             life.go_on(report)
+        _judge(environment, lives)
     return True
+
+
+def _judge(environment: Environment, lives: Sequence[Life]) -> None:
+    """Closes the lives that are over by now."""
+    if any(life.over and not life.closed for life in lives):
+        for life, test in zip(lives, environment.evaluate(), strict=True):
+            if life.over and not life.closed:
+                life.close(test)
 
 
 class Life:
     """One episode of one host as it goes on: what it cost so far, and what became of it."""
 
-    def __init__(self, controller: Controller, flops: FlopCounter) -> None:
+    def __init__(self, controller: Controller, flops: FlopCounter, epochs: int) -> None:
         self.controller = Timed(controller)
         self._flops = flops
+        self._epochs = epochs
+        self._result: EpisodeResult | None = None
         self._train_flops = 0
         self._seconds = 0.0
         self._happened = dict.fromkeys(SeedEventKind, 0)
+
+    @property
+    def over(self) -> bool:
+        """Whether the host has trained for as long as it was given, or broke before."""
+        return self._report.ended is not None or self._report.epoch >= self._epochs
+
+    @property
+    def closed(self) -> bool:
+        """Whether it is over and judged."""
+        return self._result is not None
+
+    @property
+    def result(self) -> EpisodeResult:
+        """What became of it, once it is closed."""
+        assert self._result is not None
+        return self._result
 
     def begin(self, report: StepReport, newborn: EvaluationReport) -> None:
         """Takes in the host as it was born."""
@@ -91,8 +123,8 @@ class Life:
         self._newborn = newborn
 
     def go_on(self, report: StepReport) -> None:
-        """Takes in the next epoch; the report of an episode that is over comes again."""
-        if self._report.ended is not None:
+        """Takes in the next epoch, unless the life is over."""
+        if self.over:
             return
         self._train_flops += self._flops.epoch(self._report, report)
         self._seconds += sum(report.seconds.values())
@@ -100,14 +132,13 @@ class Life:
             self._happened[event.kind] += 1
         self._report = report
 
-    def result(self, test: EvaluationReport) -> EpisodeResult:
+    def close(self, test: EvaluationReport) -> None:
         """Closes the books with what the test split says."""
         last = self._report
-        assert last.ended is not None
-        return EpisodeResult(
+        self._result = EpisodeResult(
             seed=last.seed,
             epochs=last.epoch,
-            ended=last.ended,
+            ended=last.ended or EpisodeEnd.HORIZON,
             newborn_accuracy=self._newborn.test_accuracy,
             test_accuracy=test.test_accuracy,
             test_loss=test.test_loss,

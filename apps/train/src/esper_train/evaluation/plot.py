@@ -42,9 +42,11 @@ def draw(results: EvaluationResults, path: Path) -> None:
         axes.grid(alpha=0.25)
     panels[0].set_ylabel("test accuracy, %")
     panels[-1].legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
-    epochs, seeds = results.config.max_epochs, len(results.seeds)
+    epochs, seeds = f"{results.config.max_epochs} epochs", len(results.seeds)
+    if any(arm.budget == "flops" for arm in results.arms):
+        epochs += " (or equal FLOPs)"
     figure.suptitle(
-        f"{results.task}: {epochs} epochs, {seeds} unseen hosts an arm "
+        f"{results.task}: {epochs}, {seeds} unseen hosts an arm "
         "(small: one host; large: interquartile mean over mean cost)",
         fontsize="medium",
     )

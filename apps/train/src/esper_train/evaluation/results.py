@@ -23,6 +23,10 @@ Policy = Literal["sampled", "greedy"]
 """How a checkpoint's policy acts."""
 
 
+Budget = Literal["epochs", "flops"]
+"""What a network from scratch may spend as much of as the grown one did."""
+
+
 class GrownSeed(Contract):
     """A seed that a network held at the end of an episode."""
 
@@ -98,6 +102,7 @@ class ArmResult(Contract):
         name: As it was asked for.
         label: A short name, different in every arm.
         copied: Label of the arm whose final networks this one's hosts were born as.
+        budget: What of its training they were then given as much of.
         trained_on: The task that a checkpoint's policy learnt on.
         accuracy: Interquartile mean of the test accuracies, in percent.
         wall_seconds: From the first host's birth to the last one's end.
@@ -106,6 +111,7 @@ class ArmResult(Contract):
     name: str
     label: str
     copied: str | None = None
+    budget: Budget | None = None
     trained_on: str | None = None
     accuracy: Interval
     costs: Costs

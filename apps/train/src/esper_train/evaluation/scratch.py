@@ -1,9 +1,10 @@
 """From scratch at the final size: hosts born with the seeds that another arm grew.
 
-What growing adds is not told by a comparison with smaller networks. So this arm trains,
+What growing adds is not told by a comparison with smaller networks. So these arms train,
 seed for seed, the very network that another arm ended with: the same host, newly
 initialised, every seed that was in it built in and newly initialised too, all of it trained
-from the first epoch to the last.
+from the first epoch to the last. That last one is where the other arm's was, or where as
+much has been computed.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from statistics import fmean
 from esper_kasmina import PathHost, build_host
 from esper_leyline import HostSpec, LifecycleRules
 from esper_train.errors import TrainError
-from esper_train.evaluation.arms import SCRATCH, STATIC, Arm, CheckpointArm, ScratchArm
+from esper_train.evaluation.arms import STATIC, Arm, CheckpointArm, ScratchArm
+from esper_train.evaluation.flops import FlopCounter
 from esper_train.evaluation.results import ArmResult, GrownSeed
 
 
@@ -62,8 +64,8 @@ def check_scratch(arms: Sequence[Arm]) -> None:
             continue
         if arm.copies is None and not growing:
             raise TrainError(
-                f"arm '{SCRATCH}' has no grown networks to start from; give an arm that grows "
-                f"beside it, as in --arms {STATIC} heuristic {SCRATCH}"
+                f"arm '{arm.name}' has no grown networks to start from; give an arm that grows "
+                f"beside it, as in --arms {STATIC} heuristic {arm.name}"
             )
         if arm.copies is not None and not any(_is(each, arm.copies) for each in growing):
             allowed = ", ".join(each.name for each in growing) or "none is given"
@@ -87,6 +89,26 @@ def model_of(arm: ScratchArm, arms: Sequence[Arm], played: Sequence[ArmResult]) 
         growing = checkpoints
     labels = {each.label for each in growing}
     return max((each for each in played if each.label in labels), key=_validated)
+
+
+def lifetimes(arm: ScratchArm, model: ArmResult, flops: FlopCounter, epochs: int) -> dict[int, int]:
+    """Returns how many epochs the networks of an arm from scratch train for, by seed.
+
+    With a budget of FLOPs that is as many as the grown network's training pays for, whole
+    ones, but one at least: a seed that was born last may cost more than the host trained for.
+
+    Args:
+        arm: From scratch.
+        model: The arm whose final networks are trained.
+        flops: Counts what an epoch of them takes.
+        epochs: What the budget of epochs is.
+    """
+    if arm.budget == "epochs":
+        return dict.fromkeys((episode.seed for episode in model.episodes), epochs)
+    return {
+        episode.seed: max(1, episode.train_flops // flops.whole_epoch(episode.seeds))
+        for episode in model.episodes
+    }
 
 
 def _growing(arms: Sequence[Arm]) -> list[Arm]:

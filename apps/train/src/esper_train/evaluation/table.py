@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from rich import box
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -11,7 +11,7 @@ from rich.text import Text
 
 from esper_leyline import EpisodeEnd
 from esper_simic.evaluation import Verdict
-from esper_train.evaluation.results import ArmResult, EvaluationResults, Interval
+from esper_train.evaluation.results import ArmResult, Budget, EvaluationResults, Interval
 
 _VERDICT_STYLES = {
     Verdict.BETTER: "green",
@@ -86,7 +86,7 @@ class EvaluationTable:
                 1, f"diff: the same of differences seed by seed, from {results.baseline}, in points"
             )
         lines += [
-            f"{arm.label}: born with the seeds that {arm.copied} ended with"
+            f"{arm.label}: {origin(arm.copied, arm.budget, _epochs(arm))}"
             for arm in results.arms
             if arm.copied is not None
         ]
@@ -102,6 +102,16 @@ class EvaluationTable:
                 f"no verdict from {pairs} seeds; it takes {max(least)} ({self._seeds_flag})"
             )
         return lines
+
+
+def origin(model: str, budget: Budget | None, epochs: Collection[int]) -> str:
+    """Says where the hosts of an arm from scratch come from, and how long they train."""
+    born = f"born with the seeds that {model} ended with"
+    if budget != "flops":
+        return born
+    least, most = min(epochs), max(epochs)
+    count = f"{least}" if least == most else f"{least} to {most}"
+    return f"{born}, trained for as many FLOPs: {count} epochs"
 
 
 def with_prefix(value: float) -> str:
@@ -130,6 +140,10 @@ def _range(interval: Interval) -> str:
 
 def _signed_range(interval: Interval) -> str:
     return f"{interval.low:+.1f} to {interval.high:+.1f}"
+
+
+def _epochs(arm: ArmResult) -> list[int]:
+    return [episode.epochs for episode in arm.episodes]
 
 
 def _governed(arm: ArmResult) -> int:
