@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from esper_leyline import CompileConfig, EsperError
+from esper_leyline import CompileConfig, EsperError, override, preset
 from esper_train.compiling import choose_compilation
 from esper_train.options import ConfigOptions, LearnerOptions, ScaleOptions, TelemetryOptions
-from esper_train.resolve import plan_ppo, plan_resolved
+from esper_train.resolve import plan_ppo, plan_resolved, plan_resume
 
 
 @pytest.mark.parametrize(
@@ -56,6 +56,28 @@ def planned(**hardware):
 def test_the_flags_reach_the_config():
     plan = planned(compile_mode="reduce-overhead", force_compile=True)
     assert plan.config.compile == CompileConfig(mode="reduce-overhead", force=True)
+
+
+@pytest.mark.parametrize(
+    ("saved", "flags", "settled"),
+    [
+        ({"force": True}, {}, {"force": True}),
+        ({"force": True}, {"compile_mode": "off"}, {"mode": "off"}),
+        ({"force": True}, {"compile_mode": "max-autotune"}, {"mode": "max-autotune"}),
+        ({"mode": "off"}, {}, {"mode": "off"}),
+        ({"mode": "off"}, {"force_compile": True}, {"force": True}),
+        (
+            {"mode": "reduce-overhead"},
+            {"force_compile": True},
+            {"mode": "reduce-overhead", "force": True},
+        ),
+    ],
+)
+def test_a_flag_overrules_what_a_checkpoint_was_compiled_by(saved, flags, settled):
+    config = override(preset("digits"), {"device": "cpu", "compile": saved})
+    options = (ScaleOptions(), ConfigOptions(), LearnerOptions(**flags), TelemetryOptions())
+    plan = plan_resume(config, *options)
+    assert plan.config.compile == CompileConfig(**settled)
 
 
 @pytest.mark.parametrize("force", [False, True])

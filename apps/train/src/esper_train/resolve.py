@@ -178,7 +178,7 @@ def finish_plan(
         device=device,
         devices=spread,
         feed=_feed(flags),
-        compile=_compile(flags),
+        compile=_compile(config, flags),
         amp=hardware.amp or None,
         amp_dtype=hardware.amp_dtype,
         data_root=None if hardware.data_root is None else str(hardware.data_root),
@@ -270,8 +270,14 @@ def _feed(hardware: SpreadOptions) -> dict[str, Any]:
     )
 
 
-def _compile(hardware: LearnerOptions) -> dict[str, Any]:
-    return _given(mode=hardware.compile_mode, force=hardware.force_compile or None)
+def _compile(config: TrainingConfig, hardware: LearnerOptions) -> dict[str, Any]:
+    """Lets either flag overrule both of a config's settings: together they are one wish."""
+    mode, force = hardware.compile_mode, hardware.force_compile
+    if mode is None and not force:
+        return {}
+    if mode is None:
+        mode = "default" if config.compile.mode == "off" else config.compile.mode
+    return {"mode": mode, "force": force}
 
 
 def _annealing(base: TrainingConfig, episodes: int | None) -> tuple[dict[str, Any], str | None]:
