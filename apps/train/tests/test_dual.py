@@ -62,13 +62,15 @@ def test_the_mistake_is_named(
     assert not runs.exists()
 
 
-def test_both_modes_have_to_suit_the_reward_family(
+def test_both_modes_have_to_have_the_parts_that_are_left_out(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path, runs = tmp_path / "config.json", tmp_path / "runs"
-    path.write_text('{"task": "mnist1d_blind", "reward_family": "loss"}')
+    path.write_text('{"task": "mnist1d_blind", "reward": {"ablate": ["shaping"]}}')
     assert main(["ppo", *PAIR, "--config-json", str(path), "--runs", str(runs)]) == 2
-    assert "sparse" in capsys.readouterr().err
+    message = capsys.readouterr().err
+    assert "'shaping'" in message
+    assert "'sparse'" in message
     assert not runs.exists()
 
 

@@ -80,13 +80,16 @@ def test_unknown_config_key(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert "reward_mode" in message
 
 
-def test_reward_mode_without_the_family(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_reward_part_that_the_mode_does_not_have(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "config.json"
-    path.write_text('{"task": "mnist1d", "reward_mode": "sparse", "reward_family": "loss"}')
+    path.write_text('{"task": "mnist1d", "reward": {"mode": "sparse", "ablate": ["drip"]}}')
     runs = tmp_path / "runs"
     message = complaint(capsys, "ppo", "--config-json", str(path), "--runs", str(runs))
-    assert "sparse" in message
-    assert "shaped" in message
+    assert "'drip'" in message
+    assert "'sparse'" in message
+    assert "rent, terminal" in message
     assert not runs.exists()
 
 

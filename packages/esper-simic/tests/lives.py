@@ -65,6 +65,8 @@ class Life:
     ) -> None:
         self.rules = rules
         self.actions: list[FactoredAction] = []
+        self.on_trial: list[bool] = []
+        """Of each step: whether a seed took part in its validation that is not committed."""
         self._seeds = [_Seed() for _ in SLOTS]
         fresh = StepReport(
             environment=environment,
@@ -98,6 +100,7 @@ class Life:
         for slot, seed in zip(SLOTS, self._seeds, strict=True):
             takes_part = seed.state.stage in BLENDED and seed.state.alpha > 0
             seed.contribution = measured.contributions.get(slot) if takes_part else None
+        self.on_trial.append(any(_on_trial(seed) for seed in self._seeds))
         for index in range(len(SLOTS)):
             self._apply(index, Tick())
         self.actions.append(action)
@@ -108,6 +111,7 @@ class Life:
         """Returns a life that goes its own way from here."""
         twin = Life(rules=self.rules)
         twin.actions, twin.reports = list(self.actions), list(self.reports)
+        twin.on_trial = list(self.on_trial)
         twin._seeds = [replace(seed) for seed in self._seeds]
         return twin
 
@@ -137,6 +141,11 @@ class Life:
             counterfactuals=none,
             ended=horizon if ended is None else ended,
         )
+
+
+def _on_trial(seed: _Seed) -> bool:
+    state = seed.state
+    return state.stage in (SeedStage.BLENDING, SeedStage.HOLDING) and state.alpha > 0
 
 
 def active_none(accuracy: float) -> CounterfactualConfig:

@@ -19,13 +19,14 @@ from esper_leyline import (
 )
 from esper_simic import REWARDS, build_reward
 
-from .lives import HAND_OVER, SLOTS, WAIT, Life, Measured, at, germinate, permitted, wander
+from .lives import HAND_OVER, SLOTS, WAIT, Life, Measured, at, germinate, permitted
 
 GAMMA = 0.995
 CONFIGS = {f"{mode}-{family}": RewardConfig(mode=mode, family=family) for mode, family in REWARDS}
 """Every reward there is, with its default weights."""
 
 CONTRIBUTION = [name for name, config in CONFIGS.items() if config.family == "contribution"]
+LOSS = [name for name, config in CONFIGS.items() if config.family == "loss"]
 PENALTIES = ("rent", "alpha_shock", "warnings", "intervention")
 
 rules_in_use = st.sampled_from(
@@ -76,21 +77,28 @@ def lives(draw, *, odd: bool = False, max_epochs: int = 25) -> Life:
     life = Life(rules=draw(rules_in_use), max_epochs=max_epochs)
     measure = measures(chance, odd=odd)
     cut = chance.choice([None, None, None, chance.randint(1, max_epochs)])
-    if cut is None:
-        return wander(life, chance, measure)
-    for _ in range(cut - 1):
-        life.step(chance.choice(permitted(life.now)), measure())
-    life.step(chance.choice(permitted(life.now)), measure(), ended=EpisodeEnd.GOVERNOR)
+    while life.now.ended is None:
+        action = chance.choice(permitted(life.now))
+        if action.op in (Op.PRUNE, Op.SET_ALPHA_TARGET):
+            speed, target = chance.randrange(4), chance.randrange(3)
+            action = replace(action, alpha_speed=speed, alpha_target=target)
+        ended = EpisodeEnd.GOVERNOR if life.now.epoch + 1 == cut else None
+        life.step(action, measure(), ended=ended)
     return life
+
+
+def blended(contribution: float, slot: int = 0) -> Measured:
+    """Returns what is measured while a seed takes part that contributes so many points."""
+    return Measured(loss=1.0 - contribution / 100, contributions={SLOTS[slot]: contribution})
 
 
 def grown(slot: int = 0, *, contribution: float, rest: int = 0, max_epochs: int = 150) -> Life:
     """Returns a host whose seed has been HOLDING at full strength for ``rest`` epochs."""
     life = Life(max_epochs=max_epochs)
-    said = Measured(contributions={SLOTS[slot]: contribution})
-    life.step(germinate(slot), said)
+    said = blended(contribution, slot)
+    life.step(germinate(slot))
     while life.stage(slot) is not SeedStage.HOLDING:
-        life.step(WAIT, said)
+        life.step(WAIT, said if life.now.seeds[slot].alpha > 0 else None)
     for _ in range(rest):
         life.step(WAIT, said)
     return life

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
-from hypothesis import given, settings
 
 from esper_leyline import EpisodeEnd, Op, RewardConfig, SeedStage
 from esper_simic import build_reward
 
 from .lives import WAIT, Life, Measured, at, germinate
-from .stories import GAMMA, grown, lives, rewards_of
+from .stories import GAMMA, grown, rewards_of
 
 CONFIG = RewardConfig(mode="escrow")
-EPOCHS = 12
-short = lives(max_epochs=EPOCHS)
 TEN = Measured(contributions={"r0c0": 10.0})
 
 
@@ -80,46 +75,6 @@ def test_a_ransom_loses_its_earnings_but_not_the_account():
     life.step(at(Op.FOSSILIZE), ransom)
     assert rewards_of(life, CONFIG)[-1].flags == ("ransom:r0c0",)
     assert paid_out(life)[-1] == pytest.approx(0.15 * earned)
-
-
-@settings(max_examples=25, deadline=None)
-@given(short, short, short)
-def test_environments_and_episodes_do_not_touch_each_other(first, second, third):
-    """One reward for two environments side by side, and another episode after the first."""
-    apart = [rewards_of(life, CONFIG) for life in (first, second, third)]
-    reward = build_reward(CONFIG, gamma=GAMMA)
-
-    together = [[], [], []]
-    for index in range(EPOCHS):
-        for environment, life in enumerate((first, second)):
-            together[environment] += step(reward, life, index, environment)
-    for index in range(EPOCHS):
-        together[2] += step(reward, third, index, 0)
-    assert together == apart
-
-
-def step(reward, life, index, environment):
-    """Pays for one step as if it were of another environment, while the life goes on."""
-    if index >= len(life.actions):
-        return []
-    previous, current = (
-        replace(each, environment=environment) for each in life.reports[index : index + 2]
-    )
-    return [reward(previous, life.actions[index], current)]
-
-
-def test_a_round_that_was_broken_off_leaves_nothing_behind():
-    reward = build_reward(CONFIG, gamma=GAMMA)
-    broken = grown(contribution=10.0, rest=3, max_epochs=20)
-    for index, action in enumerate(broken.actions):
-        reward(broken.reports[index], action, broken.reports[index + 1])
-    life = grown(contribution=10.0, max_epochs=20)
-    life.step(at(Op.FOSSILIZE), TEN)
-    paid = [
-        reward(life.reports[index], action, life.reports[index + 1])
-        for index, action in enumerate(life.actions)
-    ]
-    assert paid == rewards_of(life, CONFIG)
 
 
 def test_a_step_that_does_not_go_on_from_the_last_one_finds_no_account():

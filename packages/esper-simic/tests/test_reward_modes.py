@@ -1,15 +1,24 @@
-"""Each mode by hand; ``shaped`` has tests of its own."""
+"""Each mode by hand; ``shaped`` and the family ``loss`` have tests of their own."""
 
 from __future__ import annotations
 
 import itertools
 import math
 from dataclasses import replace
+from typing import get_args
 
 import pytest
 
-from esper_leyline import CounterfactualConfig, EpisodeEnd, Op, RewardConfig, SeedStage
-from esper_simic import REWARDS, SimicError, build_reward
+from esper_leyline import (
+    CounterfactualConfig,
+    EpisodeEnd,
+    Op,
+    RewardConfig,
+    RewardFamily,
+    RewardMode,
+    SeedStage,
+)
+from esper_simic import REWARDS, build_reward
 
 from .lives import WAIT
 from .reports import act, report, seed
@@ -21,50 +30,35 @@ FOSSIL = seed(SeedStage.FOSSILIZED, 10.0, parameters=500, epochs_in_stage=9, alp
 HOLDING = replace(FOSSIL, stage=SeedStage.HOLDING)
 
 
-def paid(mode, previous, current, action=WAIT, family="contribution", **weights):
-    config = RewardConfig(mode=mode, family=family, **weights)
+def paid(mode, previous, current, action=WAIT, **weights):
+    config = RewardConfig(mode=mode, **weights)
     return build_reward(config, gamma=GAMMA)(previous, action, current).components
 
 
-def test_every_mode_is_offered_for_contributions_and_two_for_the_loss():
-    assert {mode for mode, family in REWARDS if family == "contribution"} == {
-        "shaped",
-        "simplified",
-        "basic",
-        "basic_plus",
-        "sparse",
-        "minimal",
-        "escrow",
-    }
-    assert {mode for mode, family in REWARDS if family == "loss"} == {"shaped", "basic"}
-
-
-@pytest.mark.parametrize("mode", ["simplified", "basic_plus", "sparse", "minimal", "escrow"])
-def test_a_mode_without_a_loss_family_is_one_clear_line(mode):
-    with pytest.raises(SimicError) as caught:
-        build_reward(RewardConfig(mode=mode, family="loss"), gamma=GAMMA)
-    assert str(caught.value) == (
-        f"mode '{mode}' has no family 'loss'; modes of that family: 'shaped', 'basic'. "
-        "Choose one of them, or family 'contribution'"
-    )
+def test_every_mode_that_can_be_written_down_is_offered_in_both_families():
+    modes, families = (get_args(each) for each in (RewardMode, RewardFamily))
+    assert set(REWARDS) == set(itertools.product(modes, families))
+    assert len(REWARDS) == 14
 
 
 def test_the_parts_of_each_mode():
-    parts = {
-        name: tuple(paid(c.mode, report(), report(), family=c.family))
-        for name, c in CONFIGS.items()
-    }
+    parts = {name: tuple(build_reward(c, gamma=GAMMA).parts) for name, c in CONFIGS.items()}
     dense = ("rent", "alpha_shock", "warnings", "intervention", "terminal")
     assert parts == {
         "shaped-contribution": ("shaping", "attribution", *dense),
         "shaped-loss": ("shaping", "progress", *dense),
         "simplified-contribution": ("shaping", "intervention", "terminal"),
+        "simplified-loss": ("shaping", "intervention", "terminal"),
         "basic-contribution": ("attribution", "rent", "terminal"),
         "basic-loss": ("progress", "rent", "terminal"),
         "basic_plus-contribution": ("attribution", "drip", "rent", "terminal"),
+        "basic_plus-loss": ("progress", "drip", "rent", "terminal"),
         "sparse-contribution": ("rent", "terminal"),
+        "sparse-loss": ("rent", "terminal"),
         "minimal-contribution": ("rent", "warnings", "terminal"),
+        "minimal-loss": ("rent", "warnings", "terminal"),
         "escrow-contribution": ("shaping", "attribution", *dense),
+        "escrow-loss": ("shaping", "progress", *dense),
     }
 
 
@@ -177,6 +171,7 @@ def test_only_what_was_committed_counts_in_sparse():
     assert paid("sparse", report(), bare)["terminal"] == pytest.approx(0.44)
 
 
+@pytest.mark.parametrize("family", get_args(RewardFamily))
 @pytest.mark.parametrize(
     ("stage", "age", "accepted", "due"),
     [
@@ -187,48 +182,19 @@ def test_only_what_was_committed_counts_in_sparse():
         (SeedStage.DORMANT, 0, True, 0.0),
     ],
 )
-def test_minimal_charges_for_pruning_early(stage, age, accepted, due):
+def test_minimal_charges_for_pruning_early(stage, age, accepted, due, family):
     before = report(seed(stage, age=age))
     after = report(action_succeeded=accepted)
-    charged = paid("minimal", before, after, act(Op.PRUNE))
+    charged = paid("minimal", before, after, act(Op.PRUNE), family=family)
     assert charged == {"rent": 0.0, "warnings": due, "terminal": 0.0}
-    assert paid("minimal", before, after, act(Op.PRUNE, slot=9))["warnings"] == 0
-    assert paid("minimal", before, after, act(Op.WAIT))["warnings"] == 0
+    for other in (act(Op.PRUNE, slot=9), act(Op.WAIT)):
+        assert paid("minimal", before, after, other, family=family)["warnings"] == 0
 
 
 def test_minimal_ends_as_sparse_does():
     done = report(FOSSIL, val_accuracy=80.0, fossil_parameters=500, **OVER)
     minimal, sparse = (paid(mode, report(), done) for mode in ("minimal", "sparse"))
     assert minimal == {**sparse, "warnings": 0.0}
-
-
-def test_progress_by_hand():
-    before, after = (report(val_loss=loss, epoch=10) for loss in (2.0, 1.5))
-    for mode in ("shaped", "basic"):
-        fell = paid(mode, before, after, family="loss")["progress"]
-        assert fell == pytest.approx(GAMMA**10 * 0.5)
-        rose = paid(mode, after, before, family="loss", loss_weight=2.0)["progress"]
-        assert rose == pytest.approx(-2 * GAMMA**10 * 0.5)
-        last = replace(after, epoch=20)
-        assert paid(mode, before, last, family="loss")["progress"] == 0.5
-        awful = report(val_loss=math.inf, epoch=20)
-        assert paid(mode, last, awful, family="loss")["progress"] == -10.5
-        crashed = replace(last, **CRASHED)
-        assert paid(mode, before, crashed, family="loss")["progress"] == 0
-
-
-def test_the_loss_family_reads_no_counterfactual():
-    before = report(replace(HOLDING, contribution=5.0), val_loss=1.0, val_accuracy=60.0)
-    after = report(replace(FOSSIL, contribution=30.0), val_loss=1.0, val_accuracy=50.0, **OVER)
-    for mode in ("shaped", "basic"):
-        reward = build_reward(RewardConfig(mode=mode, family="loss"), gamma=GAMMA)
-        with_it = reward(before, act(Op.PRUNE), after)
-        without = [
-            replace(each, seeds=tuple(replace(s, contribution=None) for s in each.seeds))
-            for each in (before, after)
-        ]
-        assert with_it == reward(without[0], act(Op.PRUNE), without[1])
-        assert with_it.flags == with_it.notes == ()
 
 
 @pytest.mark.parametrize("name", CONTRIBUTION)

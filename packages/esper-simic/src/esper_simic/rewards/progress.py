@@ -13,25 +13,39 @@ LOSS_CAP = 12.0
 
 
 def progress(step: Step) -> float:
-    """Pays for the fall of the loss, a rise being charged: weight * gamma^left * fall.
+    """Pays for the fall of the loss, a rise being charged.
 
-    ``left`` is the number of epochs after this one, so a fall is worth what it will be
-    worth at the horizon. The discounted sum over any stretch is then a function of its
-    first and last loss alone: a loop that ends where it began earns exactly nothing, and
-    improving late is worth as much as improving early. The loss itself is clipped, never
-    its change, or a spike would be charged less than its recovery is paid. What the
-    governor undoes is not paid for.
+    The discounted sum over any stretch is a function of its first and last loss alone: a
+    loop that ends where it began earns exactly nothing, and improving late is worth as
+    much as improving early.
     """
-    before, after = _level(step.previous), _level(step.current)
+    return price(step, fall(step))
+
+
+def price(step: Step, nats: float) -> float:
+    """Returns weight * gamma^left * nats: what they will be worth at the horizon.
+
+    ``left`` is the number of epochs after this one. However the same nats are spread over
+    epochs, their discounted sum is the same.
+    """
+    left = max(step.current.max_epochs - step.current.epoch, 0)
+    return step.config.loss_weight * step.gamma**left * nats
+
+
+def fall(step: Step) -> float:
+    """Returns the nats by which the loss fell, negative where it rose; 0 if not measured.
+
+    The loss itself is clipped, never its change, or a spike would be charged less than its
+    recovery is paid. What the governor undoes is no fall.
+    """
+    before, after = level(step.previous), level(step.current)
     if before is None or after is None:
         return 0.0
-    fall = before - after
-    if step.crashed:
-        fall = min(fall, 0.0)
-    left = max(step.current.max_epochs - step.current.epoch, 0)
-    return step.config.loss_weight * step.gamma**left * fall
+    fallen = before - after
+    return min(fallen, 0.0) if step.crashed else fallen
 
 
-def _level(report: StepReport) -> float | None:
+def level(report: StepReport) -> float | None:
+    """Returns the validation loss between 0 and ``LOSS_CAP``, ``None`` if not measured."""
     loss = report.val_loss
     return None if loss is None or math.isnan(loss) else clip(loss, 0.0, LOSS_CAP)

@@ -8,13 +8,13 @@ from types import MappingProxyType
 from esper_leyline import RewardConfig, RewardFunction
 from esper_simic.errors import SimicError
 from esper_simic.rewards.basic import basic, basic_by_loss
-from esper_simic.rewards.basic_plus import basic_plus
+from esper_simic.rewards.basic_plus import basic_plus, basic_plus_by_loss
 from esper_simic.rewards.composed import ComposedReward
-from esper_simic.rewards.escrow import escrow
-from esper_simic.rewards.minimal import minimal
+from esper_simic.rewards.escrow import escrow, escrow_by_loss
+from esper_simic.rewards.minimal import minimal, minimal_by_loss
 from esper_simic.rewards.shaped import shaped, shaped_by_loss
-from esper_simic.rewards.simplified import simplified
-from esper_simic.rewards.sparse import sparse
+from esper_simic.rewards.simplified import simplified, simplified_by_loss
+from esper_simic.rewards.sparse import sparse, sparse_by_loss
 from esper_simic.rewards.step import Parts
 
 REWARDS: Mapping[tuple[str, str], Callable[[], Parts]] = MappingProxyType(
@@ -27,7 +27,12 @@ REWARDS: Mapping[tuple[str, str], Callable[[], Parts]] = MappingProxyType(
         ("minimal", "contribution"): minimal,
         ("escrow", "contribution"): escrow,
         ("shaped", "loss"): shaped_by_loss,
+        ("simplified", "loss"): simplified_by_loss,
         ("basic", "loss"): basic_by_loss,
+        ("basic_plus", "loss"): basic_plus_by_loss,
+        ("sparse", "loss"): sparse_by_loss,
+        ("minimal", "loss"): minimal_by_loss,
+        ("escrow", "loss"): escrow_by_loss,
     }
 )
 """The parts of every reward by its mode and family, made anew by each call."""
@@ -36,21 +41,18 @@ REWARDS: Mapping[tuple[str, str], Callable[[], Parts]] = MappingProxyType(
 def build_reward(config: RewardConfig, *, gamma: float) -> RewardFunction:
     """Builds the reward function that a configuration names.
 
-    It serves all environments of one run of rounds: the mode ``escrow`` remembers each
-    episode from its first step on.
+    It serves all environments of one run of rounds: some modes remember each episode from
+    its first step on.
 
     Args:
         config: Mode, family, weights, and the parts to leave out.
         gamma: The learner's discount; shaping telescopes only under this one.
 
     Raises:
-        SimicError: If there is no such mode in that family, if the mode has no part that
-            is to be left out, or if none would be left.
+        SimicError: If the mode has no part that is to be left out, or if none would be left.
     """
-    recipe = REWARDS.get((config.mode, config.family))
-    if recipe is None:
-        raise SimicError(_unoffered(config))
-    return ComposedReward(parts=_without(recipe(), config), config=config, gamma=gamma)
+    parts = REWARDS[config.mode, config.family]()
+    return ComposedReward(parts=_without(parts, config), config=config, gamma=gamma)
 
 
 def _without(parts: Parts, config: RewardConfig) -> Parts:
@@ -67,11 +69,3 @@ def _without(parts: Parts, config: RewardConfig) -> Parts:
             f"{', '.join(parts)}"
         )
     return left
-
-
-def _unoffered(config: RewardConfig) -> str:
-    modes = ", ".join(f"'{mode}'" for mode, family in REWARDS if family == config.family)
-    return (
-        f"mode '{config.mode}' has no family '{config.family}'; modes of that family: {modes}. "
-        "Choose one of them, or family 'contribution'"
-    )
