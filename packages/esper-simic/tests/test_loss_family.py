@@ -69,6 +69,12 @@ def test_progress_by_hand(mode):
     assert told(mode, [last, awful])[0]["progress"] == -10.5
     crashed = replace(last, ended=EpisodeEnd.GOVERNOR)
     assert told(mode, [before, crashed])[0]["progress"] == 0
+    crashed = replace(last, val_loss=3.0, ended=EpisodeEnd.GOVERNOR)
+    assert told(mode, [before, crashed])[0]["progress"] == -1.0
+    late = replace(last, epoch=25)
+    assert told(mode, [before, late])[0]["progress"] == 0.5
+    odd = replace(last, val_loss=-3.0)
+    assert told(mode, [before, odd])[0]["progress"] == 2.0
 
 
 @pytest.mark.parametrize("name", LOSS)

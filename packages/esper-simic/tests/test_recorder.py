@@ -19,10 +19,11 @@ from esper_leyline import (
     SeedStage,
     ShapleyValues,
 )
+from esper_leyline.events import HeadDecision
 from esper_simic import Choice, RoundRecorder, SimicError
 from esper_simic.seed_events import seed_payload
 
-from .reports import act, report
+from .reports import act, report, seed
 from .worlds import RecordedTelemetry
 
 GERMINATED = SeedEvent(
@@ -120,6 +121,49 @@ def test_a_decision_says_what_was_done_and_what_it_earned(telemetry, recorder):
     assert told.reward_components == {"rent": -0.5, "warnings": -0.1}
     recorder.step(0, report(), choice(), report(), reward())
     assert telemetry.of("decision")[1].slot is None
+
+
+def test_a_decision_says_how_it_came_about(telemetry, recorder):
+    """Values by op as the policy gave them, and null where nobody values anything."""
+    op = HeadDecision(probabilities=(0.25, 0.75), valid=(True, True))
+    policys = Choice(
+        action=act(Op.ADVANCE, 1),
+        forced=True,
+        heads={"op": op},
+        value=1.5,
+        q_values=(1.0, 2.0, 3.0, 4.0, 5.0, 6.0),
+    )
+    recorder.step(0, report(), policys, report(epoch=7), reward())
+    recorder.step(0, report(), choice(), report(epoch=8), reward())
+    of_policy, of_nobody = telemetry.of("decision")
+    assert (of_policy.action, of_policy.forced) == (policys.action, True)
+    assert of_policy.heads == {"op": op}
+    assert (of_policy.value, of_policy.q_values) == (1.5, policys.q_values)
+    assert (of_nobody.value, of_nobody.q_values, of_nobody.heads) == (None, None, {})
+    assert of_nobody.forced is False
+    assert [of_policy.epoch, of_nobody.epoch] == [7, 8]
+
+
+def test_an_epoch_is_told_as_it_was_measured(telemetry, recorder):
+    facts = {
+        "epoch": 4,
+        "max_epochs": 9,
+        "train_loss": 1.0,
+        "train_accuracy": 2.0,
+        "val_loss": 3.0,
+        "val_accuracy": 4.0,
+        "host_parameters": 5,
+        "fossil_parameters": 6,
+        "live_parameters": 7,
+    }
+    after = report(seed(SeedStage.HOLDING, 8.0), **facts)
+    recorder.step(0, report(), choice(), after, reward())
+    recorder.step(0, report(), choice(), report(val_accuracy=None), reward())
+    told, unknown = telemetry.of("epoch_completed")
+    assert {name: getattr(told, name) for name in facts} == facts
+    assert (told.seeds, told.round) == (after.seeds, 4)
+    unmeasured = (unknown.train_loss, unknown.train_accuracy, unknown.val_loss)
+    assert (*unmeasured, unknown.val_accuracy) == (None,) * 4
 
 
 def test_a_suspicion_names_slot_and_reason(telemetry, recorder):

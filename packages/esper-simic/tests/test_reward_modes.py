@@ -106,9 +106,10 @@ def test_a_longer_episode_spreads_the_same_reward_for_fossilizing():
     assert last == pytest.approx(0.15 * 0.1 + 0.2 * GAMMA)
 
 
-def test_basic_charges_for_a_harmful_fossil():
-    bad = seed(SeedStage.FOSSILIZED, -10.0)
-    assert paid("basic", report(), report(bad, epoch=20))["attribution"] == pytest.approx(-0.15)
+@pytest.mark.parametrize("epoch", [20, 21, 40])
+def test_basic_charges_for_a_harmful_fossil_however_late(epoch):
+    bad = report(seed(SeedStage.FOSSILIZED, -10.0), epoch=epoch)
+    assert paid("basic", report(), bad)["attribution"] == pytest.approx(-0.15)
 
 
 @pytest.mark.parametrize("fraction", [0.0, 0.7, 1.0])

@@ -61,9 +61,7 @@ def bounty(step: Step, before: SeedReport, after: SeedReport) -> float:
     """Pays for fossilizing, by the contribution then measured, for all epochs to come."""
     if after.stage is not SeedStage.FOSSILIZED or before.stage is SeedStage.FOSSILIZED:
         return 0.0
-    report = step.current
-    epochs = min(report.max_epochs - report.epoch + 1, report.max_epochs)
-    return max(epochs, 1) * earning(step, after)
+    return step.epochs_left * earning(step, after)
 
 
 def credit(step: Step, before: SeedReport, after: SeedReport) -> float:  # noqa: ARG001 - a due

@@ -31,16 +31,11 @@ class LastingFall:
     def __call__(self, step: Step) -> float:
         """Returns what is paid after this step, negative where more is taken back."""
         account = self._memory.recall(step.previous) or _Account()
-        fallen, epochs_left = fall(step), _epochs_left(step)
+        fallen = fall(step)
         standing = max(account.standing + fallen, 0.0)
         beyond = min(account.standing + fallen, 0.0)
         kept = account.paid * min(standing / account.standing, 1.0) if account.standing else 0.0
-        paid = kept + (standing - kept) / epochs_left
+        paid = kept + (standing - kept) / step.epochs_left
         self._memory.keep(step.current, _Account(standing, paid))
         due = beyond + paid - account.paid
         return price(step, min(due, 0.0) if step.crashed else due)
-
-
-def _epochs_left(step: Step) -> int:
-    """Returns the number of epochs in which something can be paid, this one included."""
-    return max(step.current.max_epochs - step.current.epoch, 0) + 1

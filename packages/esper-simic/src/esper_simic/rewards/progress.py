@@ -23,13 +23,11 @@ def progress(step: Step) -> float:
 
 
 def price(step: Step, nats: float) -> float:
-    """Returns weight * gamma^left * nats: what they will be worth at the horizon.
+    """Returns weight * gamma^(epochs to come) * nats: what they will be worth at the horizon.
 
-    ``left`` is the number of epochs after this one. However the same nats are spread over
-    epochs, their discounted sum is the same.
+    However the same nats are spread over epochs, their discounted sum is the same.
     """
-    left = max(step.current.max_epochs - step.current.epoch, 0)
-    return step.config.loss_weight * step.gamma**left * nats
+    return step.config.loss_weight * step.gamma ** (step.epochs_left - 1) * nats
 
 
 def fall(step: Step) -> float:

@@ -40,6 +40,11 @@ class Step:
         return self.current.ended is EpisodeEnd.GOVERNOR
 
     @property
+    def epochs_left(self) -> int:
+        """Epochs that can still be paid for, the one just over included; at least 1."""
+        return max(self.current.max_epochs - self.current.epoch, 0) + 1
+
+    @property
     def epoch_share(self) -> float:
         """How much one epoch of this episode counts for payments made every epoch."""
         return min(1.0, REFERENCE_EPOCHS / max(self.current.max_epochs, 1))
