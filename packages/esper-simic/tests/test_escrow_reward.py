@@ -77,6 +77,14 @@ def test_a_ransom_loses_its_earnings_but_not_the_account():
     assert paid_out(life)[-1] == pytest.approx(0.15 * earned)
 
 
+def test_a_ransom_still_bears_its_loss():
+    life = grown(contribution=-20.0, max_epochs=20)
+    harmful = measured_epochs(life)
+    life.step(at(Op.FOSSILIZE), Measured(accuracy=40.0, contributions={"r0c0": -10.0}))
+    assert rewards_of(life, CONFIG)[-1].flags == ("ransom:r0c0",)
+    assert paid_out(life)[-1] == pytest.approx(-0.15 * (2 * harmful + 1))
+
+
 def test_a_step_that_does_not_go_on_from_the_last_one_finds_no_account():
     life = grown(contribution=10.0, rest=3, max_epochs=20)
     seen = len(life.actions)

@@ -168,6 +168,12 @@ def test_a_fall_drips_in_equal_shares_to_the_horizon(fraction):
     assert doubled == pytest.approx([2 * each for each in drip])
 
 
+def test_a_second_fall_drips_beside_the_first():
+    path = episode(*bare(2.0, 1.2, 0.6, 0.6, 0.6), start=6)
+    drip = nats("basic_plus", "drip", path, drip_fraction=1.0)
+    assert drip == pytest.approx([0.2, *[0.2 + 0.2] * 3])
+
+
 def test_a_rise_takes_back_what_has_dripped_of_what_it_undoes():
     everything = {"drip_fraction": 1.0}
     # Half of the fall of 0.8 is paid for when half of it is undone; the rest lasts.

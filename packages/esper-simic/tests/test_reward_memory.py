@@ -7,10 +7,12 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 
-from esper_leyline import Op
+from esper_leyline import EpisodeEnd, Op
 from esper_simic import build_reward
+from esper_simic.rewards.memory import EpisodeMemory
 
 from .lives import WAIT, Measured, at
+from .reports import report
 from .stories import CONFIGS, GAMMA, grown, lives, rewards_of
 
 EPOCHS = 12
@@ -78,3 +80,15 @@ def finished(*, contribution):
         life.step(WAIT, Measured(loss=1.0 - contribution / 100, contributions={"r0c0": 10.0}))
     life.step(at(Op.FOSSILIZE), Measured(loss=0.5, contributions={"r0c0": contribution}))
     return life
+
+
+def test_a_memory_answers_only_where_the_episode_goes_on():
+    memory, seen = EpisodeMemory[str](), report(environment=2, seed=7, epoch=4)
+    assert memory.recall(seen) is None
+    memory.keep(seen, "kept")
+    assert memory.recall(replace(seen, val_loss=9.0)) == "kept"
+    for other in ({"environment": 1}, {"seed": 8}, {"epoch": 5}, {"epoch": 0}):
+        assert memory.recall(replace(seen, **other)) is None, other
+    memory.keep(replace(seen, epoch=5, ended=EpisodeEnd.HORIZON), "over")
+    assert memory.recall(seen) is None
+    assert memory.recall(replace(seen, epoch=5)) is None

@@ -74,6 +74,9 @@ def test_simplified_by_hand():
     done = paid("simplified", report(), report(FOSSIL, weak, harmful, val_accuracy=80.0, **OVER))
     assert done["terminal"] == pytest.approx(3 * 0.8 + 2 * 1.25)
     assert paid("simplified", report(), report(FOSSIL, **CRASHED))["terminal"] == -3.0
+    for accuracy, share in ((150.0, 1.0), (-20.0, 0.0), (math.inf, 0.0), (None, 0.0)):
+        odd = report(val_accuracy=accuracy, **OVER)
+        assert paid("simplified", report(), odd)["terminal"] == pytest.approx(3 * share)
 
 
 RENT = 0.05 * math.log(1.5)
@@ -170,6 +173,20 @@ def test_only_what_was_committed_counts_in_sparse():
     nothing = report(replace(live, slot="r0c0"), val_accuracy=80.0, **OVER)
     bare = replace(nothing, counterfactuals=(replace(alone, active=(), accuracy=44.0),))
     assert paid("sparse", report(), bare)["terminal"] == pytest.approx(0.44)
+
+
+def test_nothing_but_what_uncommitted_seeds_added_is_taken_off_in_sparse():
+    """Neither harm that would go with them, nor what a seed out of play once contributed."""
+    for live in (
+        seed(SeedStage.HOLDING, -30.0, slot="r0c1", alpha=1.0),
+        seed(SeedStage.TRAINING, 30.0, slot="r0c1"),
+        seed(SeedStage.HOLDING, None, slot="r0c1", alpha=1.0),
+    ):
+        done = report(FOSSIL, live, val_accuracy=60.0, **OVER)
+        assert paid("sparse", report(), done)["terminal"] == pytest.approx(0.6)
+        # What was validated without the fossil too is another host.
+        bare = replace(done, counterfactuals=(CounterfactualConfig(active=(), accuracy=9.0),))
+        assert paid("sparse", report(), bare)["terminal"] == pytest.approx(0.6)
 
 
 @pytest.mark.parametrize("family", get_args(RewardFamily))

@@ -137,6 +137,16 @@ def test_the_weights_of_the_end(name, weight, worth):
     assert high - low == pytest.approx(4 * worth)
 
 
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_crash_costs_what_accuracy_may_earn_and_at_least_one(name):
+    crashed = report(FOSSIL, ended=EpisodeEnd.GOVERNOR)
+    costs = [
+        paid(name, report(), crashed, terminal_accuracy_weight=weight)["terminal"]
+        for weight in (0.0, 0.5, 5.0)
+    ]
+    assert costs == [-1.0, -1.0, -5.0]
+
+
 @pytest.mark.parametrize(
     ("name", "part"),
     [(name, part) for name, config in CONFIGS.items() for part in parts_of(config)],

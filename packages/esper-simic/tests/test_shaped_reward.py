@@ -253,6 +253,12 @@ def test_what_is_warned_of():
     assert warnings(useful, act(Op.FOSSILIZE), fossil) == 0
     going = report(seed(SeedStage.HOLDING, pruning=True), **over)
     assert warnings(useless, WAIT, going) == 0
+    stages = (SeedStage.GERMINATED, SeedStage.BLENDING, SeedStage.HOLDING)
+    left = [seed(stage, slot=s) for stage, s in zip(stages, SLOTS, strict=True)]
+    assert warnings(useless, WAIT, report(*left, **over)) == pytest.approx(-0.3)
+    clear, hardly = (report(seed(SeedStage.HOLDING, c)) for c in (1.0, 0.99))
+    assert warnings(clear, act(Op.PRUNE), report()) == pytest.approx(-0.1)
+    assert warnings(hardly, act(Op.PRUNE), report()) == 0
 
 
 @pytest.mark.parametrize("op", Op)

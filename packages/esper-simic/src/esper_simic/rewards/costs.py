@@ -42,7 +42,7 @@ def full_rent(report: StepReport, config: RewardConfig) -> float:
     weight * ln(1 + grown / host parameters), capped, and param_penalty_weight for each
     parameter budget by which what has grown exceeds the first.
     """
-    grown = max(report.fossil_parameters, 0) + max(report.live_parameters, 0)
+    grown = report.fossil_parameters + report.live_parameters
     share = grown_share(report, grown, config.rent_host_params_floor)
     due = min(config.rent_weight * math.log1p(share), config.rent_cap)
     excess = clip((grown - config.param_budget) / config.param_budget, 0.0, EXCESS_CAP)
