@@ -44,6 +44,14 @@ def test_shares_keep_their_proportions():
 def test_what_adds_up_to_the_gain_or_less_is_left_alone():
     assert counted(10.0, 5.0, 2.0, gain=17.0) == ((10.0, 5.0, 2.0), ())
     assert counted(10.0, 5.0, 2.0, gain=40.0) == ((10.0, 5.0, 2.0), ())
+    # Nor is rounding taken for a claim too many.
+    assert 0.1 + 0.2 > 50.0 - (50.0 - 0.3)
+    assert counted(0.1, 0.2, gain=0.3) == ((0.1, 0.2), ())
+
+
+def test_what_is_no_accuracy_takes_no_more_than_a_whole_ones_share():
+    assert counted(1e9, 25.0, gain=50.0) == (pytest.approx((40.0, 10.0)), (CAPPED,))
+    assert counted(-1e9) == ((-100.0,), ())
 
 
 def test_harm_leaves_room_for_what_makes_up_for_it():
@@ -128,6 +136,14 @@ def test_a_fossil_that_adds_nothing_of_its_own_earns_no_bonus_at_the_end():
     assert paid("simplified-contribution", done).components["terminal"] == pytest.approx(
         1.5 + 2 * 0.3
     )
+
+
+@pytest.mark.parametrize("name", CONTRIBUTION)
+def test_the_note_is_on_the_report_that_the_step_led_to(name):
+    reward = build_reward(CONFIGS[name], gamma=GAMMA)
+    known, unknown = host(30.0, 30.0, gain=30.0), host(30.0, 30.0)
+    assert reward(unknown, WAIT, known).notes == (CAPPED,)
+    assert reward(known, WAIT, unknown).notes == (UNCAPPED,)
 
 
 @pytest.mark.parametrize("name", CONTRIBUTION)

@@ -208,6 +208,25 @@ def test_a_ransom_is_flagged_and_not_paid():
     assert honest.components["attribution"] > 0
 
 
+@pytest.mark.parametrize(
+    ("stage", "rise", "drop", "flagged"),
+    [
+        (SeedStage.BLENDING, 1.0, 2.0, True),
+        (SeedStage.HOLDING, 1.0, 2.0, True),
+        (SeedStage.FOSSILIZED, 1.0, 2.0, True),
+        (SeedStage.TRAINING, 1.0, 2.0, False),
+        (SeedStage.HOLDING, 0.75, 2.0, False),
+        (SeedStage.HOLDING, 1.0, 1.75, False),
+        (SeedStage.HOLDING, -1.0, 2.0, False),
+        (SeedStage.HOLDING, 1.0, -2.0, False),
+    ],
+)
+def test_what_is_taken_for_a_ransom(stage, rise, drop, flagged):
+    before = report(seed(stage, 5.0), val_accuracy=60.0)
+    after = report(seed(stage, 5.0 + rise), val_accuracy=60.0 - drop)
+    assert REWARD(before, WAIT, after).flags == (("ransom:r0c0",) if flagged else ())
+
+
 def test_a_ransom_still_bears_its_loss():
     before = report(seed(SeedStage.FOSSILIZED, -20.0), val_accuracy=60.0)
     after = report(seed(SeedStage.FOSSILIZED, -10.0), val_accuracy=50.0)
@@ -236,6 +255,18 @@ def test_alpha_shock_by_hand():
     assert REWARD(before, WAIT, eased).components["alpha_shock"] == pytest.approx(-0.05 * 0.125)
     vast = report(seed(SeedStage.HOLDING, alpha=1.0, parameters=10**9))
     assert REWARD(vast, WAIT, report()).components["alpha_shock"] == pytest.approx(-0.5)
+    # A slot that the report before leaves out was empty.
+    unmentioned = REWARD(replace(report(), seeds=()), WAIT, before).components["alpha_shock"]
+    assert unmentioned == pytest.approx(-0.05 * 0.5)
+
+
+@pytest.mark.parametrize(
+    ("alpha", "taken_for"), [(5.0, 1.0), (-5.0, 0.0), (math.nan, 0.0), (math.inf, 0.0)]
+)
+def test_an_alpha_counts_between_nothing_and_all(alpha, taken_for):
+    before = report(seed(SeedStage.HOLDING, alpha=alpha, parameters=500))
+    shock = REWARD(before, WAIT, report()).components["alpha_shock"]
+    assert shock == pytest.approx(-0.05 * 0.5 * taken_for)
 
 
 def warnings(previous, action, current):
