@@ -18,8 +18,10 @@ from esper_simic import episode_seeds
 from esper_simic.evaluation import compare, estimate_iqm
 from esper_tolaria import build_environment, get_task
 from esper_train import main
+from esper_train.evaluation.arms import read_arms
 from esper_train.evaluation.plot import COLOURS
 from esper_train.evaluation.results import ArmResult, EvaluationResults
+from esper_train.evaluation.scratch import check_scratch
 from esper_train.evaluation.table import EvaluationTable, with_prefix
 
 HOST_PARAMETERS = 794
@@ -71,12 +73,35 @@ def done(ppo_run, tmp_path_factory: pytest.TempPathFactory) -> Evaluated:
 
 def test_every_arm_is_there_in_order(done: Evaluated) -> None:
     assert [arm.name for arm in done.results.arms] == [*RULES, EAGER, done.checkpoint]
-    assert done.results.arms[-1].label == Path(done.checkpoint).stem
+    labels = [*RULES, EAGER, Path(done.checkpoint).stem]
+    assert [arm.label for arm in done.results.arms] == labels
     assert done.results.baseline == "static"
     for arm in done.results.arms:
         assert len(arm.episodes) == SEEDS
         assert {episode.epochs for episode in arm.episodes} == {EPOCHS}
         assert {episode.ended for episode in arm.episodes} == {EpisodeEnd.HORIZON}
+
+
+def test_a_label_is_what_an_arm_is_called(tmp_path: Path) -> None:
+    eager, copy = read_arms([f"eager={EAGER}", "scratch:eager"])
+    assert (eager.name, eager.label) == (EAGER, "eager")
+    assert copy.label == "scratch:eager"
+    check_scratch((eager, copy))
+    where = ("--task", "mnist1d_blind", "--seeds", "2", "--envs", "2")
+    arms = ("--arms", "a=static", "b.1=random", "--baseline", "b.1")
+    assert "b.1" in evaluate(tmp_path, *arms, *where)
+    results = EvaluationResults.model_validate_json((tmp_path / "evaluation.json").read_text())
+    assert results.baseline == "b.1"
+    assert [compared.arm for compared in results.comparisons] == ["a"]
+
+
+def test_a_file_may_be_called_like_a_label(ppo_run, tmp_path: Path, monkeypatch) -> None:
+    saved = ppo_run.directory / str(ppo_run.summary.checkpoint)
+    (tmp_path / "lr=1.pt").write_bytes(saved.read_bytes())
+    monkeypatch.chdir(tmp_path)
+    (unlabelled,), (labelled,) = read_arms(["lr=1.pt"]), read_arms(["mine=./lr=1.pt"])
+    assert unlabelled.label == "lr=1"
+    assert (labelled.name, labelled.label) == ("./lr=1.pt", "mine")
 
 
 def test_arms_meet_the_same_hosts(done: Evaluated) -> None:

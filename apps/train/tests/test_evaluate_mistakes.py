@@ -13,6 +13,17 @@ from esper_train.checkpoints import load_checkpoint, save_checkpoint
 MISTAKES = {
     "unknown arm": (["--arms", "heuristc"], ["'heuristc'", "did you mean 'heuristic'", "static"]),
     "arm twice": (["--arms", "static", "random", "static"], ["'static'", "2 times"]),
+    "arm twice under two labels": (["--arms", "a=static", "b=static"], ["'static'", "2 times"]),
+    "label twice": (["--arms", "a=static", "a=random"], ["label 'a'", "2 times"]),
+    "label that is another arm's name": (
+        ["--arms", "static", "static=random"],
+        ["label 'static'", "2 times"],
+    ),
+    "label of an unknown arm": (["--arms", "a=heuristc"], ["'heuristc'", "'heuristic'"]),
+    "baseline that no label names": (
+        ["--arms", "a=static", "random", "--baseline", "b"],
+        ["--baseline", "'b'", "a, random"],
+    ),
     "one seed": (["--seeds", "1"], ["--seeds", "1", "at least 2"]),
     "no hosts": (["--envs", "0"], ["--envs is 0", "at least 1"]),
     "no epochs": (["--max-epochs", "0"], ["--max-epochs is 0", "at least 1"]),

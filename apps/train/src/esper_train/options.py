@@ -16,7 +16,7 @@ JUDGING_SEEDS = 20
 _Arms = Parameter(
     help="What decides: static, random, schedule, heuristic (the default: these four), or "
     "checkpoints; scratch: hosts born as another arm's ended; scratch-flops: the same, trained for "
-    "as many FLOPs."
+    "as many FLOPs. LABEL=ARM calls an arm LABEL in tables, in plots and where it is named again."
 )
 _Switch = Parameter(negative=())
 _AbSeeds = Parameter(

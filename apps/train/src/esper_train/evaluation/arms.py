@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -62,12 +63,8 @@ class RuleArm:
     """A controller by name."""
 
     name: str
+    label: str
     rule: Rule
-
-    @property
-    def label(self) -> str:
-        """The name: it is short."""
-        return self.name
 
     def prepare(self, spec: EnvironmentSpec, run: Plan, *, greedy: bool) -> Build:  # noqa: ARG002
         """Returns what builds a controller, once one has been built."""
@@ -126,6 +123,8 @@ _RULES: Mapping[str, Rule] = {
 
 DEFAULT_ARMS = tuple(_RULES)
 
+_LABELLED = re.compile(r"(?P<label>[\w.-]+)=(?P<arm>.+)")
+
 
 def read_arms(names: Sequence[str]) -> tuple[Arm, ...]:
     """Finds out what is meant by the arms that were asked for, and reads the checkpoints.
@@ -133,26 +132,45 @@ def read_arms(names: Sequence[str]) -> tuple[Arm, ...]:
     Raises:
         EsperError: If one is unknown, unusable, or given twice.
     """
-    for name, times in Counter(names).items():
-        if times > 1:
-            raise TrainError(f"arm '{name}' is given {times} times; give each once")
     if not names:
         raise TrainError(f"no arms; give some of {_allowed()}")
-    stems = Counter(Path(name).stem for name in names if name.partition(":")[0] not in BUDGETS)
-    return tuple(_read(name, stems) for name in names)
+    given = [_split(name) for name in names]
+    _check_repeats("arm", [name for _, name in given])
+    stems = Counter(Path(name).stem for _, name in given if name.partition(":")[0] not in BUDGETS)
+    arms = tuple(_read(name, label, stems) for label, name in given)
+    _check_repeats("label", [arm.label for arm in arms])
+    return arms
 
 
-def _read(name: str, stems: Counter[str]) -> Arm:
+def _split(name: str) -> tuple[str | None, str]:
+    """Splits ``heavy=schedule:every=1`` into label and arm; a file that is so called is none."""
+    match = _LABELLED.fullmatch(name)
+    if match is None or Path(name).exists():
+        return None, name
+    return match["label"], match["arm"]
+
+
+def _check_repeats(what: str, names: Sequence[str]) -> None:
+    for name, times in Counter(names).items():
+        if times > 1:
+            raise TrainError(f"{what} '{name}' is given {times} times; give each once")
+
+
+def _read(name: str, label: str | None, stems: Counter[str]) -> Arm:
     if name in _RULES:
-        return RuleArm(name, _RULES[name])
+        return RuleArm(name, label or name, _RULES[name])
     kind, colon, settings = name.partition(":")
     if kind == SCHEDULE and colon:
         config = _schedule(settings)
-        return RuleArm(name, lambda spec, _run: ScheduleController(spec, config))
+        return RuleArm(name, label or name, lambda spec, _run: ScheduleController(spec, config))
     if kind in BUDGETS:
         stem = Path(settings).stem if settings.endswith(".pt") else settings
-        label = f"{kind}:{stem if stems[stem] <= 1 else settings}" if colon else kind
-        return ScratchArm(name, label, settings if colon else None, BUDGETS[kind])
+        known = f"{kind}:{stem if stems[stem] <= 1 else settings}" if colon else kind
+        return ScratchArm(name, label or known, settings if colon else None, BUDGETS[kind])
+    return _read_checkpoint(name, label, stems)
+
+
+def _read_checkpoint(name: str, label: str | None, stems: Counter[str]) -> CheckpointArm:
     path = Path(name)
     if path.is_dir():
         found = sorted(path.rglob("*.pt"))
@@ -163,7 +181,7 @@ def _read(name: str, stems: Counter[str]) -> Arm:
         raise TrainError(f"{unknown_name('arm', name, known)}, or the path of a checkpoint")
     manifest, state = load_checkpoint(path)
     stem = path.stem
-    return CheckpointArm(name, stem if stems[stem] == 1 else name, manifest, state)
+    return CheckpointArm(name, label or (stem if stems[stem] == 1 else name), manifest, state)
 
 
 def _schedule(settings: str) -> ScheduleConfig:

@@ -177,7 +177,7 @@ def _baseline(wanted: str | None, arms: Sequence[Arm]) -> str:
     for arm in arms:
         if wanted in (arm.name, arm.label):
             return arm.label
-    allowed = ", ".join(arm.name for arm in arms)
+    allowed = ", ".join(arm.label for arm in arms)
     raise TrainError(f"--baseline is '{wanted}', which is none of the arms; allowed: {allowed}")
 
 
