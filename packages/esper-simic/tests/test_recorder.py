@@ -141,6 +141,9 @@ def test_a_decision_says_how_it_came_about(telemetry, recorder):
     assert (of_policy.value, of_policy.q_values) == (1.5, policys.q_values)
     assert (of_nobody.value, of_nobody.q_values, of_nobody.heads) == (None, None, {})
     assert of_nobody.forced is False
+    # Nothing was rejected where nobody says that anything was.
+    recorder.step(0, report(), choice(), report(action_succeeded=None), reward())
+    assert telemetry.of("decision")[-1].succeeded
     assert [of_policy.epoch, of_nobody.epoch] == [7, 8]
 
 
