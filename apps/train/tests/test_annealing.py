@@ -21,9 +21,9 @@ def plan(preset: str, episodes: int | None):
 def test_the_entropy_bonus_falls_to_half_where_nothing_else_is_said() -> None:
     settled = plan("mnist1d_blind", 60)
     assert settled.config.ppo.entropy_anneal_episodes == 60
-    assert settled.config.ppo.entropy_coefficient == 0.01
-    assert settled.config.ppo.entropy_final == 0.005
-    assert any("0.01 to 0.005" in note for note in settled.notes)
+    assert settled.config.ppo.entropy_coefficient == 0.02
+    assert settled.config.ppo.entropy_final == 0.01
+    assert any("0.02 to 0.01" in note for note in settled.notes)
 
 
 def test_a_presets_own_final_entropy_is_kept() -> None:
