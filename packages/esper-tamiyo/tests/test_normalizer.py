@@ -89,6 +89,16 @@ def test_outliers_are_clipped_and_a_constant_is_not_blown_up(normalizer):
     assert (normalizer(features)[..., LOSS] == 10.0).all()
 
 
+def test_one_measurement_has_no_spread_to_be_measured_by(normalizer):
+    features, valid = everything()
+    seen = torch.zeros_like(valid)
+    seen[0, 0] = True
+    normalizer.update(features, seen)
+    moved = normalizer(features)[..., LOSS]
+    assert_close(moved, features[..., LOSS] - features[0, 0, LOSS])
+    assert moved.abs().max() > 0
+
+
 def test_statistics_travel_in_the_state(normalizer):
     features, valid = everything()
     normalizer.update(features, valid)
