@@ -80,7 +80,7 @@ def interrupt(arguments: list[str], once: str) -> str:
             break
     # As a terminal does it: the signal goes to every process of the group.
     os.killpg(process.pid, signal.SIGINT)
-    output, errors = process.communicate(timeout=120)
+    output, errors = process.communicate(timeout=300)
     assert process.returncode == 130, output + errors
     assert errors == ""
     return output

@@ -24,6 +24,7 @@ from esper_train.options import (
 )
 
 USAGE_ERROR = 2
+INTERRUPTED = 130
 _COMMANDS = ("ppo", "heuristic", "evaluate", "tasks")
 
 app = App(
@@ -127,6 +128,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(f"{' '.join(str(error).split())} See: {command} --help")
     except EsperError as error:
         return _fail(str(error))
+    except KeyboardInterrupt:
+        return INTERRUPTED
     return code if isinstance(code, int) else 0
 
 

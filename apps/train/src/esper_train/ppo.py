@@ -128,7 +128,9 @@ class PPORun:
         done = self._trainer.rounds_completed
         directory = self._session.directory
         path = directory.checkpoints / f"round-{done:05d}.pt"
-        save_checkpoint(path, self._manifest(done), state)
+        # Torch's writer, broken off half way, raises an error of its own.
+        with self._session.stop.held_back():
+            save_checkpoint(path, self._manifest(done), state)
         shown = str(path.relative_to(directory.path))
         self._session.progress.checkpoint = shown
         self._session.hub.emit(CheckpointSaved(path=shown, rounds_completed=done))

@@ -72,7 +72,7 @@ class RunSession:
         self._given = directory
         self.group = group
         self.plan = plan
-        self._stop = stop
+        self.stop = stop
         self.progress = Progress()
         self.status = RunStatus.RUNNING
         self._options = options
@@ -97,6 +97,7 @@ class RunSession:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> bool:
+        self.stop.let_end()
         self._settle(error)
         rounds, seconds = len(self.progress.rounds), time.time() - self._started
         if error is not None and self.status is RunStatus.FAILED:
@@ -122,7 +123,7 @@ class RunSession:
     def exit_code(self) -> int:
         """What the process should exit with, now that the run has ended."""
         if self.status is RunStatus.INTERRUPTED:
-            return self._stop.exit_code
+            return self.stop.exit_code
         return 0 if self.status is RunStatus.COMPLETED else FAILED
 
     def start(self, spec: EnvironmentSpec, policy_parameters: int | None = None) -> None:

@@ -10,7 +10,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
@@ -33,7 +34,9 @@ class Viewer:
         command += ["--parent", str(os.getpid())]
         if plain:
             command.append("--plain")
-        return cls(subprocess.Popen(command, stdin=subprocess.DEVNULL))  # noqa: S603 - our own module
+        with _interrupts_held_back():
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL)  # noqa: S603 - our own module
+        return cls(process)
 
     def finish(self) -> int | None:
         """Waits until the view has shown the end of the log.
@@ -67,6 +70,16 @@ def main(arguments: list[str] | None = None) -> int:
         stop=_orphaned(options.parent),
     )
     return 0
+
+
+@contextmanager
+def _interrupts_held_back() -> Iterator[None]:
+    """Lets a child be born deaf to Ctrl-C, which this process hears a moment later at most."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _orphaned(parent: int) -> Callable[[], bool]:
