@@ -437,3 +437,17 @@ def test_no_hook_is_left_behind():
     assert len(hooks) == 3
     assert grafted.release() is model
     assert not any(module._forward_hooks for module in model.modules())
+
+
+@pytest.mark.parametrize(
+    "inputs", ["picture", 3, torch.zeros(2, 5), (torch.zeros(2, 4), torch.zeros(2, 4)), {}]
+)
+def test_inputs_that_the_model_does_not_take_are_named_and_leave_it_as_it_was(inputs):
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU())
+    with pytest.raises(
+        KasminaError, match="the Sequential does not run on the example_in"
+    ) as caught:
+        graft(model, {"r0c0": "0"}, example_inputs=inputs)
+    assert "\n" not in str(caught.value)
+    assert not any(module._forward_hooks for module in model.modules())
+    assert graft(model, {"r0c0": "0"}, example_inputs=torch.zeros(2, 4)).slots

@@ -198,3 +198,18 @@ def test_an_optimizer_that_is_none_leaves_the_slot_dormant(model):
     with pytest.raises(KasminaError, match="the optimizer is a NoneType"):
         grown(model, loop)
     assert model.slot.stage is SeedStage.DORMANT
+
+
+@pytest.mark.parametrize("part", ["train", "evaluate"])
+def test_a_loop_that_cannot_be_called_leaves_the_slot_dormant(model, part):
+    loop = Loop(model)
+    setattr(loop, part, 3)
+    with pytest.raises(KasminaError, match=f"^{part} is 3, which cannot be called; give a func"):
+        grown(model, loop)
+    assert model.slot.stage is SeedStage.DORMANT
+
+
+def test_a_misspelt_option_leaves_the_slot_dormant(model):
+    with pytest.raises(KasminaError, match=r"option of a Adam 'learning_rate'.*lr"):
+        grown(model, Loop(model), seed_options={"learning_rate": 0.1})
+    assert model.slot.stage is SeedStage.DORMANT

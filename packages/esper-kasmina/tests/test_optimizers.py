@@ -170,3 +170,22 @@ def test_arguments_in_the_wrong_places_are_named():
         sync_optimizer(slot, optimizer)
     with pytest.raises(KasminaError, match=r"seed_options are 0.1; give .*\{'lr': 0.01\}"):
         sync_optimizer(optimizer, slot, 0.1)
+
+
+def test_an_option_has_to_be_one_of_the_optimizer_or_of_its_groups():
+    slot = SeedSlot("r0c0", Activations.features(4))
+    slot.apply_command(Germinate(blueprint=Blueprint.NORM))
+    group = {"params": torch.nn.Linear(4, 4).parameters(), "scale": 1.0}
+    optimizer = torch.optim.SGD([group], lr=0.1)
+    with pytest.raises(KasminaError, match=r"'momentun'.*did you mean 'momentum'") as caught:
+        sync_optimizer(optimizer, [slot], {"momentun": 0.9})
+    assert "\n" not in str(caught.value)
+    for name in optimizer.defaults:
+        assert name in str(caught.value)
+    for mine in ("params", SLOT_KEY):
+        with pytest.raises(KasminaError, match=f"'{mine}'"):
+            sync_optimizer(optimizer, [slot], {mine: []})
+    assert len(optimizer.param_groups) == 1
+    sync_optimizer(optimizer, [slot], {"momentum": 0.9, "scale": 2.0})
+    assert optimizer.param_groups[1]["scale"] == 2.0
+    assert optimizer.param_groups[1]["momentum"] == 0.9

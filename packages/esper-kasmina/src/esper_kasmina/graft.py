@@ -61,7 +61,8 @@ def graft(
 
     Raises:
         KasminaError: If a submodule is not there, is used twice or returns what no slot
-            can take, or if the model has slots already.
+            can take, or if the model has slots already or does not run on
+            ``example_inputs``.
     """
     _check_kinds(model, places)
     if seed_slots(model):
@@ -80,7 +81,11 @@ def graft(
     paths = {name: wanted[name].module for name in ordered}
     grafted = Grafted(model, slots, paths, max_seeds=max_seeds)
     if example_inputs is not None:
-        grafted.look(example_inputs)
+        try:
+            grafted.look(example_inputs)
+        except KasminaError:
+            grafted.release()  # the model is as it was
+            raise
     return grafted
 
 

@@ -70,11 +70,21 @@ class Grafted(SlottedHost):
 
     @torch.no_grad()
     def look(self, example_inputs: Any) -> None:
-        """Runs one pass in evaluation mode, so that the slots see what flows through them."""
+        """Runs one pass in evaluation mode, so that the slots see what flows through them.
+
+        Raises:
+            KasminaError: If the model does not take these inputs, or a slot not what flows.
+        """
         modes = {module: module.training for module in self.modules()}
         self.eval()
         try:
             self(*_as_arguments(example_inputs))
+        except (TypeError, ValueError, RuntimeError, IndexError, AttributeError) as error:
+            reason = " ".join(str(error).split())
+            raise KasminaError(
+                f"the {type(self.model).__name__} does not run on the example_inputs; give one "
+                f"input, or a tuple of positional ones ({type(error).__name__}: {reason})"
+            ) from error
         finally:
             for module, mode in modes.items():
                 module.training = mode

@@ -119,8 +119,10 @@ def grow(  # noqa: PLR0917 - it reads as a sentence
 
     Raises:
         KasminaError: If the slot is not there, is not dormant, the blueprint does not fit
-            it, or ``evaluate`` returns no finite number.
+            it, ``train`` or ``evaluate`` cannot be called, or ``evaluate`` returns no finite
+            number.
     """
+    _check_loop(train, evaluate)
     chosen = schedule or Schedule()
     place = _find(model, slot)
     # Before the birth, so that an optimizer that is none leaves the slot as it was.
@@ -148,6 +150,14 @@ def grow(  # noqa: PLR0917 - it reads as a sentence
         score=score if kept else score - contribution,
         epochs=epochs,
     )
+
+
+def _check_loop(train: object, evaluate: object) -> None:
+    for name, part in (("train", train), ("evaluate", evaluate)):
+        if not callable(part):
+            raise KasminaError(
+                f"{name} is {part!r}, which cannot be called; give a function that takes the model"
+            )
 
 
 def _find(model: nn.Module, name: str) -> SeedSlot:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import chain
 from typing import Any
 
 from torch import nn
@@ -11,6 +12,7 @@ from torch.optim import Optimizer
 
 from esper_kasmina.errors import KasminaError
 from esper_kasmina.slot import SeedSlot
+from esper_leyline import unknown_name
 
 SLOT_KEY = "esper_slot"
 """Key under which a parameter group names the slot of its seed."""
@@ -60,7 +62,8 @@ def sync_optimizer(
             optimiser's defaults fill the rest.
 
     Raises:
-        KasminaError: If there is no optimiser where one should be, or options are no mapping.
+        KasminaError: If there is no optimiser where one should be, options are no mapping, or
+            one is unknown to the optimiser.
     """
     _check_kinds(optimizer, seed_options)
     found = seed_slots(slots) if isinstance(slots, nn.Module) else slots
@@ -82,6 +85,13 @@ def _check_kinds(optimizer: object, seed_options: object) -> None:
         raise KasminaError(
             f"seed_options are {seed_options!r}; give a mapping, such as {{'lr': 0.01}}"
         )
+    # Torch keeps an option that no update reads, so a slip would train by the defaults.
+    known = {*getattr(optimizer, "defaults", ()), *chain(*optimizer.param_groups)}
+    allowed = sorted(known - {"params", SLOT_KEY})
+    for key in seed_options or ():
+        if key not in allowed:
+            option = f"option of a {type(optimizer).__name__}"
+            raise KasminaError(f"seed_options: {unknown_name(option, str(key), allowed)}")
 
 
 def _seed_parameters(slots: Iterable[SeedSlot]) -> dict[str, list[Parameter]]:
