@@ -98,7 +98,8 @@ def without(arguments: tuple[str, ...], flags: dict[str, int]) -> tuple[str, ...
 ALL = tuple(translated(block) for block in REFERENCE.strip().split("\n\n"))
 PRESENT = tuple(dict.fromkeys(without(each, LATER) for each in ALL))
 RULES, QUICK, CIFAR10, STABLE, STORIES, DEEP, CONFIG, SHORT = PRESENT
-TRAINED = (RULES,)
+STARTED = (QUICK, STABLE, DEEP, CONFIG, SHORT)
+TRAINED = (RULES, (*CIFAR10, "--envs", "1"))
 
 
 def on_cpu(arguments: tuple[str, ...]) -> tuple[str, ...]:
@@ -173,6 +174,17 @@ def interrupted(here: Path) -> TrainingConfig:
     summary = RunSummary.model_validate_json((directory / "summary.json").read_text())
     assert summary.status is RunStatus.INTERRUPTED
     return read_config(directory / "config.json")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arguments", STARTED, ids=" ".join)
+def test_it_starts(arguments: tuple[str, ...], data: Path, here: Path, interrupt) -> None:
+    command = [str(COMMAND), *on_cpu(arguments), "--data-root", str(data)]
+    assert "plan: 2 " in interrupt(command, "run: ")
+    config = interrupted(here)
+    assert config.task == ("cifar10_deep" if "cifar10_deep" in arguments else "cifar10")
+    assert (config.n_episodes, config.n_envs, config.max_epochs) == (100, 4, 150)
+    assert config.devices == (("cpu", "cpu") if "--devices" in arguments else ())
 
 
 @pytest.mark.slow
