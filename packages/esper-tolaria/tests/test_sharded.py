@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from dataclasses import replace
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
 
 import pytest
 import torch
@@ -67,6 +70,27 @@ def test_answers_to_an_interrupted_call_are_thrown_away(sharded, make_local, pla
         worker.send("evaluate")
     scripts = [[WAIT]] * 3
     assert play(sharded, [1, 2, 3], scripts) == play(make_local(n_envs=3), [1, 2, 3], scripts)
+
+
+def test_an_interrupt_while_a_worker_is_born_is_heard(monkeypatch):
+    start = SpawnProcess.start
+
+    def pressed_meanwhile(process):
+        os.kill(os.getpid(), signal.SIGINT)
+        start(process)
+
+    monkeypatch.setattr(SpawnProcess, "start", pressed_meanwhile)
+    with pytest.raises(KeyboardInterrupt):
+        Worker("worker 1")
+
+
+def test_a_worker_is_born_deaf():
+    worker = Worker("worker 1")
+    status = Path(f"/proc/{worker.pid}/status").read_text()
+    blocked = int(re.search(r"^SigBlk:\s*(\w+)$", status, re.MULTILINE)[1], 16)
+    worker.close()
+    worker.join()
+    assert blocked >> (signal.SIGINT - 1) & 1
 
 
 def test_workers_are_deaf_to_the_interrupt_key(sharded):

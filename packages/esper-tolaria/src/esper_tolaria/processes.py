@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import signal
-import threading
 import weakref
 from collections.abc import Iterator
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any
@@ -33,7 +33,7 @@ class Worker:
         self._connection, theirs = _context().Pipe()
         # Not a daemon, which may have no children, and a DataLoader has some.
         self._process: SpawnProcess = _context().Process(target=serve, args=(theirs,))
-        with _interrupts_ignored():
+        with _interrupts_held_back():
             self._process.start()
         theirs.close()
         # Interpreters that end wait for processes that are no daemons, so this one has to go.
@@ -113,13 +113,15 @@ def _context() -> multiprocessing.context.SpawnContext:
 
 
 @contextlib.contextmanager
-def _interrupts_ignored() -> Iterator[None]:
-    """Lets a child be born deaf to the interrupt key, for it takes a while to say so itself."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _interrupts_held_back() -> Iterator[None]:
+    """Lets a child be born deaf to the interrupt key, for it takes a while to say so itself.
+
+    What is pressed meanwhile reaches this process as soon as the child is there.
+    """
+    # Python's own helper process unblocks the signal when it is started on the way.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
