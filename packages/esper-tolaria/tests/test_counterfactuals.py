@@ -198,6 +198,7 @@ def test_a_run_measures_what_it_was_told_to():
 )
 def test_modes_that_pay_for_commitment_have_it_measured(mode, reads):
     assert told(reward_mode=mode).committed is reads
+    assert not told(reward_mode=mode, reward_family="loss").committed
     assert told(reward_mode=mode, counterfactuals={"committed": True}).committed
 
 

@@ -73,6 +73,11 @@ class RewardConfig(Contract):
         default=(), description="Parts of the mode that are switched off."
     )
 
+    @property
+    def reads_committed(self) -> bool:
+        """Whether it is reckoned from the accuracy that the host has with its fossils alone."""
+        return self.family == "contribution" and self.mode in ("sparse", "minimal")
+
 
 class PPOConfig(Contract):
     """Proximal policy optimisation over recurrent episodes (Schulman et al. 2017)."""

@@ -34,7 +34,6 @@ NOBODY: Coalition = frozenset()
 """No seed on."""
 
 _BLENDED_STAGES = frozenset({SeedStage.BLENDING, SeedStage.HOLDING, SeedStage.FOSSILIZED})
-_COMMITTED_MODES = frozenset({"sparse", "minimal"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,13 +66,13 @@ WHOLE = Comparison()
 def requested(config: TrainingConfig) -> CounterfactualSet:
     """Returns what a run measures: what it was told to, and what its own parts read.
 
-    Sparse rewards pay for what fossils achieve alone; Shapley values are measured where
+    Some rewards pay for what fossils achieve alone; Shapley values are measured where
     telemetry writes them.
     """
     told = config.counterfactuals
     return told.model_copy(
         update={
-            "committed": told.committed or config.reward.mode in _COMMITTED_MODES,
+            "committed": told.committed or config.reward.reads_committed,
             "shapley": told.shapley or "shapley_measured" in kinds_written(config.telemetry),
         }
     )
