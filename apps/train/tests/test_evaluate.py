@@ -82,14 +82,18 @@ def test_every_arm_is_there_in_order(done: Evaluated) -> None:
         assert {episode.ended for episode in arm.episodes} == {EpisodeEnd.HORIZON}
 
 
-def test_a_label_is_what_an_arm_is_called(tmp_path: Path) -> None:
+def test_a_label_is_what_an_arm_is_called(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     eager, copy = read_arms([f"eager={EAGER}", "scratch:eager"])
     assert (eager.name, eager.label) == (EAGER, "eager")
     assert copy.label == "scratch:eager"
     check_scratch((eager, copy))
-    where = ("--task", "mnist1d_blind", "--seeds", "2", "--envs", "2")
-    arms = ("--arms", "a=static", "b.1=random", "--baseline", "b.1")
-    assert "b.1" in evaluate(tmp_path, *arms, *where)
+    arms = ["--arms", "a=static", "b.1=random", "--baseline", "b.1", "--device", "cpu"]
+    sizes = ["--seeds", "2", "--envs", "1", "--max-epochs", "1", "--max-batches", "1"]
+    where = ["--task", "mnist1d_blind", "--out", str(tmp_path)]
+    assert main(["evaluate", *arms, *sizes, *where]) == 0
+    assert "b.1" in capsys.readouterr().out
     results = EvaluationResults.model_validate_json((tmp_path / "evaluation.json").read_text())
     assert results.baseline == "b.1"
     assert [compared.arm for compared in results.comparisons] == ["a"]

@@ -163,6 +163,7 @@ def test_a_folder_that_cannot_be_written(
         assert f"--out {folder}" in message
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_it_in_order(command, interrupt, tmp_path: Path) -> None:
     out = tmp_path / "out"
     small = ("--task", "mnist1d_blind", "--device", "cpu", "--max-epochs", "2")

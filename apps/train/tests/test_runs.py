@@ -46,6 +46,7 @@ def test_the_log_is_whole(ppo_run) -> None:
     assert kinds.count("episode_outcome") == 2 * 2
 
 
+@pytest.mark.slow
 def test_the_resolved_config_gives_the_same_run(ppo_run, run, tmp_path: Path) -> None:
     config = ppo_run.directory / "config.json"
     assert read_config(config).device == "cpu"

@@ -163,6 +163,7 @@ for path in sys.argv[1:]:
 """
 
 
+@pytest.mark.slow
 def test_harvests_are_loaded_where_esper_is_not(tmp_path):
     inputs = ZOO["resnet18"].inputs()
     grafted = graft(ZOO["resnet18"].make(), ZOO["resnet18"].places, example_inputs=inputs)
