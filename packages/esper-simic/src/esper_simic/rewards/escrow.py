@@ -15,39 +15,21 @@ from collections.abc import Mapping
 from esper_leyline import SeedStage
 from esper_simic.rewards.attribution import earning
 from esper_simic.rewards.committed import EscrowedFall
-from esper_simic.rewards.costs import alpha_shock, intervention, rent
 from esper_simic.rewards.memory import EpisodeMemory
-from esper_simic.rewards.mistakes import unmeasured_warnings, warnings
-from esper_simic.rewards.outcome import outcome, terminal
-from esper_simic.rewards.potential import shaping
+from esper_simic.rewards.outcome import outcome
+from esper_simic.rewards.shaped import shaped, shaped_by_loss
 from esper_simic.rewards.step import Parts, Step
 from esper_simic.rewards.worth import BLENDED_STAGES
 
 
 def escrow() -> Parts:
     """Pays for contributions once the seed is committed; the rest is as in ``shaped``."""
-    return {
-        "shaping": shaping,
-        "attribution": Escrow(),
-        "rent": rent,
-        "alpha_shock": alpha_shock,
-        "warnings": warnings,
-        "intervention": intervention,
-        "terminal": _terminal,
-    }
+    return {**shaped(), "attribution": Escrow(), "terminal": _terminal}
 
 
 def escrow_by_loss() -> Parts:
     """Pays for a falling loss once what brought it about is committed."""
-    return {
-        "shaping": shaping,
-        "progress": EscrowedFall(),
-        "rent": rent,
-        "alpha_shock": alpha_shock,
-        "warnings": unmeasured_warnings,
-        "intervention": intervention,
-        "terminal": terminal,
-    }
+    return {**shaped_by_loss(), "progress": EscrowedFall()}
 
 
 class Escrow:
