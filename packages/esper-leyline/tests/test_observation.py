@@ -79,3 +79,21 @@ def test_symlog_is_odd_and_compresses():
     assert symlog(0.0) == 0.0
     assert symlog(math.e - 1) == pytest.approx(1.0)
     assert symlog(-3.0) == -symlog(3.0)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_what_is_bounded_by_its_nature_has_a_kind_that_says_so(layout):
+    measures = {
+        "base": {"val_loss", "loss_history"},
+        "slot": {"contribution", "contribution_velocity", "interaction", "gradient_norm"},
+    }
+    assert {each.name for each in LAYOUTS[layout] if each.kind == "measure"} == measures[layout]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_flag_or_a_one_hot_ranges_from_0_to_1(layout):
+    for feature in LAYOUTS[layout]:
+        if feature.kind in ("flag", "one_hot"):
+            assert (feature.low, feature.high) == (0.0, 1.0)
+        if feature.width > 1:
+            assert feature.kind == "one_hot" or feature.name.endswith("_history")

@@ -221,7 +221,7 @@ def test_values_follow_the_layouts_formulas(encoder, spec, rich):
     block = row[BASE_SIZE : BASE_SIZE + SLOT_SIZE]
     expected = {
         "alpha": 0.25,
-        "contribution": 0.1,
+        "contribution": math.log(2.0) / math.log(101.0),
         "tempo": 3 / 8,
         "ramp_left": 3 / 20,
         "algorithm": 1 / 3,

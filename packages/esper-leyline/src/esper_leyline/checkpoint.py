@@ -8,7 +8,7 @@ from esper_leyline.config import TrainingConfig
 from esper_leyline.slots import SlotId
 from esper_leyline.wire import Contract
 
-CHECKPOINT_VERSION = 1
+CHECKPOINT_VERSION = 2
 
 
 class CheckpointManifest(Contract):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 from esper_leyline.actions import Op
 from esper_leyline.stages import STAGE_ORDER
@@ -24,6 +25,13 @@ BLUEPRINT_EMBEDDING = 4
 """Width of the learned embedding of a slot's blueprint."""
 
 
+POINTS_LIMIT = 100.0
+"""Points of accuracy at which a feature reaches the end of its range; no single measurement of
+a contribution lies beyond it."""
+
+FeatureKind = Literal["one_hot", "flag", "choice", "share", "measure"]
+
+
 def symlog(value: float) -> float:
     """sign(x) · ln(1 + |x|): compresses large values and keeps the sign."""
     return math.copysign(math.log1p(abs(value)), value)
@@ -35,6 +43,9 @@ class Feature:
 
     Attributes:
         name: What the numbers are.
+        kind: ``"one_hot"``, ``"flag"`` and ``"choice"`` (one of a few numbers) are exact at the
+            ends of their range, as is a ``"share"`` of a whole. A ``"measure"`` has no bound of
+            its own: whatever lies beyond ``low`` or ``high`` can no longer be told apart.
         offset: Index of the first, within the base or within a slot's block.
         width: How many there are.
         normalization: The formula that takes the raw value into ``low`` to ``high``.
@@ -44,6 +55,7 @@ class Feature:
     """
 
     name: str
+    kind: FeatureKind
     offset: int
     width: int
     normalization: str
@@ -52,12 +64,15 @@ class Feature:
     sentinel: float | None = None
 
 
-def _layout(*rows: tuple[str, int, str, float, float, float | None]) -> tuple[Feature, ...]:
+def _layout(
+    *rows: tuple[str, FeatureKind, int, str, float, float, float | None],
+) -> tuple[Feature, ...]:
     features, offset = [], 0
-    for name, width, normalization, low, high, sentinel in rows:
+    for name, kind, width, normalization, low, high, sentinel in rows:
         features.append(
             Feature(
                 name=name,
+                kind=kind,
                 offset=offset,
                 width=width,
                 normalization=normalization,
@@ -71,42 +86,50 @@ def _layout(*rows: tuple[str, int, str, float, float, float | None]) -> tuple[Fe
 
 
 BASE_FEATURES = _layout(
-    ("progress", 1, "epoch / max_epochs", 0.0, 1.0, None),
-    ("val_loss", 1, "symlog(x) / 7", 0.0, 1.0, UNMEASURED),
-    ("val_accuracy", 1, "x / 100", 0.0, 1.0, UNMEASURED),
-    ("loss_history", HISTORY, "symlog(x) / 7, oldest first", 0.0, 1.0, UNMEASURED),
-    ("accuracy_history", HISTORY, "x / 100, oldest first", 0.0, 1.0, UNMEASURED),
-    ("training_share", 1, "slots in TRAINING / slots", 0.0, 1.0, None),
-    ("blending_share", 1, "slots in BLENDING / slots", 0.0, 1.0, None),
-    ("holding_share", 1, "slots in HOLDING or FOSSILIZED / slots", 0.0, 1.0, None),
-    ("last_action_succeeded", 1, "1 or 0", 0.0, 1.0, UNMEASURED),
-    ("last_op", len(Op), "one-hot, all 0 before the first action", 0.0, 1.0, None),
+    ("progress", "share", 1, "epoch / max_epochs", 0.0, 1.0, None),
+    ("val_loss", "measure", 1, "symlog(x) / 7", 0.0, 1.0, UNMEASURED),
+    ("val_accuracy", "share", 1, "x / 100", 0.0, 1.0, UNMEASURED),
+    ("loss_history", "measure", HISTORY, "symlog(x) / 7, oldest first", 0.0, 1.0, UNMEASURED),
+    ("accuracy_history", "share", HISTORY, "x / 100, oldest first", 0.0, 1.0, UNMEASURED),
+    ("training_share", "share", 1, "slots in TRAINING / slots", 0.0, 1.0, None),
+    ("blending_share", "share", 1, "slots in BLENDING / slots", 0.0, 1.0, None),
+    ("holding_share", "share", 1, "slots in HOLDING or FOSSILIZED / slots", 0.0, 1.0, None),
+    ("last_action_succeeded", "flag", 1, "1 or 0", 0.0, 1.0, UNMEASURED),
+    ("last_op", "one_hot", len(Op), "one-hot, all 0 before the first action", 0.0, 1.0, None),
 )
 """The host's part of the observation."""
 
 SLOT_FEATURES = _layout(
-    ("occupied", 1, "1 or 0", 0.0, 1.0, None),
-    ("stage", len(STAGE_ORDER), "one-hot", 0.0, 1.0, None),
-    ("alpha", 1, "x", 0.0, 1.0, None),
-    ("contribution", 1, "clip(x / 10, -1, 1)", -1.0, 1.0, UNMEASURED),
-    ("contribution_velocity", 1, "clip(x / 10, -1, 1)", -1.0, 1.0, UNMEASURED),
-    ("tempo", 1, "epochs / 8, 0 without a seed", 0.0, 1.0, None),
-    ("alpha_target", 1, "x, 0 before blending", 0.0, 1.0, None),
-    ("alpha_mode", 1, "up 1, hold 0, down -1", -1.0, 1.0, None),
-    ("ramp_steps", 1, "steps / max_epochs", 0.0, 1.0, None),
-    ("ramp_done", 1, "steps / max_epochs", 0.0, 1.0, None),
-    ("ramp_left", 1, "steps / max_epochs", 0.0, 1.0, None),
-    ("alpha_velocity", 1, "change of alpha over the last tick", -1.0, 1.0, None),
-    ("algorithm", 1, "none 0, add 1/3, multiply 2/3, gate 1", 0.0, 1.0, None),
-    ("interaction", 1, "clip(sum of interactions / 10, -1, 1)", -1.0, 1.0, UNMEASURED),
-    ("gradient_norm", 1, "symlog(x) / 7", 0.0, 1.0, UNMEASURED),
-    ("gradient_health", 1, "share of healthy parameter tensors", 0.0, 1.0, UNMEASURED),
-    ("gradient_vanishing", 1, "1 or 0", 0.0, 1.0, UNMEASURED),
-    ("gradient_exploding", 1, "1 or 0", 0.0, 1.0, UNMEASURED),
-    ("previous_gradient_health", 1, "share of healthy parameter tensors", 0.0, 1.0, UNMEASURED),
-    ("epochs_in_stage", 1, "epochs / max_epochs", 0.0, 1.0, None),
-    ("counterfactual_freshness", 1, "0.9 ^ age in epochs, 0 if none", 0.0, 1.0, None),
-    ("seed_age", 1, "epochs / max_epochs", 0.0, 1.0, None),
+    ("occupied", "flag", 1, "1 or 0", 0.0, 1.0, None),
+    ("stage", "one_hot", len(STAGE_ORDER), "one-hot", 0.0, 1.0, None),
+    ("alpha", "share", 1, "x", 0.0, 1.0, None),
+    ("contribution", "measure", 1, "symlog(x) / symlog(100)", -1.0, 1.0, UNMEASURED),
+    ("contribution_velocity", "measure", 1, "symlog(x) / symlog(100)", -1.0, 1.0, UNMEASURED),
+    ("tempo", "choice", 1, "epochs / 8, 0 without a seed", 0.0, 1.0, None),
+    ("alpha_target", "choice", 1, "x, 0 before blending", 0.0, 1.0, None),
+    ("alpha_mode", "choice", 1, "up 1, hold 0, down -1", -1.0, 1.0, None),
+    ("ramp_steps", "share", 1, "steps / max_epochs", 0.0, 1.0, None),
+    ("ramp_done", "share", 1, "steps / max_epochs", 0.0, 1.0, None),
+    ("ramp_left", "share", 1, "steps / max_epochs", 0.0, 1.0, None),
+    ("alpha_velocity", "share", 1, "change of alpha over the last tick", -1.0, 1.0, None),
+    ("algorithm", "choice", 1, "none 0, add 1/3, multiply 2/3, gate 1", 0.0, 1.0, None),
+    ("interaction", "measure", 1, "symlog(sum) / symlog(100)", -1.0, 1.0, UNMEASURED),
+    ("gradient_norm", "measure", 1, "symlog(x) / 7", 0.0, 1.0, UNMEASURED),
+    ("gradient_health", "share", 1, "share of healthy parameter tensors", 0.0, 1.0, UNMEASURED),
+    ("gradient_vanishing", "flag", 1, "1 or 0", 0.0, 1.0, UNMEASURED),
+    ("gradient_exploding", "flag", 1, "1 or 0", 0.0, 1.0, UNMEASURED),
+    (
+        "previous_gradient_health",
+        "share",
+        1,
+        "share of healthy parameter tensors",
+        0.0,
+        1.0,
+        UNMEASURED,
+    ),
+    ("epochs_in_stage", "share", 1, "epochs / max_epochs", 0.0, 1.0, None),
+    ("counterfactual_freshness", "share", 1, "0.9 ^ age in epochs, 0 if none", 0.0, 1.0, None),
+    ("seed_age", "share", 1, "epochs / max_epochs", 0.0, 1.0, None),
 )
 """One slot's part of the observation."""
 

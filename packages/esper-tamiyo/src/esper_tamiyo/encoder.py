@@ -20,6 +20,7 @@ from esper_leyline import (
     COUNTERFACTUAL_DECAY,
     HISTORY,
     NULL_BLUEPRINT,
+    POINTS_LIMIT,
     SLOT_FEATURES,
     STAGE_ORDER,
     TEMPO_EPOCHS,
@@ -42,7 +43,7 @@ CEILING = 2.0
 """Largest encoded loss or gradient norm, beyond every ordinary one; NaN counts as this."""
 
 _SYMLOG_SCALE = 7.0
-_POINTS_SCALE = 10.0
+_POINTS_SCALE = symlog(POINTS_LIMIT)
 
 Reading = tuple[float, ...]
 
@@ -119,11 +120,18 @@ def _magnitude(value: float | None) -> float:
     return _clamped(symlog(value) / _SYMLOG_SCALE, 0.0, CEILING)
 
 
-def _measured(value: float | None, scale: float, low: float) -> float:
-    """A measurement x / scale, between ``low`` and 1."""
+def _measured(value: float | None, scale: float) -> float:
+    """A share x / scale, between 0 and 1."""
     if value is None or math.isnan(value):
         return UNMEASURED
-    return _clamped(value / scale, low, 1.0)
+    return _clamped(value / scale, 0.0, 1.0)
+
+
+def _points(value: float | None) -> float:
+    """Points of accuracy: symlog(x) / symlog(100), between -1 and 1."""
+    if value is None or math.isnan(value):
+        return UNMEASURED
+    return _clamped(symlog(value) / _POINTS_SCALE, -1.0, 1.0)
 
 
 def _known(value: float, low: float) -> float:
@@ -160,7 +168,7 @@ def _loss_history(report: StepReport) -> Reading:
 
 
 def _accuracy_history(report: StepReport) -> Reading:
-    known = [_measured(accuracy, 100.0, 0.0) for _, accuracy in report.history[-HISTORY:]]
+    known = [_measured(accuracy, 100.0) for _, accuracy in report.history[-HISTORY:]]
     return (*[UNMEASURED] * (HISTORY - len(known)), *known)
 
 
@@ -179,7 +187,7 @@ def _freshness(age: int | None) -> float:
 _BASE: Mapping[str, Callable[[StepReport], Reading]] = {
     "progress": lambda r: (_epochs(r.epoch, max(1, r.max_epochs)),),
     "val_loss": lambda r: (_magnitude(r.val_loss),),
-    "val_accuracy": lambda r: (_measured(r.val_accuracy, 100.0, 0.0),),
+    "val_accuracy": lambda r: (_measured(r.val_accuracy, 100.0),),
     "loss_history": _loss_history,
     "accuracy_history": _accuracy_history,
     "training_share": lambda r: _stage_share(r, SeedStage.TRAINING),
@@ -193,10 +201,8 @@ _SLOT: Mapping[str, Callable[[SeedReport, int], Reading]] = {
     "occupied": lambda s, _: (float(s.occupied),),
     "stage": lambda s, _: _STAGES[s.stage],
     "alpha": lambda s, _: (_known(s.alpha, 0.0),),
-    "contribution": lambda s, _: (_measured(s.contribution, _POINTS_SCALE, -1.0),),
-    "contribution_velocity": lambda s, _: (
-        _measured(s.contribution_velocity, _POINTS_SCALE, -1.0),
-    ),
+    "contribution": lambda s, _: (_points(s.contribution),),
+    "contribution_velocity": lambda s, _: (_points(s.contribution_velocity),),
     "tempo": lambda s, _: (0.0 if s.tempo is None else _epochs(s.tempo, TEMPO_EPOCHS[-1]),),
     "alpha_target": lambda s, _: (0.0 if s.alpha_target is None else _known(s.alpha_target, 0.0),),
     "alpha_mode": lambda s, _: (_MODES[s.alpha_mode],),
@@ -205,12 +211,12 @@ _SLOT: Mapping[str, Callable[[SeedReport, int], Reading]] = {
     "ramp_left": lambda s, horizon: (_epochs(s.ramp_steps - s.ramp_done, horizon),),
     "alpha_velocity": lambda s, _: (_known(s.alpha_velocity, -1.0),),
     "algorithm": lambda s, _: (0.0 if s.style is None else _ALGORITHMS[s.style.algorithm],),
-    "interaction": lambda s, _: (_measured(s.interaction_sum, _POINTS_SCALE, -1.0),),
+    "interaction": lambda s, _: (_points(s.interaction_sum),),
     "gradient_norm": lambda s, _: (_magnitude(s.gradient_norm),),
-    "gradient_health": lambda s, _: (_measured(s.gradient_health, 1.0, 0.0),),
+    "gradient_health": lambda s, _: (_measured(s.gradient_health, 1.0),),
     "gradient_vanishing": lambda s, _: (_flag(s.gradient_vanishing),),
     "gradient_exploding": lambda s, _: (_flag(s.gradient_exploding),),
-    "previous_gradient_health": lambda s, _: (_measured(s.previous_gradient_health, 1.0, 0.0),),
+    "previous_gradient_health": lambda s, _: (_measured(s.previous_gradient_health, 1.0),),
     "epochs_in_stage": lambda s, horizon: (_epochs(s.epochs_in_stage, horizon),),
     "counterfactual_freshness": lambda s, _: (_freshness(s.counterfactual_age),),
     "seed_age": lambda s, horizon: (_epochs(s.age, horizon),),
