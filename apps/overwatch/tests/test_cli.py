@@ -154,7 +154,7 @@ def test_show_tells_what_is_known_of_a_run_without_an_end(runs):
     lines = printed(lambda console: show_run(run, console, now=NOW))
     assert "ppo on mnist1d running: 1 round" in lines
     assert lines[-2] == "running or crashed, last event 12 s ago"
-    assert lines[-1].startswith("line 4 of the log could not be read: ")
+    assert lines[-1].startswith(f"1 line of the log could not be read; line 4 of '{log}': ")
 
 
 @pytest.mark.parametrize(
@@ -219,6 +219,6 @@ def test_listing_reads_no_log_where_there_is_a_summary(runs, monkeypatch):
         (run,) = runs.glob(f"*-{name}")
         (run / "config.json").unlink()
         (run / "events.jsonl").unlink()
-    monkeypatch.setattr("esper_karn.edges._read", None)
+    monkeypatch.setattr("esper_karn.edges.open_file", None)
     lines = printed(lambda console: list_runs(runs, console, now=NOW))
     assert len(lines) == 3

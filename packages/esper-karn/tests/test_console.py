@@ -101,7 +101,7 @@ def test_a_round_is_printed_once_with_the_figures_of_its_update(run_of, update_f
     assert [line.split()[1] for line in lines] == ["1/3", "2/3", "3/3"]
     assert "KL 0.001  entropy 0.89" in lines[0]
     assert "1 rolled back" in lines[1]
-    assert "KL nan" in lines[2]
+    assert "KL NaN" in lines[2]
     assert "update skipped: the loss is not finite" in lines[2]
 
 
@@ -194,7 +194,8 @@ def test_following_ends_when_the_writer_is_gone(tmp_path, run_of, as_log):
     lines = text_of(console).splitlines()
     assert lines[-3].startswith("round 3/3")
     assert lines[-2] == "the run's process is gone and its log has no end"
-    assert lines[-1].startswith(f"1 line of the log could not be read; line {len(run_of(3))}: ")
+    where = f"line {len(run_of(3))} of '{log}': "
+    assert lines[-1].startswith(f"1 line of the log could not be read; {where}")
 
 
 def test_following_a_log_of_another_version_is_one_clear_line(tmp_path, run_of):

@@ -161,10 +161,10 @@ def test_a_replaced_log_is_read_from_its_start(tmp_path, run_of, as_log):
 
 def test_only_the_wanted_kinds_are_read(tmp_path, run_of, as_log):
     path, events = tmp_path / "events.jsonl", run_of(3)
-    path.write_bytes(as_log(events) + b"not looked at\n")
+    path.write_bytes(as_log(events) + b"no event\n")
     with EventReader(path, kinds=frozenset({"round_completed"})) as reader:
         assert [event.payload.summary.round for event in reader.read()] == [1, 2, 3]
-        assert reader.problem_count == 0
+        assert [problem.line for problem in reader.problems] == [len(events) + 1]
 
 
 def test_what_cannot_be_read_is_one_clear_line(tmp_path):

@@ -7,7 +7,15 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from esper_karn import RunsTable, closing_table, glance, is_run, status_text, summarize
+from esper_karn import (
+    RunsTable,
+    closing_table,
+    glance,
+    is_run,
+    printable,
+    status_text,
+    summarize,
+)
 from esper_leyline import RunStatus
 from esper_overwatch.errors import OverwatchError
 
@@ -39,13 +47,12 @@ def show_run(path: Path, console: Console, *, now: float) -> None:
         EsperError: If there is no such run or it cannot be read.
     """
     record = summarize(path)
-    console.print(Text(f"run {record.run_id}", "bold"), soft_wrap=True)
-    console.print(closing_table(record.source))
+    console.print(Text(f"run {printable(record.run_id)}", "bold"), soft_wrap=True)
+    console.print(closing_table(record.source), soft_wrap=True)
     if record.source.status is RunStatus.RUNNING:
         console.print(Text(status_text(record.source.status, record.last_event, now)))
-    for problem in record.problems:
-        line = f"line {problem.line} of the log could not be read: {problem.reason}"
-        console.print(Text(line, "yellow"), soft_wrap=True)
+    if record.unread is not None:
+        console.print(Text(printable(record.unread), "yellow"), soft_wrap=True)
 
 
 def find_runs(folder: Path) -> list[Path]:

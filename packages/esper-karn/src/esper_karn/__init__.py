@@ -22,6 +22,7 @@ from esper_karn.state import (
 )
 from esper_karn.summaries import RunGlance, RunRecord, glance, status_text, summarize
 from esper_karn.table import ClosingTable, closing_table
+from esper_karn.text import printable
 
 __all__ = [
     "Bucket",
@@ -57,6 +58,7 @@ __all__ = [
     "glance",
     "header",
     "is_run",
+    "printable",
     "progress",
     "reduce",
     "resolve_log",

@@ -11,11 +11,12 @@ from rich.progress import BarColumn, TaskID, TextColumn
 from rich.progress import Progress as ProgressBar
 from rich.text import Text
 
-from esper_karn.reader import EventReader
+from esper_karn.reader import EventReader, problems_text
 from esper_karn.reducer import reduce
 from esper_karn.selectors import Header, RoundLine, header, progress, round_line
 from esper_karn.state import RunState
 from esper_karn.table import COMPACT_WIDTH
+from esper_karn.text import printable
 from esper_karn.wording import count, duration, plain, several, signed
 from esper_leyline import RoundSummary, RunStatus
 from esper_leyline.events import Event, PPOUpdate, RoundCompleted
@@ -69,7 +70,7 @@ class ConsoleView:
         """Prints a line of the view's own, after the round that is still due."""
         if self._due is not None:
             self._print_due()
-        self._print(Text(line))
+        self._print(Text(printable(line)))
 
     def close(self) -> None:
         """Prints what is still due and takes the moving line away."""
@@ -139,9 +140,7 @@ def follow(
         if not view.state.ended:
             view.say("the run's process is gone and its log has no end")
         if reader.problem_count:
-            first = reader.problems[0]
-            lines = several(reader.problem_count, "line")
-            view.say(f"{lines} of the log could not be read; line {first.line}: {first.reason}")
+            view.say(problems_text(path, reader.problem_count, reader.problems[0]))
         return view.state
 
 

@@ -6,8 +6,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from esper_karn.errors import KarnError, os_reason
-from esper_karn.reader import parse_event
+from esper_karn.files import MAX_LINE, open_file
+from esper_karn.reader import TOO_LONG, parse_event, unreadable
 from esper_leyline.events import Event
 
 HEAD_BYTES = 1 << 16
@@ -16,6 +16,9 @@ HEAD_BYTES = 1 << 16
 TAIL_BYTES = 1 << 18
 """How much of a log's end is looked at."""
 
+NO_LINE = f"it is unfinished, or {TOO_LONG}"
+"""Why nothing at the end of a log is an event, where no line ends there."""
+
 
 def first_event(log: Path) -> Event | None:
     """Returns the first event of a log, ``None`` if it starts with none.
@@ -23,41 +26,80 @@ def first_event(log: Path) -> Event | None:
     Raises:
         KarnError: If the log cannot be read or has another schema version.
     """
-    line, newline, _ = _read(log, 0, HEAD_BYTES).partition(b"\n")
+    try:
+        with open_file(log) as file:
+            line, newline, _ = file.read(HEAD_BYTES).partition(b"\n")
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise unreadable(log, error) from error
     return _event(log, line) if newline else None
 
 
-def last_events(log: Path, kinds: frozenset[str] | None = None) -> Iterator[Event]:
-    """Yields the events near the end of a log, the last one first; skips torn lines.
+class LogTail:
+    """The complete lines near the end of a log, read once.
 
     Args:
-        log: The log; there are no events in a missing one.
-        kinds: Only these kinds, ``None`` for all; other lines are not parsed.
+        log: The log; a missing one has no lines.
+
+    Attributes:
+        empty: Whether the log holds nothing at all.
 
     Raises:
-        KarnError: If the log cannot be read or has another schema version.
+        KarnError: If the log cannot be read.
     """
-    size = log.stat().st_size if log.exists() else 0
-    start = max(0, size - TAIL_BYTES)
-    lines = _read(log, start, TAIL_BYTES).split(b"\n")
-    # The last piece is unfinished or empty; the first one may be the end of a line.
-    for line in reversed(lines[1 if start else 0 : -1]):
-        if kinds is not None and not any(kind.encode() in line for kind in kinds):
-            continue
-        event = _event(log, line)
-        if event is not None and (kinds is None or event.kind in kinds):
-            yield event
+
+    def __init__(self, log: Path) -> None:
+        self._log = log
+        self._lines: list[bytes] = []
+        size, self._lines = _last_lines(log, TAIL_BYTES)
+        if not self._lines and size > TAIL_BYTES:
+            # The last line is longer than usual; a line over the limit is not looked for.
+            size, self._lines = _last_lines(log, MAX_LINE + TAIL_BYTES)
+        self.empty = size == 0
+
+    def events(self, kinds: frozenset[str] | None = None) -> Iterator[Event]:
+        """Yields the events, the last one first; skips lines that are none.
+
+        Args:
+            kinds: Only these kinds, ``None`` for all; other lines are not parsed.
+
+        Raises:
+            KarnError: If a line was written for another schema version.
+        """
+        names = [kind.encode() for kind in kinds or ()]
+        for line in reversed(self._lines):
+            if kinds is not None and not any(name in line for name in names):
+                continue
+            event = _event(self._log, line)
+            if event is not None and (kinds is None or event.kind in kinds):
+                yield event
+
+    def last_problem(self) -> str | None:
+        """Returns why the last complete line is no event, ``None`` where it is one.
+
+        Raises:
+            KarnError: If it was written for another schema version.
+        """
+        if not self._lines:
+            return None if self.empty else NO_LINE
+        parsed = parse_event(self._lines[-1], self._log)
+        return None if isinstance(parsed, Event) else parsed
 
 
-def _read(log: Path, start: int, length: int) -> bytes:
+def _last_lines(log: Path, length: int) -> tuple[int, list[bytes]]:
+    """Returns a log's size, and the complete lines within its last ``length`` bytes."""
     try:
-        with log.open("rb") as file:
-            file.seek(start, os.SEEK_SET)
-            return file.read(length)
+        with open_file(log) as file:
+            size = file.seek(0, os.SEEK_END)
+            start = file.seek(max(0, size - length))
+            lines = file.read(length).split(b"\n")
     except FileNotFoundError:
-        return b""
+        return 0, []
     except OSError as error:
-        raise KarnError(f"cannot read event log '{log}': {os_reason(error)}") from error
+        raise unreadable(log, error) from error
+    # The last piece is unfinished or empty; the first one may be the end of a line.
+    return size, lines[1 if start else 0 : -1]
 
 
 def _event(log: Path, line: bytes) -> Event | None:

@@ -14,6 +14,9 @@ from typing import BinaryIO
 from pydantic import ValidationError
 
 from esper_karn.errors import KarnError, os_reason
+from esper_karn.files import MAX_LINE, LineSplitter, open_file
+from esper_karn.text import printable
+from esper_karn.wording import several
 from esper_leyline.events import SCHEMA_VERSION, Event
 
 CHUNK = 1 << 20
@@ -21,6 +24,9 @@ CHUNK = 1 << 20
 
 PROBLEMS_KEPT = 100
 """Problems that a reader remembers word for word; it counts all of them."""
+
+TOO_LONG = f"it is longer than {MAX_LINE >> 20} MiB"
+"""Why a line over the limit is skipped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,15 +46,15 @@ class EventReader:
     """Reads the events of a log, and those that are added later.
 
     An unfinished last line is kept until it is complete. A complete line that is no
-    event is skipped and recorded in ``problems``. A file that was truncated or replaced
-    is read again from its start; events that come twice keep their sequence numbers, and
-    the reducer ignores what it has seen. A file that shrank and outgrew its old
-    length between two reads cannot be told from one that only grew.
+    event, or is longer than ``MAX_LINE``, is skipped and recorded in ``problems``. A
+    file that was truncated or replaced is read again from its start; events that come
+    twice keep their sequence numbers, and the reducer ignores what it has seen. A file
+    that shrank and outgrew its old length between two reads cannot be told from one that only grew.
 
     Args:
         path: The log; it need not exist yet.
         kinds: Only events of these kinds, ``None`` for all. Other lines are passed over
-            without being parsed, so they are not judged either.
+            without being parsed if they look like an event.
     """
 
     def __init__(self, path: Path, *, kinds: frozenset[str] | None = None) -> None:
@@ -57,8 +63,8 @@ class EventReader:
         names = b"|".join(kind.encode() for kind in sorted(kinds)) if kinds else b""
         self._wanted = re.compile(names) if kinds is not None else None
         self._file: BinaryIO | None = None
-        self._partial = b""
-        self._lines: deque[bytes] = deque()
+        self._splitter = LineSplitter()
+        self._lines: deque[bytes | None] = deque()
         self._line = 0
         self._problems: list[Problem] = []
         self.problem_count = 0
@@ -72,7 +78,12 @@ class EventReader:
     @property
     def torn(self) -> bool:
         """Whether the log, as far as it was read, ends in an unfinished line."""
-        return bool(self._partial)
+        return self._splitter.pending
+
+    @property
+    def line_count(self) -> int:
+        """Complete lines read from the present file so far."""
+        return self._line
 
     def read(self) -> Iterator[Event]:
         """Yields the events completed since the last call, then stops.
@@ -92,7 +103,7 @@ class EventReader:
         """Closes the file; a later ``read`` starts again from the beginning."""
         if self._file is not None:
             self._file.close()
-        self._partial = b""
+        self._splitter.clear()
         self._start(None)
 
     def __enter__(self) -> EventReader:
@@ -105,31 +116,28 @@ class EventReader:
         """Takes in the next lines; returns whether there was anything to take in."""
         try:
             if self._file is None:
-                if not self._path.exists():
-                    return False
-                self._file = self._path.open("rb")
+                self._file = open_file(self._path)
             return self._take(self._file) or self._restarted(self._file)
+        except FileNotFoundError:
+            return False
         except OSError as error:
-            raise KarnError(f"cannot read event log '{self._path}': {os_reason(error)}") from error
+            raise unreadable(self._path, error) from error
 
     def _take(self, file: BinaryIO) -> bool:
         data = file.read(CHUNK)
-        *lines, self._partial = (self._partial + data).split(b"\n")
-        self._lines.extend(lines)
+        self._lines.extend(self._splitter.feed(data))
         return bool(data)
 
     def _restarted(self, file: BinaryIO) -> bool:
         """Starts again if the file at the path is not the one read so far, or is shorter."""
-        try:
-            now = self._path.stat()
-        except FileNotFoundError:
-            return False
+        now = self._path.stat()
         if not os.path.samestat(now, os.fstat(file.fileno())):
             # Something may have been added between the last read and the replacement.
             if self._take(file):
                 return True
+            new = open_file(self._path)
             file.close()
-            self._start(self._path.open("rb"))
+            self._start(new)
         elif now.st_size < file.tell():
             file.seek(0)
             self._start(file)
@@ -139,13 +147,17 @@ class EventReader:
         return True
 
     def _start(self, file: BinaryIO | None) -> None:
-        if self._partial:
+        if self._splitter.pending:
             self._record(self._line + 1, "unfinished when the file was replaced or truncated")
-        self._file, self._partial, self._line = file, b"", 0
+        self._splitter.clear()
+        self._file, self._line = file, 0
 
-    def _parse(self, line: bytes) -> Event | None:
+    def _parse(self, line: bytes | None) -> Event | None:
         self._line += 1
-        if self._wanted is not None and not self._wanted.search(line):
+        if line is None:
+            self._record(self._line, TOO_LONG)
+            return None
+        if self._wanted is not None and not self._wanted.search(line) and _looks_whole(line):
             return None
         parsed = parse_event(line, self._path)
         if isinstance(parsed, Event):
@@ -170,6 +182,8 @@ def parse_event(line: bytes, log: Path) -> Event | str:
     """
     try:
         event = Event.model_validate_json(line)
+    except RecursionError:
+        return "it is nested too deeply"
     except ValidationError as error:
         _check_version(_version(line), log)
         return _reason(error)
@@ -177,10 +191,32 @@ def parse_event(line: bytes, log: Path) -> Event | str:
     return event
 
 
+def unreadable(log: Path, error: OSError) -> KarnError:
+    """Returns the error for a log that the operating system does not let be read."""
+    return KarnError(f"cannot read event log '{log}': {os_reason(error)}")
+
+
+def problems_text(log: Path, number: int, first: Problem) -> str:
+    """Returns one line that says how much of a log could not be read, and why.
+
+    Args:
+        log: The log.
+        number: Lines that could not be read.
+        first: The first of them.
+    """
+    lines = several(number, "line")
+    return f"{lines} of the log could not be read; line {first.line} of '{log}': {first.reason}"
+
+
+def _looks_whole(line: bytes) -> bool:
+    return line.startswith(b"{") and line.endswith(b"}") and b'"kind":"' in line
+
+
 def _check_version(version: object, log: Path) -> None:
     if version != SCHEMA_VERSION:
+        shown = printable(repr(version)[:40])
         raise KarnError(
-            f"event log '{log}' has schema version {version!r}; "
+            f"event log '{log}' has schema version {shown}; "
             f"this Esper reads version {SCHEMA_VERSION}: use the one that wrote the log"
         )
 
@@ -189,7 +225,7 @@ def _version(line: bytes) -> object:
     """Returns the schema version that a line claims, as far as one can tell."""
     try:
         record = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return SCHEMA_VERSION
     return (
         record.get("schema_version", SCHEMA_VERSION) if isinstance(record, dict) else SCHEMA_VERSION

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from esper_karn.errors import KarnError, os_reason
+from esper_karn.files import read_file
 
 CONFIG_FILE = "config.json"
 LOG_FILE = "events.jsonl"
 POINTER_FILE = "events.path"
 SUMMARY_FILE = "summary.json"
 
+_POINTER_LIMIT = 1 << 16
+
 
 def is_run(path: Path) -> bool:
-    """Whether a folder looks like a run directory."""
-    return any((path / name).is_file() for name in (CONFIG_FILE, LOG_FILE, POINTER_FILE))
+    """Whether a path looks like a run directory, also one that cannot be read."""
+    return any(_exists(path / name) for name in (CONFIG_FILE, LOG_FILE, POINTER_FILE))
 
 
 def resolve_log(run_directory: Path) -> Path:
@@ -26,8 +30,13 @@ def resolve_log(run_directory: Path) -> Path:
     Raises:
         KarnError: If the folder is not a run directory, or the pointer cannot be read.
     """
-    if not run_directory.exists():
-        raise KarnError(f"no run '{run_directory}': there is no such folder")
+    try:
+        run_directory.stat()
+    except FileNotFoundError:
+        raise KarnError(f"no run '{run_directory}': there is no such folder") from None
+    except (OSError, ValueError) as error:
+        reason = os_reason(error) if isinstance(error, OSError) else str(error)
+        raise KarnError(f"cannot read run '{run_directory}': {reason}") from error
     if not is_run(run_directory):
         raise KarnError(
             f"'{run_directory}' is not a run directory: it holds neither {CONFIG_FILE} nor "
@@ -35,8 +44,22 @@ def resolve_log(run_directory: Path) -> Path:
         )
     pointer = run_directory / POINTER_FILE
     try:
-        if pointer.is_file():
-            return run_directory / pointer.read_text(encoding="utf-8").strip()
+        content = read_file(pointer, _POINTER_LIMIT)
+    except FileNotFoundError:
+        return run_directory / LOG_FILE
     except OSError as error:
         raise KarnError(f"cannot read '{pointer}': {os_reason(error)}") from error
-    return run_directory / LOG_FILE
+    name = os.fsdecode(content).strip()
+    if not name or "\0" in name:
+        raise KarnError(f"cannot read '{pointer}': it holds no path of a log")
+    return run_directory / name
+
+
+def _exists(path: Path) -> bool:
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True  # A folder that nobody may look into, or a loop of links.
+    return True

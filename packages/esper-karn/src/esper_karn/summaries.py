@@ -7,9 +7,10 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from esper_karn.edges import first_event, last_events
+from esper_karn.edges import LogTail, first_event
 from esper_karn.errors import KarnError, os_reason
-from esper_karn.reader import EventReader, Problem
+from esper_karn.files import read_file
+from esper_karn.reader import EventReader, Problem, problems_text
 from esper_karn.reducer import fold
 from esper_karn.run_folder import SUMMARY_FILE, resolve_log
 from esper_karn.state import RunState
@@ -19,6 +20,9 @@ from esper_leyline.events import RoundCompleted, RunCompleted, RunFailed, RunSta
 
 OUTDATED_AFTER = 10.0
 """Seconds by which a log must be newer than a summary to be asked whether the run goes on."""
+
+SUMMARY_LIMIT = 256 << 20
+"""Largest summary that is read, in bytes: a run of half a million rounds."""
 
 _OUTLINE = frozenset(
     {
@@ -41,13 +45,13 @@ class RunRecord:
     Attributes:
         source: Its summary; for a run without one, the outline of its log.
         last_event: Unix time of the last sign of life, ``None`` if there was none.
-        problems: Lines of the log that could not be read.
+        unread: One line on what of the log could not be read, ``None`` if all could.
     """
 
     run_id: str
     source: RunSummary | RunState
     last_event: float | None
-    problems: tuple[Problem, ...] = ()
+    unread: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +64,7 @@ class RunGlance:
         last_return: Mean return of the last round.
         accuracy: Mean accuracy of the last round, in percent.
         last_event: Unix time of the last sign of life.
+        note: What else there is to know, such as a last line that cannot be read.
     """
 
     run_id: str
@@ -71,13 +76,15 @@ class RunGlance:
     accuracy: float | None = None
     last_event: float | None = None
     problem: str | None = None
+    note: str | None = None
 
 
 def summarize(run_directory: Path) -> RunRecord:
     """Reads a run's summary, or the outline of its log if it has none.
 
     Raises:
-        KarnError: If the folder is no run, or neither summary nor log can be read.
+        KarnError: If the folder is no run, or neither summary nor log can be read, or
+            no line of the log is an event.
     """
     log = resolve_log(run_directory)
     summary = _read_summary(run_directory, log)
@@ -85,15 +92,17 @@ def summarize(run_directory: Path) -> RunRecord:
     if summary is not None:
         ended = summary.started + summary.seconds
         return RunRecord(run_id=run_id, source=summary, last_event=ended)
-    with EventReader(log, kinds=_OUTLINE) as reader:
-        state = fold(reader.read())
-        problems = reader.problems
-    last = next(last_events(log), None)
+    state, count, first = _read_log(log, _OUTLINE)
+    if state.run_id is None:
+        # No event of the outline: look at all lines, to say what is there instead.
+        state, count, first = _read_log(log, None)
+    if state.run_id is None and first is not None:
+        raise KarnError(f"run '{run_directory}' has no event: {problems_text(log, count, first)}")
     return RunRecord(
         run_id=run_id,
         source=state,
-        last_event=last.wall_time if last else None,
-        problems=problems,
+        last_event=_last_time(LogTail(log)),
+        unread=None if first is None else problems_text(log, count, first),
     )
 
 
@@ -127,10 +136,22 @@ def status_text(status: RunStatus, last_event: float | None, now: float) -> str:
     return f"running or crashed, last event {age(now - last_event)}"
 
 
+def _read_log(log: Path, kinds: frozenset[str] | None) -> tuple[RunState, int, Problem | None]:
+    """Returns a log's state, how many lines could not be read, and the first of them."""
+    with EventReader(log, kinds=kinds) as reader:
+        state = fold(reader.read())
+        return state, reader.problem_count, next(iter(reader.problems), None)
+
+
+def _last_time(tail: LogTail) -> float | None:
+    last = next(tail.events(), None)
+    return last.wall_time if last else None
+
+
 def _read_summary(run_directory: Path, log: Path) -> RunSummary | None:
     path = run_directory / SUMMARY_FILE
     try:
-        text = path.read_bytes()
+        text = read_file(path, SUMMARY_LIMIT)
         written = path.stat().st_mtime
         log_written = log.stat().st_mtime if log.exists() else written
     except FileNotFoundError:
@@ -141,6 +162,8 @@ def _read_summary(run_directory: Path, log: Path) -> RunSummary | None:
         return None
     try:
         return RunSummary.model_validate_json(text)
+    except RecursionError:
+        raise KarnError(f"'{path}' is not a run summary: it is nested too deeply") from None
     except ValidationError as error:
         reason = error.errors()[0]
         where = ".".join(str(part) for part in reason["loc"])
@@ -149,7 +172,7 @@ def _read_summary(run_directory: Path, log: Path) -> RunSummary | None:
 
 def _has_ended(log: Path) -> bool:
     """Whether the last thing a log says of its run is that it is over."""
-    last = next(last_events(log, _OUTLINE), None)
+    last = next(LogTail(log).events(_OUTLINE), None)
     return last is not None and isinstance(last.payload, RunCompleted | RunFailed)
 
 
@@ -169,8 +192,12 @@ def _glance_at_summary(run_id: str, summary: RunSummary) -> RunGlance:
 def _glance_at_log(run_id: str, log: Path) -> RunGlance:
     first = first_event(log)
     started = first.payload if first and isinstance(first.payload, RunStarted) else None
-    last = next(last_events(log), None)
-    ended = next(last_events(log, _ROUND), None)
+    tail = LogTail(log)
+    last = next(tail.events(), None)
+    unread = tail.last_problem()
+    if first is None and last is None and unread is not None:
+        raise KarnError(f"no event at either end of log '{log}'; its last line: {unread}")
+    ended = next(tail.events(_ROUND), None)
     summary = ended.payload.summary if ended and isinstance(ended.payload, RoundCompleted) else None
     # Where no end of a round is near, the round that has begun tells how many are done.
     begun = max(0, getattr(last.payload, "round", 1) - 1) if last else 0
@@ -183,6 +210,7 @@ def _glance_at_log(run_id: str, log: Path) -> RunGlance:
         last_return=summary.mean_return if summary else None,
         accuracy=summary.mean_accuracy if summary else None,
         last_event=last.wall_time if last else None,
+        note=None if unread is None else f"unreadable last line of its log: {unread}",
     )
 
 

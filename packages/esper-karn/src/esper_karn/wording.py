@@ -3,54 +3,122 @@
 from __future__ import annotations
 
 import math
+from decimal import Decimal
 
 MISSING = "–"
 """Stands where nothing was measured."""
 
+LONGEST_FIXED = 10**7
+"""From here on, a number with digits after the point is written as ``1.2e7``."""
+
+LONGEST_COUNT = 10**12
+"""From here on, a count is written as ``1.2e12``."""
+
+_LONGEST_DURATION = 10**9
+_LARGEST_FLOAT = 10**308
+
+
+def number(value: float | None, digits: int, *, sign: bool = False) -> str:
+    """Writes a number in at most 16 characters; all views write numbers with this function.
+
+    ``NaN`` and ``inf`` are words, very large numbers are short (``1.0e308``), and zero has
+    no minus sign. Without digits after the point, thousands are separated.
+
+    Args:
+        value: The number; an integer may be of any size. ``None`` gives ``–``.
+        digits: Digits after the point.
+        sign: Whether positive numbers get a ``+``.
+    """
+    if value is None:
+        return MISSING
+    plus = "+" if sign else ""
+    if not _finite(value):
+        return "NaN" if math.isnan(value) else f"{value:{plus}}"
+    if abs(value) >= (LONGEST_FIXED if digits else LONGEST_COUNT):
+        return _scientific(value, plus)
+    return f"{float(value):{plus}z,.0f}" if digits == 0 else f"{value:{plus}z.{digits}f}"
+
+
+def significant(value: float | None, digits: int = 3) -> str:
+    """Writes a number of any magnitude with its leading digits, such as ``0.00123``."""
+    if value is None or not _finite(value) or abs(value) >= _LARGEST_FLOAT:
+        return number(value, 0)
+    mantissa, _, exponent = f"{float(value):z.{digits}g}".partition("e")
+    return f"{mantissa}e{int(exponent)}" if exponent else mantissa
+
 
 def signed(value: float | None, digits: int = 2) -> str:
     """Writes a value with its sign, such as ``+1.23``."""
-    return MISSING if value is None else f"{value:+.{digits}f}"
+    return number(value, digits, sign=True)
 
 
 def plain(value: float | None, digits: int) -> str:
     """Writes a value with a fixed number of digits."""
-    return MISSING if value is None else f"{value:.{digits}f}"
+    return number(value, digits)
 
 
 def count(value: float | None) -> str:
     """Writes a count, or a mean of counts, as a whole number with separators."""
-    if value is None:
-        return MISSING
-    return f"{value:,.0f}" if math.isfinite(value) else str(value)
+    return number(value, 0)
+
+
+def index(value: int) -> str:
+    """Writes the number of a round or an epoch, without separators."""
+    return count(value).replace(",", "")
 
 
 def mean_count(value: float) -> str:
     """Writes a mean of counts: small fractions with one digit, anything else whole."""
-    return count(value) if value >= 10 or value == round(value) else f"{value:.1f}"
+    if not _finite(value) or abs(value) >= 10 or value == round(value):
+        return count(value)
+    return plain(value, 1)
 
 
 def duration(seconds: float | None) -> str:
-    """Writes a duration, such as ``2:31`` or ``1:02:31``."""
-    if seconds is None or not math.isfinite(seconds):
-        return MISSING
-    minutes, second = divmod(max(0, round(seconds)), 60)
+    """Writes a duration, such as ``2:31`` or ``1:02:31``; a negative one has a minus."""
+    if seconds is None or not abs(seconds) < _LONGEST_DURATION:
+        return f"{number(seconds, 0)} s" if seconds is not None else MISSING
+    whole = round(seconds)
+    minutes, second = divmod(abs(whole), 60)
     hours, minute = divmod(minutes, 60)
-    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
+    minus = "-" if whole < 0 else ""
+    clock = f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
+    return minus + clock
 
 
 def age(seconds: float | None) -> str:
-    """Writes how long ago something was, such as ``12 s ago``."""
-    if seconds is None or not math.isfinite(seconds):
+    """Writes how long ago something was, such as ``12 s ago``.
+
+    A time more than a minute ahead of this machine's clock is said to be in the future.
+    """
+    if seconds is None:
         return MISSING
-    left = max(0.0, seconds)
-    for unit, size in (("s", 60), ("min", 60), ("h", 24)):
-        if left < size:
-            return f"{left:.0f} {unit} ago"
-        left /= size
-    return f"{left:.0f} d ago"
+    if not _finite(seconds):
+        return f"{number(seconds, 0)} s ago"
+    if seconds < -60:
+        return f"{_span(-seconds)} in the future"
+    return f"{_span(max(0.0, seconds))} ago"
 
 
-def several(number: int, one: str, many: str | None = None) -> str:
+def several(quantity: int, one: str, many: str | None = None) -> str:
     """Writes a number of things, such as ``1 host`` or ``3 hosts``."""
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
+    return f"{count(quantity)} {one if quantity == 1 else many or one + 's'}"
+
+
+def _span(left: float) -> str:
+    for unit, size in (("s", 60), ("min", 60), ("h", 24)):
+        if round(left) < size:
+            return f"{round(left)} {unit}"
+        left = left / size if left < _LARGEST_FLOAT else left // size
+    return f"{number(left, 0)} d"
+
+
+def _scientific(value: float, plus: str) -> str:
+    # Decimal takes integers that are too large for a float.
+    mantissa, exponent = f"{Decimal(value):{plus}.1e}".split("e")
+    return f"{mantissa}e{int(exponent)}"
+
+
+def _finite(value: float) -> bool:
+    # An integer may be too large for ``math.isfinite``.
+    return isinstance(value, int) or math.isfinite(value)

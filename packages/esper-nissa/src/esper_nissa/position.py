@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,9 @@ from esper_leyline.events import Event
 from esper_nissa.errors import NissaError, os_reason
 
 _BLOCK = 1 << 16
+
+MAX_LINE = 4 << 20
+"""Longer lines are no events; they are skipped without being held in memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,20 +36,21 @@ class LogPosition:
 def next_position(log: Path) -> LogPosition:
     """Finds where a log goes on, reading only its end.
 
-    A torn or malformed last line does not count: its sequence number is free again.
+    A torn, malformed or overlong last line does not count: its sequence number is free
+    again.
 
     Returns:
         Boot 0 and sequence 0 for a log that is missing or holds no event.
 
     Raises:
-        NissaError: If the log cannot be read.
+        NissaError: If the log cannot be read or is not a regular file.
     """
     try:
-        with log.open("rb") as file:
+        with _open_file(log) as file:
             for line in _lines_backwards(file):
                 try:
                     event = Event.model_validate_json(line)
-                except ValidationError:
+                except (ValidationError, RecursionError):
                     continue
                 return LogPosition(boot=event.boot + 1, sequence=event.sequence + 1)
     except FileNotFoundError:
@@ -55,15 +60,34 @@ def next_position(log: Path) -> LogPosition:
     return LogPosition(boot=0, sequence=0)
 
 
+def _open_file(log: Path) -> BinaryIO:
+    # Opening a FIFO without O_NONBLOCK waits until somebody writes to it.
+    descriptor = os.open(log, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(f"'{log}' is not a regular file")
+    return os.fdopen(descriptor, "rb")
+
+
 def _lines_backwards(file: BinaryIO) -> Iterator[bytes]:
-    """Yields non-empty lines from the last to the first."""
+    """Yields non-empty lines of at most ``MAX_LINE`` bytes from the last to the first."""
     end = file.seek(0, os.SEEK_END)
-    tail = b""
+    pieces: list[bytes] = []
+    length = 0
     while end > 0:
         start = max(0, end - _BLOCK)
         file.seek(start)
-        lines = (file.read(end - start) + tail).split(b"\n")
-        # The first piece may continue in the block before, unless this is the first block.
-        tail = lines.pop(0) if start > 0 else b""
-        yield from (line for line in reversed(lines) if line)
+        # Only the last piece is followed by what earlier blocks left unfinished.
+        for number, piece in enumerate(reversed(file.read(end - start).split(b"\n"))):
+            if number > 0:
+                if 0 < length <= MAX_LINE:
+                    yield b"".join(reversed(pieces))
+                pieces, length = [], 0
+            length += len(piece)
+            if length > MAX_LINE:
+                pieces = []
+            elif piece:
+                pieces.append(piece)
         end = start
+    if 0 < length <= MAX_LINE:
+        yield b"".join(reversed(pieces))

@@ -1,0 +1,91 @@
+"""Opens files of a run without ever waiting, and cuts a log into lines of bounded length."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+from typing import BinaryIO
+
+MAX_LINE = 4 << 20
+"""Longest line of a log that is read, in bytes: many times the longest event."""
+
+_KINDS = {
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+def open_file(path: Path) -> BinaryIO:
+    """Opens a regular file to read its bytes.
+
+    Anything else is refused instead of opened, because reading it may never end.
+
+    Raises:
+        OSError: If the file cannot be opened or is not a regular file.
+    """
+    # Without O_NONBLOCK, opening a FIFO waits until somebody writes to it.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    kind = stat.S_IFMT(os.fstat(descriptor).st_mode)
+    if kind == stat.S_IFREG:
+        return os.fdopen(descriptor, "rb")
+    os.close(descriptor)
+    if kind == stat.S_IFDIR:
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    raise OSError(errno.EINVAL, f"it is {_KINDS.get(kind, 'a special file')}, not a regular file")
+
+
+def read_file(path: Path, limit: int) -> bytes:
+    """Returns the content of a regular file of at most ``limit`` bytes.
+
+    Raises:
+        OSError: If it cannot be read, is not a regular file, or is larger.
+    """
+    with open_file(path) as file:
+        content = file.read(limit + 1)
+    if len(content) > limit:
+        raise OSError(errno.EFBIG, f"it is larger than {limit >> 10:,} KiB")
+    return content
+
+
+class LineSplitter:
+    """Cuts a stream of bytes into lines, in linear time and bounded memory."""
+
+    def __init__(self, limit: int = MAX_LINE) -> None:
+        self._limit = limit
+        self._pieces: list[bytes] = []
+        self._length = 0
+
+    @property
+    def pending(self) -> bool:
+        """Whether the stream so far ends in an unfinished line."""
+        return self._length > 0
+
+    def feed(self, data: bytes) -> list[bytes | None]:
+        """Returns the lines that ``data`` completes; ``None`` for one over the limit."""
+        *complete, rest = data.split(b"\n")
+        lines = [self._end(piece) for piece in complete]
+        self._add(rest)
+        return lines
+
+    def clear(self) -> None:
+        """Forgets the unfinished line."""
+        self._pieces, self._length = [], 0
+
+    def _add(self, piece: bytes) -> None:
+        if not piece:
+            return
+        self._length += len(piece)
+        if self._length > self._limit:
+            self._pieces = []
+        else:
+            self._pieces.append(piece)
+
+    def _end(self, piece: bytes) -> bytes | None:
+        self._add(piece)
+        line = b"".join(self._pieces) if self._length <= self._limit else None
+        self.clear()
+        return line
