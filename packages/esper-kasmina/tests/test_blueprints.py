@@ -32,6 +32,15 @@ class Kind:
 KINDS = {
     "signals": Kind(partial(Activations.maps, dimensions=1), lambda c: (8, c, 5), 2),
     "images": Kind(partial(Activations.maps, dimensions=2), lambda c: (8, c, 5, 5), 2),
+    "videos": Kind(partial(Activations.maps, dimensions=3), lambda c: (8, c, 2, 3, 5), 4),
+    "images_last": Kind(
+        partial(Activations.maps, layout="channels_last"), lambda c: (8, 5, 5, c), 2
+    ),
+    "videos_last": Kind(
+        partial(Activations.maps, dimensions=3, layout="channels_last"),
+        lambda c: (8, 2, 3, 5, c),
+        3,
+    ),
     "tokens": Kind(Activations.tokens, lambda d: (8, 5, d), 1),
     "causal": Kind(partial(Activations.tokens, causal=True), lambda d: (8, 5, d), 1),
     "batch_second": Kind(partial(Activations.tokens, batch_first=False), lambda d: (5, 8, d), 0),

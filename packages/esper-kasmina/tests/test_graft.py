@@ -330,7 +330,17 @@ class Twice(nn.Module):
             Place("activation", Activations.tokens(4)),
             "'activation' runs several times in one forward pass",
         ),
-        ("attention", "'attention' returns a tuple; a slot takes one tensor"),
+        (
+            "attention",
+            r"'attention' returns a tuple; a slot takes one tensor, so choose a submodule that "
+            r"returns one, or name an element of it, such as Place\('name', output=0\)",
+        ),
+        (
+            Place("attention", output=2),
+            "'attention' returns a tuple of 2 elements, which has no element 2",
+        ),
+        (Place("attention", output="hidden"), "which has no element 'hidden'"),
+        (Place("own", output=0), "'own' returns a Tensor, which has no element 0"),
     ],
 )
 def test_impossible_places_are_named(place, message):
@@ -353,20 +363,23 @@ class Returns(nn.Module):
     ("made", "message"),
     [
         (torch.zeros(2, 3, 4), r"'inner' returns \(2, 3, 4\), which may be signals"),
-        (torch.zeros(2, 3, 4, 5, 6), "'inner' returns 5 axes"),
+        (torch.zeros(2, 3, 4, 5, 6, 7), "'inner' returns 6 axes"),
+        (
+            torch.zeros(2, 3, 4, 5),
+            r"'inner' returns \(2, 3, 4, 5\), which may have its channels second or last; say "
+            r"which with Activations.maps\(3\) or Activations.maps\(5, layout='channels_last'\)",
+        ),
+        (torch.zeros(2, 3, 4, 5, 6), r"channels second or last; .*maps\(3, dimensions=3\)"),
         (torch.zeros(2, 3, dtype=torch.int64), "returns torch.int64; a slot takes floating-point"),
-        ({"logits": torch.zeros(2)}, "returns a dict; a slot takes one tensor"),
+        (
+            {"logits": torch.zeros(2)},
+            r"returns a dict; a slot takes one tensor, .*Place\('name', output='logits'\)",
+        ),
     ],
 )
 def test_impossible_outputs_are_named(made, message):
     with pytest.raises(KasminaError, match=message):
         graft(Returns(made), {"r0c0": "inner"}, example_inputs=torch.zeros(1))
-
-
-def test_channels_last_maps_are_not_mistaken():
-    model = nn.Sequential(nn.Linear(3, 8), nn.LayerNorm(8))
-    with pytest.raises(KasminaError, match=r"looks like \[B, H, W, C\]"):
-        graft(model, {"r0c0": "1"}, example_inputs=torch.randn(2, 5, 5, 3))
 
 
 def test_a_width_that_changes_is_named():

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torchvision.models import mobilenet_v3_small, resnet18, vit_b_16
+from torchvision.models import SwinTransformer, mobilenet_v3_small, resnet18, vit_b_16
+from torchvision.models.video.resnet import BasicBlock, BasicStem, Conv3DSimple, VideoResNet
 
+from esper_kasmina import Activations, Place
 from esper_leyline import Blueprint
 
 
@@ -17,7 +19,7 @@ class Exhibit:
     """A model, an input for it, and where seeds of what kind may grow."""
 
     make: Callable[[], nn.Module]
-    places: Mapping[str, str]
+    places: Mapping[str, str | Place]
     inputs: Callable[[], Tensor]
     blueprint: Blueprint
     batch_axis: int = 0
@@ -44,6 +46,70 @@ def _encoder() -> nn.Module:
     torch.manual_seed(0)
     layer = nn.TransformerEncoderLayer(16, 4, dim_feedforward=32, dropout=0.0)
     return nn.TransformerEncoder(layer, num_layers=3, enable_nested_tensor=False)
+
+
+def _swin() -> nn.Module:
+    torch.manual_seed(0)
+    return SwinTransformer(
+        patch_size=[4, 4],
+        embed_dim=24,
+        depths=[2, 2],
+        num_heads=[2, 4],
+        window_size=[4, 4],
+        stochastic_depth_prob=0.0,
+        num_classes=4,
+    )
+
+
+def _video() -> nn.Module:
+    torch.manual_seed(0)
+    return VideoResNet(BasicBlock, [Conv3DSimple] * 4, [1, 1, 1, 1], BasicStem, num_classes=4)
+
+
+class Decoder(nn.Module):
+    """A small language model whose layers return tuples, as those of Hugging Face may."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(11, 16)
+        self.layers = nn.ModuleList(DecoderLayer() for _ in range(3))
+        self.head = nn.Linear(16, 11)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        hidden = self.embedding(tokens)
+        for layer in self.layers:
+            hidden, _ = layer(hidden)
+        return self.head(hidden)
+
+
+class DecoderLayer(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(16)
+        self.attention = nn.MultiheadAttention(16, 4, batch_first=True)
+
+    def forward(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        normed = self.norm(hidden)
+        mask = nn.Transformer.generate_square_subsequent_mask(hidden.shape[1], dtype=hidden.dtype)
+        seen, weights = self.attention(normed, normed, normed, attn_mask=mask)
+        return hidden + seen, weights
+
+
+def _decoder() -> nn.Module:
+    torch.manual_seed(0)
+    return Decoder()
+
+
+def _causal(module: str) -> Place:
+    return Place(module, Activations.tokens(16, causal=True), output=0)
+
+
+def _text() -> Tensor:
+    return torch.randint(11, (4, 6), generator=torch.Generator().manual_seed(1))
+
+
+def _clips() -> Tensor:
+    return torch.randn(4, 3, 4, 16, 16, generator=torch.Generator().manual_seed(1))
 
 
 def _images() -> Tensor:
@@ -83,5 +149,27 @@ ZOO = {
         _sequences,
         Blueprint.ATTENTION,
         batch_axis=1,
+    ),
+    "swin": Exhibit(
+        _swin,
+        {"r0c0": "features.0", "r0c1": "features.1.1", "r0c2": "features.3"},
+        _images,
+        Blueprint.DEPTHWISE,
+    ),
+    "video_resnet": Exhibit(
+        _video,
+        {"r0c0": "layer1", "r0c1": "layer2.0", "r0c2": "layer3"},
+        _clips,
+        Blueprint.CONV_LIGHT,
+    ),
+    "decoder": Exhibit(
+        _decoder,
+        {
+            "r0c0": _causal("layers.0"),
+            "r0c1": Place("layers.1.attention", output=0),
+            "r0c2": _causal("layers.2"),
+        },
+        _text,
+        Blueprint.ATTENTION,
     ),
 }

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from torch import Tensor
 
 from esper_kasmina.errors import KasminaError
 from esper_leyline import Topology
 
-_DIMENSIONS = (1, 2)
+Layout = Literal["channels_first", "channels_last"]
+"""Where feature maps have their channels: second, or last, as in Swin and ConvNeXt."""
+
+_SPATIAL_AXES = {1: "L", 2: "H, W", 3: "D, H, W"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +26,8 @@ class Activations:
         topology: Decides which blueprints fit.
         channels: Channels of maps, width of tokens and vectors.
         dimensions: Spatial dimensions of maps, 0 elsewhere.
+        layout: Order of the axes of maps. This is their shape, not their order in memory
+            (``torch.channels_last``), which may be any.
         causal: Whether tokens may look back only, as in a language model.
         batch_first: Whether tokens are [B, T, D] rather than [T, B, D].
     """
@@ -29,6 +35,7 @@ class Activations:
     topology: Topology
     channels: int
     dimensions: int = 0
+    layout: Layout = "channels_first"
     causal: bool = False
     batch_first: bool = True
 
@@ -37,16 +44,29 @@ class Activations:
             raise KasminaError(
                 f"a slot of {self.channels} channels cannot hold a seed; give at least 1"
             )
-        if self.topology is Topology.CNN and self.dimensions not in _DIMENSIONS:
+        if self.topology is Topology.CNN and self.dimensions not in _SPATIAL_AXES:
             raise KasminaError(
                 f"{self.dimensions} spatial dimensions are not supported; "
-                "use 1 for signals or 2 for images"
+                "use 1 for signals, 2 for images or 3 for volumes and videos"
+            )
+        if self.layout not in get_args(Layout):
+            raise KasminaError(
+                f"the layout is {self.layout!r}; give 'channels_first' or 'channels_last'"
             )
 
     @classmethod
-    def maps(cls, channels: int, *, dimensions: int = 2) -> Activations:
-        """Describes feature maps: signals [B, C, L] with one dimension, images with two."""
-        return cls(topology=Topology.CNN, channels=channels, dimensions=dimensions)
+    def maps(
+        cls, channels: int, *, dimensions: int = 2, layout: Layout = "channels_first"
+    ) -> Activations:
+        """Describes feature maps.
+
+        Args:
+            channels: C.
+            dimensions: 1 for signals [B, C, L], 2 for images [B, C, H, W], 3 for volumes
+                and videos [B, C, D, H, W].
+            layout: ``"channels_last"`` for [B, ..., C], such as [B, H, W, C].
+        """
+        return cls(topology=Topology.CNN, channels=channels, dimensions=dimensions, layout=layout)
 
     @classmethod
     def tokens(cls, width: int, *, causal: bool = False, batch_first: bool = True) -> Activations:
@@ -73,7 +93,8 @@ class Activations:
     @property
     def channel_axis(self) -> int:
         """The axis of the channels."""
-        return 1 if self.topology is Topology.CNN else self.rank - 1
+        second = self.topology is Topology.CNN and self.layout == "channels_first"
+        return 1 if second else self.rank - 1
 
     @property
     def batch_axis(self) -> int:
@@ -93,7 +114,10 @@ class Activations:
     def __str__(self) -> str:
         """Returns the shape as people write it, such as ``[B, 64, H, W]``."""
         if self.topology is Topology.CNN:
-            return f"[B, {self.channels}, {'L' if self.dimensions == 1 else 'H, W'}]"
+            spatial = _SPATIAL_AXES[self.dimensions]
+            if self.layout == "channels_last":
+                return f"[B, {spatial}, {self.channels}]"
+            return f"[B, {self.channels}, {spatial}]"
         if self.topology is Topology.MLP:
             return f"[B, {self.channels}]"
         return f"[{'B, T' if self.batch_first else 'T, B'}, {self.channels}]"

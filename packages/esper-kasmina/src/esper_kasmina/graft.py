@@ -13,6 +13,7 @@ from esper_kasmina.activations import Activations
 from esper_kasmina.errors import KasminaError
 from esper_kasmina.grafted import Grafted
 from esper_kasmina.optimizers import seed_slots
+from esper_kasmina.outputs import OutputKey
 from esper_kasmina.slot import SeedSlot
 from esper_leyline import LeylineError, LifecycleRules, order_slots
 
@@ -25,10 +26,14 @@ class Place:
         module: Name of the submodule, as ``named_modules`` has it.
         activations: What it returns, where that cannot be read off its output: tokens of
             a language model, say (``Activations.tokens(width, causal=True)``).
+        output: The element that the slot takes where the submodule returns several: a
+            position in a tuple, or a key or field such as ``"last_hidden_state"``. The
+            other elements pass through.
     """
 
     module: str
     activations: Activations | None = None
+    output: OutputKey | None = None
 
 
 def graft(
@@ -79,7 +84,8 @@ def graft(
         name: SeedSlot(name, wanted[name].activations, rules=rules, seed=seed) for name in ordered
     }
     paths = {name: wanted[name].module for name in ordered}
-    grafted = Grafted(model, slots, paths, max_seeds=max_seeds)
+    outputs = {name: key for name, place in wanted.items() if (key := place.output) is not None}
+    grafted = Grafted(model, slots, paths, outputs=outputs, max_seeds=max_seeds)
     if example_inputs is not None:
         try:
             grafted.look(example_inputs)

@@ -12,7 +12,8 @@ from torch.utils.hooks import RemovableHandle
 
 from esper_kasmina.errors import KasminaError
 from esper_kasmina.host import SlottedHost
-from esper_kasmina.inference import check_tensor, infer
+from esper_kasmina.inference import LayerSizes, check_tensor, infer, layer_sizes
+from esper_kasmina.outputs import OutputKey, replace_output, select_output
 from esper_kasmina.path_host import check_configurations, split_overrides
 from esper_kasmina.replay import Prefix
 from esper_kasmina.slot import SeedSlot
@@ -27,6 +28,7 @@ class Grafted(SlottedHost):
     Attributes:
         model: The model as it was given, with a forward hook at every slot's place.
         places: The submodule of each slot, by slot id.
+        hooks: The hook of each slot, in the order of the slots.
     """
 
     def __init__(
@@ -35,6 +37,7 @@ class Grafted(SlottedHost):
         slots: Mapping[str, SeedSlot],
         places: Mapping[str, str],
         *,
+        outputs: Mapping[str, OutputKey],
         max_seeds: int | None,
     ) -> None:
         super().__init__(slots, max_seeds=max_seeds)
@@ -42,10 +45,14 @@ class Grafted(SlottedHost):
         self.train(model.training)
         self.model = model
         self.places = dict(places)
-        self._hooks = tuple(_Hook(slots[name], path) for name, path in places.items())
+        sizes = layer_sizes(model)
+        self.hooks = tuple(
+            SlotHook(slots[name], path, output=outputs.get(name), model_sizes=sizes)
+            for name, path in places.items()
+        )
         # Kept because unpickling a handle keeps later hooks from taking its number.
         self._handles: tuple[RemovableHandle, ...] = tuple(
-            model.get_submodule(hook.path).register_forward_hook(hook) for hook in self._hooks
+            model.get_submodule(hook.path).register_forward_hook(hook) for hook in self.hooks
         )
         self._watching = True
 
@@ -111,7 +118,7 @@ class Grafted(SlottedHost):
         if self._watching:
             self._first_pass(*arguments)
         effective = frozenset(s.name for s in self._slots if s.active and s.alpha > 0.0)
-        prefix = Prefix(self.model, {hook.path: hook.slot for hook in self._hooks})
+        prefix = Prefix(self.model, {hook.path: hook.slot for hook in self.hooks})
         outputs: dict[frozenset[str], Tensor] = {}
         for off in [frozenset(), *(effective & each for each in disabled)]:
             if off not in outputs:
@@ -124,7 +131,7 @@ class Grafted(SlottedHost):
         """Takes the slots out of the model for good, and returns it."""
         for handle in self._handles:
             handle.remove()
-        self._handles, self._hooks, self._watching = (), (), False
+        self._handles, self.hooks, self._watching = (), (), False
         return self.model
 
     def __getattr__(self, name: str) -> Any:
@@ -138,7 +145,7 @@ class Grafted(SlottedHost):
 
     def _first_pass(self, *inputs: Any, alpha: Tensor | None = None, **options: Any) -> Any:
         """Runs the model and checks that each place is passed once."""
-        for hook in self._hooks:
+        for hook in self.hooks:
             hook.passes = 0
             hook.counting = True
         self._watching = False
@@ -148,10 +155,10 @@ class Grafted(SlottedHost):
             self._watching = True
             raise
         finally:
-            for hook in self._hooks:
+            for hook in self.hooks:
                 hook.counting = False
         # A place that was not reached (an auxiliary head, say) is looked at later.
-        self._watching = any(hook.passes == 0 for hook in self._hooks)
+        self._watching = any(hook.passes == 0 for hook in self.hooks)
         return output
 
     def _samples(self, inputs: tuple[Any, ...]) -> int:
@@ -176,23 +183,45 @@ class Grafted(SlottedHost):
                 slot.override = None
 
 
-class _Hook:
-    """Runs a slot on what a submodule returns; an object, so that a copy holds a copied slot."""
+class SlotHook:
+    """Runs a slot on what a submodule returns; an object, so that a copy holds a copied slot.
 
-    def __init__(self, slot: SeedSlot, path: str) -> None:
+    Attributes:
+        slot: The slot.
+        path: Name of the submodule.
+        output: The element that the slot takes; ``None`` where the submodule returns one
+            tensor.
+        model_sizes: The sizes of the model's layers.
+        container: The type of what the submodule returned.
+        counting: Whether passes are counted now.
+        passes: How many there were.
+    """
+
+    def __init__(
+        self, slot: SeedSlot, path: str, *, output: OutputKey | None, model_sizes: LayerSizes
+    ) -> None:
         self.slot = slot
         self.path = path
+        self.output = output
+        self.model_sizes = model_sizes
+        self.container: type | None = None
         self.counting = False
         self.passes = 0
 
-    def __call__(self, module: nn.Module, _inputs: Any, output: Any) -> Tensor:
-        tensor = check_tensor(output, place=f"submodule '{self.path}'")
+    def __call__(self, module: nn.Module, _inputs: Any, output: Any) -> Any:
+        place = f"submodule '{self.path}'"
+        key = self.output
+        element = output if key is None else select_output(output, key, place=place)
+        if self.container is None:
+            self.container = type(output)
+        tensor = check_tensor(element, place=place)
         if self.counting:
             self._count()
         if self.slot.activations is None:
-            known = infer(tensor, place=f"submodule '{self.path}'", module=module)
+            known = infer(tensor, place=place, module=module, model_sizes=self.model_sizes)
             self.slot.bind(known, example=tensor)
-        return self.slot(tensor)
+        grown = self.slot(tensor)
+        return grown if key is None else replace_output(output, key, grown)
 
     def _count(self) -> None:
         self.passes += 1

@@ -8,8 +8,9 @@ from torch import Tensor, fx, nn
 
 from esper_kasmina.blueprints.tokens.flex_attention import FlexAttention
 from esper_kasmina.errors import KasminaError
-from esper_kasmina.grafted import Grafted
+from esper_kasmina.grafted import Grafted, SlotHook
 from esper_kasmina.optimizers import seed_slots
+from esper_kasmina.outputs import trace_replacement
 from esper_kasmina.path_host import PathHost
 from esper_kasmina.seed import Seed
 from esper_kasmina.signals import SignalConvolution, SignalNorm
@@ -58,26 +59,29 @@ def _check_settled(slots: tuple[SeedSlot, ...]) -> None:
 
 def _harvest_grafted(grafted: Grafted) -> nn.Module:
     copied = copy.deepcopy(grafted)
+    hooks = copied.hooks
     model = copied.release()
-    for slot in seed_slots(copied):
-        if slot.stage is SeedStage.FOSSILIZED:
-            _append(model.get_submodule(copied.places[slot.name]), slot.name, _plain(slot))
+    for hook in hooks:
+        if hook.slot.stage is SeedStage.FOSSILIZED:
+            _append(model.get_submodule(hook.path), hook, _plain(hook.slot))
     return model
 
 
-def _append(module: nn.Module, slot: str, seed: fx.GraphModule) -> None:
-    """Lets a seed take over what a module returns."""
-    if type(module).forward is nn.Sequential.forward:
+def _append(module: nn.Module, taken: SlotHook, seed: fx.GraphModule) -> None:
+    """Lets a seed take over what a module returns, or one element of it."""
+    if type(module).forward is nn.Sequential.forward and taken.output is None:
         assert isinstance(module, nn.Sequential)
         module.append(seed)
         return
     graph = fx.Graph()
     graph.placeholder("module")
     graph.placeholder("inputs")
-    graph.output(graph.call_module("seed", (graph.placeholder("output"),)))
+    output = graph.placeholder("output")
+    assert taken.container is not None
+    graph.output(trace_replacement(graph, output, "seed", taken.output, taken.container))
     hook = fx.GraphModule({"seed": seed}, graph, class_name="Grown")
     hook.train(module.training)
-    module.add_module(f"grown_{slot}", hook)
+    module.add_module(f"grown_{taken.slot.name}", hook)
     # The handle goes along, because unpickling it keeps its number from being used again.
     module.grown_handle = module.register_forward_hook(hook)
 

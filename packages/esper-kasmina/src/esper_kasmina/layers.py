@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torch import nn
+from torch import Tensor, nn
 
 from esper_kasmina.signals import SignalConvolution, SignalNorm
 
@@ -10,11 +10,28 @@ BRANCH_EPS = 1e-3
 """Added to a branch's variances: a norm of a near-constant signal multiplies gradients by
 1/sqrt(eps), 32 here and 316 with torch's own 1e-5."""
 
-_CONVOLUTIONS: dict[int, type[nn.Conv1d] | type[nn.Conv2d]] = {1: SignalConvolution, 2: nn.Conv2d}
-_NORMS: dict[int, type[nn.BatchNorm1d] | type[nn.BatchNorm2d]] = {
-    1: SignalNorm,
-    2: nn.BatchNorm2d,
-}
+Convolution = nn.Conv1d | nn.Conv2d | nn.Conv3d
+BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d
+
+_CONVOLUTIONS: dict[int, type[Convolution]] = {1: SignalConvolution, 2: nn.Conv2d, 3: nn.Conv3d}
+_NORMS: dict[int, type[BatchNorm]] = {1: SignalNorm, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
+
+
+class ChannelsLast(nn.Module):
+    """Runs a module over maps with the channels second on maps with the channels last.
+
+    Attributes:
+        inner: The module.
+    """
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Takes and returns [B, ..., C]."""
+        output: Tensor = self.inner(hidden.movedim(-1, 1))
+        return output.movedim(1, -1)
 
 
 def convolution(
@@ -25,16 +42,14 @@ def convolution(
     dimensions: int,
     groups: int = 1,
     bias: bool = False,
-) -> nn.Conv1d | nn.Conv2d:
+) -> Convolution:
     """Builds a convolution; odd kernels keep the spatial size."""
     return _CONVOLUTIONS[dimensions](
         channels, outputs, kernel, padding=kernel // 2, groups=groups, bias=bias
     )
 
 
-def batch_norm(
-    channels: int, *, dimensions: int, eps: float = 1e-5
-) -> nn.BatchNorm1d | nn.BatchNorm2d:
+def batch_norm(channels: int, *, dimensions: int, eps: float = 1e-5) -> BatchNorm:
     """Builds a batch norm with learnable scale and shift."""
     return _NORMS[dimensions](channels, eps=eps)
 

@@ -10,6 +10,8 @@ their submodules return (``relu_``, ``+=``).
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -134,11 +136,19 @@ def _answering(forward: Any, queue: Iterator[Any]) -> Any:
 
 
 def _copied(value: Any) -> Any:
-    match value:
-        case Tensor():
-            return value.clone()
-        case tuple() | list():
-            return type(value)(_copied(each) for each in value)
-        case dict():
-            return {key: _copied(each) for key, each in value.items()}
+    """Copies every tensor in a structure; the structure keeps its type."""
+    if isinstance(value, Tensor):
+        return value.clone()
+    if isinstance(value, dict):
+        copied = copy.copy(value)
+        for key, each in value.items():
+            copied[key] = _copied(each)
+        return copied
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*map(_copied, value))
+    if isinstance(value, tuple | list):
+        return type(value)(map(_copied, value))
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        names = [field.name for field in dataclasses.fields(value) if field.init]
+        return dataclasses.replace(value, **{each: _copied(getattr(value, each)) for each in names})
     return value

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from esper_kasmina.activations import Activations
 from esper_kasmina.blending import blend
 from esper_kasmina.blueprints import BLUEPRINTS
-from esper_kasmina.layers import convolution
+from esper_kasmina.layers import ChannelsLast, convolution
 from esper_leyline import BlendAlgorithm, Blueprint, Topology
 
 
@@ -23,9 +23,10 @@ class Gate(nn.Module):
         super().__init__()
         maps = activations.topology is Topology.CNN
         width = activations.channels
+        # Over the last axis a linear layer is a 1-wide convolution, whatever came before.
         self.logit = (
             convolution(width, 1, kernel=1, dimensions=activations.dimensions, bias=True)
-            if maps
+            if maps and activations.layout == "channels_first"
             else nn.Linear(width, 1)
         )
         for parameter in self.parameters():
@@ -64,7 +65,9 @@ class Seed(nn.Module):
         self.blueprint = blueprint
         self.activations = activations
         self.frozen = False
-        self.branch = BLUEPRINTS[activations.topology][blueprint](activations)
+        branch = BLUEPRINTS[activations.topology][blueprint](activations)
+        last = activations.layout == "channels_last"
+        self.branch = ChannelsLast(branch) if last else branch
         self.scale = nn.Parameter(torch.zeros(()))
         self.gate: Gate | None = None
         self.algorithm = algorithm

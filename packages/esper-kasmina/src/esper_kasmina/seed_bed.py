@@ -134,8 +134,9 @@ class SeedBed(nn.Module):
             )
         self.activations = activations
         if example is not None and example.dim() == 4:
-            last = example.is_contiguous(memory_format=torch.channels_last)
-            self.channels_last = last and not example.is_contiguous()
+            images = example.movedim(activations.channel_axis, 1)
+            last = images.is_contiguous(memory_format=torch.channels_last)
+            self.channels_last = last and not images.is_contiguous()
         return activations
 
     def snapshot(self) -> SlotSnapshot:
