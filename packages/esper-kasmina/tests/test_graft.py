@@ -332,8 +332,10 @@ class Twice(nn.Module):
         ),
         (
             "attention",
-            r"'attention' returns a tuple; a slot takes one tensor, so choose a submodule that "
-            r"returns one, or name an element of it, such as Place\('name', output=0\)",
+            (
+                r"'attention' returns a tuple; a slot takes one tensor, so choose a submodule that "
+                r"returns one, or name an element of it, such as Place\('name', output=0\)"
+            ),
         ),
         (
             Place("attention", output=2),
@@ -366,8 +368,10 @@ class Returns(nn.Module):
         (torch.zeros(2, 3, 4, 5, 6, 7), "'inner' returns 6 axes"),
         (
             torch.zeros(2, 3, 4, 5),
-            r"'inner' returns \(2, 3, 4, 5\), which may have its channels second or last; say "
-            r"which with Activations.maps\(3\) or Activations.maps\(5, layout='channels_last'\)",
+            (
+                r"'inner' returns \(2, 3, 4, 5\), which may have its channels second or last; say "
+                r"which with Activations.maps\(3\) or Activations.maps\(5, layout='channels_last'\)"
+            ),
         ),
         (torch.zeros(2, 3, 4, 5, 6), r"channels second or last; .*maps\(3, dimensions=3\)"),
         (torch.zeros(2, 3, dtype=torch.int64), "returns torch.int64; a slot takes floating-point"),

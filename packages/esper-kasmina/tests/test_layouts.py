@@ -51,7 +51,7 @@ def test_swin_stages_have_their_channels_last():
 
 
 def test_a_layout_that_two_layers_claim_is_asked_for():
-    """With maps 16 high, 16 may be the channels of the stem or the height: both are layers' sizes."""
+    """At 16 x 16, the 16 may be the height or the channels of the stem."""
     inputs = torch.randn(2, 3, 64, 64)
     for place in ("features.1.0.block.1", "features.1.0.block.4"):
         with pytest.raises(KasminaError, match=r"which may have its channels second or last"):

@@ -105,6 +105,10 @@ class Activations:
         """Whether a tensor is what this describes."""
         return hidden.dim() == self.rank and hidden.shape[self.channel_axis] == self.channels
 
+    def is_single_value(self, hidden: Tensor) -> bool:
+        """Whether a tensor holds one number a channel: one sample of one position."""
+        return hidden.numel() == self.channels
+
     def column(self, values: Tensor) -> Tensor:
         """Shapes one value a sample, [B], so that it broadcasts over the activations."""
         shape = [1] * self.rank

@@ -41,7 +41,11 @@ class Grafted(SlottedHost):
         max_seeds: int | None,
     ) -> None:
         super().__init__(slots, max_seeds=max_seeds)
-        _follow(self.seed_slots, model)
+        for name, path in places.items():
+            slot = slots[name]
+            slot.follows_inputs = not slot.follow_module(model.get_submodule(path))
+            if slot.follows_inputs:
+                slot.follow_module(model)
         self.train(model.training)
         self.model = model
         self.places = dict(places)
@@ -209,6 +213,7 @@ class SlotHook:
         self.passes = 0
 
     def __call__(self, module: nn.Module, _inputs: Any, output: Any) -> Any:
+        """Returns the module's output with the slot's in its place."""
         place = f"submodule '{self.path}'"
         key = self.output
         element = output if key is None else select_output(output, key, place=place)
@@ -234,11 +239,3 @@ class SlotHook:
 
 def _as_arguments(inputs: Any) -> tuple[Any, ...]:
     return inputs if isinstance(inputs, tuple) else (inputs,)
-
-
-def _follow(slots: nn.Module, model: nn.Module) -> None:
-    """Moves slots to where a model's parameters are."""
-    for parameter in model.parameters():
-        if parameter.is_floating_point():
-            slots.to(device=parameter.device, dtype=parameter.dtype)
-            return

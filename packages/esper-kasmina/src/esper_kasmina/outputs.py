@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import operator
+from collections import OrderedDict
 from typing import Any
 
 from torch import Tensor, fx
@@ -56,8 +57,11 @@ def replace_output(output: Any, key: OutputKey, element: Tensor) -> Any:
 
 def trace_replacement(
     graph: fx.Graph, output: fx.Node, seed: str, key: OutputKey | None, container: type
-) -> Any:
-    """Adds to a graph what ``replace_output`` does, in Python's own functions alone.
+) -> fx.Node:
+    """Adds to a graph what ``replace_output`` does.
+
+    Only operations that ``torch.fx`` can trace are used, because it traces a graph's code
+    again when it unpickles it.
 
     Args:
         graph: The graph to extend.
@@ -68,29 +72,46 @@ def trace_replacement(
 
     Returns:
         The node of the whole output with the element replaced.
+
+    Raises:
+        KasminaError: If no graph can build a ``container``.
     """
     if key is None:
         return graph.call_module(seed, (output,))
     fields = getattr(container, "_fields", ())
     if isinstance(key, int) and fields:
         key = fields[key]
-    named = isinstance(key, str) and not issubclass(container, dict)
-    read = getattr if named else operator.getitem
-    element = graph.call_module(seed, (graph.call_function(read, (output, key)),))
-    if named:
-        return _trace_named(graph, output, {str(key): element}, container)
-    is_tuple = issubclass(container, tuple)
-    copied = graph.call_function(list if is_tuple else copy.copy, (output,))
-    graph.call_function(operator.setitem, (copied, key, element))
-    return graph.call_function(tuple, (copied,)) if is_tuple else copied
-
-
-def _trace_named(
-    graph: fx.Graph, output: fx.Node, changes: dict[str, fx.Node], container: type
-) -> fx.Node:
+    if isinstance(key, int):
+        element = graph.call_module(seed, (graph.call_function(operator.getitem, (output, key)),))
+        return _trace_sequence(graph, output, key, element, container)
+    if issubclass(container, dict):
+        element = graph.call_module(seed, (graph.call_function(operator.getitem, (output, key)),))
+        # Only these return their own type.
+        if container is not dict and not issubclass(container, OrderedDict):
+            raise KasminaError(
+                f"a harvest cannot return a {container.__name__} from its graph; return a dict, "
+                "an OrderedDict or a subclass of that"
+            )
+        return graph.call_function(operator.or_, (output, {key: element}))
+    element = graph.call_module(seed, (graph.call_function(getattr, (output, key)),))
     if issubclass(container, tuple):
-        return graph.call_method("_replace", (output,), changes)
-    return graph.call_function(dataclasses.replace, (output,), changes)
+        return graph.call_method("_replace", (output,), {key: element})
+    names = [field.name for field in dataclasses.fields(container)]
+    values = {name: graph.call_function(getattr, (output, name)) for name in names if name != key}
+    return graph.call_function(container, (), {**values, key: element})
+
+
+def _trace_sequence(
+    graph: fx.Graph, output: fx.Node, key: int, element: fx.Node, container: type
+) -> fx.Node:
+    """Joins the elements before, the new one and those after, whatever their number."""
+    middle = [element] if issubclass(container, list) else (element,)
+    before = graph.call_function(operator.getitem, (output, slice(None, key)))
+    joined = graph.call_function(operator.add, (before, middle))
+    if key == -1:
+        return joined
+    after = graph.call_function(operator.getitem, (output, slice(key + 1, None)))
+    return graph.call_function(operator.add, (joined, after))
 
 
 def describe_choice(output: Any) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor, nn
 
@@ -88,6 +91,15 @@ class Seed(nn.Module):
     def train(self, mode: bool = True) -> Seed:
         """Switches modes as in torch; a frozen seed stays in evaluation."""
         return super().train(mode and not self.frozen)
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Runs a training seed in evaluation mode for a while: its norms use what they know."""
+        super().train(mode=False)
+        try:
+            yield
+        finally:
+            self.train()
 
     def freeze(self) -> None:
         """Stops all learning in this seed, running statistics included."""

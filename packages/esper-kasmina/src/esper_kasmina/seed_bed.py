@@ -46,6 +46,8 @@ class SeedBed(nn.Module):
         alpha: How strongly it is blended in.
         channels_last: Whether seeds born here keep their kernels channels last, as the
             activations come; mixed orders in memory cost time, not correctness.
+        follows_inputs: Whether an empty slot takes the dtype and device of what it receives,
+            for the seeds to come; otherwise it keeps those of its module.
         revision: Counts the changes of what is trained here: a birth, a removal, a
             freezing. Whatever keeps lists of parameters (DDP) is built anew when it moves.
     """
@@ -90,6 +92,7 @@ class SeedBed(nn.Module):
         self.random_seed = seed
         self.seed: Seed | None = None
         self.channels_last = False
+        self.follows_inputs = True
         self.revision = 0
         # Follows the model to its device and dtype, so that newborn seeds do too.
         self.register_buffer("_place", torch.empty(0), persistent=False)
@@ -138,6 +141,21 @@ class SeedBed(nn.Module):
             last = images.is_contiguous(memory_format=torch.channels_last)
             self.channels_last = last and not images.is_contiguous()
         return activations
+
+    def follow_module(self, module: nn.Module) -> bool:
+        """Takes dtype and device of a module's first floating-point parameter, if it has one."""
+        for parameter in module.parameters():
+            if parameter.is_floating_point():
+                self.to(device=parameter.device, dtype=parameter.dtype)
+                return True
+        return False
+
+    def _follow(self, hidden: Tensor) -> None:
+        """Takes dtype and device of activations; under autocast they say nothing of weights."""
+        if torch.compiler.is_compiling() or torch.is_autocast_enabled(hidden.device.type):
+            return
+        self._place = self._place.to(hidden)
+        self._strength = self._strength.to(hidden)
 
     def snapshot(self) -> SlotSnapshot:
         """Returns a copy of everything that ``restore`` needs."""

@@ -35,6 +35,7 @@ from esper_leyline import (
     SeedState,
     SlotCommand,
     Tick,
+    Topology,
     Transition,
     advance,
 )
@@ -75,10 +76,22 @@ class SeedSlot(SeedBed):
                 f"slot '{self.name}' holds {known}, and was given {tuple(hidden.shape)}; "
                 "a slot needs a place where rank and channels stay the same"
             )
+        if self.seed is None and self.follows_inputs and hidden.dtype != self._place.dtype:
+            self._follow(hidden)
         if not self.active:
             return hidden
         seed = self.seed
         assert seed is not None
+        if seed.training and known.topology is Topology.CNN and known.is_single_value(hidden):
+            # Batch norm cannot normalise one value a channel; the host may have no such layer.
+            with seed.evaluating():
+                return self._blend(hidden, alpha)
+        return self._blend(hidden, alpha)
+
+    def _blend(self, hidden: Tensor, alpha: Tensor | None) -> Tensor:
+        seed, known = self.seed, self.activations
+        assert seed is not None
+        assert known is not None
         if alpha is None:
             alpha = self.override
         if alpha is not None:
