@@ -11,7 +11,7 @@ import pytest
 BENCHMARK = Path(__file__).parent / "benchmarks" / "ppo_learns.py"
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_ppo_learns_on_mnist1d(tmp_path):
     done = subprocess.run(
         [sys.executable, str(BENCHMARK), "1"],

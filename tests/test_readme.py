@@ -1,8 +1,8 @@
 """What README.md says is so: its commands run, and its tables name the flags there are.
 
-A ``bash`` block says in its first line how it is tested: ``test`` (now), ``slow-test``
-(with the slow tests), or ``by-hand`` (it installs something, or would run these tests
-inside themselves).
+A ``bash`` block says in its first line how it is tested: ``test`` (now), ``slow-test`` or
+``nightly-test`` (with the tests of that tier), or ``by-hand`` (it installs something, or would
+run these tests inside themselves).
 """
 
 from __future__ import annotations
@@ -50,11 +50,11 @@ def execute(code: str, folder: Path) -> str:
 
 def test_every_bash_block_says_how_it_is_tested():
     assert len(BLOCKS) == len(re.findall(r"^```bash", README, re.MULTILINE))
-    assert {mark for mark, _ in BLOCKS} == {"test", "slow-test", "by-hand"}
+    assert {mark for mark, _ in BLOCKS} == {"test", "slow-test", "nightly-test", "by-hand"}
 
 
 def test_the_two_commands_of_the_quick_start_are_there():
-    assert ("slow-test", "uv run esper-train ppo\n") in BLOCKS
+    assert ("nightly-test", "uv run esper-train ppo\n") in BLOCKS
     assert ("by-hand", "uv run pytest -q\n") in BLOCKS
 
 
@@ -66,6 +66,16 @@ def test_a_block_runs(code, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("code", first_lines("slow-test"))
 def test_a_longer_block_runs(code, tmp_path):
+    check_runs(code, tmp_path)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("code", first_lines("nightly-test"))
+def test_a_block_of_minutes_runs(code, tmp_path):
+    check_runs(code, tmp_path)
+
+
+def check_runs(code, tmp_path):
     printed = execute(code, tmp_path)
     runs = [path for path in (tmp_path / "runs").iterdir() if path.is_dir()]
     evaluations = [path for path in (tmp_path / "evaluations").glob("*") if path.is_dir()]

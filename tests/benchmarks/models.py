@@ -73,7 +73,6 @@ _LLAMA = _text_sizes(**_WIDE, intermediate_size=128)
 
 CASES = (
     Case("torchvision", "resnet18", "layer2", Blueprint.CONV_LIGHT),
-    Case("torchvision", "densenet121", "features.denseblock2", Blueprint.DEPTHWISE),
     Case("torchvision", "mobilenet_v3_small", "features.4", Blueprint.DEPTHWISE),
     Case("torchvision", "efficientnet_b0", "features.3", Blueprint.ATTENTION),
     Case("torchvision", "regnet_y_400mf", "trunk_output.block2", Blueprint.BOTTLENECK),

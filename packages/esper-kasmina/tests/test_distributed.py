@@ -15,7 +15,7 @@ from esper_kasmina import graft
 from esper_leyline import Blueprint, SeedStage
 
 from .gardening import raise_seed
-from .zoo import ZOO
+from .zoo import ZOO, tiered
 
 pytestmark = pytest.mark.slow
 SCRIPT = Path(__file__).with_name("ddp_life.py")
@@ -39,7 +39,7 @@ def run(folder: Path, name: str, world: int) -> list[dict[str, torch.Tensor]]:
     return [torch.load(result, weights_only=True) for result in results]
 
 
-@pytest.mark.parametrize("name", [*ZOO, "gpt"])
+@pytest.mark.parametrize("name", tiered("gpt"))
 def test_two_ranks_grow_alike_and_as_one_would(name, tmp_path):
     first, second = run(tmp_path, name, 2)
     (alone,) = run(tmp_path, name, 1)

@@ -18,7 +18,7 @@ from esper_leyline import (
 )
 
 from .gardening import raise_seed
-from .zoo import ZOO
+from .zoo import ZOO, tiered
 
 pytestmark = pytest.mark.slow
 STYLES = (BlendStyle.LINEAR_ADD, BlendStyle.LINEAR_MULTIPLY, BlendStyle.GATED_GATE)
@@ -51,7 +51,7 @@ def harvested(name):
     return harvest(host), inputs, host(inputs).detach()
 
 
-@pytest.mark.parametrize("name", [*ZOO, *HOSTS])
+@pytest.mark.parametrize("name", tiered(*HOSTS))
 def test_exports_agree(name, tmp_path, capfd):
     plain, inputs, outputs = harvested(name)
     axis = ZOO[name].batch_axis if name in ZOO else 0

@@ -10,7 +10,7 @@ from esper_kasmina import graft
 from esper_leyline import Advance, Germinate, SeedStage
 
 from .gardening import epoch, give
-from .zoo import ZOO
+from .zoo import ZOO, tiered
 
 pytestmark = [
     pytest.mark.slow,
@@ -23,7 +23,7 @@ def compilations() -> int:
     return counters["stats"]["unique_graphs"]
 
 
-@pytest.mark.parametrize("name", ZOO)
+@pytest.mark.parametrize("name", tiered())
 def test_a_seeds_whole_life_under_a_compiler(name):
     torch._dynamo.reset()
     counters.clear()

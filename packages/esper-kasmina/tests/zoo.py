@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import pytest
 import torch
 from torch import Tensor, nn
 from torchvision.models import SwinTransformer, mobilenet_v3_small, resnet18, vit_b_16
@@ -118,6 +119,18 @@ def _images() -> Tensor:
 
 def _sequences() -> Tensor:
     return torch.randn(5, 4, 16, generator=torch.Generator().manual_seed(1))
+
+
+LARGE = frozenset({"vit_b_16", "mobilenet_v3_small", "video_resnet"})
+"""Models whose compiling, exporting and distributed tests take minutes together."""
+
+
+def tiered(*more: str) -> list:
+    """Returns every model's name as a parameter of a test, the large ones marked nightly."""
+    names = [
+        pytest.param(name, marks=pytest.mark.nightly) if name in LARGE else name for name in ZOO
+    ]
+    return [*names, *more]
 
 
 ZOO = {

@@ -61,7 +61,7 @@ def recall():
 RECALL = {"epochs": 8, "learning_rate": 3e-3}
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_memory_recalls_the_cue(recall):
     policy = small_policy(recall, size=32)
     trainer = PPOTrainer(recall, policy, recall_reward, config(recall, **RECALL))
@@ -72,7 +72,7 @@ def test_memory_recalls_the_cue(recall):
     pytest.fail(f"the cue was not learnt in {rounds} rounds: {mean_return(outcome):.2f}")
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_without_memory_the_cue_is_lost(recall):
     policy = small_policy(recall, size=32)
     policy.__class__ = ForgetfulPolicy
@@ -80,7 +80,7 @@ def test_without_memory_the_cue_is_lost(recall):
     assert 0.3 < mean_return(outcome) < 0.7
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_growing_is_learnt_on_paper(seed):
     """The first preset's whole loop, hosts apart: thirty rounds of six episodes."""

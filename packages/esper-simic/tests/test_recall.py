@@ -80,7 +80,7 @@ def test_the_question_says_nothing_of_the_cue():
     assert len(reports[0].seeds) == len(SLOTS)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("seed", [0, 1])
 def test_memory_recalls_op_and_slot(seed):
     world = TwoHeadRecall(environments=64)
@@ -94,7 +94,7 @@ def test_memory_recalls_op_and_slot(seed):
     pytest.fail(f"the cue was not learnt in {rounds} rounds: {mean_return(outcome, 10):.2f}")
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_without_memory_the_analytic_bound_holds():
     world = TwoHeadRecall(environments=64)
     policy = small_policy(world, size=32)

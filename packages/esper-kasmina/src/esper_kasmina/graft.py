@@ -133,7 +133,7 @@ def _check_places(model: nn.Module, paths: Sequence[str]) -> None:
                 f"submodule '{path}' is shared (also '{next(a for a in aliases if a != path)}'); "
                 "choose one that belongs to one place"
             )
-        if type(known[path]).forward is nn.Module.forward:  # it has none of its own
+        if isinstance(known[path], nn.ModuleList | nn.ModuleDict):
             raise KasminaError(
                 f"submodule '{path}' is a {type(known[path]).__name__}, which is never run "
                 "itself; choose one of its members"
