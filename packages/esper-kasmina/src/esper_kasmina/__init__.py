@@ -9,11 +9,13 @@ from esper_kasmina.gpt import GPTHost
 from esper_kasmina.gradients import GradientMeasurement, measure_gradients
 from esper_kasmina.graft import Place, graft
 from esper_kasmina.grafted import Grafted
+from esper_kasmina.group_options import SLOT_KEY
 from esper_kasmina.grow import Growth, Schedule, grow
 from esper_kasmina.harvest import harvest
 from esper_kasmina.host import HostSnapshot, SlottedHost
 from esper_kasmina.mlp import MLPHost
-from esper_kasmina.optimizers import SLOT_KEY, parameter_groups, seed_slots, sync_optimizer
+from esper_kasmina.observation import GradientObserver
+from esper_kasmina.optimizers import parameter_groups, seed_slots, sync_optimizer
 from esper_kasmina.path_host import PathHost
 from esper_kasmina.schedulers import sync_scheduler
 from esper_kasmina.seed import Seed
@@ -28,6 +30,7 @@ __all__ = [
     "CNNHost",
     "GPTHost",
     "GradientMeasurement",
+    "GradientObserver",
     "Grafted",
     "Growth",
     "HostSnapshot",

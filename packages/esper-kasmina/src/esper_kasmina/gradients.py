@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 from torch.nn import Parameter
 
 VANISHING_NORM = 1e-7
@@ -51,12 +52,28 @@ def measure_gradients(parameters: Iterable[Parameter]) -> GradientMeasurement | 
     A parameter without a gradient among others that have one counts as vanished.
     """
     group = list(parameters)
-    gradients = [p.grad.detach() for p in group if p.grad is not None]
-    if not gradients:
+    return measurement_of(group, gradient_norms(group))
+
+
+def gradient_norms(parameters: Iterable[Parameter]) -> tuple[Tensor | None, ...]:
+    """Returns the L2 norm [] of each parameter's gradient, on its device, where it has one."""
+    return tuple(None if p.grad is None else _norm(p.grad) for p in parameters)
+
+
+def measurement_of(
+    group: Sequence[Parameter], gradients: Sequence[Tensor | None]
+) -> GradientMeasurement | None:
+    """Returns what the norms of a group's gradients say; ``None`` if there are none.
+
+    Args:
+        group: The parameters.
+        gradients: What ``gradient_norms`` returned for them.
+    """
+    present = [norm for norm in gradients if norm is not None]
+    if not present:
         return None
-    tensors = gradients + [p.detach() for p in group]
-    norms = torch.stack([tensor.float().norm() for tensor in tensors]).tolist()
-    sizes, weights = norms[: len(gradients)], norms[len(gradients) :]
+    norms = torch.stack([_whole(n) for n in (*present, *map(_norm, group))]).tolist()
+    sizes, weights = norms[: len(present)], norms[len(present) :]
     norm = math.hypot(*sizes)
     count = sum(p.numel() for p in group)
     return GradientMeasurement(
@@ -68,3 +85,14 @@ def measure_gradients(parameters: Iterable[Parameter]) -> GradientMeasurement | 
         health=sum(math.isfinite(s) and s >= VANISHING_NORM for s in sizes) / len(group),
         parameters_finite=all(map(math.isfinite, weights)),
     )
+
+
+def _norm(tensor: Tensor) -> Tensor:
+    tensor = tensor.detach()
+    return (tensor.coalesce().values() if tensor.is_sparse else tensor).float().norm()
+
+
+def _whole(norm: Tensor) -> Tensor:
+    """Returns the norm over all ranks, where a tensor is sharded (``DTensor``)."""
+    full = getattr(norm, "full_tensor", None)
+    return norm if full is None else full()

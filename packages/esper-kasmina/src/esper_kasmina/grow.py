@@ -9,14 +9,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from torch import nn
 from torch.optim import Optimizer
 
 from esper_kasmina.errors import KasminaError
-from esper_kasmina.gradients import measure_gradients
-from esper_kasmina.optimizers import parameter_groups, seed_slots, sync_optimizer
+from esper_kasmina.observation import GradientObserver
+from esper_kasmina.optimizers import seed_slots, sync_optimizer
 from esper_kasmina.slot import SeedSlot
 from esper_leyline import (
     ACTIVE_STAGES,
@@ -101,6 +102,7 @@ def grow(  # noqa: PLR0917 - it reads as a sentence
     *,
     schedule: Schedule | None = None,
     seed_options: Mapping[str, Any] | None = None,
+    scheduler: Any = None,
 ) -> Growth:
     """Grows one seed from germination to its judgement, inside your own training loop.
 
@@ -110,35 +112,45 @@ def grow(  # noqa: PLR0917 - it reads as a sentence
         blueprint: What to grow.
         optimizer: Trains the model; the seed's parameters join it and, if it is pruned,
             leave it, and no other parameter's state is touched.
-        train: Trains the model for one epoch with ``optimizer`` and leaves the last
-            batch's gradients where they are.
+        train: Trains the model for one epoch with ``optimizer``. It may clear gradients
+            before ``backward`` or after ``step``, accumulate, clip and scale them.
         evaluate: Returns the model's score on validation data, in points (accuracy in
             percent, say): more is better.
         schedule: How long and how well; ``None`` takes the defaults.
-        seed_options: Options of the seed's parameter group, such as ``{"lr": 0.01}``.
+        seed_options: In what the seed's parameter group differs from its host's, such as
+            ``{"lr_scale": 0.5}``; see ``sync_optimizer``.
+        scheduler: The optimizer's learning-rate scheduler, which ``train`` steps, or a
+            wrapper of it. It follows the seed's group; most are found without this.
 
     Raises:
         KasminaError: If the slot is not there, is not dormant, the blueprint does not fit
-            it, ``train`` or ``evaluate`` cannot be called, or ``evaluate`` returns no finite
-            number.
+            it, ``train`` or ``evaluate`` cannot be called, ``evaluate`` returns no finite
+            number, or no gradient reached the seed in an epoch; the seed is pruned then.
     """
     _check_loop(train, evaluate)
     chosen = schedule or Schedule()
     place = _find(model, slot)
     # Before the birth, so that an optimizer that is none leaves the slot as it was.
-    sync_optimizer(optimizer, model, seed_options)
+    sync = partial(sync_optimizer, optimizer, model, seed_options, scheduler=scheduler)
+    sync()
     germinate = Germinate(blueprint=blueprint, style=chosen.style, tempo=chosen.blending)
     _command(place, germinate)
     _command(place, Advance())
     epochs, score, contribution, reason = 0, 0.0, 0.0, ""
     while place.live:
-        sync_optimizer(optimizer, model, seed_options)
-        train(model)
+        sync()
+        with GradientObserver(optimizer, model, [place]) as observed:
+            train(model)
+        if observed.missing:
+            reached = _runs(model, place, evaluate)
+            place.prune_now()
+            sync()
+            raise _unreached(place, reached=reached)
         epochs += 1
         score, contribution = _measure(model, place, evaluate)
         place.tick()
         reason = _move_on(place, contribution, chosen)
-    sync_optimizer(optimizer, model, seed_options)
+    sync()
     kept = place.stage is SeedStage.FOSSILIZED
     return Growth(
         slot=slot,
@@ -177,9 +189,7 @@ def _command(slot: SeedSlot, command: SlotCommand) -> None:
 def _measure(
     model: nn.Module, slot: SeedSlot, evaluate: Callable[[nn.Module], float]
 ) -> tuple[float, float]:
-    """Takes down gradients and validation; returns the score and the seed's share of it."""
-    host = measure_gradients(parameter_groups(model)[0]["params"])
-    slot.record_gradients(host)
+    """Records validation; returns the score and the seed's share of it."""
     score = _score(model, evaluate)
     contribution = 0.0
     measured = None
@@ -189,6 +199,31 @@ def _measure(
         measured = SeedMeasurement(slot=slot.name, contribution=contribution)
     slot.record_validation(score, measured)
     return score, contribution
+
+
+def _runs(model: nn.Module, slot: SeedSlot, evaluate: Callable[[nn.Module], float]) -> bool:
+    """Whether the slot is run when the model is evaluated."""
+    passes: list[None] = []
+    handle = slot.register_forward_hook(lambda *_: passes.append(None))
+    try:
+        evaluate(model)
+    finally:
+        handle.remove()
+    return bool(passes)
+
+
+def _unreached(slot: SeedSlot, *, reached: bool) -> KasminaError:
+    start = f"no gradient reached the seed in slot '{slot.name}' while train(model) ran: "
+    if reached:
+        return KasminaError(
+            f"{start}evaluate(model) runs the slot, so train has to run the model that it is "
+            "given, and call backward; under checkpointing of frozen layers give "
+            "use_reentrant=False"
+        )
+    return KasminaError(
+        f"{start}evaluate(model) does not run the slot either, so choose a place that the "
+        "forward pass reaches, and run the model that the functions are given"
+    )
 
 
 def _score(model: nn.Module, evaluate: Callable[[nn.Module], float]) -> float:

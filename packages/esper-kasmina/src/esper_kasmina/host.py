@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 
 from esper_kasmina.errors import KasminaError
 from esper_kasmina.gradients import measure_gradients
-from esper_kasmina.optimizers import sync_optimizer
+from esper_kasmina.optimizers import GroupSync
 from esper_kasmina.record import EVENTS_KEPT
 from esper_kasmina.seed_bed import SlotSnapshot
 from esper_kasmina.slot import SeedSlot
@@ -169,9 +169,12 @@ class SlottedHost(nn.Module):
     ) -> None:
         """Adds newborn seeds' parameters to an optimiser and drops removed ones'.
 
-        The state of every other parameter is left as it is.
+        The state of every other parameter is left as it is. ``esper_kasmina.sync_optimizer``
+        does the same, and finds schedulers that leave no trace in the groups
+        (``ReduceLROnPlateau``).
         """
-        sync_optimizer(optimizer, self._slots, seed_options)
+        # A search among all objects would cost an engine of many hosts some time at each birth.
+        GroupSync(optimizer, self._slots, self, seed_options, thorough=False).run()
 
     def stack(self, others: Sequence[MorphogeneticHost]) -> HostStack | None:
         """Returns ``None``: hosts gain nothing by being computed together, unless they say so."""

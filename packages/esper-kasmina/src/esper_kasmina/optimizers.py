@@ -1,4 +1,4 @@
-"""Optimisers that follow growth: newborn parameters join, removed ones leave."""
+"""Optimizers that follow growth: newborn parameters join, removed ones leave."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from torch.nn import Parameter
 from torch.optim import Optimizer
 
 from esper_kasmina.errors import KasminaError
+from esper_kasmina.group_options import LR_SCALE, SLOT_KEY, find_owner, newborn_options
+from esper_kasmina.schedulers import Group, Origin, find_schedulers, follow_groups
 from esper_kasmina.slot import SeedSlot
+from esper_kasmina.wrappers import unwrap_optimizer
 from esper_leyline import unknown_name
-
-SLOT_KEY = "esper_slot"
-"""Key under which a parameter group names the slot of its seed."""
 
 
 def seed_slots(model: nn.Module) -> tuple[SeedSlot, ...]:
@@ -26,19 +26,27 @@ def seed_slots(model: nn.Module) -> tuple[SeedSlot, ...]:
 def parameter_groups(
     model: nn.Module, seed_options: Mapping[str, Any] | None = None
 ) -> list[dict[str, Any]]:
-    """Returns parameter groups for an optimiser: the model's own, then one a seed.
+    """Returns parameter groups for an optimizer: the model's own, then one a seed.
 
     Args:
         model: A model with slots anywhere in it.
         seed_options: Options of the seeds' groups, such as ``{"lr": 0.01}``; the
-            optimiser's defaults fill the rest.
+            optimizer's defaults fill the rest.
+
+    Raises:
+        KasminaError: If ``lr_scale`` is among the options; no rate is known yet to scale.
     """
+    if LR_SCALE in (seed_options or {}):
+        raise KasminaError(
+            f"parameter_groups knows no learning rate that {LR_SCALE} could multiply; "
+            "give lr, or make the optimizer first and use sync_optimizer"
+        )
     seeds = _seed_parameters(seed_slots(model))
     grown = {id(p) for parameters in seeds.values() for p in parameters}
     own = [p for p in model.parameters() if id(p) not in grown]
     return [
         {"params": own},
-        *(_tagged(name, parameters, seed_options) for name, parameters in seeds.items()),
+        *({**(seed_options or {}), "params": p, SLOT_KEY: name} for name, p in seeds.items()),
     ]
 
 
@@ -46,36 +54,160 @@ def sync_optimizer(
     optimizer: Optimizer,
     slots: nn.Module | Iterable[SeedSlot],
     seed_options: Mapping[str, Any] | None = None,
+    *,
+    scheduler: Any = None,
 ) -> None:
-    """Adds newborn seeds' parameters to an optimiser and drops removed ones'.
+    """Adds newborn seeds' parameters to an optimizer and drops removed ones'.
 
     Each seed gets a group of its own, tagged with its slot under ``SLOT_KEY``; no other
     parameter's state is touched. A gate that comes or goes with the blend style joins or
-    leaves its seed's group. Seeds that the optimiser was built with move from the group
+    leaves its seed's group. Seeds that the optimizer was built with move from the group
     they were in to one of their own, with their options and state.
 
+    A newborn group takes the options of the group that holds the module behind which the
+    seed grows (the first group, where only slots are given). Its learning rate is that
+    group's times ``lr_scale``, 1 by default, now and through every schedule. ``lr`` instead
+    of ``lr_scale`` means what it means in a group that the optimizer is made with: the rate
+    at the top of the schedule. Schedulers of ``torch.optim.lr_scheduler`` are changed along:
+    what they keep for a group stays with that group.
+
     Args:
-        optimizer: Any ``torch.optim`` optimiser that allows several groups.
-        slots: The model, or every slot that this optimiser trains; its tagged groups
+        optimizer: Any ``torch.optim`` optimizer that allows several groups, or a wrapper
+            that holds one as ``optimizer``.
+        slots: The model, or every slot that this optimizer trains; its tagged groups
             are taken to belong to these.
-        seed_options: Options for newborn groups, such as ``{"lr": 0.01}``; the
-            optimiser's defaults fill the rest.
+        seed_options: What is different in newborn groups, such as ``{"lr_scale": 0.5}`` or
+            ``{"lr": 0.01, "weight_decay": 0.0}``.
+        scheduler: The optimizer's scheduler or a wrapper of it. Schedulers are found without
+            it, unless they are hidden from Python's garbage collector (``gc.freeze``).
 
     Raises:
-        KasminaError: If there is no optimiser where one should be, options are no mapping, or
-            one is unknown to the optimiser.
+        KasminaError: If there is no optimizer where one should be, options are no mapping, or
+            one is unknown to the optimizer.
     """
-    _check_kinds(optimizer, seed_options)
-    found = seed_slots(slots) if isinstance(slots, nn.Module) else slots
-    seeds = _seed_parameters(found)
-    _drop_departed(optimizer, {id(p) for parameters in seeds.values() for p in parameters})
-    for name, parameters in seeds.items():
-        _separate(optimizer, name, {id(p) for p in parameters})
-        _join(optimizer, name, parameters, seed_options)
+    _check_kinds(unwrap_optimizer(optimizer), seed_options)
+    if isinstance(slots, nn.Module):
+        GroupSync(optimizer, seed_slots(slots), slots, seed_options, scheduler).run()
+    else:
+        GroupSync(optimizer, slots, None, seed_options, scheduler).run()
 
 
-def _check_kinds(optimizer: object, seed_options: object) -> None:
-    # Wrappers that only look like an optimiser are welcome.
+class GroupSync:
+    """One change of an optimizer's groups, and of the schedulers that depend on them."""
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        slots: Iterable[SeedSlot],
+        model: nn.Module | None,
+        seed_options: Mapping[str, Any] | None,
+        scheduler: Any = None,
+        *,
+        thorough: bool = True,
+    ) -> None:
+        """Checks the arguments, which are those of ``sync_optimizer``.
+
+        Args:
+            optimizer: The optimizer.
+            slots: The slots that it trains.
+            model: The model that holds them, if that is known.
+            seed_options: What is different in newborn groups.
+            scheduler: The optimizer's scheduler.
+            thorough: Whether to search for schedulers that leave no trace in the groups.
+        """
+        self._optimizer = unwrap_optimizer(optimizer)
+        _check_kinds(self._optimizer, seed_options)
+        self._slots = {slot.name: slot for slot in slots if slot.seed is not None}
+        self._seeds = _seed_parameters(self._slots.values())
+        self._model = model
+        self._options = dict(seed_options or {})
+        self._scheduler = scheduler
+        self._thorough = thorough
+        self._origins: dict[int, Origin] = {}
+
+    def run(self) -> None:
+        """Brings the groups, and every scheduler's entries, in step with the seeds."""
+        living = {id(p) for parameters in self._seeds.values() for p in parameters}
+        if not self._changes(living):
+            return
+        groups = self._optimizer.param_groups
+        before = list(groups)
+        schedulers = find_schedulers(self._optimizer, self._scheduler, thorough=self._thorough)
+        self._drop_departed(living)
+        for name, parameters in self._seeds.items():
+            self._separate(name, {id(p) for p in parameters})
+            self._join(name, parameters, schedulers, before)
+        follow_groups(schedulers, before, groups, self._origins)
+
+    def _changes(self, living: set[int]) -> bool:
+        """Whether a seed's parameters are missing, or in a group that is not its own."""
+        tagged = {
+            (group[SLOT_KEY], id(p))
+            for group in self._optimizer.param_groups
+            if SLOT_KEY in group
+            for p in group["params"]
+        }
+        wanted = {(name, id(p)) for name, ps in self._seeds.items() for p in ps}
+        return tagged != wanted or any(
+            id(p) in living
+            for group in self._optimizer.param_groups
+            if SLOT_KEY not in group
+            for p in group["params"]
+        )
+
+    def _drop_departed(self, living: set[int]) -> None:
+        groups = self._optimizer.param_groups
+        for group in groups:
+            if SLOT_KEY in group:
+                for parameter in group["params"]:
+                    if id(parameter) not in living:
+                        self._optimizer.state.pop(parameter, None)
+                _keep(group, living)
+        groups[:] = [group for group in groups if group["params"] or SLOT_KEY not in group]
+
+    def _separate(self, name: str, wanted: set[int]) -> None:
+        groups = self._optimizer.param_groups
+        for group in list(groups):
+            if SLOT_KEY in group or not any(id(p) in wanted for p in group["params"]):
+                continue
+            others = {id(p) for p in group["params"]} - wanted
+            split = {**group, SLOT_KEY: name}
+            _keep(split, wanted)
+            _keep(group, others)
+            groups.append(split)
+            self._origins[id(split)] = Origin(owner=group, scale=lambda rate: rate * 1.0)
+
+    def _join(
+        self, name: str, parameters: list[Parameter], schedulers: list[Any], before: list[Group]
+    ) -> None:
+        groups = self._optimizer.param_groups
+        present = {id(p) for group in groups for p in group["params"]}
+        newborn = [p for p in parameters if id(p) not in present]
+        if not newborn:
+            return
+        for group in groups:
+            if group.get(SLOT_KEY) == name:
+                group["params"] += newborn
+                if "param_names" in group:
+                    group["param_names"] += self._named(name, newborn)
+                return
+        owner = find_owner(groups, self._model, self._slots[name])
+        options, origin = newborn_options(owner, before, schedulers, self._options)
+        # Torch wants names in every group or in none.
+        named = any("param_names" in group for group in groups)
+        members = list(zip(self._named(name, newborn), newborn, strict=True)) if named else newborn
+        self._optimizer.add_param_group({**options, "params": members, SLOT_KEY: name})
+        self._origins[id(groups[-1])] = origin
+
+    def _named(self, slot: str, newborn: list[Parameter]) -> list[str]:
+        seed = self._slots[slot].seed
+        assert seed is not None
+        names = {id(p): f"{slot}.seed.{name}" for name, p in seed.named_parameters()}
+        return [names[id(p)] for p in newborn]
+
+
+def _check_kinds(optimizer: Any, seed_options: object) -> None:
+    # Wrappers that only look like an optimizer are welcome.
     if not hasattr(optimizer, "param_groups"):
         raise KasminaError(
             f"the optimizer is a {type(optimizer).__name__}; "
@@ -87,7 +219,7 @@ def _check_kinds(optimizer: object, seed_options: object) -> None:
         )
     # Torch keeps an option that no update reads, so a slip would train by the defaults.
     known = {*getattr(optimizer, "defaults", ()), *chain(*optimizer.param_groups)}
-    allowed = sorted(known - {"params", SLOT_KEY})
+    allowed = sorted((known | {LR_SCALE}) - {"params", "param_names", SLOT_KEY})
     for key in seed_options or ():
         if key not in allowed:
             option = f"option of a {type(optimizer).__name__}"
@@ -98,46 +230,9 @@ def _seed_parameters(slots: Iterable[SeedSlot]) -> dict[str, list[Parameter]]:
     return {slot.name: list(slot.seed.parameters()) for slot in slots if slot.seed is not None}
 
 
-def _tagged(
-    name: str, parameters: list[Parameter], options: Mapping[str, Any] | None
-) -> dict[str, Any]:
-    return {**(options or {}), "params": parameters, SLOT_KEY: name}
-
-
-def _drop_departed(optimizer: Optimizer, living: set[int]) -> None:
-    for group in optimizer.param_groups:
-        if SLOT_KEY in group:
-            for parameter in group["params"]:
-                if id(parameter) not in living:
-                    optimizer.state.pop(parameter, None)
-            group["params"] = [p for p in group["params"] if id(p) in living]
-    optimizer.param_groups[:] = [
-        group for group in optimizer.param_groups if group["params"] or SLOT_KEY not in group
-    ]
-
-
-def _separate(optimizer: Optimizer, name: str, wanted: set[int]) -> None:
-    for group in list(optimizer.param_groups):
-        if SLOT_KEY in group:
-            continue
-        mine = [p for p in group["params"] if id(p) in wanted]
-        if mine:
-            group["params"] = [p for p in group["params"] if id(p) not in wanted]
-            optimizer.param_groups.append({**group, "params": mine, SLOT_KEY: name})
-
-
-def _join(
-    optimizer: Optimizer,
-    name: str,
-    parameters: list[Parameter],
-    seed_options: Mapping[str, Any] | None,
-) -> None:
-    present = {id(p) for group in optimizer.param_groups for p in group["params"]}
-    newborn = [p for p in parameters if id(p) not in present]
-    if not newborn:
-        return
-    for group in optimizer.param_groups:
-        if group.get(SLOT_KEY) == name:
-            group["params"] += newborn
-            return
-    optimizer.add_param_group(_tagged(name, newborn, seed_options))
+def _keep(group: Group, wanted: set[int]) -> None:
+    """Drops the other parameters of a group, and their names."""
+    kept = [index for index, p in enumerate(group["params"]) if id(p) in wanted]
+    for key in ("params", "param_names"):
+        if key in group:
+            group[key] = [group[key][index] for index in kept]

@@ -169,12 +169,26 @@ class SeedSlot(SeedBed):
     def record_gradients(self, host: GradientMeasurement | None = None) -> None:
         """Measures the seed's gradients where they stand; called once an epoch.
 
+        A loop that clears gradients after its last step leaves none, and then they are not
+        measured; train inside a ``GradientObserver`` there.
+
         Args:
             host: The rest of the model measured the same way, for the ratio that the
                 strict gates ask for (``measure_gradients(own_parameters)``).
         """
         if self.seed is not None:
-            self._record.evidence.record_gradients(measure_gradients(self.seed.parameters()), host)
+            self.take_gradients(measure_gradients(self.seed.parameters()), host)
+
+    def take_gradients(
+        self, measured: GradientMeasurement | None, host: GradientMeasurement | None
+    ) -> None:
+        """Takes in an epoch's gradients that were measured before (``GradientObserver``).
+
+        Args:
+            measured: The seed's, ``None`` if it had none.
+            host: The rest of the model's.
+        """
+        self._record.evidence.record_gradients(measured, host)
 
     def record_validation(
         self, accuracy: float, measurement: SeedMeasurement | None = None

@@ -113,11 +113,12 @@ def gate_checks(
 
 
 def _g2(epochs: int, evidence: SeedEvidence, rules: LifecycleRules) -> dict[str, bool]:
-    checks = {
-        "trained_one_epoch": epochs >= 1,
-        "gradients_finite": evidence.gradients_finite is True,
-        "gradients_not_exploding": evidence.gradients_exploding is False,
-    }
+    checks = {"trained_one_epoch": epochs >= 1}
+    if evidence.gradients_finite is None:
+        checks["gradients_measured"] = False  # nothing is known, so nothing is called bad
+    else:
+        checks["gradients_finite"] = evidence.gradients_finite
+        checks["gradients_not_exploding"] = evidence.gradients_exploding is False
     if not rules.permissive_gates:
         checks["epochs_in_stage"] = epochs >= rules.g2_min_epochs
         checks["stage_improvement"] = _reaches(evidence.stage_improvement, rules.g2_min_improvement)
@@ -133,8 +134,9 @@ def _g3(epochs: int, arrived: bool, alpha: float, rules: LifecycleRules) -> dict
 
 
 def _g5(evidence: SeedEvidence, rules: LifecycleRules) -> dict[str, bool]:
+    known = evidence.healthy is not None
     checks = {
-        "healthy": evidence.healthy is True,
+        "healthy" if known else "gradients_measured": evidence.healthy is True,
         "contribution_measured": evidence.contribution is not None,
     }
     if not rules.permissive_gates:

@@ -1,0 +1,22 @@
+"""Optimizers and schedulers inside wrappers, such as those of ``accelerate`` and Lightning."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+
+def unwrap_optimizer(optimizer: Any) -> Any:
+    """Returns the optimizer inside wrappers that hold it as ``optimizer``."""
+    while not isinstance(optimizer, Optimizer) and hasattr(optimizer, "optimizer"):
+        optimizer = optimizer.optimizer
+    return optimizer
+
+
+def unwrap_scheduler(scheduler: Any) -> Any:
+    """Returns the scheduler inside wrappers that hold it as ``scheduler``."""
+    while not isinstance(scheduler, LRScheduler) and hasattr(scheduler, "scheduler"):
+        scheduler = scheduler.scheduler
+    return scheduler
