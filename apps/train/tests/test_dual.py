@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from esper_leyline import RunStatus, RunSummary, read_config
-from esper_simic.evaluation import Verdict
+from esper_simic.evaluation import SeedRange, Verdict
 from esper_train import main
 from esper_train.dual.pairing import MODES, plan_dual, read_pair
 from esper_train.dual.verdict import verdict_lines
@@ -38,6 +38,7 @@ MISTAKES = {
     "a mode twice": (["--dual-ab", "basic-vs-basic"], ["'basic-vs-basic'", "itself", *MODES]),
     "seeds for nothing": (["--ab-seeds", "6"], ["--ab-seeds", "--dual-ab"]),
     "one seed": ([*PAIR, "--ab-seeds", "1"], ["--ab-seeds is 1", "at least 2"]),
+    "seeds without end": ([*PAIR, "--ab-seeds", "1000000000"], ["--ab-seeds is", "at most 10000"]),
     "resumed": ([*PAIR, "--resume", "a.pt"], ["--resume a.pt", "--dual-ab"]),
     "saved": ([*PAIR, "--save", "a.pt"], ["--save a.pt", "run directory"]),
     "one log": ([*PAIR, "--telemetry-file", "a"], ["--telemetry-file a", "--telemetry-dir"]),
@@ -128,7 +129,7 @@ def test_each_arm_has_half_of_the_devices(count: int, each: int, idle: int) -> N
         (Verdict.WORSE, 20, "verdict: sparse is better than shaped"),
         (Verdict.TIED, 20, "verdict: tied"),
         (Verdict.UNDECIDED, 20, "verdict: undecided: the interval of shaped minus sparse"),
-        (Verdict.UNDECIDED, 4, "verdict: undecided: 4 hosts are too few, it takes 6"),
+        (Verdict.UNDECIDED, 4, "verdict: undecided: 4 hosts are too few, it takes 12"),
     ],
 )
 def test_the_verdict_is_in_words(verdict: Verdict, pairs: int, words: str) -> None:
@@ -138,12 +139,20 @@ def test_the_verdict_is_in_words(verdict: Verdict, pairs: int, words: str) -> No
         task="mnist1d_blind",
         config=planned(device="cpu").arms[0].plan.config,
         seeds=tuple(range(pairs)),
+        seed_range=SeedRange.TUNING,
+        shared_data=True,
         policy="sampled",
         baseline="sparse",
         confidence=0.95,
         arms=tuple(
             ArmResult(
-                name=name, label=name, accuracy=interval, costs=costs, wall_seconds=1.0, episodes=()
+                name=name,
+                label=name,
+                accuracy=interval,
+                accuracy_iqm=interval,
+                costs=costs,
+                wall_seconds=1.0,
+                episodes=(),
             )
             for name in ("shaped", "sparse")
         ),
@@ -152,9 +161,10 @@ def test_the_verdict_is_in_words(verdict: Verdict, pairs: int, words: str) -> No
                 arm="shaped",
                 baseline="sparse",
                 pairs=pairs,
-                least_pairs=6,
+                least_pairs=12,
                 difference=interval,
-                improvement=interval,
+                iqm_difference=interval,
+                win_rate=Interval(value=0.65, low=0.4, high=0.8),
                 verdict=verdict,
             ),
         ),
@@ -163,7 +173,8 @@ def test_the_verdict_is_in_words(verdict: Verdict, pairs: int, words: str) -> No
     lines = verdict_lines(results)
     assert lines[0].startswith(words)
     assert "+1.5 points of test accuracy (95 %: -0.2 to +3.0)" in lines[1]
-    assert max(map(len, lines)) <= 90
+    assert f"wins on 65 % of {pairs} hosts" in lines[1]
+    assert max(map(len, lines)) <= 120
 
 
 def begun(folder: Path) -> list[Path]:
@@ -207,7 +218,7 @@ def check_comparison(folder: Path, output: str) -> dict[str, list[dict]]:
     assert born[0] == born[1]
     assert len(born[0]) == 2
     assert (results.comparisons[0].arm, results.baseline) == ("shaped", "sparse")
-    for words in (group.name, "P(better)", "(--ab-seeds)", *verdict_lines(results)):
+    for words in (group.name, "wins %", "(--ab-seeds)", *verdict_lines(results)):
         assert words in output
     return rounds
 

@@ -15,7 +15,7 @@ from rich.console import Console
 from esper_kasmina import build_host
 from esper_leyline import EpisodeEnd, FactoredAction
 from esper_simic import episode_seeds
-from esper_simic.evaluation import compare, estimate_iqm
+from esper_simic.evaluation import compare, estimate_iqm, estimate_mean, evaluation_seeds
 from esper_tolaria import build_environment, get_task
 from esper_train import main
 from esper_train.evaluation.arms import read_arms
@@ -211,16 +211,41 @@ def test_the_statistics_are_simics(done: Evaluated) -> None:
     scores = {arm.label: [each.test_accuracy for each in arm.episodes] for arm in results.arms}
     assert {each.arm for each in results.comparisons} == set(scores) - {"static"}
     for arm in results.arms:
-        assert arm.accuracy.model_dump() == _plain(estimate_iqm(scores[arm.label]))
+        assert arm.accuracy.model_dump() == _plain(estimate_mean(scores[arm.label]))
+        assert arm.accuracy_iqm.model_dump() == _plain(estimate_iqm(scores[arm.label]))
     for each in results.comparisons:
         expected = compare(scores[each.arm], scores["static"])
         assert each.difference.model_dump() == _plain(expected.difference)
-        assert each.improvement.model_dump() == _plain(expected.improvement)
+        assert each.iqm_difference.model_dump() == _plain(expected.iqm_difference)
+        assert each.win_rate.model_dump() == _plain(expected.win_rate)
         assert (each.verdict, each.pairs) == (expected.verdict, SEEDS)
 
 
 def _plain(estimate) -> dict[str, float]:
     return {"value": estimate.value, "low": estimate.low, "high": estimate.high}
+
+
+def test_seeds_are_for_tuning_unless_they_are_for_reporting(
+    done: Evaluated, tmp_path: Path
+) -> None:
+    assert done.results.seed_range == "tuning"
+    assert done.results.seeds == evaluation_seeds(SEEDS)
+    assert "hosts 0–1 of the tuning range" in done.output
+    report = ("--range", "reporting", "--first-seed", "3", "--seeds", "2", "--envs", "1")
+    where = ("--task", "mnist1d_blind")
+    said = evaluate(tmp_path, "--arms", "static", *report, *where)
+    assert "hosts 3–4 of the reporting range" in said
+    results = EvaluationResults.model_validate_json((tmp_path / "evaluation.json").read_text())
+    assert results.seed_range == "reporting"
+    assert set(results.seeds).isdisjoint(evaluation_seeds(10_000))
+
+
+def test_hosts_that_share_their_data_are_said_to(done: Evaluated) -> None:
+    assert done.results.shared_data == get_task("mnist1d_blind").data.shared
+    assert "data: all hosts share one data set" in done.output
+    apart = Console(width=80, file=io.StringIO())
+    apart.print(EvaluationTable(done.results.model_copy(update={"shared_data": False})))
+    assert "data set" not in apart.file.getvalue()
 
 
 def test_json_comes_back_as_it_was(done: Evaluated) -> None:
@@ -232,10 +257,10 @@ def test_the_table_shows_every_arm_and_fits_80_columns(done: Evaluated) -> None:
     table = lines[next(i for i, line in enumerate(lines) if "test %" in line) :]
     firsts = [line.split()[0] for line in table if line.strip()]
     for label in (*RULES, "round-00002"):
-        assert firsts.count(label) == 2
-    assert sum(first.startswith("schedule:") for first in firsts) == 2
+        assert firsts.count(label) == (2 if label == "static" else 3)
+    assert sum(first.startswith("schedule:") for first in firsts) == 3
     assert max(len(line) for line in table if str(done.folder) not in line) <= 80
-    assert "no verdict from 2 seeds; it takes 6" in done.output
+    assert "no verdict from 2 seeds; it takes 12" in done.output
 
 
 def test_the_picture_shows_every_arm(done: Evaluated) -> None:

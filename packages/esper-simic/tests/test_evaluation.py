@@ -184,7 +184,7 @@ def test_constants_have_their_own_mean_and_no_interval(shape, value):
 @given(pairs)
 def test_comparing_the_other_way_round_says_the_opposite(both):
     forth, back = compare(*both, resampling=QUICK), compare(*both[::-1], resampling=QUICK)
-    for name, whole in (("difference", 0.0), ("improvement", 1.0)):
+    for name, whole in (("difference", 0.0), ("iqm_difference", 0.0), ("win_rate", 1.0)):
         mine, theirs = getattr(forth, name), getattr(back, name)
         assert mine.value == pytest.approx(whole - theirs.value, abs=1e-9)
         assert mine.low == pytest.approx(whole - theirs.high, abs=1e-9)
@@ -200,7 +200,8 @@ def test_what_is_the_same_for_both_arms_cancels(both):
     ease = np.arange(both[0].size, dtype=np.float64).reshape(both[0].shape) * 1000
     plain = compare(*both, resampling=QUICK).difference
     eased = compare(*(each + ease for each in both), resampling=QUICK).difference
-    assert eased == plain
+    for name in ("value", "low", "high"):
+        assert getattr(eased, name) == pytest.approx(getattr(plain, name), abs=1e-6)
 
 
 def test_pairing_sees_through_what_seeds_have_in_common():
@@ -216,13 +217,13 @@ def test_pairing_sees_through_what_seeds_have_in_common():
 @pytest.mark.parametrize(
     ("differences", "verdict"),
     [
-        ([3, 4, 5, 3, 4, 5], Verdict.BETTER),
-        ([-3, -4, -5, -3, -4, -5], Verdict.WORSE),
-        ([-3, 4, -5, 3, -4, 5], Verdict.UNDECIDED),
+        ([3, 4, 5] * 4, Verdict.BETTER),
+        ([-3, -4, -5] * 4, Verdict.WORSE),
+        ([-3, 4, -5, 3, -4, 5] * 2, Verdict.UNDECIDED),
         ([0] * 6, Verdict.TIED),
         ([0] * 2, Verdict.TIED),
-        ([3, 4, 5, 3, 4], Verdict.UNDECIDED),
-        ([[3, 4], [5, 3], [4, 5]], Verdict.BETTER),
+        ([3, 4, 5] * 3 + [3, 4], Verdict.UNDECIDED),
+        ([[3, 4], [5, 3], [4, 5]] * 2, Verdict.BETTER),
     ],
 )
 def test_verdicts(differences, verdict):
@@ -231,19 +232,19 @@ def test_verdicts(differences, verdict):
 
 
 def test_more_confidence_asks_for_more_pairs():
-    six = [3.0, 4.0, 5.0, 3.0, 4.0, 5.0]
-    for confidence, least in ((0.5, 2), (0.9, 5), (0.95, 6), (0.99, 8)):
-        judged = compare(six, [0.0] * 6, resampling=Resampling(confidence=confidence))
+    twelve = [3.0, 4.0, 5.0] * 4
+    for confidence, least in ((0.5, 12), (0.95, 12), (0.99, 12), (0.9999, 15)):
+        judged = compare(twelve, [0.0] * 12, resampling=Resampling(confidence=confidence))
         assert judged.least_pairs == least
-        assert 2 / 2**least <= 1 - confidence + 1e-12 < 2 / 2 ** (least - 1)
-        assert (judged.verdict is Verdict.BETTER) == (least <= 6)
+        assert 2 / 2**least <= 1 - confidence
+        assert (judged.verdict is Verdict.BETTER) == (least <= 12)
 
 
 def test_a_comparison_says_what_was_compared_and_stays_as_it_is():
     judged = compare([1, 2], [0, 0], names=("shaped", "sparse"))
     assert (judged.first, judged.second, judged.pairs) == ("shaped", "sparse", 2)
-    assert (judged.first_iqm.value, judged.second_iqm.value) == (1.5, 0.0)
-    assert (judged.difference.value, judged.improvement.value) == (1.5, 1.0)
+    assert (judged.first_mean.value, judged.second_mean.value) == (1.5, 0.0)
+    assert (judged.difference.value, judged.win_rate.value) == (1.5, 1.0)
     with pytest.raises(FrozenInstanceError):
         judged.tied = True
 

@@ -204,8 +204,10 @@ class EvaluateOptions:
     "Task to evaluate on. Default: the checkpoint's, else cifar10 on a GPU, mnist1d_blind on a CPU."
     seeds: int = JUDGING_SEEDS
     "Hosts each arm grows, the same for all of them, and met by no training."
+    range: Literal["tuning", "reporting"] = "tuning"
+    "Which hosts: those to choose settings by, or those kept for the figures to publish."
     first_seed: int = 0
-    "Seeds to skip, for hosts that earlier evaluations have not met."
+    "Seeds of the range to skip, for hosts that earlier evaluations have not met."
     policy: Literal["sampled", "greedy"] = "sampled"
     "How checkpoints act: by sampling, as they were trained, or by the most probable choice."
     envs: int | None = None

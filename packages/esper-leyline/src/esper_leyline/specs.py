@@ -118,6 +118,10 @@ class DataSpec(Contract):
     train_size: int = Field(ge=1)
     validation_size: int = Field(ge=1)
     test_size: int = Field(ge=1)
+    shared: Literal[True] = Field(
+        default=True,
+        description="All hosts, whatever their seed, use the same rows in the same order.",
+    )
 
 
 class Augmentation(Contract):

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from esper_leyline import override
 from esper_nissa import create_folder
-from esper_simic.evaluation import evaluation_seeds
+from esper_simic.evaluation import SeedRange, evaluation_seeds
 from esper_train.checkpoints import load_checkpoint
 from esper_train.data import make_data_ready
 from esper_train.dual.pairing import DualPlan, plan_dual
@@ -103,7 +103,8 @@ def _evaluation(plan: DualPlan, runs: Sequence[ArmRun], folder: Path) -> Evaluat
         run=Plan(config=config, task=shared.task, notes=shared.notes),
         arms=tuple(_policy(run) for run in runs),
         baseline=runs[1].mode,
-        seeds=evaluation_seeds(plan.seeds),
+        seeds=evaluation_seeds(plan.seeds, use=SeedRange.TUNING),
+        seed_range=SeedRange.TUNING,
         greedy=False,
         out=folder,
     )

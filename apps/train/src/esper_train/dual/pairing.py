@@ -11,7 +11,7 @@ import torch
 from esper_leyline import RewardMode, TrainingConfig, override, unknown_name
 from esper_simic import build_reward
 from esper_train.errors import TrainError
-from esper_train.evaluation.plan import LEAST_SEEDS
+from esper_train.evaluation.plan import check_seeds
 from esper_train.options import (
     JUDGING_SEEDS,
     CheckpointOptions,
@@ -93,10 +93,7 @@ def plan_dual(
         raise TrainError("--ab-seeds says how --dual-ab judges; give both, or neither")
     modes = read_pair(dual.dual_ab)
     seeds = JUDGING_SEEDS if dual.ab_seeds is None else dual.ab_seeds
-    if seeds < LEAST_SEEDS:
-        raise TrainError(
-            f"--ab-seeds is {seeds}; give at least {LEAST_SEEDS} ({JUDGING_SEEDS} by default)"
-        )
+    check_seeds("--ab-seeds", seeds)
     _check_flags(hardware, checkpoints, telemetry)
     shared = plan_ppo(scale, config, _with_two(config, hardware), telemetry)
     first, second, idle = share_out(shared.config)

@@ -15,10 +15,11 @@ def verdict_lines(results: EvaluationResults) -> Sequence[str]:
     bounds = f"{difference.low:+.1f} to {difference.high:+.1f}"
     covered = f"{results.confidence * 100:.0f} %: {bounds}"
     by = f"{difference.value:+.1f} points of test accuracy ({covered})"
+    wins = f"it wins on {found.win_rate.value * 100:.0f} % of {found.pairs} hosts"
     seed = results.config.seed
     return (
         f"verdict: {_verdict(found)}",
-        f"{found.arm} minus {found.baseline}: {by}",
+        f"{found.arm} minus {found.baseline}: {by}; {wins}",
         f"two policies from seed {seed} were judged; to judge the modes, repeat with other --seed",
     )
 

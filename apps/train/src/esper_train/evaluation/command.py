@@ -134,6 +134,8 @@ def collect(plan: EvaluationPlan, arms: tuple[ArmResult, ...]) -> EvaluationResu
         task=plan.run.task.name,
         config=plan.run.config,
         seeds=plan.seeds,
+        seed_range=plan.seed_range,
+        shared_data=plan.run.task.data.shared,
         policy="greedy" if plan.greedy else "sampled",
         baseline=plan.baseline,
         confidence=RESAMPLING.confidence,

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from statistics import fmean
 
-from esper_simic.evaluation import Resampling, compare, estimate_iqm
+from esper_simic.evaluation import Resampling, compare, estimate_iqm, estimate_mean
 from esper_train.errors import TrainError
 from esper_train.evaluation.results import (
     ArmComparison,
@@ -29,7 +29,8 @@ def sum_up(
     return ArmResult(
         name=name,
         label=label,
-        accuracy=Interval.of(estimate_iqm(_accuracies(episodes), RESAMPLING)),
+        accuracy=Interval.of(estimate_mean(_accuracies(episodes), RESAMPLING.confidence)),
+        accuracy_iqm=Interval.of(estimate_iqm(_accuracies(episodes), RESAMPLING)),
         costs=Costs(
             parameters=fmean(episode.parameters for episode in episodes),
             forward_flops=fmean(episode.forward_flops for episode in episodes),
@@ -65,7 +66,8 @@ def _compare(arm: ArmResult, baseline: ArmResult) -> ArmComparison:
         pairs=compared.pairs,
         least_pairs=compared.least_pairs,
         difference=Interval.of(compared.difference),
-        improvement=Interval.of(compared.improvement),
+        iqm_difference=Interval.of(compared.iqm_difference),
+        win_rate=Interval.of(compared.win_rate),
         verdict=compared.verdict,
     )
 

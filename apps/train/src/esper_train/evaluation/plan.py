@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from esper_leyline import TaskSpec, TrainingConfig, override, preset
-from esper_simic.evaluation import evaluation_seeds
+from esper_simic.evaluation import LEAST_PAIRS, RANGE_SIZE, SeedRange, evaluation_seeds
 from esper_tolaria import get_task
 from esper_train.errors import TrainError
 from esper_train.evaluation.arms import DEFAULT_ARMS, Arm, CheckpointArm, read_arms
@@ -17,6 +17,7 @@ from esper_train.options import JUDGING_SEEDS, EvaluateOptions, SpreadOptions, T
 from esper_train.resolve import Plan, default_preset, finish_plan
 
 LEAST_SEEDS = 2
+MOST_SEEDS = 10_000
 
 _HOSTS = ("slots", "max_seeds", "max_epochs", "host", "lifecycle", "governor", "amp", "amp_dtype")
 """What decides how a host grows, whoever commands it."""
@@ -29,6 +30,7 @@ class EvaluationPlan:
     Attributes:
         run: Its hosts: the configuration, the task, and notes on choices made for the user.
         baseline: Label of the arm that the others are compared with.
+        seed_range: What the seeds are for.
         out: Where the results go.
     """
 
@@ -36,6 +38,7 @@ class EvaluationPlan:
     arms: tuple[Arm, ...]
     baseline: str
     seeds: tuple[int, ...]
+    seed_range: SeedRange
     greedy: bool
     out: Path
 
@@ -51,6 +54,7 @@ def plan_evaluation(options: EvaluateOptions, hardware: SpreadOptions) -> Evalua
         EsperError: If a flag, an arm or a checkpoint is not usable.
     """
     _check_numbers(options)
+    use = SeedRange(options.range)
     arms = read_arms(DEFAULT_ARMS if options.arms is None else options.arms)
     check_scratch(arms)
     checkpoints = [arm for arm in arms if isinstance(arm, CheckpointArm)]
@@ -62,17 +66,33 @@ def plan_evaluation(options: EvaluateOptions, hardware: SpreadOptions) -> Evalua
         run=run,
         arms=arms,
         baseline=_baseline(options.baseline, arms),
-        seeds=evaluation_seeds(options.seeds, first=options.first_seed),
+        seeds=evaluation_seeds(options.seeds, first=options.first_seed, use=use),
+        seed_range=use,
         greedy=options.policy == "greedy",
         out=options.out or _new_folder(run.task),
     )
 
 
-def _check_numbers(options: EvaluateOptions) -> None:
-    if options.seeds < LEAST_SEEDS:
+def check_seeds(flag: str, seeds: int) -> None:
+    """Checks how many hosts an arm is to grow.
+
+    Raises:
+        TrainError: If they are too few to compare, or more than an evaluation takes.
+    """
+    if not LEAST_SEEDS <= seeds <= MOST_SEEDS:
         raise TrainError(
-            f"--seeds is {options.seeds}; arms are compared over seeds, so give at least "
-            f"{LEAST_SEEDS} ({JUDGING_SEEDS} tell most differences)"
+            f"{flag} is {seeds}; give at least {LEAST_SEEDS}, at most {MOST_SEEDS} (a verdict "
+            f"takes {LEAST_PAIRS}, {JUDGING_SEEDS} tell most differences)"
+        )
+
+
+def _check_numbers(options: EvaluateOptions) -> None:
+    check_seeds("--seeds", options.seeds)
+    most = RANGE_SIZE - options.seeds
+    if options.first_seed > most:
+        raise TrainError(
+            f"--first-seed is {options.first_seed}; give at most {most}, so that "
+            f"{options.seeds} seeds are left in the range '{options.range}'"
         )
     for flag, value, least in (
         ("--first-seed", options.first_seed, 0),

@@ -46,8 +46,8 @@ def draw(results: EvaluationResults, path: Path) -> None:
     if any(arm.budget == "flops" for arm in results.arms):
         epochs += " (or equal FLOPs)"
     figure.suptitle(
-        f"{results.task}: {epochs}, {seeds} unseen hosts an arm "
-        "(small: one host; large: interquartile mean over mean cost)",
+        f"{results.task}: {epochs}, {seeds} unseen hosts ({results.seed_range.value}) an arm "
+        "(small: one host; large: mean)",
         fontsize="medium",
     )
     figure.savefig(path, format="png")

@@ -15,9 +15,9 @@ from esper_leyline import (
     SeedStage,
     TrainingConfig,
 )
-from esper_simic.evaluation import Estimate, Verdict
+from esper_simic.evaluation import Estimate, SeedRange, Verdict
 
-RESULTS_VERSION = 1
+RESULTS_VERSION = 2
 
 Policy = Literal["sampled", "greedy"]
 """How a checkpoint's policy acts."""
@@ -74,7 +74,7 @@ class EpisodeResult(Contract):
 
 
 class Interval(Contract):
-    """A figure with its bootstrap interval."""
+    """A figure with its interval."""
 
     value: Float
     low: Float
@@ -104,7 +104,8 @@ class ArmResult(Contract):
         copied: Label of the arm whose final networks this one's hosts were born as.
         budget: What of its training they were then given as much of.
         trained_on: The task that a checkpoint's policy learnt on.
-        accuracy: Interquartile mean of the test accuracies, in percent.
+        accuracy: Mean of the test accuracies, in percent.
+        accuracy_iqm: Interquartile mean of the same.
         wall_seconds: From the first host's birth to the last one's end.
     """
 
@@ -114,6 +115,7 @@ class ArmResult(Contract):
     budget: Budget | None = None
     trained_on: str | None = None
     accuracy: Interval
+    accuracy_iqm: Interval
     costs: Costs
     wall_seconds: Float
     episodes: tuple[EpisodeResult, ...]
@@ -124,8 +126,10 @@ class ArmComparison(Contract):
 
     Attributes:
         arm: Label of the arm that is judged.
-        difference: Interquartile mean of the paired differences of test accuracy, in points.
-        improvement: Probability that a host of the arm ends above one of the baseline.
+        difference: Mean of the paired differences of test accuracy, in points; it decides.
+        iqm_difference: Interquartile mean of the same, which leaves out the quarter of hosts
+            with the largest differences and that with the smallest.
+        win_rate: Share of hosts that end above the baseline's of the same seed, ties half.
         least_pairs: Pairs below which the verdict stays undecided.
     """
 
@@ -134,7 +138,8 @@ class ArmComparison(Contract):
     pairs: int
     least_pairs: int
     difference: Interval
-    improvement: Interval
+    iqm_difference: Interval
+    win_rate: Interval
     verdict: Verdict
 
 
@@ -144,14 +149,18 @@ class EvaluationResults(Contract):
     Attributes:
         config: What every arm's hosts were built from and trained by.
         seeds: The hosts' seeds, in the order of each arm's episodes; no run trains on them.
+        seed_range: What the seeds are for; the ranges share none.
+        shared_data: Whether all hosts use the same rows of one data set.
         confidence: What the intervals cover.
         notes: What to know of how it was done.
     """
 
-    version: Literal[1] = RESULTS_VERSION
+    version: Literal[2] = RESULTS_VERSION
     task: str
     config: TrainingConfig
     seeds: tuple[int, ...] = Field(min_length=2)
+    seed_range: SeedRange
+    shared_data: bool
     policy: Policy
     baseline: str
     confidence: float

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from esper_leyline import EpisodeEnd
-from esper_simic.evaluation import Verdict
+from esper_simic.evaluation import SeedRange, Verdict, evaluation_seeds
 from esper_train.evaluation.results import ArmResult, Budget, EvaluationResults, Interval
 
 _VERDICT_STYLES = {
@@ -18,6 +18,10 @@ _VERDICT_STYLES = {
     Verdict.WORSE: "red",
     Verdict.TIED: "cyan",
     Verdict.UNDECIDED: "yellow",
+}
+_HOSTS = {
+    SeedRange.TUNING: "hosts {}–{} of the tuning range; for figures to publish: --range reporting",
+    SeedRange.REPORTING: "hosts {}–{} of the reporting range; choose no settings by them",
 }
 _PREFIXES = ("", "k", "M", "G", "T", "P", "E")
 
@@ -36,25 +40,30 @@ class EvaluationTable:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         yield self._accuracies()
+        if self._results.comparisons:
+            yield self._differences()
         yield self._costs()
         for line in self._legend():
             yield Text(line, "dim")
 
     def _accuracies(self) -> Table:
-        table = _table("arm", "test %", "95 %", "diff", "95 %", "P(better)", "verdict")
-        compared = {each.arm: each for each in self._results.comparisons}
+        table = _table("arm", "test %", "95 %", "IQM")
         for arm in self._results.arms:
-            cells = [arm.label, f"{arm.accuracy.value:.1f}", _range(arm.accuracy)]
-            other = compared.get(arm.label)
-            if other is None:
-                table.add_row(*cells, "", "", "", "")
-                continue
+            mean, iqm = arm.accuracy, arm.accuracy_iqm
+            table.add_row(arm.label, f"{mean.value:.1f}", _range(mean), f"{iqm.value:.1f}")
+        return table
+
+    def _differences(self) -> Table:
+        table = _table("arm", "diff", "95 %", "IQM of diff", "wins %", "95 %", "verdict")
+        for compared in self._results.comparisons:
             table.add_row(
-                *cells,
-                f"{other.difference.value:+.1f}",
-                _signed_range(other.difference),
-                f"{other.improvement.value:.2f}",
-                Text(other.verdict.value, _VERDICT_STYLES[other.verdict]),
+                compared.arm,
+                f"{compared.difference.value:+.1f}",
+                _signed_range(compared.difference),
+                f"{compared.iqm_difference.value:+.1f}",
+                f"{100 * compared.win_rate.value:.0f}",
+                f"{100 * compared.win_rate.low:.0f}–{100 * compared.win_rate.high:.0f}",
+                Text(compared.verdict.value, _VERDICT_STYLES[compared.verdict]),
             )
         return table
 
@@ -76,14 +85,20 @@ class EvaluationTable:
         results = self._results
         pairs = len(results.seeds)
         played = f"{results.task}, {results.config.max_epochs} epochs, {pairs} unseen hosts an arm"
+        first = results.seeds[0] - evaluation_seeds(1, use=results.seed_range)[0]
         lines = [
-            f"{played}; test: interquartile mean",
+            f"{played}; test: mean; IQM: interquartile mean",
+            _HOSTS[results.seed_range].format(first, first + pairs - 1),
             "costs: means over all hosts; pruned seeds count in training FLOPs and seconds",
             "seeds: germinated/fossilized/pruned a host",
         ]
+        if results.shared_data:
+            lines.insert(2, "data: all hosts share one data set; unseen are their initial weights")
         if results.comparisons:
             lines.insert(
-                1, f"diff: the same of differences seed by seed, from {results.baseline}, in points"
+                1,
+                f"diff: mean of differences host by host, from {results.baseline}, in points; "
+                "wins: hosts above it",
             )
         lines += [
             f"{arm.label}: {origin(arm.copied, arm.budget, _epochs(arm))}"
