@@ -8,14 +8,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
+from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 from esper_kasmina.activations import Activations
+from esper_kasmina.attributes import hidden_names
 from esper_kasmina.errors import KasminaError
 from esper_kasmina.grafted import Grafted
 from esper_kasmina.optimizers import seed_slots
 from esper_kasmina.outputs import OutputKey
 from esper_kasmina.slot import SeedSlot
+from esper_kasmina.slot_hooks import without_compiled
 from esper_leyline import LeylineError, LifecycleRules, order_slots
+
+_PARALLEL = (DataParallel, DistributedDataParallel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +71,8 @@ def graft(
 
     Raises:
         KasminaError: If a submodule is not there, is used twice or returns what no slot
-            can take, or if the model has slots already or does not run on
-            ``example_inputs``.
+            can take, or if the model has slots already, has attributes that the grafted
+            model would hide, or does not run on ``example_inputs``.
     """
     _check_kinds(model, places)
     if seed_slots(model):
@@ -79,11 +84,12 @@ def graft(
         ordered = order_slots(wanted)
     except LeylineError as error:
         raise KasminaError(str(error)) from None
-    _check_places(model, [wanted[name].module for name in ordered])
+    _check_attributes(model)
+    paths = {name: _full_name(model, wanted[name].module) for name in ordered}
+    _check_places(model, list(paths.values()))
     slots = {
         name: SeedSlot(name, wanted[name].activations, rules=rules, seed=seed) for name in ordered
     }
-    paths = {name: wanted[name].module for name in ordered}
     outputs = {name: key for name, place in wanted.items() if (key := place.output) is not None}
     grafted = Grafted(model, slots, paths, outputs=outputs, max_seeds=max_seeds)
     if example_inputs is not None:
@@ -111,6 +117,33 @@ def _check_kinds(model: object, places: object) -> None:
             )
 
 
+def _check_attributes(model: nn.Module) -> None:
+    if isinstance(model, _PARALLEL):
+        raise KasminaError(
+            f"the model is a {_kind(model)}, which would not see the seeds; graft the model in "
+            "it, and wrap the result"
+        )
+    hidden = hidden_names(getattr(model, "_orig_mod", model), Grafted)
+    if hidden:
+        names = ", ".join(f"'{name}'" for name in hidden)
+        raise KasminaError(
+            f"the model has attributes that the grafted model has too: {names}; rename them, or "
+            "graft a module that holds the model"
+        )
+
+
+def _full_name(model: nn.Module, path: str) -> str:
+    """Returns a name as ``named_modules`` has it; compiled modules may be left out of it."""
+    names = [name for name, _ in model.named_modules(remove_duplicate=False)]
+    if path in names:
+        return path
+    return next((name for name in names if without_compiled(name) == path), path)
+
+
+def _has_forward(module: nn.Module) -> bool:
+    return type(module).forward is not nn.Module.forward or "forward" in vars(module)
+
+
 def _kind(value: object) -> str:
     return type(value).__name__
 
@@ -126,14 +159,16 @@ def _check_places(model: nn.Module, paths: Sequence[str]) -> None:
     known = {name: module for name, module in model.named_modules(remove_duplicate=False) if name}
     for path in paths:
         if path not in known:
-            raise KasminaError(_unknown(path, known))
+            names = {without_compiled(name): module for name, module in known.items()}
+            names.pop("_orig_mod", None)
+            raise KasminaError(_unknown(path, names))
         aliases = names[id(known[path])]
         if len(aliases) > 1:
             raise KasminaError(
                 f"submodule '{path}' is shared (also '{next(a for a in aliases if a != path)}'); "
                 "choose one that belongs to one place"
             )
-        if isinstance(known[path], nn.ModuleList | nn.ModuleDict):
+        if not _has_forward(known[path]):
             raise KasminaError(
                 f"submodule '{path}' is a {type(known[path]).__name__}, which is never run "
                 "itself; choose one of its members"

@@ -1,7 +1,10 @@
 """A model with slots in it, which are forward hooks of its submodules."""
 
+# ruff: noqa: SLF001 - torch has no public names for a module's own parts and hooks
+
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -10,25 +13,32 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from esper_kasmina.attributes import WrapsModel
 from esper_kasmina.errors import KasminaError
-from esper_kasmina.host import SlottedHost
-from esper_kasmina.inference import LayerSizes, check_tensor, infer, layer_sizes
-from esper_kasmina.outputs import OutputKey, replace_output, select_output
+from esper_kasmina.inference import check_tensor, layer_sizes
+from esper_kasmina.outputs import OutputKey
 from esper_kasmina.path_host import check_configurations, split_overrides
 from esper_kasmina.replay import Prefix
 from esper_kasmina.slot import SeedSlot
+from esper_kasmina.slot_hooks import PassHook, SlotHook
 
 
-class Grafted(SlottedHost):
+def as_arguments(inputs: Any) -> tuple[Any, ...]:
+    """Returns one input, or a tuple of them, as positional arguments."""
+    return inputs if isinstance(inputs, tuple) else (inputs,)
+
+
+class Grafted(WrapsModel):
     """A model with slots in it; made by ``graft``.
 
-    Attributes that it does not have itself are the model's, so ``grafted.fc`` is
-    ``grafted.model.fc``.
+    Attributes that it does not have itself are the model's: ``grafted.fc`` is
+    ``grafted.model.fc``, and ``grafted.fc = nn.Linear(...)`` replaces it there. Items, length
+    and iteration are the model's too.
 
     Attributes:
-        model: The model as it was given, with a forward hook at every slot's place.
+        model: The model as it was given, the same object, with a forward hook at every
+            slot's place; called by itself it runs with its seeds.
         places: The submodule of each slot, by slot id.
-        hooks: The hook of each slot, in the order of the slots.
     """
 
     def __init__(
@@ -47,18 +57,21 @@ class Grafted(SlottedHost):
             if slot.follows_inputs:
                 slot.follow_module(model)
         self.train(model.training)
-        self.model = model
         self.places = dict(places)
         sizes = layer_sizes(model)
-        self.hooks = tuple(
+        self._hooks = tuple(
             SlotHook(slots[name], path, output=outputs.get(name), model_sizes=sizes)
             for name, path in places.items()
         )
+        self._before = PassHook(self._hooks)
+        self._alpha_is_models = "alpha" in inspect.signature(model.forward).parameters
         # Kept because unpickling a handle keeps later hooks from taking its number.
         self._handles: tuple[RemovableHandle, ...] = tuple(
-            model.get_submodule(hook.path).register_forward_hook(hook) for hook in self.hooks
+            model.get_submodule(hook.path).register_forward_hook(hook) for hook in self._hooks
         )
+        self._before_handle = model.register_forward_pre_hook(self._before, with_kwargs=True)
         self._watching = True
+        self.model = model  # last: from here on unknown attributes are the model's
 
     def forward(self, *inputs: Any, alpha: Tensor | None = None, **options: Any) -> Any:
         """Runs the model.
@@ -66,14 +79,23 @@ class Grafted(SlottedHost):
         Args:
             inputs: The model's own positional arguments.
             alpha: [B, S] overrides per sample and enabled slot; NaN keeps the seed's own.
+                The model's own argument where its ``forward`` has one of that name.
             options: The model's own keyword arguments.
 
         Returns:
             Whatever the model returns.
+
+        Raises:
+            KasminaError: If a slot no longer runs, because its submodule was replaced, or
+                never did in a training pass.
         """
+        if self._alpha_is_models and alpha is not None:
+            options, alpha = {**options, "alpha": alpha}, None
         # Compiled code cannot count; there places are taken on trust until an eager pass.
         if self._watching and not torch.compiler.is_compiling():
             return self._first_pass(*inputs, alpha=alpha, **options)
+        if self._before_handle.id not in self.model._forward_pre_hooks:
+            self._check_hooks()  # the model itself was replaced
         if alpha is None:
             return self.model(*inputs, **options)
         with self._overridden(self._samples(inputs), alpha):
@@ -89,8 +111,8 @@ class Grafted(SlottedHost):
         modes = {module: module.training for module in self.modules()}
         self.eval()
         try:
-            self(*_as_arguments(example_inputs))
-        except (TypeError, ValueError, RuntimeError, IndexError, AttributeError) as error:
+            self(*as_arguments(example_inputs))
+        except (TypeError, ValueError, RuntimeError, IndexError) as error:
             reason = " ".join(str(error).split())
             raise KasminaError(
                 f"the {type(self.model).__name__} does not run on the example_inputs; give one "
@@ -118,11 +140,11 @@ class Grafted(SlottedHost):
             KasminaError: If a slot is not enabled, or the model returns no tensor.
         """
         check_configurations(self, disabled)
-        arguments = _as_arguments(inputs)
+        arguments = as_arguments(inputs)
         if self._watching:
             self._first_pass(*arguments)
         effective = frozenset(s.name for s in self._slots if s.active and s.alpha > 0.0)
-        prefix = Prefix(self.model, {hook.path: hook.slot for hook in self.hooks})
+        prefix = Prefix(self.model, {hook.path: hook.slot for hook in self._hooks})
         outputs: dict[frozenset[str], Tensor] = {}
         for off in [frozenset(), *(effective & each for each in disabled)]:
             if off not in outputs:
@@ -131,25 +153,31 @@ class Grafted(SlottedHost):
         chosen = [outputs[effective & each] for each in disabled]
         return torch.stack(chosen) if chosen else outputs[frozenset()].unsqueeze(0)[:0]
 
-    def release(self) -> nn.Module:
-        """Takes the slots out of the model for good, and returns it."""
-        for handle in self._handles:
-            handle.remove()
-        self._handles, self.hooks, self._watching = (), (), False
+    def release(self, keep: Sequence[RemovableHandle] = ()) -> nn.Module:
+        """Takes the slots out of the model for good, and returns it.
+
+        Args:
+            keep: Handles of hooks that stay, because something else has taken their place.
+        """
+        for handle in (*self._handles, self._before_handle):
+            if handle not in keep:
+                handle.remove()
+        self._handles, self._hooks, self._watching = (), (), False
         return self.model
 
-    def __getattr__(self, name: str) -> Any:
-        """Looks an attribute up here, then in the model."""
-        try:
-            return super().__getattr__(name)
-        except AttributeError:
-            if name == "model" or "model" not in self.__dict__.get("_modules", {}):
-                raise
-        return getattr(self.model, name)
+    @property
+    def last_inputs(self) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+        """Positional and keyword arguments of the last pass with a seed in the model."""
+        return self._before.inputs
+
+    @property
+    def slot_hooks(self) -> tuple[tuple[SlotHook, RemovableHandle], ...]:
+        """The slots' forward hooks and their handles, row-major."""
+        return tuple(zip(self._hooks, self._handles, strict=True))
 
     def _first_pass(self, *inputs: Any, alpha: Tensor | None = None, **options: Any) -> Any:
         """Runs the model and checks that each place is passed once."""
-        for hook in self.hooks:
+        for hook in self._hooks:
             hook.passes = 0
             hook.counting = True
         self._watching = False
@@ -159,11 +187,26 @@ class Grafted(SlottedHost):
             self._watching = True
             raise
         finally:
-            for hook in self.hooks:
+            for hook in self._hooks:
                 hook.counting = False
-        # A place that was not reached (an auxiliary head, say) is looked at later.
-        self._watching = any(hook.passes == 0 for hook in self.hooks)
+        self._watching = any(not hook.reached for hook in self._hooks)
+        self._check_reached()
         return output
+
+    def _check_reached(self) -> None:
+        """Refuses a slot that cannot act; an auxiliary head may run in training only."""
+        for hook in self._hooks:
+            if not hook.reached and (self.training or hook.slot.active):
+                raise KasminaError(
+                    f"a forward pass did not run submodule '{hook.path}', so slot "
+                    f"'{hook.slot.name}' does nothing there; choose a submodule that the model "
+                    "calls (a layer whose weight is read without calling it, such as out_proj "
+                    "of nn.MultiheadAttention, is not one)"
+                )
+
+    def _check_hooks(self) -> None:
+        for hook in self._hooks:
+            hook.check_registered(self.model)
 
     def _samples(self, inputs: tuple[Any, ...]) -> int:
         """Counts the samples of a batch by the first tensor handed in."""
@@ -185,57 +228,3 @@ class Grafted(SlottedHost):
         finally:
             for slot in self._slots:
                 slot.override = None
-
-
-class SlotHook:
-    """Runs a slot on what a submodule returns; an object, so that a copy holds a copied slot.
-
-    Attributes:
-        slot: The slot.
-        path: Name of the submodule.
-        output: The element that the slot takes; ``None`` where the submodule returns one
-            tensor.
-        model_sizes: The sizes of the model's layers.
-        container: The type of what the submodule returned.
-        counting: Whether passes are counted now.
-        passes: How many there were.
-    """
-
-    def __init__(
-        self, slot: SeedSlot, path: str, *, output: OutputKey | None, model_sizes: LayerSizes
-    ) -> None:
-        self.slot = slot
-        self.path = path
-        self.output = output
-        self.model_sizes = model_sizes
-        self.container: type | None = None
-        self.counting = False
-        self.passes = 0
-
-    def __call__(self, module: nn.Module, _inputs: Any, output: Any) -> Any:
-        """Returns the module's output with the slot's in its place."""
-        place = f"submodule '{self.path}'"
-        key = self.output
-        element = output if key is None else select_output(output, key, place=place)
-        if self.container is None:
-            self.container = type(output)
-        tensor = check_tensor(element, place=place)
-        if self.counting:
-            self._count()
-        if self.slot.activations is None:
-            known = infer(tensor, place=place, module=module, model_sizes=self.model_sizes)
-            self.slot.bind(known, example=tensor)
-        grown = self.slot(tensor)
-        return grown if key is None else replace_output(output, key, grown)
-
-    def _count(self) -> None:
-        self.passes += 1
-        if self.passes > 1:
-            raise KasminaError(
-                f"submodule '{self.path}' runs several times in one forward pass; a seed there "
-                "would have to fit all of them, so choose one that runs once"
-            )
-
-
-def _as_arguments(inputs: Any) -> tuple[Any, ...]:
-    return inputs if isinstance(inputs, tuple) else (inputs,)

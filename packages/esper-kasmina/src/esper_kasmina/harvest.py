@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
 
+import torch
 from torch import Tensor, fx, nn
+from torch.nn.parallel import DataParallel, DistributedDataParallel
+from torch.optim.swa_utils import AveragedModel
 
 from esper_kasmina.blueprints.tokens.flex_attention import FlexAttention
+from esper_kasmina.cnn import CNNHost
 from esper_kasmina.errors import KasminaError
-from esper_kasmina.grafted import Grafted, SlotHook
+from esper_kasmina.gpt import GPTHost
+from esper_kasmina.grafted import Grafted, as_arguments
+from esper_kasmina.harvest_check import describe_difference
+from esper_kasmina.harvest_hooks import add_hook, can_be_wrapped, wrap
+from esper_kasmina.mlp import MLPHost
 from esper_kasmina.optimizers import seed_slots
-from esper_kasmina.outputs import trace_replacement
 from esper_kasmina.path_host import PathHost
 from esper_kasmina.seed import Seed
 from esper_kasmina.signals import SignalConvolution, SignalNorm
@@ -18,34 +28,124 @@ from esper_kasmina.slot import SeedSlot
 from esper_leyline import LIVE_STAGES, SeedStage
 
 
-def harvest(model: nn.Module, *, drop_live: bool = False) -> nn.Module:
+def harvest(
+    model: nn.Module,
+    *,
+    drop_live: bool = False,
+    example_inputs: Any = None,
+    verify: bool = True,
+) -> nn.Module:
     """Returns a grown model as a plain module with the same outputs.
 
     Fossilized seeds are built in as ``torch.fx`` graphs over torch's own layers; slots are
     gone. What is returned shares nothing with ``model``, can be pickled, exported and
     trained on, and needs no Esper to be loaded. A grafted model comes back as its own
     class, a host of ``build_host`` as a graph, any other model with ``SeedSlot`` in it as
-    its own class with plain modules in their places.
+    its own class with plain modules in their places. Wrappers (``torch.compile``,
+    ``AveragedModel``, ``DistributedDataParallel``) are taken off.
 
     Args:
         model: A grafted model, a host, or any module with slots in it.
         drop_live: Whether to leave out seeds that are not fossilized; the outputs are
             then those of the model without them.
+        example_inputs: One input, or a tuple of positional ones, to compare outputs on.
+            ``None`` takes those of the grafted model's last pass with a seed in it, and
+            makes some for a host of ``build_host``.
+        verify: Whether to compare the outputs of both models, in evaluation mode. Models
+            with slots in their own code are compared on ``example_inputs`` only.
 
     Raises:
         KasminaError: If the model has no slots, or seeds that are blended in but not
-            fossilized.
+            fossilized, if the outputs differ, or if a grafted model with fossils has seen
+            no inputs to compare them on.
     """
+    model = _unwrapped(model)
     slots = seed_slots(model)
     if not slots:
         raise KasminaError("the model has no slots to harvest; graft some, or use it as it is")
     if not drop_live:
         _check_settled(slots)
+    inputs = _inputs_to_compare(model, slots, example_inputs) if verify else None
+    if inputs is None:
+        return _harvested(model)
+    with _live_seeds_out(slots):
+        return _compared(model, *inputs)
+
+
+def _harvested(model: nn.Module, *, wrapping: bool = True) -> nn.Module:
     if isinstance(model, Grafted):
-        return _harvest_grafted(model)
+        return _harvest_grafted(model, wrapping=wrapping)
     if isinstance(model, PathHost):
         return _harvest_path(model)
-    return _harvest_in_place(model)
+    return _harvest_in_place(model, wrapping=wrapping)
+
+
+def _compared(model: nn.Module, inputs: tuple[Any, ...], options: dict[str, Any]) -> nn.Module:
+    # Code that reads a layer's weight, say, needs the layer itself under its name.
+    for wrapping in (True, False):
+        plain = _harvested(model, wrapping=wrapping)
+        difference = describe_difference(model, plain, inputs, options)
+        if difference is None:
+            return plain
+    raise KasminaError(
+        f"the harvest differs from the grown model {difference}; nothing is returned. Put the "
+        "slot after another submodule, or say verify=False to take the harvest as it is"
+    )
+
+
+def _unwrapped(model: nn.Module) -> nn.Module:
+    while True:
+        # The class of compiled modules is slow to import.
+        compiled = dict(model.named_children()).get("_orig_mod")
+        if compiled is not None:
+            model = compiled
+        elif isinstance(model, AveragedModel | DataParallel | DistributedDataParallel):
+            model = model.module
+        else:
+            return model
+
+
+def _inputs_to_compare(
+    model: nn.Module, slots: tuple[SeedSlot, ...], example_inputs: Any
+) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+    if example_inputs is not None:
+        return as_arguments(example_inputs), {}
+    fossils = [slot.name for slot in slots if slot.stage is SeedStage.FOSSILIZED]
+    if not fossils:
+        return None
+    if isinstance(model, PathHost):
+        return _made_inputs(model)
+    if not isinstance(model, Grafted):
+        return None
+    if model.last_inputs is None:
+        raise KasminaError(
+            "no forward pass was seen on which grown and harvested outputs could be compared; "
+            "run one, give example_inputs, or say verify=False"
+        )
+    return model.last_inputs
+
+
+def _made_inputs(host: PathHost) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+    """Makes two samples for a host of ``build_host``; others keep no description of theirs."""
+    generator = torch.Generator().manual_seed(0)
+    place = next(host.parameters())
+    if isinstance(host, CNNHost | MLPHost):
+        images = torch.randn(2, *host.spec.input_shape, generator=generator)
+        return (images.to(place),), {}
+    if isinstance(host, GPTHost):
+        shape = (2, host.spec.block)
+        tokens = torch.randint(host.spec.vocabulary, shape, generator=generator)
+        return (tokens.to(place.device),), {}
+    return None
+
+
+@contextmanager
+def _live_seeds_out(slots: tuple[SeedSlot, ...]) -> Iterator[None]:
+    with ExitStack() as stack:
+        for slot in slots:
+            if slot.stage is not SeedStage.FOSSILIZED:
+                stack.enter_context(slot.held_out())
+        yield
 
 
 def _check_settled(slots: tuple[SeedSlot, ...]) -> None:
@@ -57,33 +157,24 @@ def _check_settled(slots: tuple[SeedSlot, ...]) -> None:
             )
 
 
-def _harvest_grafted(grafted: Grafted) -> nn.Module:
+def _harvest_grafted(grafted: Grafted, *, wrapping: bool) -> nn.Module:
     copied = copy.deepcopy(grafted)
-    hooks = copied.hooks
-    model = copied.release()
-    for hook in hooks:
-        if hook.slot.stage is SeedStage.FOSSILIZED:
-            _append(model.get_submodule(hook.path), hook, _plain(hook.slot))
-    return model
-
-
-def _append(module: nn.Module, taken: SlotHook, seed: fx.GraphModule) -> None:
-    """Lets a seed take over what a module returns, or one element of it."""
-    if type(module).forward is nn.Sequential.forward and taken.output is None:
-        assert isinstance(module, nn.Sequential)
-        module.append(seed)
-        return
-    graph = fx.Graph()
-    graph.placeholder("module")
-    graph.placeholder("inputs")
-    output = graph.placeholder("output")
-    assert taken.container is not None
-    graph.output(trace_replacement(graph, output, "seed", taken.output, taken.container))
-    hook = fx.GraphModule({"seed": seed}, graph, class_name="Grown")
-    hook.train(module.training)
-    module.add_module(f"grown_{taken.slot.name}", hook)
-    # The handle goes along, because unpickling it keeps its number from being used again.
-    module.grown_handle = module.register_forward_hook(hook)
+    hooks = [
+        (hook, handle)
+        for hook, handle in copied.slot_hooks
+        if hook.slot.stage is SeedStage.FOSSILIZED
+    ]
+    kept = []
+    for hook, handle in hooks:
+        seed = _plain(hook.slot)
+        lone = can_be_wrapped(copied.model.get_submodule(hook.path), handle)
+        if wrapping and lone and hook.output is None:
+            handle.remove()
+            wrap(copied.model, hook.path, seed)
+        else:
+            add_hook(copied.model, hook, seed, handle)
+            kept.append(handle)
+    return _unwrapped(copied.release(keep=kept))
 
 
 def _harvest_path(host: PathHost) -> nn.Module:
@@ -100,15 +191,15 @@ def _harvest_path(host: PathHost) -> nn.Module:
     return _traced(_Path(copied, [block for block, _ in copied.path], seeds), copied)
 
 
-def _harvest_in_place(model: nn.Module) -> nn.Module:
+def _harvest_in_place(model: nn.Module, *, wrapping: bool) -> nn.Module:
     copied = copy.deepcopy(model)
     for name, module in list(copied.named_modules()):
+        if isinstance(module, Grafted):
+            copied.set_submodule(name, _harvest_grafted(module, wrapping=wrapping))
+    for name, module in list(copied.named_modules()):
         if isinstance(module, SeedSlot):
-            parent, _, child = name.rpartition(".")
             fossil = module.stage is SeedStage.FOSSILIZED
-            setattr(
-                copied.get_submodule(parent), child, _plain(module) if fossil else nn.Identity()
-            )
+            copied.set_submodule(name, _plain(module) if fossil else nn.Identity())
     return copied
 
 
@@ -139,7 +230,10 @@ def _trace(module: nn.Module) -> fx.Graph:
     # Not a subclass: a graph remembers its tracer's class, and would need Esper to be loaded.
     tracer = fx.Tracer()
     tracer.proxy_buffer_attributes = True
-    return tracer.trace(module)
+    graph = tracer.trace(module)
+    for node in graph.nodes:
+        node.type = None  # names of types in strings would stop torch.jit.script
+    return graph
 
 
 class _Path(nn.Module):

@@ -25,13 +25,15 @@ class SqueezeExcite(nn.Module):
         self.squeeze = nn.Linear(channels, inner, bias=False)
         self.excite = nn.Linear(inner, channels)
         self._spatial = tuple(range(2, 2 + dimensions))
-        self._column = (channels,) + (1,) * dimensions
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Takes and returns [B, C, ...]."""
         summary = hidden.mean(dim=self._spatial)
         weights = torch.sigmoid(self.excite(silu(self.squeeze(summary))))
-        return hidden * weights.unflatten(1, self._column)
+        # No sizes are written down, so that channels can be pruned from a harvest.
+        for axis in self._spatial:
+            weights = weights.unsqueeze(axis)
+        return hidden * weights
 
 
 def build(activations: Activations) -> nn.Module:

@@ -23,7 +23,7 @@ class SelfAttention(nn.Module):
         self.norm = stream_norm(width)
         self.project = linear(width, 3 * width)
         self.out = linear(width, width)
-        self._split = (3, self.heads, width // self.heads)
+        self._split = (3, self.heads, -1)
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Takes and returns [B, T, D], or [T, B, D] where the batch comes second."""
