@@ -254,3 +254,12 @@ def test_names_are_looked_up_through_compiled_modules():
 def test_a_parallel_model_is_grafted_before_it_is_wrapped():
     with pytest.raises(KasminaError, match="is a DataParallel, which would not see the seeds"):
         graft(DataParallel(Net()), {"r0c0": "module.norm"})
+
+
+def test_a_state_of_slots_at_other_places_is_refused():
+    stored = grown(Net(), "norm").state_dict()
+    with pytest.raises(KasminaError, match=r"after submodule 'conv', .* of one after 'norm'"):
+        graft(Net(), {"r0c0": "conv"}, example_inputs=IMAGES).load_state_dict(stored)
+    same = graft(Net(), {"r0c0": "norm"})
+    same.load_state_dict(stored)
+    assert same.slot("r0c0").stage is SeedStage.FOSSILIZED

@@ -20,7 +20,7 @@ from esper_kasmina.outputs import OutputKey
 from esper_kasmina.path_host import check_configurations, split_overrides
 from esper_kasmina.replay import Prefix
 from esper_kasmina.slot import SeedSlot
-from esper_kasmina.slot_hooks import PassHook, SlotHook
+from esper_kasmina.slot_hooks import PassHook, SlotHook, without_compiled
 
 
 def as_arguments(inputs: Any) -> tuple[Any, ...]:
@@ -53,6 +53,7 @@ class Grafted(WrapsModel):
         super().__init__(slots, max_seeds=max_seeds)
         for name, path in places.items():
             slot = slots[name]
+            slot.place = without_compiled(path)
             slot.follows_inputs = not slot.follow_module(model.get_submodule(path))
             if slot.follows_inputs:
                 slot.follow_module(model)

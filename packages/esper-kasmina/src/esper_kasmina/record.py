@@ -152,6 +152,7 @@ class SlotState:
 
     activations: Activations | None
     record: SlotRecord
+    place: str | None = None
 
 
 _STATE = TypeAdapter(SlotState)

@@ -48,6 +48,7 @@ class SeedBed(nn.Module):
             activations come; mixed orders in memory cost time, not correctness.
         follows_inputs: Whether an empty slot takes the dtype and device of what it receives,
             for the seeds to come; otherwise it keeps those of its module.
+        place: The submodule after which it runs in a grafted model; part of its state.
         revision: Counts the changes of what is trained here: a birth, a removal, a
             freezing. Whatever keeps lists of parameters (DDP) is built anew when it moves.
     """
@@ -93,6 +94,7 @@ class SeedBed(nn.Module):
         self.seed: Seed | None = None
         self.channels_last = False
         self.follows_inputs = True
+        self.place: str | None = None
         self.revision = 0
         # Follows the model to its device and dtype, so that newborn seeds do too.
         self.register_buffer("_place", torch.empty(0), persistent=False)
@@ -173,11 +175,16 @@ class SeedBed(nn.Module):
 
     def get_extra_state(self) -> Tensor:
         """Returns what the tensors do not say, as JSON in a tensor of bytes."""
-        return pack(SlotState(activations=self.activations, record=self._record))
+        return pack(SlotState(activations=self.activations, record=self._record, place=self.place))
 
     def set_extra_state(self, state: Tensor) -> None:
         """Takes back what ``get_extra_state`` returned; torch loads the tensors next."""
         stored = unpack(state, slot=self.name)
+        if None not in (stored.place, self.place) and stored.place != self.place:
+            raise KasminaError(
+                f"slot '{self.name}' is after submodule '{self.place}', and the state is of one "
+                f"after '{stored.place}'; give the model the same slots in the same places"
+            )
         if stored.activations is not None:
             self.bind(stored.activations)
         wanted = self._blank_seed(stored.record)
