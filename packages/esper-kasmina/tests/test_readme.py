@@ -30,6 +30,11 @@ def test_the_examples_run_in_their_order(capsys):
     assert re.match(r"593 parameters grown, accuracy \d+ %", capsys.readouterr().out)
 
 
+def test_the_block_on_resuming_runs_alone():
+    (block,) = [example for example in EXAMPLES if "optimizer.load_state_dict" in example]
+    exec(compile(block, "README.md, resuming", "exec"), {"__name__": "readme"})
+
+
 def test_ten_lines_are_ten():
     assert len([line for line in TEN_LINES.splitlines() if line.strip()]) == 10
     assert TEN_LINES.startswith("import torch\n")

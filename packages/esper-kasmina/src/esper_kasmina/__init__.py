@@ -1,6 +1,7 @@
 """Growing layers for PyTorch: hosts, slots, blueprints and the seed lifecycle."""
 
 from esper_kasmina.activations import Activations
+from esper_kasmina.averaging import sync_average
 from esper_kasmina.blueprints import BLUEPRINTS, BranchBuilder
 from esper_kasmina.cnn import CNNHost
 from esper_kasmina.errors import KasminaError
@@ -50,6 +51,7 @@ __all__ = [
     "measure_gradients",
     "parameter_groups",
     "seed_slots",
+    "sync_average",
     "sync_optimizer",
     "sync_scheduler",
 ]

@@ -62,11 +62,12 @@ def blend(hidden: Tensor, seed: Seed, strength: Tensor | None = None) -> Tensor:
     """
     change = seed.branch(hidden)
     if seed.algorithm is BlendAlgorithm.MULTIPLY:
-        factor = torch.tanh(seed.scale * change)
+        factor = torch.tanh(seed.scale.view(()) * change)
         if strength is not None:
             factor = strength * factor
         return torch.addcmul(hidden, hidden, factor.to(hidden.dtype))
-    share = seed.scale if strength is None else strength * seed.scale
+    scale = seed.scale.view(())
+    share = scale if strength is None else strength * scale
     if seed.gate is not None:
         share = share * seed.gate(hidden)
     # Under autocast a branch may end in another dtype than it was given.
@@ -81,7 +82,7 @@ def isolate(hidden: Tensor, seed: Seed) -> Tensor:
     """
     if not torch.is_grad_enabled() and not seed.training:
         return hidden
-    joined: Tensor = _StraightThrough.apply(hidden, blend(hidden.detach(), seed))
+    joined: Tensor = _StraightThrough.apply(hidden, seed.blended(hidden.detach()))
     return joined
 
 
@@ -100,5 +101,5 @@ def blend_overridden(
     own = overrides.isnan()
     strengths = torch.where(own, strength, overrides)
     # Zero times a seed that overflows would not be nothing.
-    blended = torch.where(strengths == 0.0, hidden, blend(hidden, seed, strengths))
+    blended = torch.where(strengths == 0.0, hidden, seed.blended(hidden, strengths))
     return torch.where(own, isolate(hidden, seed), blended) if isolated else blended

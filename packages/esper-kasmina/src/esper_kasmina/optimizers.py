@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from esper_kasmina.errors import KasminaError
 from esper_kasmina.group_options import LR_SCALE, SLOT_KEY, find_owner, newborn_options
 from esper_kasmina.schedulers import Group, Origin, find_schedulers, follow_groups
+from esper_kasmina.sharding import shard_newborn
 from esper_kasmina.slot import SeedSlot
 from esper_kasmina.wrappers import unwrap_optimizer
 from esper_leyline import unknown_name
@@ -127,6 +128,9 @@ class GroupSync:
 
     def run(self) -> None:
         """Brings the groups, and every scheduler's entries, in step with the seeds."""
+        if self._model is not None:
+            shard_newborn(self._model, self._slots.values())
+            self._seeds = _seed_parameters(self._slots.values())
         living = {id(p) for parameters in self._seeds.values() for p in parameters}
         if not self._changes(living):
             return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -51,7 +52,7 @@ class Seed(nn.Module):
         blueprint: What the branch is.
         activations: What the seed takes and returns.
         algorithm: How it joins its host.
-        scale: Learnable scalar, shape [].
+        scale: Learnable scalar, shape [1].
         branch: What the blueprint built.
         gate: The network of the GATE algorithm, ``None`` under the others.
         frozen: Whether parameters and running statistics stand still for good.
@@ -71,7 +72,7 @@ class Seed(nn.Module):
         branch = BLUEPRINTS[activations.topology][blueprint](activations)
         last = activations.layout == "channels_last"
         self.branch = ChannelsLast(branch) if last else branch
-        self.scale = nn.Parameter(torch.zeros(()))
+        self.scale = nn.Parameter(torch.zeros(1))  # FSDP shards no tensor without axes
         self.gate: Gate | None = None
         self.algorithm = algorithm
         self.set_algorithm(algorithm)
@@ -79,6 +80,10 @@ class Seed(nn.Module):
     def forward(self, hidden: Tensor) -> Tensor:
         """Returns activations with the seed blended in at full strength."""
         return blend(hidden, self)
+
+    def blended(self, hidden: Tensor, strength: Tensor | None = None) -> Tensor:
+        """Returns activations with the seed blended in at a strength; see ``blend``."""
+        return blend(hidden, self, strength)
 
     def set_algorithm(self, algorithm: BlendAlgorithm) -> None:
         """Changes how the seed joins its host; a gate comes and goes with its algorithm."""
@@ -117,6 +122,14 @@ class Seed(nn.Module):
             and {name: tensor.shape for name, tensor in self.state_dict().items()}
             == {name: tensor.shape for name, tensor in other.state_dict().items()}
         )
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *arguments: Any
+    ) -> None:
+        scale = state_dict.get(f"{prefix}scale")
+        if scale is not None and scale.dim() == 0:  # as version 0.1 saved it
+            state_dict[f"{prefix}scale"] = scale.reshape(1)
+        super()._load_from_state_dict(state_dict, prefix, *arguments)
 
     @property
     def size(self) -> int:

@@ -123,6 +123,11 @@ class SeedBed(nn.Module):
         """Whether the slot holds a seed that may still be pruned."""
         return self._record.state.stage in LIVE_STAGES
 
+    @property
+    def births(self) -> int:
+        """Counts the seeds that were born here."""
+        return self._record.germinations
+
     def bind(self, activations: Activations, example: Tensor | None = None) -> Activations:
         """Tells an empty slot what flows through it.
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from esper_kasmina.blending import blend, blend_overridden, isolate
+from esper_kasmina.blending import blend_overridden, isolate
 from esper_kasmina.blueprints import BLUEPRINTS
 from esper_kasmina.errors import KasminaError
 from esper_kasmina.gradients import GradientMeasurement, measure_gradients
@@ -99,7 +99,7 @@ class SeedSlot(SeedBed):
             return blend_overridden(hidden, seed, self._strength, column, isolated=self._isolated)
         if self._isolated:
             return isolate(hidden, seed)
-        return blend(hidden, seed, self._strength)
+        return seed.blended(hidden, self._strength)
 
     def apply_command(self, command: SlotCommand) -> CommandResult:
         """Carries out a lifecycle command, or says why not; a refusal changes nothing.

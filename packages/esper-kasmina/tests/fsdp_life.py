@@ -1,0 +1,87 @@
+"""One rank of a model that grows under ``fully_shard``; run by test_fsdp.py.
+
+    python fsdp_life.py WHEN RANK WORLD STORE RESULT
+
+A seed is born ``before`` the model is sharded, or ``after``. Each rank trains on its part of
+every batch. With a world of one the model trains unsharded on the whole of it.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import torch
+from torch import distributed, nn
+from torch.distributed.fsdp import fully_shard
+from torch.nn.functional import mse_loss
+
+from esper_kasmina import GradientObserver, graft, sync_optimizer
+from esper_leyline import Advance, Blueprint, Germinate, SeedCommand
+
+INPUTS = torch.randn(8, 6, generator=torch.Generator().manual_seed(1))
+
+
+def live(when: str, rank: int, world: int) -> dict[str, object]:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 8), nn.Linear(8, 2))
+    host = graft(model, {"r0c0": "0", "r0c1": "2"}, example_inputs=INPUTS)
+    if when == "before":
+        birth(host, "r0c0")
+    if world > 1:
+        mesh = distributed.device_mesh.init_device_mesh("cpu", (world,))
+        fully_shard(model[2], mesh=mesh)
+        fully_shard(host, mesh=mesh)
+    optimizer = torch.optim.SGD(host.parameters(), lr=0.05, momentum=0.9)
+    sync_optimizer(optimizer, host)
+    train(host, optimizer, rank, world)
+    birth(host, "r0c1")
+    sync_optimizer(optimizer, host)
+    train(host, optimizer, rank, world)
+    norm = host.slot("r0c1").report().gradient_norm
+    host.slot("r0c1").tick()
+    result = host.slot("r0c1").apply_command(Advance())
+    assert result.accepted, result.reason
+    host.slot("r0c1").tick()
+    train(host, optimizer, rank, world)
+    full = {name: whole(parameter) for name, parameter in host.named_parameters()}
+    host.slot("r0c1").prune_now()
+    sync_optimizer(optimizer, host)
+    train(host, optimizer, rank, world)
+    return {**full, "norm": torch.tensor(norm)}
+
+
+def birth(host, slot: str) -> None:
+    for command in (Germinate(blueprint=Blueprint.LORA), Advance()):
+        result = host.apply_command(SeedCommand(slot=slot, command=command))
+        assert result.accepted, result.reason
+
+
+def train(host, optimizer, rank: int, world: int) -> None:
+    mine = INPUTS.chunk(world)[rank]
+    with GradientObserver(optimizer, host) as observed:
+        for _ in range(3):
+            mse_loss(host(mine), mine[:, :2] * mine[:, 2:4]).backward()
+            nn.utils.clip_grad_norm_(host.parameters(), 10.0)
+            optimizer.step()
+            optimizer.zero_grad()
+    assert observed.missing == ()
+
+
+def whole(parameter: nn.Parameter) -> torch.Tensor:
+    full = getattr(parameter, "full_tensor", None)
+    return parameter.detach().clone() if full is None else full().detach()
+
+
+def main(when: str, rank: int, world: int, store: str, result: str) -> None:
+    torch.set_num_threads(1)
+    if world > 1:
+        method = f"file://{store}"
+        distributed.init_process_group("gloo", init_method=method, rank=rank, world_size=world)
+    torch.save(live(when, rank, world), result)
+    if world > 1:
+        distributed.destroy_process_group()
+
+
+if __name__ == "__main__":
+    chosen, index, size, shared, path = sys.argv[1:]
+    main(chosen, int(index), int(size), shared, path)
