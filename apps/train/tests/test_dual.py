@@ -134,7 +134,14 @@ def test_each_arm_has_half_of_the_devices(count: int, each: int, idle: int) -> N
 )
 def test_the_verdict_is_in_words(verdict: Verdict, pairs: int, words: str) -> None:
     interval = Interval(value=1.5, low=-0.25, high=3.0)
-    costs = Costs(parameters=1.0, forward_flops=1.0, train_flops=1.0, seconds=1.0)
+    costs = Costs(
+        parameters=1.0,
+        forward_flops=1.0,
+        train_flops=1.0,
+        validation_flops=1.0,
+        total_flops=2.0,
+        seconds=1.0,
+    )
     results = EvaluationResults(
         task="mnist1d_blind",
         config=planned(device="cpu").arms[0].plan.config,

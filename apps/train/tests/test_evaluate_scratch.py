@@ -91,8 +91,9 @@ def test_equal_flops_pay_for_as_many_epochs_as_they_can(results: EvaluationResul
     arm, model = named(results, "scratch-flops:random"), named(results, "random")
     for mine, theirs in zip(arm.episodes, model.episodes, strict=True):
         assert mine.ended is EpisodeEnd.HORIZON
-        epoch = mine.train_flops // mine.epochs
-        assert mine.train_flops <= theirs.train_flops < mine.train_flops + epoch
+        epoch = mine.total_flops // mine.epochs
+        assert mine.total_flops == mine.train_flops + mine.validation_flops
+        assert mine.total_flops <= theirs.total_flops < mine.total_flops + epoch
     assert {episode.epochs for episode in arm.episodes} != {EPOCHS}
 
 
@@ -132,10 +133,13 @@ def test_how_many_epochs_flops_pay_for(
     """Tenths of what an epoch of the final network takes: more than the episode had, or less."""
     flops = FlopCounter(get_task(sizes.task), sizes)
     model = named(results, "random")
-    whole = [flops.whole_epoch(episode.seeds) for episode in model.episodes]
+    whole = [
+        flops.whole_epoch(episode.seeds) + flops.whole_validation(episode.seeds)
+        for episode in model.episodes
+    ]
     assert whole[0] != whole[1]
     spenders = [
-        episode.model_copy(update={"train_flops": spent * epoch // 10})
+        episode.model_copy(update={"total_flops": spent * epoch // 10})
         for episode, epoch in zip(model.episodes, whole, strict=True)
     ]
     arm = model.model_copy(update={"episodes": tuple(spenders)})

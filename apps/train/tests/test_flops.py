@@ -86,6 +86,22 @@ def test_a_seed_in_isolation_is_no_part_of_the_network(world) -> None:
     ]
 
 
+def test_validation_counts_what_counterfactuals_do_not_share(world) -> None:
+    """By hand: the first block once, the seed once, and all after it with and without it."""
+    environment, flops = world
+    first, after = 2 * 16 * 40, 2 * (16 * 16 * 20 + 16 * 16 * 10 + 16 * 10)
+    (report,) = environment.reset([7])
+    costs = []
+    for action in (WAIT, GERMINATE, ADVANCE, ADVANCE, WAIT):
+        before = report
+        (report,) = environment.step([action])
+        costs.append(flops.validation(before, report))
+    rows = get_task("mnist1d_blind").data.validation_size
+    assert flops.host == first + after
+    assert costs[0] == costs[1] == costs[2] == rows * (first + after)
+    assert costs[-1] == rows * (first + CONV_SMALL + 2 * after)
+
+
 def test_a_gate_costs_something(world) -> None:
     _, flops = world
     plain, gated = (

@@ -108,6 +108,7 @@ def _play_on(
                 plan.seeds,
                 flops,
                 lifetimes=lives,
+                counterfactuals=not isinstance(arm, ScratchArm),
                 should_stop=stop,
                 tell=partial(_tell, arm.label, len(plan.seeds), started),
             )

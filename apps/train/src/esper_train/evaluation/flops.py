@@ -9,7 +9,7 @@ from functools import cached_property
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from esper_kasmina import build_host
+from esper_kasmina import PathHost, build_host
 from esper_leyline import (
     ACTIVE_STAGES,
     Advance,
@@ -17,7 +17,6 @@ from esper_leyline import (
     Blueprint,
     Germinate,
     LifecycleRules,
-    MorphogeneticHost,
     Op,
     SeedCommand,
     SeedReport,
@@ -33,6 +32,7 @@ TRAINING_PASSES = 3
 
 _ROWS = 2
 _Grown = tuple[str, Blueprint, BlendStyle]
+_Configurations = tuple[tuple[str, ...], ...]
 _CHANGES_OUTPUT = ACTIVE_STAGES - {SeedStage.TRAINING}
 
 
@@ -50,7 +50,9 @@ class FlopCounter:
         training = config.host or task.training
         rows = task.data.train_size
         self.rows = min(training.batches(rows) * training.batch_size, rows)
+        self.validation_rows = task.data.validation_size
         self._seeds: dict[_Grown, int] = {}
+        self._compared: dict[tuple[tuple[_Grown, ...], _Configurations], int] = {}
 
     @cached_property
     def host(self) -> int:
@@ -90,21 +92,59 @@ class FlopCounter:
         """Operations that an epoch takes of a network in which all these seeds train."""
         return self.rows * TRAINING_PASSES * (self.host + sum(map(self.seed, seeds)))
 
-    def _host(self) -> MorphogeneticHost:
+    def validation(self, previous: StepReport, report: StepReport) -> int:
+        """Operations that an epoch's validation took, counterfactuals included.
+
+        Configurations share what they have in common, as the host computes them.
+        """
+        configurations = tuple(each.active for each in report.counterfactuals)
+        if not configurations:
+            return self.validation_rows * self.host
+        # Whatever blends after an epoch stood in its slot before it.
+        before = {seed.slot: seed for seed in previous.seeds}
+        grown: list[_Grown] = []
+        for slot in configurations[0]:
+            blueprint, style = before[slot].blueprint, before[slot].style
+            assert blueprint is not None
+            assert style is not None
+            grown.append((slot, blueprint, style))
+        key = (tuple(grown), configurations)
+        if key not in self._compared:
+            self._compared[key] = self._compare(*key)
+        return self.validation_rows * self._compared[key]
+
+    def whole_validation(self, seeds: Iterable[GrownSeed]) -> int:
+        """Operations of validating a network with all these seeds, without counterfactuals."""
+        return self.validation_rows * (self.host + sum(map(self.seed, seeds)))
+
+    def _compare(self, grown: tuple[_Grown, ...], configurations: _Configurations) -> int:
+        host = self._host()
+        for slot, blueprint, style in grown:
+            host.slot(slot).build_in(blueprint, style)
+        host.train(False)
+        disabled = [frozenset(configurations[0]) - set(active) for active in configurations]
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            host.counterfactuals(self._rows(), disabled)
+        return int(counter.get_total_flops()) // _ROWS
+
+    def _host(self) -> PathHost:
         return build_host(
             self._task.host, slots=self._slots, rules=LifecycleRules(), max_seeds=None, seed=0
         )
 
-    def _count(self, host: MorphogeneticHost) -> int:
+    def _count(self, host: PathHost) -> int:
         # In training mode: a seed in isolation takes part in training passes alone.
         host.train(True)
-        shape = (_ROWS, *self._task.data.input_shape)
-        kind = torch.long if self._task.host.kind == "transformer" else torch.float32
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
-            host(torch.zeros(shape, dtype=kind))
+            host(self._rows())
         total = int(counter.get_total_flops())
         assert math.gcd(total, _ROWS) == _ROWS
         return total // _ROWS
+
+    def _rows(self) -> torch.Tensor:
+        shape = (_ROWS, *self._task.data.input_shape)
+        kind = torch.long if self._task.host.kind == "transformer" else torch.float32
+        return torch.zeros(shape, dtype=kind)
 
 
 def _trained(slot: int, before: SeedReport, after: SeedReport, report: StepReport) -> bool:

@@ -35,6 +35,8 @@ def sum_up(
             parameters=fmean(episode.parameters for episode in episodes),
             forward_flops=fmean(episode.forward_flops for episode in episodes),
             train_flops=fmean(episode.train_flops for episode in episodes),
+            validation_flops=fmean(episode.validation_flops for episode in episodes),
+            total_flops=fmean(episode.total_flops for episode in episodes),
             seconds=fmean(episode.seconds for episode in episodes),
         ),
         wall_seconds=wall_seconds,

@@ -29,6 +29,7 @@ def play_arm(
     lifetimes: Mapping[int, int],
     should_stop: Callable[[], bool],
     tell: Callable[[int], None],
+    counterfactuals: bool = True,
 ) -> tuple[EpisodeResult, ...] | None:
     """Plays one episode a seed, as many side by side as the environment has room for.
 
@@ -40,6 +41,8 @@ def play_arm(
         lifetimes: Epochs after which a host is judged, by seed; not more than an episode of
             the environment has.
         should_stop: Asked before every epoch.
+        counterfactuals: Whether the FLOPs of validation count those of counterfactuals, which
+            a network from scratch has no use for.
         tell: Told how many episodes are over, whenever some are.
 
     Returns:
@@ -51,7 +54,10 @@ def play_arm(
     results: dict[int, EpisodeResult] = {}
     for start in range(0, len(order), room):
         beside = order[start : start + room]
-        lives = [Life(build(environment.spec), flops, lifetimes[seed]) for seed in beside]
+        lives = [
+            Life(build(environment.spec), flops, lifetimes[seed], counterfactuals)
+            for seed in beside
+        ]
         if not _play(environment, lives, beside, should_stop):
             return None
         results |= {life.result.seed: life.result for life in lives}
@@ -92,12 +98,15 @@ def _judge(environment: Environment, lives: Sequence[Life]) -> None:
 class Life:
     """One episode of one host as it goes on: what it cost so far, and what became of it."""
 
-    def __init__(self, controller: Controller, flops: FlopCounter, epochs: int) -> None:
+    def __init__(
+        self, controller: Controller, flops: FlopCounter, epochs: int, counterfactuals: bool
+    ) -> None:
         self.controller = Timed(controller)
         self._flops = flops
         self._epochs = epochs
         self._result: EpisodeResult | None = None
-        self._train_flops = 0
+        self._train_flops = self._validation_flops = 0
+        self._counterfactuals = counterfactuals
         self._seconds = 0.0
         self._happened = dict.fromkeys(SeedEventKind, 0)
 
@@ -127,6 +136,11 @@ class Life:
         if self.over:
             return
         self._train_flops += self._flops.epoch(self._report, report)
+        self._validation_flops += (
+            self._flops.validation(self._report, report)
+            if self._counterfactuals
+            else self._flops.validation_rows * self._flops.forward(report)
+        )
         self._seconds += sum(report.seconds.values())
         for event in report.events:
             self._happened[event.kind] += 1
@@ -148,6 +162,8 @@ class Life:
             pruned_epoch_parameters=last.wasted_epoch_parameters,
             forward_flops=self._flops.forward(last),
             train_flops=self._train_flops,
+            validation_flops=self._validation_flops,
+            total_flops=self._train_flops + self._validation_flops,
             seconds=self._seconds + self.controller.seconds,
             decision_seconds=self.controller.seconds,
             germinated=self._happened[SeedEventKind.GERMINATED],

@@ -22,7 +22,10 @@ _LEGEND = 28
 
 _PANELS: tuple[tuple[str, Callable[[EpisodeResult], int]], ...] = (
     ("parameters of the final network", lambda episode: episode.parameters),
-    ("training FLOPs, pruned seeds included", lambda episode: episode.train_flops),
+    (
+        "FLOPs of training and validation, pruned seeds included",
+        lambda episode: episode.total_flops,
+    ),
 )
 
 

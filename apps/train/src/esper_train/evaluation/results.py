@@ -48,6 +48,9 @@ class EpisodeResult(Contract):
         pruned_epoch_parameters: Sum over pruned seeds of parameters times epochs lived.
         forward_flops: Operations a row of the network at the end.
         train_flops: Operations of all training, pruned seeds included.
+        validation_flops: Operations of all validation, counterfactuals included where the
+            arm grows; judging on the test split is not counted.
+        total_flops: Both together.
         seconds: Spent on this host, decisions included.
         decision_seconds: The part of them in which the arm decided.
         seeds: What the network held at the end, row-major.
@@ -65,6 +68,8 @@ class EpisodeResult(Contract):
     pruned_epoch_parameters: int
     forward_flops: int
     train_flops: int
+    validation_flops: int
+    total_flops: int
     seconds: Float
     decision_seconds: Float
     germinated: int
@@ -92,6 +97,8 @@ class Costs(Contract):
     parameters: Float
     forward_flops: Float
     train_flops: Float
+    validation_flops: Float
+    total_flops: Float
     seconds: Float
 
 

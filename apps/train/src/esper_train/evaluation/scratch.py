@@ -94,8 +94,9 @@ def model_of(arm: ScratchArm, arms: Sequence[Arm], played: Sequence[ArmResult]) 
 def lifetimes(arm: ScratchArm, model: ArmResult, flops: FlopCounter, epochs: int) -> dict[int, int]:
     """Returns how many epochs the networks of an arm from scratch train for, by seed.
 
-    With a budget of FLOPs that is as many as the grown network's training pays for, whole
-    ones, but one at least: a seed that was born last may cost more than the host trained for.
+    With a budget of FLOPs that is as many as the grown network's training and validation
+    with counterfactuals pay for, each with one plain validation. Whole ones, but one at
+    least: a seed that was born last may cost more than the host trained for.
 
     Args:
         arm: From scratch.
@@ -106,7 +107,11 @@ def lifetimes(arm: ScratchArm, model: ArmResult, flops: FlopCounter, epochs: int
     if arm.budget == "epochs":
         return dict.fromkeys((episode.seed for episode in model.episodes), epochs)
     return {
-        episode.seed: max(1, episode.train_flops // flops.whole_epoch(episode.seeds))
+        episode.seed: max(
+            1,
+            episode.total_flops
+            // (flops.whole_epoch(episode.seeds) + flops.whole_validation(episode.seeds)),
+        )
         for episode in model.episodes
     }
 

@@ -68,7 +68,16 @@ class EvaluationTable:
         return table
 
     def _costs(self) -> Table:
-        table = _table("arm", "parameters", "FLOPs a row", "training FLOPs", "seconds", "seeds")
+        table = _table(
+            "arm",
+            "parameters",
+            "FLOPs\na row",
+            "train\nFLOPs",
+            "val\nFLOPs",
+            "total\nFLOPs",
+            "seconds",
+            "seeds",
+        )
         for arm in self._results.arms:
             costs = arm.costs
             table.add_row(
@@ -76,6 +85,8 @@ class EvaluationTable:
                 f"{costs.parameters:,.0f}",
                 with_prefix(costs.forward_flops),
                 with_prefix(costs.train_flops),
+                with_prefix(costs.validation_flops),
+                with_prefix(costs.total_flops),
                 f"{costs.seconds:.2f}",
                 _seeds(arm),
             )
@@ -89,7 +100,7 @@ class EvaluationTable:
         lines = [
             f"{played}; test: mean; IQM: interquartile mean",
             _HOSTS[results.seed_range].format(first, first + pairs - 1),
-            "costs: means over all hosts; pruned seeds count in training FLOPs and seconds",
+            "costs: means over all hosts; pruned seeds count; val: validation with counterfactuals",
             "seeds: germinated/fossilized/pruned a host",
         ]
         if results.shared_data:
