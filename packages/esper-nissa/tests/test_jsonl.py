@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import resource
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from esper_leyline.events import PAYLOADS, Event, RunCompleted, Vitals
-from esper_nissa import Hub, JsonlSink, LogPosition, NissaError, next_position
+from esper_nissa import Hub, JsonlSink, LogError, LogPosition, NissaError, next_position
 
 EVERY_KIND = frozenset(PAYLOADS)
 
@@ -128,10 +129,88 @@ def test_a_log_that_cannot_be_opened_is_one_clear_line(tmp_path):
 
 
 def test_a_full_disk_is_not_lost_silently():
-    hub = Hub("run-1", [JsonlSink(Path("/dev/full"))], EVERY_KIND)
+    hub = Hub("run-1", [JsonlSink(Path("/dev/full"))], EVERY_KIND, sequence=7)
     hub.emit(Vitals())
-    with pytest.raises(NissaError, match="'/dev/full': No space left on device; free space"):
-        hub.close()
+    hub.close()
+    assert hub.lost.since_sequence == 7
+    assert "'/dev/full': No space left on device; free space" in hub.lost.reason
+
+
+def test_the_first_event_of_a_buffer_that_was_not_written_is_named(tmp_path):
+    """RLIMIT_FSIZE stands for a full disk: writing past it fails in the same way."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    path = tmp_path / "events.jsonl"
+    sink = JsonlSink(path)
+    sink.emit(event(0))
+    sink.flush()
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size, before[1]))
+    try:
+        sink.emit(event(1))
+        sink.emit(event(2))
+        with pytest.raises(LogError, match="File too large; free space") as caught:
+            sink.flush()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert caught.value.first_lost == 1
+    assert [each.sequence for each in read(path)] == [0]
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_log_that_is_taken_away_is_noticed(tmp_path, replaced):
+    path = tmp_path / "events.jsonl"
+    sink = JsonlSink(path)
+    sink.emit(event(0))
+    sink.flush()
+    path.unlink()
+    if replaced:
+        path.write_text("another")
+    sink.emit(event(1))
+    word = "replaced" if replaced else "removed"
+    with pytest.raises(LogError, match=f"events.jsonl' was {word} while the run wrote it"):
+        sink.close()
+
+
+def test_a_log_has_one_writer(tmp_path):
+    path = tmp_path / "events.jsonl"
+    sink = JsonlSink(path, new=True)
+    with pytest.raises(NissaError, match="is being written by another run; name another file"):
+        JsonlSink(path)
+    sink.emit(event(0))
+    sink.close()
+    with pytest.raises(NissaError, match="already holds something; name a new file"):
+        JsonlSink(path, new=True)
+    JsonlSink(path).close()
+
+
+_RACER = """
+import sys
+from pathlib import Path
+from esper_nissa import JsonlSink, NissaError
+try:
+    sink = JsonlSink(Path(sys.argv[1]), new=True)
+except NissaError:
+    print("refused")
+else:
+    print("writes", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_of_several_processes_that_start_together_one_writes(tmp_path):
+    path = tmp_path / "events.jsonl"
+    racers = [
+        subprocess.Popen(
+            [sys.executable, "-c", _RACER, str(path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(4)
+    ]
+    answers = [racer.stdout.readline().strip() for racer in racers]
+    for racer in racers:
+        racer.communicate()
+    assert sorted(answers) == ["refused", "refused", "refused", "writes"]
 
 
 _WRITER = """

@@ -20,6 +20,7 @@ from esper_karn.state import (
     RunState,
     SlotState,
 )
+from esper_karn.streams import guard_streams
 from esper_karn.summaries import RunGlance, RunRecord, glance, status_text, summarize
 from esper_karn.table import ClosingTable, closing_table
 from esper_karn.text import printable
@@ -56,6 +57,7 @@ __all__ = [
     "fold",
     "follow",
     "glance",
+    "guard_streams",
     "header",
     "is_run",
     "printable",

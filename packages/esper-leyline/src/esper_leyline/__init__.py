@@ -157,7 +157,7 @@ from esper_leyline.stages import (
     TRANSITIONS,
     SeedStage,
 )
-from esper_leyline.summary import RoundSummary, RunStatus, RunSummary
+from esper_leyline.summary import RoundSummary, RunStatus, RunSummary, TelemetryLoss
 from esper_leyline.wire import Contract, Float
 
 __all__ = [
@@ -276,6 +276,7 @@ __all__ = [
     "Telemetry",
     "TelemetryConfig",
     "TelemetryLevel",
+    "TelemetryLoss",
     "TelemetrySink",
     "Tick",
     "Topology",

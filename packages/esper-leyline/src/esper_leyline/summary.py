@@ -46,10 +46,23 @@ class RoundSummary(Contract):
     seconds: Float
 
 
+class TelemetryLoss(Contract):
+    """Events that a run could not write; training went on without them.
+
+    Attributes:
+        since_sequence: Sequence number of the first event that is missing.
+        reason: Why, in one line.
+    """
+
+    since_sequence: int
+    reason: str
+
+
 class RunSummary(Contract):
     """The end of a run, and its rounds.
 
     Attributes:
+        telemetry_lost: What the event log lacks; ``None`` where it is whole.
         group: The comparison that the run is an arm of; ``None`` outside one.
         mean_test_accuracy: Mean accuracy of the last round's hosts on the test split,
             in percent; nothing was chosen by it.
@@ -68,3 +81,4 @@ class RunSummary(Contract):
     mean_test_accuracy: Float | None = None
     checkpoint: str | None = Field(default=None, description="The last one, relative to the run.")
     peak_memory_mb: Float | None = None
+    telemetry_lost: TelemetryLoss | None = None

@@ -1,6 +1,6 @@
 """Telemetry of Esper: the hub, its sinks and the run directory."""
 
-from esper_nissa.errors import NissaError
+from esper_nissa.errors import LogError, NissaError
 from esper_nissa.hub import FlushingSink, Hub
 from esper_nissa.jsonl import JsonlSink
 from esper_nissa.position import LogPosition, next_position
@@ -10,6 +10,7 @@ __all__ = [
     "FlushingSink",
     "Hub",
     "JsonlSink",
+    "LogError",
     "LogPosition",
     "NissaError",
     "RunDirectory",

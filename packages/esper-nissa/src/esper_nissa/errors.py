@@ -9,6 +9,19 @@ class NissaError(EsperError):
     """Telemetry or a run directory cannot be written or read."""
 
 
+class LogError(NissaError):
+    """An event log cannot be written any more.
+
+    Attributes:
+        first_lost: Sequence number of the first event that is not in the log; ``None``
+            where that is the next one.
+    """
+
+    def __init__(self, message: str, *, first_lost: int | None = None) -> None:
+        super().__init__(message)
+        self.first_lost = first_lost
+
+
 def os_reason(error: OSError) -> str:
     """Returns what the operating system said, without its error number."""
     return error.strerror or str(error)

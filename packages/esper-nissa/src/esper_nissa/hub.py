@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Protocol, runtime_checkable
 
-from esper_leyline import TelemetrySink
+from esper_leyline import TelemetryLoss, TelemetrySink
 from esper_leyline.events import SCHEMA_VERSION, AnyPayload, Event
-from esper_nissa.errors import NissaError
+from esper_nissa.errors import LogError, NissaError
 
 DRAIN_INTERVAL = 0.025
 """Seconds the writer sleeps between looks at the queue; emitters never wake it."""
@@ -34,9 +34,8 @@ class Hub:
     to every sink in order of their sequence. Use it as a context manager: leaving it
     writes everything that was emitted.
 
-    A sink that fails gets no further event and the other sinks go on. The failure is
-    raised by the next ``emit`` and once more by ``close``; the events between, such as
-    the one that says why the run ended, are taken.
+    A sink that fails gets no further event; the other sinks and the caller go on, because
+    telemetry must not end what it observes. ``lost`` and ``on_loss`` say what is missing.
     Payloads are written after ``emit`` has returned: do not change their dicts afterwards.
 
     Args:
@@ -47,6 +46,7 @@ class Hub:
         boot: How many processes wrote this run's log before.
         sequence: Sequence number of the first event.
         group: The comparison that the run is an arm of, unless an event names another.
+        on_loss: Called once for each sink that fails, from the hub's own thread.
     """
 
     def __init__(
@@ -58,8 +58,10 @@ class Hub:
         sequence: int = 0,
         *,
         group: str | None = None,
+        on_loss: Callable[[TelemetryLoss], None] | None = None,
     ) -> None:
         self._run_id = run_id
+        self._on_loss = on_loss
         self._group = group
         self._kinds = kinds
         self._boot = boot
@@ -71,11 +73,16 @@ class Hub:
         # queue agree; the writer pops without it and cannot hold an emitter up.
         self._stamping = threading.Lock()
         self._stop = threading.Event()
-        self._failure: NissaError | None = None
-        self._untold: NissaError | None = None
+        self._lost: TelemetryLoss | None = None
         self._closed = False
+        self._passing = sequence
         self._writer = threading.Thread(target=self._write, name="esper-nissa-hub", daemon=True)
         self._writer.start()
+
+    @property
+    def lost(self) -> TelemetryLoss | None:
+        """What the first sink that failed did not write; ``None`` while all of them work."""
+        return self._lost
 
     def emit(
         self, payload: AnyPayload, *, environment: int | None = None, group: str | None = None
@@ -88,8 +95,7 @@ class Hub:
             group: The comparison that the event belongs to, if it is not the hub's own.
 
         Raises:
-            NissaError: If a sink has failed since the last call, which is told once (the
-                event still reaches the other sinks), or if the hub is closed.
+            NissaError: If the hub is closed.
         """
         if payload.kind not in self._kinds:
             return
@@ -104,16 +110,9 @@ class Hub:
                 (self._sequence, monotonic, time.time(), group, environment, payload)
             )
             self._sequence += 1
-        if self._untold is not None:
-            failure, self._untold = self._untold, None
-            raise failure
 
     def close(self) -> None:
-        """Writes every queued event and closes the sinks; further calls do nothing.
-
-        Raises:
-            NissaError: If a sink failed, now or earlier.
-        """
+        """Writes every queued event and closes the sinks; further calls do nothing."""
         with self._stamping:
             if self._closed:
                 return
@@ -122,8 +121,6 @@ class Hub:
         self._writer.join()
         for sink in list(self._sinks):
             self._guard(sink, sink.close)
-        if self._failure is not None:
-            raise self._failure
 
     def __enter__(self) -> Hub:
         return self
@@ -153,6 +150,7 @@ class Hub:
 
     def _event(self, stamped: _Stamped) -> Event:
         sequence, monotonic, wall_time, group, environment, payload = stamped
+        self._passing = sequence
         # The payload was validated when it was built; the stamps are the hub's own.
         return Event.model_construct(
             schema_version=SCHEMA_VERSION,
@@ -178,13 +176,17 @@ class Hub:
         except Exception as error:  # noqa: BLE001  sinks are plug-ins, and a dead writer loses events
             if sink in self._sinks:
                 self._sinks.remove(sink)
-            if self._failure is None:
-                self._failure = self._untold = _sink_failure(sink, error)
+            self._report(_loss(sink, error, self._passing))
+
+    def _report(self, loss: TelemetryLoss) -> None:
+        if self._lost is None:
+            self._lost = loss
+        if self._on_loss is not None:
+            self._on_loss(loss)
 
 
-def _sink_failure(sink: TelemetrySink, error: Exception) -> NissaError:
-    if isinstance(error, NissaError):
-        return error
-    failure = NissaError(f"telemetry sink {type(sink).__name__} failed: {error!r}")
-    failure.__cause__ = error
-    return failure
+def _loss(sink: TelemetrySink, error: Exception, sequence: int) -> TelemetryLoss:
+    first = error.first_lost if isinstance(error, LogError) else None
+    known = isinstance(error, NissaError)
+    reason = str(error) if known else f"telemetry sink {type(sink).__name__} failed: {error!r}"
+    return TelemetryLoss(since_sequence=sequence if first is None else first, reason=reason)

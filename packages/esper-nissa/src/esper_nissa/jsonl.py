@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import stat
 import time
 from pathlib import Path
 
 from esper_leyline.events import Event
-from esper_nissa.errors import NissaError, os_reason
+from esper_nissa.errors import LogError, NissaError, os_reason
 
 FLUSH_INTERVAL = 0.25
 """Seconds after which buffered events are written even while more keep coming."""
+
+LOOK_INTERVAL = 1.0
+"""Seconds between looks whether the file is still where it was."""
+
+_NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK})
 
 DURABLE_KINDS = frozenset(
     {
@@ -38,24 +45,31 @@ class JsonlSink:
     without an end, the line is ended first. Readers report it as malformed where it is
     torn, and a reader that follows the file never sees it shrink.
 
+    The file is locked (``flock``) as long as the sink is open, so that two runs never
+    write one log.
+
     Args:
         path: The log; created with its missing parent folders.
+        new: Whether the log has to be empty.
 
     Raises:
-        NissaError: If the file cannot be opened or read.
+        NissaError: If the file cannot be opened or read, if another process writes it, or
+            if it should be empty and is not.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, new: bool = False) -> None:
         self._path = path
         self._lines: list[bytes] = []
-        self._flushed = time.monotonic()
+        self._first_line: int | None = None
+        self._flushed = self._looked = time.monotonic()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             # Unbuffered, because the lines are collected here and written in one call.
             self._file = path.open("ab", buffering=0)
-            self._regular = stat.S_ISREG(os.fstat(self._file.fileno()).st_mode)
-            if self._regular and not _ends_whole(path):
-                self._write(b"\n")
+            self._identity = os.fstat(self._file.fileno())
+            self._regular = stat.S_ISREG(self._identity.st_mode)
+            if self._regular:
+                self._claim(new=new)
         except OSError as error:
             raise self._failure(error) from error
 
@@ -65,6 +79,8 @@ class JsonlSink:
         Raises:
             NissaError: If the file cannot be written, for example because the disk is full.
         """
+        if self._first_line is None:
+            self._first_line = event.sequence
         self._lines.append(event.model_dump_json().encode())
         if event.kind in DURABLE_KINDS:
             self._flush(durable=True)
@@ -90,27 +106,68 @@ class JsonlSink:
         self._flush(durable=True)
         self._file.close()
 
+    def _claim(self, *, new: bool) -> None:
+        """Takes the lock, and ends a last line that a killed writer left without an end."""
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._file.close()
+            raise NissaError(
+                f"event log '{self._path}' is being written by another run; name another file"
+            ) from None
+        except OSError as error:
+            # Some network file systems know no locks; the log itself works there.
+            if error.errno not in _NO_LOCKS:
+                raise
+        size = os.fstat(self._file.fileno()).st_size
+        if new and size > 0:
+            self._file.close()
+            raise NissaError(
+                f"event log '{self._path}' already holds something; name a new file or remove it"
+            )
+        if not _ends_whole(self._path):
+            self._write(b"\n")
+
     def _flush(self, *, durable: bool = False) -> None:
         self._flushed = time.monotonic()
         lines, self._lines = self._lines, []
+        first, self._first_line = self._first_line, None
         try:
             if lines:
                 self._write(b"\n".join(lines) + b"\n")
             if durable and self._regular:
                 os.fsync(self._file.fileno())
+            if durable or self._flushed - self._looked >= LOOK_INTERVAL:
+                self._check_there()
         except OSError as error:
             self._file.close()
-            raise self._failure(error) from error
+            raise self._failure(error, first_lost=first) from error
+
+    def _check_there(self) -> None:
+        """Finds out that the file was removed or replaced, which writing to it does not."""
+        self._looked = self._flushed
+        try:
+            there = self._path.stat()
+        except FileNotFoundError:
+            there = None
+        if there is None or not os.path.samestat(there, self._identity):
+            self._file.close()
+            what = "removed" if there is None else "replaced"
+            raise LogError(
+                f"event log '{self._path}' was {what} while the run wrote it; its events are lost",
+                first_lost=0,
+            )
 
     def _write(self, data: bytes) -> None:
         rest = memoryview(data)
         while rest:
             rest = rest[self._file.write(rest) :]
 
-    def _failure(self, error: OSError) -> NissaError:
-        return NissaError(
+    def _failure(self, error: OSError, *, first_lost: int | None = None) -> LogError:
+        return LogError(
             f"cannot write event log '{self._path}': {os_reason(error)}; "
-            "free space there or choose another place"
+            "free space there or choose another place",
+            first_lost=first_lost,
         )
 
 
