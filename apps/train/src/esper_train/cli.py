@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from cyclopts import App, CycloptsError
 
+from esper_karn import guard_streams
 from esper_leyline import EsperError
 from esper_train.options import (
     CheckpointOptions,
@@ -119,6 +120,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         0 when the run completed, 2 for a mistake in what was asked, 130 when interrupted.
     """
+    if arguments is None:
+        guard_streams()
     tokens = sys.argv[1:] if arguments is None else list(arguments)
     try:
         code = app(tokens, exit_on_error=False, print_error=False)

@@ -20,6 +20,7 @@ from esper_leyline import (
     RoundSummary,
     RunStatus,
     RunSummary,
+    TelemetryLoss,
     TrainingConfig,
 )
 from esper_leyline.events import RunCompleted, RunFailed, RunStarted, kinds_written
@@ -77,6 +78,8 @@ class RunSession:
         self.status = RunStatus.RUNNING
         self._options = options
         self._started = time.time()
+        # Durations come from here: the wall clock may be set back while a run trains.
+        self._began = time.monotonic()
         self._viewer: Viewer | None = None
 
     def __enter__(self) -> RunSession:
@@ -84,9 +87,10 @@ class RunSession:
         self.directory = self._given or create_directory(config, options)
         self.hub = Hub(
             self.directory.run_id,
-            [JsonlSink(self.directory.events)],
+            [self._open_log()],
             kinds=kinds_written(config.telemetry),
             group=self.group,
+            on_loss=_warn_of_loss,
         )
         say(f"run: {self.directory.path}")
         return self
@@ -99,7 +103,7 @@ class RunSession:
     ) -> bool:
         self.stop.let_end()
         self._settle(error)
-        rounds, seconds = len(self.progress.rounds), time.time() - self._started
+        rounds, seconds = len(self.progress.rounds), time.monotonic() - self._began
         if error is not None and self.status is RunStatus.FAILED:
             text = f"{type(error).__name__}: {error}"
             self.hub.emit(RunFailed(error=text, rounds_completed=rounds, seconds=seconds))
@@ -108,11 +112,11 @@ class RunSession:
             self.hub.emit(
                 RunCompleted(status=self.status, rounds_completed=rounds, seconds=seconds)
             )
+        self.hub.close()  # first, because the summary says whether the log is whole
+        self._restore_directory()
         summary = self._summary(text, seconds)
         self.directory.write_summary(summary)
-        self.hub.close()
-        if self._viewer is not None and self._viewer.finish() != 0:
-            say("the console view ended early; the run was not affected")
+        self._end_view()
         Console().print(closing_table(summary))
         for note in self.progress.notes:
             say(note)
@@ -152,6 +156,39 @@ class RunSession:
         else:
             self._viewer = Viewer.start(self.directory.path, plain=self._options.no_tui)
 
+    def _open_log(self) -> JsonlSink:
+        """Opens the run's log; a log of another run leaves no run directory behind."""
+        try:
+            return JsonlSink(self.directory.events, new=True)
+        except EsperError:
+            if self._given is None:
+                self.directory.discard()
+            raise
+
+    def _end_view(self) -> None:
+        if self._viewer is None:
+            return
+        if self.hub.lost is not None:
+            self._viewer.end()  # it waits for an end that the log does not have
+        elif self._viewer.finish() != 0:
+            say("the console view ended early; the run was not affected")
+
+    def _restore_directory(self) -> None:
+        """Says what is gone where the run directory was deleted while the run trained."""
+        path, progress = self.directory.path, self.progress
+        if not self.directory.config.exists():
+            self.directory.restore(self.plan.config)
+            progress.notes.append(
+                f"run directory '{path}' was deleted during the run; "
+                "it holds nothing from before that"
+            )
+        if progress.checkpoint is not None and not (path / progress.checkpoint).exists():
+            progress.notes.append(f"checkpoint '{path / progress.checkpoint}' was deleted")
+            progress.checkpoint = None
+            if self.status is RunStatus.COMPLETED:
+                self.status = RunStatus.FAILED
+                progress.notes.append("the run failed: nothing of what it learned is left")
+
     def _settle(self, error: BaseException | None) -> None:
         if isinstance(error, KeyboardInterrupt):
             self.status = RunStatus.INTERRUPTED
@@ -181,6 +218,7 @@ class RunSession:
             mean_test_accuracy=self.progress.test_accuracy,
             checkpoint=self.progress.checkpoint,
             peak_memory_mb=peak_memory_mb(),
+            telemetry_lost=self.hub.lost,
         )
 
 
@@ -198,6 +236,14 @@ def create_directory(config: TrainingConfig, options: TelemetryOptions) -> RunDi
     )
     directory.write_config(config)
     return directory
+
+
+def _warn_of_loss(loss: TelemetryLoss) -> None:
+    sys.stderr.write(
+        f"warning: {loss.reason}; events from number {loss.since_sequence} on are not kept, "
+        "and training goes on\n"
+    )
+    sys.stderr.flush()
 
 
 def say(line: str) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from esper_karn import follow, resolve_log
+from esper_karn import follow, guard_streams, resolve_log
 
 DRAIN_SECONDS = 10.0
 
@@ -47,9 +47,13 @@ class Viewer:
         try:
             return self._process.wait(timeout=DRAIN_SECONDS)
         except subprocess.TimeoutExpired:
-            self._process.terminate()
-            self._process.wait()
+            self.end()
             return None
+
+    def end(self) -> None:
+        """Ends the view at once."""
+        self._process.kill()
+        self._process.wait()
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -59,6 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--parent", type=int, required=True)
     parser.add_argument("--plain", action="store_true")
     options = parser.parse_args(arguments)
+    guard_streams()
     # Ctrl-C reaches the whole terminal group; the trainer decides, and this view shows the end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     console = Console(no_color=True if options.plain else None)

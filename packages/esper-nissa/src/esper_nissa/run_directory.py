@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -119,6 +120,20 @@ class RunDirectory:
     def summary(self) -> Path:
         """How the run ended; missing while it runs and after a crash."""
         return self.path / SUMMARY_FILE
+
+    def discard(self) -> None:
+        """Removes a run that has not begun."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    def restore(self, config: TrainingConfig) -> None:
+        """Creates the folder again where it was deleted, with its config in it.
+
+        Raises:
+            NissaError: If it cannot be created.
+        """
+        with _creating_in(self.path.parent):
+            self.checkpoints.mkdir(parents=True, exist_ok=True)
+        self.write_config(config)
 
     def write_config(self, config: TrainingConfig) -> None:
         """Writes ``config.json`` whole or not at all.

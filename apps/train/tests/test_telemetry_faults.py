@@ -1,0 +1,178 @@
+"""A log, a screen or a clock that fails never ends a run, and never passes without a word."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+PROGRAM = Path(sys.executable).with_name("esper-train")
+OVERWATCH = Path(sys.executable).with_name("esper-overwatch")
+SHORT = "ppo --rounds 2 --envs 2 --episode-length 12 --no-tui"
+ENVIRONMENT = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "NO_COLOR": "1", "OMP_NUM_THREADS": "1"}
+
+
+def bash(line, folder, **options):
+    return subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {line}"],
+        cwd=folder,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        check=False,
+        **options,
+    )
+
+
+def start(line, folder):
+    return subprocess.Popen(
+        [PROGRAM, *line.split()],
+        cwd=folder,
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def only_run(folder):
+    (run,) = (folder / "runs").iterdir()
+    return run
+
+
+def summary_of(run):
+    return json.loads((run / "summary.json").read_text(encoding="utf-8"))
+
+
+def wait_for(condition, seconds=120):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    "redirection", ["| head -n 1", ">&-", "2>&-", "<&- >&- 2>&-", "> /dev/full"]
+)
+@pytest.mark.parametrize(
+    ("program", "arguments"),
+    [(PROGRAM, "--help"), (OVERWATCH, "list nowhere"), (OVERWATCH, "--help")],
+)
+def test_streams_that_are_gone_change_no_exit_code(program, arguments, redirection, tmp_path):
+    usual = bash(f"'{program}' {arguments}", tmp_path)
+    done = bash(f"'{program}' {arguments} {redirection}", tmp_path)
+    assert done.returncode == usual.returncode
+    assert done.stderr in {usual.stderr, ""}
+
+
+def test_durations_do_not_come_from_the_wall_clock(tmp_path):
+    """The clock runs backwards here, a thousand times as fast."""
+    program = (
+        "import sys, time; real = time.time; start = real();"
+        "time.time = lambda: start - 1000 * (real() - start);"
+        "from esper_train.cli import main; raise SystemExit(main(sys.argv[1:]))"
+    )
+    arguments = [
+        "heuristic",
+        "--max-epochs",
+        "2",
+        "--max-batches",
+        "2",
+        "--no-tui",
+        "--task",
+        "mnist1d_blind",
+    ]
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments],
+        cwd=tmp_path,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert 0 < summary_of(only_run(tmp_path))["seconds"] < 600
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("redirection", ["| head -n 2", ">&-"])
+def test_a_run_completes_without_its_output(redirection, tmp_path):
+    done = bash(f"'{PROGRAM}' {SHORT} {redirection}", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    run = only_run(tmp_path)
+    assert summary_of(run)["status"] == "completed"
+    lines = (run / "events.jsonl").read_text(encoding="utf-8").splitlines()
+    assert all(json.loads(line)["run_id"] == run.name for line in lines)
+
+
+@pytest.mark.slow
+def test_a_full_disk_under_the_log_does_not_end_the_run(tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+        pytest.skip("mounting a small file system is not permitted here")
+    try:
+        done = bash(f"'{PROGRAM}' {SHORT} --telemetry-file disk/log.jsonl", tmp_path)
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("warning: cannot write event log") == 1
+    assert "No space left on device" in done.stderr
+    run = only_run(tmp_path)
+    summary = summary_of(run)
+    assert summary["status"] == "completed"
+    assert summary["telemetry_lost"]["since_sequence"] > 0
+    assert (run / summary["checkpoint"]).exists()
+
+
+@pytest.mark.slow
+def test_a_log_that_is_deleted_is_said_once(tmp_path):
+    trainer = start(SHORT, tmp_path)
+    wait_for(lambda: any(tmp_path.glob("runs/*/events.jsonl")))
+    log = only_run(tmp_path) / "events.jsonl"
+    wait_for(lambda: log.stat().st_size > 0)
+    log.unlink()
+    _, said = trainer.communicate(timeout=300)
+    assert trainer.returncode == 0, said
+    assert said.count("was removed while the run wrote it") == 1
+    assert "was removed" in summary_of(only_run(tmp_path))["telemetry_lost"]["reason"]
+
+
+@pytest.mark.slow
+def test_a_run_directory_that_is_deleted_is_said(tmp_path):
+    trainer = start(SHORT, tmp_path)
+    wait_for(lambda: any(tmp_path.glob("runs/*/events.jsonl")))
+    log = only_run(tmp_path) / "events.jsonl"
+    wait_for(lambda: log.stat().st_size > 0)
+    run = only_run(tmp_path)
+    run.rename(tmp_path / "elsewhere")
+    printed, said = trainer.communicate(timeout=300)
+    assert f"'runs/{run.name}' was deleted during the run" in printed
+    summary = summary_of(run)
+    assert summary["telemetry_lost"] is not None
+    kept = summary["checkpoint"] is not None
+    assert trainer.returncode == (0 if kept else 1), said
+    assert not kept or (run / summary["checkpoint"]).exists()
+
+
+@pytest.mark.slow
+def test_of_two_runs_on_one_log_the_second_is_refused(tmp_path):
+    line = f"{SHORT} --telemetry-file log.jsonl"
+    trainers = [start(line, tmp_path) for _ in range(2)]
+    ends = [trainer.communicate(timeout=300) for trainer in trainers]
+    codes = [trainer.returncode for trainer in trainers]
+    assert sorted(codes) == [0, 2], ends
+    refused = ends[codes.index(2)][1]
+    assert refused.startswith("error: ")
+    assert refused.count("\n") == 1
+    assert "log.jsonl" in refused
+    run = only_run(tmp_path)
+    lines = (tmp_path / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    assert {json.loads(each)["run_id"] for each in lines} == {run.name}
