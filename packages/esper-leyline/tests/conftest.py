@@ -14,6 +14,7 @@ from pydantic import AllowInfNan, BaseModel
 
 from esper_leyline import (
     HEADS,
+    SLOT_PATTERN,
     TOPOLOGY_BLUEPRINTS,
     BlendStyle,
     CNNHostSpec,
@@ -34,7 +35,8 @@ def contract(hint: Any, metadata: tuple[Any, ...] = ()) -> st.SearchStrategy[Any
     origin = get_origin(hint)
     if origin is Annotated:
         inner, *extra = get_args(hint)
-        return contract(inner, (*metadata, *extra))
+        constraints = [part for each in extra for part in getattr(each, "metadata", (each,))]
+        return contract(inner, (*metadata, *constraints))
     if origin in (Union, types.UnionType):
         return st.one_of([contract(part, metadata) for part in get_args(hint)])
     if origin in _GENERIC:
@@ -53,7 +55,7 @@ def _tuple(parts: tuple[Any, ...], metadata: tuple[Any, ...]) -> st.SearchStrate
     if parts[-1] is not Ellipsis:
         return st.tuples(*[contract(part) for part in parts])
     low = _bound(metadata, "min_length") or 0
-    high = _bound(metadata, "max_length") or low + 3
+    high = min(_bound(metadata, "max_length") or low + 3, low + 3)
     return st.lists(contract(parts[0]), min_size=low, max_size=high).map(tuple)
 
 
@@ -72,7 +74,7 @@ def _scalar(hint: Any, metadata: tuple[Any, ...]) -> st.SearchStrategy[Any]:
     if issubclass(hint, Enum):
         return st.sampled_from(list(hint))
     if hint is str:
-        return st.text(max_size=8) if _bound(metadata, "pattern") is None else _slots()
+        return _strings(metadata)
     if hint is int:
         return _integers(metadata)
     if hint is float:
@@ -80,12 +82,19 @@ def _scalar(hint: Any, metadata: tuple[Any, ...]) -> st.SearchStrategy[Any]:
     return {bool: st.booleans(), type(None): st.none()}[hint]
 
 
+def _strings(metadata: tuple[Any, ...]) -> st.SearchStrategy[str]:
+    if _bound(metadata, "pattern") == SLOT_PATTERN:
+        return _slots()
+    characters = st.characters(exclude_characters="\0", codec="utf-8")
+    return st.text(characters, min_size=_bound(metadata, "min_length") or 0, max_size=8)
+
+
 def _integers(metadata: tuple[Any, ...]) -> st.SearchStrategy[int]:
     low, below = _bound(metadata, "ge"), _bound(metadata, "lt")
-    return st.integers(
-        min_value=-JSON_INTEGER if low is None else low,
-        max_value=JSON_INTEGER if below is None else below - 1,
-    )
+    high = _bound(metadata, "le")
+    if high is None:
+        high = JSON_INTEGER if below is None else below - 1
+    return st.integers(min_value=-JSON_INTEGER if low is None else low, max_value=high)
 
 
 def _floats(metadata: tuple[Any, ...]) -> st.SearchStrategy[float]:
@@ -159,7 +168,7 @@ def _task(record: Any) -> st.SearchStrategy[Any]:
         )
 
     hosts = st.one_of(map(contract, (CNNHostSpec, MLPHostSpec, TransformerHostSpec)))
-    return hosts.filter(lambda host: host.slots).flatmap(on_host)
+    return hosts.filter(lambda host: 1 <= len(host.slots) <= 64).flatmap(on_host)
 
 
 def _choice(options: tuple[Any, ...]) -> st.SearchStrategy[Any]:
@@ -169,9 +178,9 @@ def _choice(options: tuple[Any, ...]) -> st.SearchStrategy[Any]:
 
 
 def _ppo(record: Any) -> st.SearchStrategy[Any]:
-    finite = st.floats(allow_nan=False, allow_infinity=False)
+    weight = st.floats(0, 1e6)
     return _record(
-        record, entropy_multipliers=st.dictionaries(st.sampled_from(HEADS), finite, max_size=3)
+        record, entropy_multipliers=st.dictionaries(st.sampled_from(HEADS), weight, max_size=3)
     )
 
 
@@ -181,7 +190,7 @@ def _policy(record: Any) -> st.SearchStrategy[Any]:
 
 
 def _training(record: Any) -> st.SearchStrategy[Any]:
-    slots = st.none() | st.sets(_slots(), max_size=3).map(order_slots)
+    slots = st.none() | st.sets(_slots(), min_size=1, max_size=3).map(order_slots)
     return _record(record, slots=slots)
 
 

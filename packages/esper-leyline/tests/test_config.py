@@ -152,7 +152,10 @@ def test_an_unknown_key_like_none_lists_its_neighbours():
         ({"slots": ["r0"]}, "(given: 'r0')"),
         ({"seed": 2**31}, "'seed': Input should be less than"),
         ({"policy": {"floors": {"op": 0.1}}}, "floors name each head once"),
-        ({"policy": {"floors": dict.fromkeys(HEADS, 1)}}, "floor of 'op' is 1.0; it lies in"),
+        (
+            {"policy": {"floors": dict.fromkeys(HEADS, 1)}},
+            "'policy.floors.op': Input should be less than 1",
+        ),
         ({"ppo": {"entropy_multipliers": {"opp": 1}}}, "no head 'opp'; heads: op, slot"),
     ],
 )
@@ -172,7 +175,7 @@ def test_a_bad_value_is_one_line_that_says_what_is_allowed(written, says):
         ("[1]", "holds a list; write a JSON object"),
         ('{"n_env": 4}', "the nearest valid key is 'n_envs'"),
         ('{"slots": ["r0c1", "r0c1"]}', "slot 'r0c1' is named twice"),
-        ('{"ppo": {"gamma": NaN}}', "'ppo.gamma': Input should be a finite number"),
+        ('{"ppo": {"gamma": NaN}}', "contains NaN, which is not a number of JSON"),
     ],
 )
 def test_a_bad_file_is_one_line_with_its_name(tmp_path, content, says):
@@ -188,7 +191,9 @@ def test_a_bad_file_is_one_line_with_its_name(tmp_path, content, says):
 
 def test_a_file_that_cannot_be_read_is_one_line(tmp_path):
     for path in (tmp_path, tmp_path / "none.json"):
-        with pytest.raises(ConfigError, match=r"^cannot read config '.*': \w[^\n]*$"):
+        with pytest.raises(
+            ConfigError, match=r"^config '.*' (is a folder|cannot be read: )[^\n]*$"
+        ):
             read_config(path)
 
 

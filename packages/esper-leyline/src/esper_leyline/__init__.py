@@ -37,7 +37,6 @@ from esper_leyline.commands import (
     to_command,
 )
 from esper_leyline.config import (
-    FLAT_KEYS,
     AmpDtype,
     CompileConfig,
     CompileMode,
@@ -54,13 +53,25 @@ from esper_leyline.config import (
     TelemetryConfig,
     TelemetryLevel,
     TrainingConfig,
+)
+from esper_leyline.config_reading import (
+    FLAT_KEYS,
+    explain_invalid,
+    flatten_config,
     override,
     parse_config,
     read_config,
 )
-from esper_leyline.errors import ConfigError, EsperError, LeylineError, unknown_name
+from esper_leyline.errors import (
+    ConfigError,
+    EsperError,
+    LeylineError,
+    show_text,
+    unknown_name,
+)
 from esper_leyline.gates import Gate, GateResult, LifecycleRules, SeedEvidence, gate_checks
 from esper_leyline.host_specs import HOST_SPECS
+from esper_leyline.json_files import kind_of_file, open_regular, parse_json, read_json
 from esper_leyline.lifecycle import (
     GATE_OF_STAGE,
     AlphaMode,
@@ -292,22 +303,29 @@ __all__ = [
     "curve_value",
     "digits",
     "evaluate_gate",
+    "explain_invalid",
     "fashion_mnist",
     "fashion_mnist_blind",
+    "flatten_config",
     "gate_checks",
     "head_sizes",
+    "kind_of_file",
     "mnist1d",
     "mnist1d_blind",
     "mnist1d_shuffled",
     "observation_size",
+    "open_regular",
     "order_slots",
     "override",
     "parse_config",
+    "parse_json",
     "parse_slot",
     "permitted_ops",
     "policy_input_size",
     "preset",
     "read_config",
+    "read_json",
+    "show_text",
     "symlog",
     "tinystories",
     "to_command",

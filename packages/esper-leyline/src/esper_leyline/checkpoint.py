@@ -5,13 +5,14 @@ from __future__ import annotations
 from pydantic import Field
 
 from esper_leyline.config import TrainingConfig
+from esper_leyline.ranges import MOST_ROUNDS, MOST_SLOTS, Name, Parameters, RunId
 from esper_leyline.slots import SlotId
-from esper_leyline.wire import Contract
+from esper_leyline.wire import Settings
 
 CHECKPOINT_VERSION = 2
 
 
-class CheckpointManifest(Contract):
+class CheckpointManifest(Settings):
     """The facts that decide whether and how a checkpoint can be loaded.
 
     Attributes:
@@ -21,13 +22,13 @@ class CheckpointManifest(Contract):
         observation_size: Floats a report encodes to, before embeddings.
     """
 
-    checkpoint_version: int = CHECKPOINT_VERSION
-    run_id: str
-    task: str
-    rounds_completed: int = Field(ge=0)
-    slots: tuple[SlotId, ...]
-    observation_size: int
-    policy_parameters: int
-    torch_version: str
+    checkpoint_version: int = Field(default=CHECKPOINT_VERSION, ge=1, le=1_000_000)
+    run_id: RunId
+    task: Name
+    rounds_completed: int = Field(ge=0, le=MOST_ROUNDS)
+    slots: tuple[SlotId, ...] = Field(min_length=1, strict=False, max_length=MOST_SLOTS)
+    observation_size: int = Field(ge=1, le=1_000_000)
+    policy_parameters: Parameters
+    torch_version: Name
     config: TrainingConfig
-    group: str | None = None
+    group: RunId | None = None

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+MOST_SHOWN = 80
+"""Characters of a user's text that a message repeats."""
+
 
 class EsperError(Exception):
     """Base of every error that an Esper distribution raises on purpose.
@@ -37,6 +40,22 @@ def unknown_name(what: str, name: str, allowed: Iterable[str]) -> str:
         One line that names the bad value, the nearest valid one, and all valid ones.
     """
     names = sorted(allowed)
-    near = get_close_matches(name, names, n=1)
+    # The time of the comparison grows with the square of the length.
+    near = get_close_matches(name, names, n=1) if len(name) <= MOST_SHOWN else []
     hint = f" (did you mean '{near[0]}'?)" if near else ""
-    return f"unknown {what} '{name}'{hint}; allowed: {', '.join(names)}"
+    return f"unknown {what} '{show_text(name)}'{hint}; allowed: {', '.join(names)}"
+
+
+def show_text(text: str, limit: int = MOST_SHOWN) -> str:
+    """Makes text that a user wrote fit for one line of a message.
+
+    Args:
+        text: Any text, also of many lines or with escape codes for a terminal.
+        limit: Characters to keep.
+
+    Returns:
+        The text with its unprintable characters escaped and its end cut off where it is
+        longer than ``limit``, with its length in that case.
+    """
+    kept = "".join(each if each.isprintable() else repr(each)[1:-1] for each in text[:limit])
+    return kept if len(text) <= limit else f"{kept}... ({len(text)} characters)"

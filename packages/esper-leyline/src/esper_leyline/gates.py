@@ -7,7 +7,8 @@ from enum import StrEnum
 
 from pydantic import Field
 
-from esper_leyline.wire import WIRE_CONFIG, Contract, Float
+from esper_leyline.ranges import MOST_EPOCHS, Epochs, Points, Weight
+from esper_leyline.wire import WIRE_CONFIG, Float, Settings
 
 
 class Gate(StrEnum):
@@ -23,7 +24,7 @@ class Gate(StrEnum):
     """HOLDING to FOSSILIZED."""
 
 
-class LifecycleRules(Contract):
+class LifecycleRules(Settings):
     """What the lifecycle accepts, and when it moves by itself.
 
     Permissive gates check structure only and leave quality to the reward; strict
@@ -34,15 +35,17 @@ class LifecycleRules(Contract):
     auto_forward_g1: bool = False
     auto_forward_g2: bool = False
     auto_forward_g3: bool = False
-    min_prune_age: int = Field(default=5, ge=0, description="Epochs before a seed may be pruned.")
-    embargo_ticks: int = Field(default=5, ge=1, description="Epochs a pruned slot stays closed.")
-    g2_min_epochs: int = Field(default=10, ge=1, description="Strict: epochs in TRAINING.")
-    g2_min_improvement: float = Field(
+    min_prune_age: int = Field(
+        default=5, ge=0, le=MOST_EPOCHS, description="Epochs before a seed may be pruned."
+    )
+    embargo_ticks: Epochs = Field(default=5, description="Epochs a pruned slot stays closed.")
+    g2_min_epochs: Epochs = Field(default=10, description="Strict: epochs in TRAINING.")
+    g2_min_improvement: Points = Field(
         default=0.5, description="Strict: points since the stage began."
     )
-    g2_min_gradient_ratio: float = Field(default=0.10, ge=0, description="Strict: seed over host.")
-    g3_min_epochs: int = Field(default=10, ge=1, description="Strict: epochs in BLENDING.")
-    g5_min_contribution: float = Field(default=1.0, description="Strict: percentage points.")
+    g2_min_gradient_ratio: Weight = Field(default=0.10, description="Strict: seed over host.")
+    g3_min_epochs: Epochs = Field(default=10, description="Strict: epochs in BLENDING.")
+    g5_min_contribution: Points = Field(default=1.0, description="Strict: percentage points.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,9 +9,9 @@ from typing import Annotated
 
 from pydantic import StringConstraints
 
-from esper_leyline.errors import LeylineError
+from esper_leyline.errors import LeylineError, show_text
 
-SLOT_PATTERN = r"^r(0|[1-9][0-9]*)c(0|[1-9][0-9]*)$"
+SLOT_PATTERN = r"^r(0|[1-9][0-9]{0,3})c(0|[1-9][0-9]{0,3})$"
 
 SlotId = Annotated[str, StringConstraints(pattern=SLOT_PATTERN)]
 """A slot's name, such as ``r0c1``."""
@@ -23,9 +23,11 @@ def parse_slot(slot: str) -> tuple[int, int]:
     Raises:
         LeylineError: If the text is not of the form ``r<row>c<col>``.
     """
-    match = re.match(SLOT_PATTERN, slot)
+    match = re.fullmatch(SLOT_PATTERN, slot)
     if match is None:
-        raise LeylineError(f"'{slot}' is not a slot id; write r<row>c<col>, for example r0c1")
+        raise LeylineError(
+            f"'{show_text(slot)}' is not a slot id; write r<row>c<col>, for example r0c1"
+        )
     return int(match[1]), int(match[2])
 
 

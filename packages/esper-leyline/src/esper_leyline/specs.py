@@ -8,11 +8,28 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from esper_leyline.actions import TOPOLOGY_BLUEPRINTS, BlendStyle, Blueprint, Topology
+from esper_leyline.ranges import (
+    MOST_SLOTS,
+    Batches,
+    Classes,
+    LearningRate,
+    Line,
+    Name,
+    Positive,
+    Rows,
+    Shape,
+    Weight,
+    Width,
+    Widths,
+)
 from esper_leyline.slots import SlotId, order_slots
-from esper_leyline.wire import Contract
+from esper_leyline.wire import Settings
+
+MOST_LAYERS = 1024
+"""Layers of a transformer."""
 
 
-class CNNHostSpec(Contract):
+class CNNHostSpec(Settings):
     """A stack of conv-norm-ReLU blocks, global average pooling and a linear classifier.
 
     Attributes:
@@ -22,11 +39,11 @@ class CNNHostSpec(Contract):
     """
 
     kind: Literal["cnn"] = "cnn"
-    input_shape: tuple[int, ...] = Field(min_length=2, max_length=3)
-    classes: int = Field(ge=2)
-    widths: tuple[int, ...] = Field(min_length=1)
-    kernel: int = Field(default=3, ge=1)
-    pools: tuple[bool, ...]
+    input_shape: Shape = Field(strict=False, min_length=2)
+    classes: Classes
+    widths: Widths
+    kernel: int = Field(default=3, ge=1, le=1023)
+    pools: tuple[bool, ...] = Field(strict=False, max_length=MOST_SLOTS)
 
     @model_validator(mode="after")
     def _one_pool_a_block(self) -> CNNHostSpec:
@@ -47,7 +64,7 @@ class CNNHostSpec(Contract):
         return tuple(f"r0c{column}" for column in range(len(self.widths)))
 
 
-class MLPHostSpec(Contract):
+class MLPHostSpec(Settings):
     """A stack of linear-norm-GELU blocks over a flattened input, and a linear classifier.
 
     Attributes:
@@ -56,9 +73,9 @@ class MLPHostSpec(Contract):
     """
 
     kind: Literal["mlp"] = "mlp"
-    input_shape: tuple[int, ...] = Field(min_length=1)
-    classes: int = Field(ge=2)
-    widths: tuple[int, ...] = Field(min_length=1)
+    input_shape: Shape
+    classes: Classes
+    widths: Widths
 
     @property
     def topology(self) -> Topology:
@@ -71,16 +88,16 @@ class MLPHostSpec(Contract):
         return tuple(f"r0c{column}" for column in range(len(self.widths)))
 
 
-class TransformerHostSpec(Contract):
+class TransformerHostSpec(Settings):
     """A pre-layer-norm GPT with a tied output head."""
 
     kind: Literal["transformer"] = "transformer"
-    vocabulary: int = Field(ge=2)
-    width: int = Field(ge=1)
-    heads: int = Field(ge=1)
-    layers: int = Field(ge=1)
-    block: int = Field(ge=1, description="Longest sequence, in tokens.")
-    layers_per_slot: int = Field(default=2, ge=1)
+    vocabulary: Classes
+    width: Width
+    heads: Width
+    layers: int = Field(ge=1, le=MOST_LAYERS)
+    block: Width = Field(description="Longest sequence, in tokens.")
+    layers_per_slot: int = Field(default=2, ge=1, le=MOST_LAYERS)
 
     @model_validator(mode="after")
     def _heads_share_the_width(self) -> TransformerHostSpec:
@@ -105,30 +122,33 @@ class TransformerHostSpec(Contract):
 HostSpec = Annotated[CNNHostSpec | MLPHostSpec | TransformerHostSpec, Field(discriminator="kind")]
 
 
-class DataSpec(Contract):
+class DataSpec(Settings):
     """A data set in three splits: training, validation (all decisions), test (report only).
 
     Over text, a row is a sequence of tokens and its target the token after each.
     """
 
-    name: str
-    source: str = Field(description="Where the data comes from, in words.")
-    input_shape: tuple[int, ...] = Field(description="Of one row; over text its length alone.")
-    classes: int = Field(ge=2, description="What a target may be; over text the vocabulary.")
-    train_size: int = Field(ge=1)
-    validation_size: int = Field(ge=1)
-    test_size: int = Field(ge=1)
+    name: Name
+    source: Line = Field(description="Where the data comes from, in words.")
+    input_shape: Shape = Field(strict=False, description="Of one row; over text its length alone.")
+    classes: Classes = Field(description="What a target may be; over text the vocabulary.")
+    train_size: Rows
+    validation_size: Rows
+    test_size: Rows
     shared: Literal[True] = Field(
         default=True,
         description="All hosts, whatever their seed, use the same rows in the same order.",
     )
 
 
-class Augmentation(Contract):
+class Augmentation(Settings):
     """Random changes to training images, drawn anew for every host and epoch."""
 
     crop_padding: int = Field(
-        default=0, ge=0, description="Pixels an image may move each way; 0 leaves it in place."
+        default=0,
+        ge=0,
+        le=1024,
+        description="Pixels an image may move each way; 0 leaves it in place.",
     )
     flip: bool = Field(default=False, description="Mirror images, left for right, at even odds.")
 
@@ -138,19 +158,19 @@ class Augmentation(Contract):
         return self.crop_padding == 0 and not self.flip
 
 
-class HostTraining(Contract):
+class HostTraining(Settings):
     """How a host and its seeds are trained."""
 
     optimizer: Literal["sgd", "adamw"] = "sgd"
-    learning_rate: float = Field(default=0.05, gt=0)
-    seed_learning_rate: float = Field(default=0.05, gt=0)
+    learning_rate: LearningRate = 0.05
+    seed_learning_rate: LearningRate = 0.05
     momentum: float = Field(default=0.9, ge=0, lt=1)
-    weight_decay: float = Field(default=0.0, ge=0)
-    batch_size: int = Field(default=128, ge=1)
-    max_batches: int = Field(default=0, ge=0, description="Batches an epoch; 0 is all.")
-    max_grad_norm: float = Field(default=5.0, gt=0, description="Clip of the host's gradient.")
-    seed_max_grad_norm: float | None = Field(
-        default=None, gt=0, description="Clip of each seed's. None: the host's."
+    weight_decay: Weight = 0.0
+    batch_size: int = Field(default=128, ge=1, le=1_000_000)
+    max_batches: Batches = Field(default=0, description="Batches an epoch; 0 is all.")
+    max_grad_norm: Positive = Field(default=5.0, description="Clip of the host's gradient.")
+    seed_max_grad_norm: Positive | None = Field(
+        default=None, description="Clip of each seed's. None: the host's."
     )
     label_smoothing: float = Field(
         default=0.0, ge=0, lt=1, description="Share of a target spread over all classes."
@@ -163,19 +183,30 @@ class HostTraining(Contract):
         return min(whole, self.max_batches or whole)
 
 
-class TaskSpec(Contract):
+class TaskSpec(Settings):
     """A host, its data and how it trains: what ``--task`` names."""
 
-    name: str
-    description: str
+    name: Name
+    description: Line
     host: HostSpec
     data: DataSpec
     training: HostTraining = HostTraining()
-    slots: tuple[SlotId, ...] = Field(description="Slots enabled by default.")
-    blueprints: tuple[Blueprint, ...] = Field(description="Blueprints the controller may choose.")
-    styles: tuple[BlendStyle, ...] = Field(description="Blend styles the controller may choose.")
+    slots: tuple[SlotId, ...] = Field(
+        strict=False, max_length=MOST_SLOTS, description="Slots enabled by default."
+    )
+    blueprints: tuple[Blueprint, ...] = Field(
+        strict=False, max_length=len(Blueprint), description="Blueprints the controller may choose."
+    )
+    styles: tuple[BlendStyle, ...] = Field(
+        strict=False,
+        max_length=len(BlendStyle),
+        description="Blend styles the controller may choose.",
+    )
     min_fossilize_improvement: float = Field(
-        default=0.5, ge=0, description="Points of accuracy that rules ask of a seed that stays."
+        default=0.5,
+        ge=0,
+        le=100,
+        description="Points of accuracy that rules ask of a seed that stays.",
     )
 
     @model_validator(mode="after")

@@ -26,3 +26,12 @@ class Contract(BaseModel):
     """Base of the pydantic contracts: immutable, and unknown keys are errors."""
 
     model_config = WIRE_CONFIG
+
+
+class Settings(Contract):
+    """Base of what users set: strict, so that ``"2"`` and ``2.0`` are no integers.
+
+    Arrays take ``strict=False``, so that a list does for a tuple; what is in them stays strict.
+    """
+
+    model_config = ConfigDict(strict=True)
