@@ -330,7 +330,7 @@ def test_prune_live_spares_fossils_and_takes_everything_else(make_host, grow, or
         (lambda: SeedSlot("r0c0", 8), KasminaError, "'r0c0' was given 8; .*Activations.maps"),
         (lambda: SeedSlot("r0c0", rules="strict"), KasminaError, "rules are 'strict'; give Lif"),
         (lambda: Activations.maps(0), KasminaError, "0 channels"),
-        (lambda: Activations.maps(4, dimensions=3), KasminaError, "3 spatial dimensions"),
+        (lambda: Activations.maps(4, dimensions=4), KasminaError, "4 spatial dimensions"),
     ],
 )
 def test_impossible_slots_are_refused(make, error, message):
