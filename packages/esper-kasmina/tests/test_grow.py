@@ -132,7 +132,7 @@ def test_options_of_the_seeds_group_are_used(model):
 
 def test_a_gate_that_stays_shut_ends_the_seed():
     torch.manual_seed(0)
-    model = Blind(LifecycleRules(permissive_gates=False, g2_min_improvement=1_000.0))
+    model = Blind(LifecycleRules(permissive_gates=False, g2_min_improvement=100.0))
     loop = Loop(model, batches=1)
     growth = grown(model, loop, schedule=Schedule(training=2, patience=3))
     assert not growth.fossilized

@@ -61,10 +61,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         0, or 2 after one line on standard error that says what cannot be done.
     """
-    from esper_karn import guard_streams
     from esper_leyline import EsperError
 
     if arguments is None:
+        from esper_karn import guard_streams
+
         guard_streams()
     try:
         app(arguments, exit_on_error=False, print_error=False)

@@ -44,7 +44,7 @@ class FlexAttention(SelfAttention):
     @property
     def kernel(self) -> Literal["flex_attention", "scaled_dot_product"]:
         """What computes the attention where the parameters are now."""
-        fitting = self._split[-1] >= _FUSED_NARROWEST
+        fitting = self.out.in_features // self.heads >= _FUSED_NARROWEST
         fused = fitting and not self.portable and self.out.weight.device.type in _FUSED_DEVICES
         return "flex_attention" if fused else "scaled_dot_product"
 
