@@ -38,6 +38,7 @@ from esper_leyline.commands import (
 )
 from esper_leyline.config import (
     AmpDtype,
+    CheckpointConfig,
     CompileConfig,
     CompileMode,
     CounterfactualSet,
@@ -213,6 +214,7 @@ __all__ = [
     "BlendStyle",
     "Blueprint",
     "CNNHostSpec",
+    "CheckpointConfig",
     "CheckpointManifest",
     "CommandResult",
     "CompileConfig",

@@ -218,6 +218,25 @@ class FeedConfig(Settings):
     )
 
 
+class CheckpointConfig(Settings):
+    """When a run writes a checkpoint, and how many it keeps.
+
+    The first one follows the first round. A last one is written when a run ends, stops or
+    fails, whatever is set here.
+    """
+
+    every: int = Field(default=10, ge=1, lt=1_000_001, description="Rounds between checkpoints.")
+    minutes: float = Field(
+        default=2.0,
+        ge=0,
+        le=10_080,
+        description="Also one at the end of a round when the last is older than this.",
+    )
+    keep: int = Field(
+        default=5, ge=0, lt=1_000_001, description="How many of the newest a run keeps; 0: all."
+    )
+
+
 class CompileConfig(Settings):
     """Whether the policy's update is compiled by ``torch.compile``, and how hard it tries."""
 
@@ -269,6 +288,12 @@ class TrainingConfig(Settings):
         max_length=MOST_DEVICES,
         description="Spread hosts over these, a process each. None: device alone.",
     )
+    workers: int | None = Field(
+        default=None,
+        ge=1,
+        le=1024,
+        description="Processes that hosts are spread over on a CPU. None: one a core.",
+    )
     data_root: FolderPath = Field(default="data", description="Folder of downloaded data sets.")
     amp: bool = Field(default=False, description="Compute hosts in mixed precision.")
     amp_dtype: AmpDtype = Field(
@@ -285,6 +310,7 @@ class TrainingConfig(Settings):
     feed: FeedConfig = FeedConfig()
     heuristic: HeuristicRules = HeuristicRules()
     telemetry: TelemetryConfig = TelemetryConfig()
+    checkpoints: CheckpointConfig = CheckpointConfig()
 
     @field_validator("slots")
     @classmethod

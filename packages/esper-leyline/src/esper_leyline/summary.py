@@ -80,5 +80,8 @@ class RunSummary(Contract):
     host_parameters: int | None
     mean_test_accuracy: Float | None = None
     checkpoint: str | None = Field(default=None, description="The last one, relative to the run.")
+    resume: str | None = Field(
+        default=None, description="Command that goes on from the checkpoint of an unfinished run."
+    )
     peak_memory_mb: Float | None = None
     telemetry_lost: TelemetryLoss | None = None
