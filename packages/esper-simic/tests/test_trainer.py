@@ -7,7 +7,14 @@ from dataclasses import dataclass, field
 import pytest
 import torch
 
-from esper_leyline import FactoredAction, Op, RewardBreakdown, RunStatus, StepReport
+from esper_leyline import (
+    CheckpointConfig,
+    FactoredAction,
+    Op,
+    RewardBreakdown,
+    RunStatus,
+    StepReport,
+)
 from esper_simic import (
     PPOTrainer,
     SimicError,
@@ -92,7 +99,7 @@ def test_an_interrupted_round_is_discarded_and_the_run_can_go_on():
     outcome = broken.run(3, should_stop=StopAfter(3 + 3 + 2))
     assert outcome.status is RunStatus.INTERRUPTED
     assert (len(outcome.rounds), outcome.discarded_steps) == (2, 2)
-    assert saved == [2]
+    assert saved == [1, 2]
     again = broken.run(3)
     assert again.status is RunStatus.COMPLETED
     assert told(again) == told(expected)
@@ -101,11 +108,52 @@ def test_an_interrupted_round_is_discarded_and_the_run_can_go_on():
 
 def test_checkpoints_come_when_promised():
     saved = []
-    runner, _ = trainer(
-        checkpoint=lambda state: saved.append(len(state["rounds"])), checkpoint_every=2
-    )
-    runner.run(5)
-    assert saved == [2, 4, 5]
+    world = PuzzleEnvironment(environments=4, length=3, open_steps=2)
+    settings = config(world).model_copy(update={"checkpoints": CheckpointConfig(every=2)})
+    PPOTrainer(
+        world,
+        small_policy(world, floor=0.1),
+        bandit_reward,
+        settings,
+        checkpoint=lambda state: saved.append(len(state["rounds"])),
+    ).run(5)
+    assert saved == [1, 2, 4, 5]
+
+
+def test_no_minute_passes_between_checkpoints_of_every_round():
+    saved = []
+    world = PuzzleEnvironment(environments=4, length=3, open_steps=2)
+    always = CheckpointConfig(every=100, minutes=0)
+    PPOTrainer(
+        world,
+        small_policy(world, floor=0.1),
+        bandit_reward,
+        config(world).model_copy(update={"checkpoints": always}),
+        checkpoint=lambda state: saved.append(len(state["rounds"])),
+    ).run(3)
+    assert saved == [1, 2, 3]
+
+
+@pytest.mark.parametrize("error", [KeyError("lost"), MemoryError(), KeyboardInterrupt()])
+def test_an_error_in_an_update_keeps_the_rounds_before_it(monkeypatch, error):
+    straight, _ = trainer()
+    straight.run(2)
+    saved = []
+    runner, _ = trainer(checkpoint=saved.append)
+    update = runner._updater.update
+
+    def fail_in_the_third(rollout, *, round_number):
+        report = update(rollout, round_number=round_number)
+        if round_number == 3:
+            raise error
+        return report
+
+    monkeypatch.setattr(runner._updater, "update", fail_in_the_third)
+    with pytest.raises(type(error)):
+        runner.run(4)
+    assert [len(state["rounds"]) for state in saved] == [1, 2]
+    for name, value in straight.state_dict()["policy"].items():
+        assert torch.equal(value, saved[-1]["policy"][name]), name
 
 
 def test_three_updates_that_are_not_finite_end_the_run_after_a_checkpoint():
@@ -122,7 +170,7 @@ def test_three_updates_that_are_not_finite_end_the_run_after_a_checkpoint():
     before = weights(policy).clone()
     with pytest.raises(SimicError, match=r"3 updates in a row.*lower"):
         runner.run(10)
-    assert saved == [3]
+    assert saved == [1, 3]
     assert torch.equal(weights(policy), before)
     found = telemetry.of("numerical_instability")
     assert [one.consecutive for one in found] == [1, 2, 3]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
+import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +24,41 @@ def save_checkpoint(path: Path, manifest: CheckpointManifest, state: Mapping[str
     Raises:
         TrainError: If the file cannot be written.
     """
+    # In memory first: torch's own writer hides the reason when a disk is full.
+    content = io.BytesIO()
+    torch.save({"manifest": manifest.model_dump_json(), "state": dict(state)}, content)
+    content.seek(0)
     partial = path.with_name(f"{path.name}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("wb") as file:
-            torch.save({"manifest": manifest.model_dump_json(), "state": dict(state)}, file)
+            shutil.copyfileobj(content, file)
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
     except OSError as error:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
         raise TrainError(
             f"cannot write checkpoint '{path}': {error.strerror}; choose a writable place"
+        ) from None
+
+
+def copy_checkpoint(path: Path, target: Path) -> None:
+    """Copies a checkpoint to where ``--save`` wants it, whole or not at all.
+
+    Raises:
+        TrainError: If it cannot be written; names the one that is there.
+    """
+    partial = target.with_name(f"{target.name}.partial")
+    try:
+        shutil.copyfile(path, partial)
+        partial.replace(target)
+    except OSError as error:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise TrainError(
+            f"cannot write --save {target}: {error.strerror}; the same checkpoint is '{path}'"
         ) from None
 
 

@@ -9,6 +9,7 @@ from cyclopts import App, CycloptsError
 
 from esper_karn import guard_streams
 from esper_leyline import EsperError
+from esper_train.interrupts import ignore_signals
 from esper_train.options import (
     CheckpointOptions,
     ComputeOptions,
@@ -25,7 +26,8 @@ from esper_train.options import (
 )
 
 USAGE_ERROR = 2
-INTERRUPTED = 130
+STOPPED = 128
+INTERRUPTED = STOPPED + 2
 _COMMANDS = ("ppo", "heuristic", "evaluate", "tasks")
 
 app = App(
@@ -118,7 +120,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: The command line; ``None`` takes the process's own.
 
     Returns:
-        0 when the run completed, 2 for a mistake in what was asked, 130 when interrupted.
+        0 when the run completed, 1 when it failed, 2 for a mistake in what was asked, and
+        128 + n when signal n stopped it.
     """
     if arguments is None:
         guard_streams()
@@ -133,6 +136,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(str(error))
     except KeyboardInterrupt:
         return INTERRUPTED
+    if arguments is None and isinstance(code, int) and code >= STOPPED:
+        # The interpreter takes a moment to end, in which one more signal must not change how.
+        ignore_signals()
     return code if isinstance(code, int) else 0
 
 

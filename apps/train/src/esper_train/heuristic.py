@@ -42,17 +42,17 @@ def _grow(plan: Plan, session: RunSession, stop: StopRequest) -> None:
     session.start(environment.spec)
     rules = heuristic_rules(plan.task, config)
     try:
-        outcome = run_controllers(
-            environment,
-            [HeuristicController(environment.spec, rules) for _ in range(config.n_envs)],
-            build_reward(config.reward, gamma=config.ppo.gamma),
-            config,
-            session.hub,
-            should_stop=stop,
-        )
-        session.status = outcome.status
-        session.progress.rounds = list(outcome.rounds)
-        if outcome.status is RunStatus.COMPLETED:
-            session.progress.test_accuracy = mean_test_accuracy(environment)
+        with stop.breakable():
+            session.status = run_controllers(
+                environment,
+                [HeuristicController(environment.spec, rules) for _ in range(config.n_envs)],
+                build_reward(config.reward, gamma=config.ppo.gamma),
+                config,
+                session.hub,
+                should_stop=stop,
+                after_round=session.progress.rounds.append,
+            ).status
+            if session.status is RunStatus.COMPLETED:
+                session.progress.test_accuracy = mean_test_accuracy(environment)
     finally:
         environment.close()

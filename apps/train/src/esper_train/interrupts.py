@@ -1,4 +1,4 @@
-"""Ctrl-C and a polite kill: finish the step in hand, keep everything, then stop."""
+"""Stopping signals: finish the step, keep everything, then stop."""
 
 from __future__ import annotations
 
@@ -8,13 +8,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
 
+STOPPING = tuple(
+    getattr(signal, name)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGXCPU")
+    if hasattr(signal, name)
+)
+"""Signals that end a run in order: keys, closed terminals, and the schedulers of clusters."""
+
 
 class StopRequest:
-    """Turns the first SIGINT or SIGTERM into a request that the run looks up between steps.
+    """Turns the first stopping signal into a request that the run checks between steps.
 
-    A second one raises ``KeyboardInterrupt`` at once. From then on, and once the run is
-    ending, further ones change nothing: an end takes seconds, and half of one is worse.
-    Used as a context manager in the main thread.
+    A second one raises ``KeyboardInterrupt``, but only inside ``breakable``, and never inside
+    ``held_back``; outside, it is remembered until the next ``breakable``. It is raised once:
+    further signals change nothing. A hang-up that the caller ignores (``nohup``) stays
+    ignored. Used as a context manager in the main thread.
+
+    Attributes:
+        signal: Number of the signal that asked for the stop; ``None`` if none did.
     """
 
     def __init__(self) -> None:
@@ -22,6 +33,7 @@ class StopRequest:
         self._previous: dict[int, object] = {}
         self.signal: int | None = None
         self._ending = False
+        self._breakable = False
         self._held_back = False
         self._waiting = False
 
@@ -34,22 +46,37 @@ class StopRequest:
         self._event.set()
 
     @contextmanager
+    def breakable(self) -> Iterator[None]:
+        """Lets a second signal raise ``KeyboardInterrupt`` in the block.
+
+        Raises:
+            KeyboardInterrupt: If a second signal has come, before the block or in it.
+        """
+        self._breakable = True
+        try:
+            if self._waiting:
+                self._break_off()
+            yield
+        finally:
+            self._breakable = False
+
+    @contextmanager
     def held_back(self) -> Iterator[None]:
-        """Lets a second signal wait until what is being done is done."""
+        """Completes the block whatever signals come; the run then stops at its next check."""
         self._held_back = True
         try:
             yield
         finally:
             self._held_back = False
-            if self._waiting:
-                self._insist()
 
     def let_end(self) -> None:
         """Ignores signals from now on."""
         self._ending = True
 
     def __enter__(self) -> StopRequest:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in STOPPING:
+            if number == signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:
+                continue
             self._previous[number] = signal.signal(number, self._handle)
         return self
 
@@ -60,7 +87,7 @@ class StopRequest:
         trace: TracebackType | None,
     ) -> None:
         for number, handler in self._previous.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)  # type: ignore[arg-type]
 
     @property
     def exit_code(self) -> int:
@@ -73,11 +100,17 @@ class StopRequest:
         if not self._event.is_set():
             self.signal = number
             self._event.set()
-        elif self._held_back:
-            self._waiting = True
+        elif self._breakable and not self._held_back:
+            self._break_off()
         else:
-            self._insist()
+            self._waiting = True
 
-    def _insist(self) -> None:
+    def _break_off(self) -> None:
         self._ending = True
         raise KeyboardInterrupt
+
+
+def ignore_signals() -> None:
+    """Ignores every stopping signal in this process from now on."""
+    for number in STOPPING:
+        signal.signal(number, signal.SIG_IGN)

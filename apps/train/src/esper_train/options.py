@@ -101,6 +101,8 @@ class SpreadOptions(ComputeOptions):
 
     devices: Annotated[list[str] | None, _Many] = None
     "Devices to spread hosts over, a process each, such as: cuda:0 cuda:1."
+    workers: int | None = None
+    "Processes that hosts are spread over on a CPU, from 1. Default: one a core."
     num_workers: int | None = None
     "Processes of a DataLoader. Default: 0, which on a CPU means no DataLoader."
     gpu_preload: Annotated[bool, _Switch] = False
@@ -129,6 +131,12 @@ class CheckpointOptions:
     "Also write the final checkpoint to this file."
     resume: Path | None = None
     "Go on from this checkpoint, with the config it holds."
+    checkpoint_every: int | None = None
+    "Rounds between checkpoints; the first follows the first round. Default: 10."
+    checkpoint_minutes: float | None = None
+    "Also write one after a round when the last is older than this. Default: 2."
+    checkpoint_keep: int | None = None
+    "How many of the newest checkpoints a run keeps; 0 keeps all. Default: 5."
 
 
 @Parameter(name="*", group=TELEMETRY)

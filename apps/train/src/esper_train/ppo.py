@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,12 +10,18 @@ from typing import Any
 import torch
 
 from esper_kasmina import build_host
-from esper_leyline import CheckpointManifest, RewardFunction, RunStatus, observation_size
+from esper_leyline import (
+    CheckpointManifest,
+    EsperError,
+    RewardFunction,
+    RunStatus,
+    observation_size,
+)
 from esper_leyline.events import CheckpointLoaded, CheckpointSaved, RunResumed
 from esper_simic import PPOTrainer, build_reward
 from esper_tamiyo import RecurrentPolicy
 from esper_tolaria import build_environment
-from esper_train.checkpoints import load_checkpoint, save_checkpoint
+from esper_train.checkpoints import copy_checkpoint, load_checkpoint, save_checkpoint
 from esper_train.data import make_data_ready
 from esper_train.errors import TrainError
 from esper_train.interrupts import StopRequest
@@ -28,9 +34,6 @@ from esper_train.options import (
 )
 from esper_train.resolve import Plan, plan_ppo, plan_resume
 from esper_train.session import RunSession, mean_test_accuracy, say
-
-CHECKPOINT_EVERY = 10
-"""Rounds between checkpoints; one is always written at the end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,9 +56,11 @@ def run_ppo(
     """Trains a policy and returns the process's exit code."""
     resumption = None if checkpoints.resume is None else _read(checkpoints.resume)
     if resumption is None:
-        plan = plan_ppo(scale, config, hardware, telemetry)
+        plan = plan_ppo(scale, config, hardware, telemetry, checkpoints=checkpoints)
     else:
-        plan = plan_resume(resumption.manifest.config, scale, config, hardware, telemetry)
+        plan = plan_resume(
+            resumption.manifest.config, scale, config, hardware, telemetry, checkpoints=checkpoints
+        )
     _check_writable(checkpoints.save)
     reward = build_reward(plan.config.reward, gamma=plan.config.ppo.gamma)
     for note in plan.notes:
@@ -63,7 +68,9 @@ def run_ppo(
     make_data_ready(plan)
     group = None if resumption is None else resumption.manifest.group
     with StopRequest() as stop, RunSession("ppo", plan, telemetry, stop, group=group) as session:
-        PPORun(plan, reward, session, resumption).train(stop, checkpoints.save)
+        with stop.breakable():
+            run = PPORun(plan, reward, session, resumption)
+        run.train(stop, checkpoints.save)
     return session.exit_code
 
 
@@ -79,6 +86,7 @@ class PPORun:
     ) -> None:
         self._plan = plan
         self._session = session
+        self._written: list[Path] = []
         config = plan.config
         assert config.device is not None
         self._environment = build_environment(plan.task, config, build_host)
@@ -97,7 +105,6 @@ class PPORun:
             config,
             session.hub,
             checkpoint=self._save,
-            checkpoint_every=CHECKPOINT_EVERY,
         )
         session.start(spec, policy_parameters=self._policy_parameters())
         if resumption is not None:
@@ -105,17 +112,27 @@ class PPORun:
 
     def train(self, stop: StopRequest, copy_to: Path | None) -> None:
         """Trains until the last round, or until asked to stop."""
-        progress = self._session.progress
+        session, progress = self._session, self._session.progress
+        progress.save = copy_to
         try:
-            self._session.status = self._trainer.run(should_stop=stop).status
-            if self._session.status is RunStatus.COMPLETED:
-                progress.test_accuracy = mean_test_accuracy(self._environment)
+            with stop.breakable():
+                session.status = self._trainer.run(should_stop=stop).status
+                if session.status is RunStatus.COMPLETED:
+                    progress.test_accuracy = mean_test_accuracy(self._environment)
         finally:
-            progress.rounds = list(self._trainer.rounds)
+            self._keep_rounds()
             self._environment.close()
         if copy_to is not None and progress.checkpoint is not None:
-            shutil.copyfile(self._session.directory.path / progress.checkpoint, copy_to)
+            copy_checkpoint(session.directory.path / progress.checkpoint, copy_to)
             progress.notes.append(f"checkpoint saved to {copy_to}")
+
+    def _keep_rounds(self) -> None:
+        """Makes sure, where no signal can interfere, that every complete round is kept."""
+        self._session.progress.rounds = list(self._trainer.rounds)
+        if self._trainer.rounds:
+            # A checkpoint that cannot be written is the error that has ended the run.
+            with suppress(EsperError):
+                self._trainer.save()
 
     def _resume(self, resumption: Resumption) -> None:
         done = resumption.manifest.rounds_completed
@@ -128,12 +145,36 @@ class PPORun:
         done = self._trainer.rounds_completed
         directory = self._session.directory
         path = directory.checkpoints / f"round-{done:05d}.pt"
-        # Torch's writer, broken off half way, raises an error of its own.
-        with self._session.stop.held_back():
-            save_checkpoint(path, self._manifest(done), state)
         shown = str(path.relative_to(directory.path))
-        self._session.progress.checkpoint = shown
-        self._session.hub.emit(CheckpointSaved(path=shown, rounds_completed=done))
+        # One step for signals: the file, the summary's record of it and the event agree.
+        with self._session.stop.held_back():
+            self._write(path, done, state)
+            self._session.progress.checkpoint = shown
+            self._session.hub.emit(CheckpointSaved(path=shown, rounds_completed=done))
+            self._remove_old()
+
+    def _write(self, path: Path, done: int, state: dict[str, Any]) -> None:
+        """Writes a checkpoint, if need be in the room of those before the last."""
+        if path not in self._written:
+            self._written.append(path)
+        try:
+            save_checkpoint(path, self._manifest(done), state)
+        except TrainError:
+            self._written.remove(path)
+            if len(self._written) < 2:
+                raise
+            self._remove_old(keep=1)
+            save_checkpoint(path, self._manifest(done), state)
+            self._written.append(path)
+
+    def _remove_old(self, keep: int | None = None) -> None:
+        """Removes all of this run's checkpoints but the newest."""
+        count = self._plan.config.checkpoints.keep if keep is None else keep
+        old = self._written[:-count] if count else []
+        for path in old:
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+            self._written.remove(path)
 
     def _manifest(self, rounds_completed: int) -> CheckpointManifest:
         slots = self._environment.spec.slots

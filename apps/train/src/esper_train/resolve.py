@@ -16,10 +16,11 @@ from esper_leyline import (
     preset,
     read_config,
 )
-from esper_tolaria import check_feed, get_task
+from esper_tolaria import check_feed, check_workers, get_task
 from esper_train.compiling import choose_compilation
 from esper_train.errors import TrainError
 from esper_train.options import (
+    CheckpointOptions,
     ComputeOptions,
     ConfigOptions,
     HeuristicOptions,
@@ -55,6 +56,8 @@ def plan_ppo(
     config: ConfigOptions,
     hardware: ComputeOptions,
     telemetry: TelemetryOptions,
+    *,
+    checkpoints: CheckpointOptions | None = None,
 ) -> Plan:
     """Resolves the flags of ``esper-train ppo``.
 
@@ -73,6 +76,7 @@ def plan_ppo(
         max_epochs=scale.episode_length,
         ppo=_given(epochs=scale.ppo_epochs, **annealing),
         policy=_given(memory_size=scale.memory_size),
+        checkpoints=_checkpoints(checkpoints),
     )
     notes = (note, annealing_note)
     return _with_learner(finish_plan(_override(base, changes), hardware, telemetry, notes))
@@ -84,6 +88,8 @@ def plan_resume(
     config: ConfigOptions,
     hardware: ComputeOptions,
     telemetry: TelemetryOptions,
+    *,
+    checkpoints: CheckpointOptions | None = None,
 ) -> Plan:
     """Resolves the flags of ``esper-train ppo --resume``.
 
@@ -114,7 +120,7 @@ def plan_resume(
                 f"{flag} cannot change with --resume, which goes on with the checkpoint's own "
                 "config; allowed: --rounds, --save, the flags of hardware, data and telemetry"
             )
-    changes = _given(n_episodes=scale.rounds)
+    changes = _given(n_episodes=scale.rounds, checkpoints=_checkpoints(checkpoints))
     return _with_learner(finish_plan(_override(saved, changes), hardware, telemetry, ()))
 
 
@@ -177,6 +183,7 @@ def finish_plan(
     changes = _given(
         device=device,
         devices=spread,
+        workers=flags.workers,
         feed=_feed(flags),
         compile=_compile(config, flags),
         amp=hardware.amp or None,
@@ -190,6 +197,7 @@ def finish_plan(
     )
     resolved = _override(config, changes)
     check_feed(resolved.feed, torch.device(device))
+    check_workers(resolved.workers, [torch.device(name) for name in resolved.devices or [device]])
     return Plan(config=resolved, task=task, notes=_said(*notes, device_note))
 
 
@@ -270,6 +278,16 @@ def _feed(hardware: SpreadOptions) -> dict[str, Any]:
     )
 
 
+def _checkpoints(options: CheckpointOptions | None) -> dict[str, Any]:
+    if options is None:
+        return {}
+    return _given(
+        every=options.checkpoint_every,
+        minutes=options.checkpoint_minutes,
+        keep=options.checkpoint_keep,
+    )
+
+
 def _compile(config: TrainingConfig, hardware: LearnerOptions) -> dict[str, Any]:
     """Lets either flag overrule both of a config's settings: together they are one wish."""
     mode, force = hardware.compile_mode, hardware.force_compile
@@ -320,6 +338,10 @@ def _override(config: TrainingConfig, changes: dict[str, Any]) -> TrainingConfig
 
 
 _FLAGS = {
+    "checkpoints.every": "--checkpoint-every",
+    "checkpoints.minutes": "--checkpoint-minutes",
+    "checkpoints.keep": "--checkpoint-keep",
+    "workers": "--workers",
     "n_episodes": "--rounds (--episodes)",
     "n_envs": "--envs",
     "max_epochs": "--episode-length (--max-epochs)",

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import platform
 import resource
+import shlex
 import sys
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import TracebackType
 
 import torch
@@ -42,6 +44,7 @@ class Progress:
     test_accuracy: float | None = None
     checkpoint: str | None = None
     notes: list[str] = field(default_factory=list)
+    save: Path | None = None
 
 
 class RunSession:
@@ -113,15 +116,18 @@ class RunSession:
                 RunCompleted(status=self.status, rounds_completed=rounds, seconds=seconds)
             )
         self.hub.close()  # first, because the summary says whether the log is whole
-        self._restore_directory()
-        summary = self._summary(text, seconds)
-        self.directory.write_summary(summary)
+        summary = self._write_summary(text, seconds)
         self._end_view()
         Console().print(closing_table(summary))
         for note in self.progress.notes:
             say(note)
         say(f"run directory: {self.directory.path}")
-        return self._said(error)
+        said = self._said(error)
+        if self.progress.checkpoint is not None and summary.status is not RunStatus.COMPLETED:
+            say(f"last checkpoint: {self.directory.path / self.progress.checkpoint}")
+        if summary.resume is not None:
+            say(f"go on: {summary.resume}")
+        return said
 
     @property
     def exit_code(self) -> int:
@@ -153,7 +159,8 @@ class RunSession:
         # Not before: until here this process prints, and a moving line would get in its way.
         if config.telemetry.level == "off":
             say("telemetry is off: nothing is shown until the end")
-        else:
+            return
+        with self.stop.held_back():
             self._viewer = Viewer.start(self.directory.path, plain=self._options.no_tui)
 
     def _open_log(self) -> JsonlSink:
@@ -164,6 +171,18 @@ class RunSession:
             if self._given is None:
                 self.directory.discard()
             raise
+
+    def _write_summary(self, error: str | None, seconds: float) -> RunSummary:
+        """Writes the summary; a run that cannot be summed up on disk has failed."""
+        try:
+            self._restore_directory()
+            summary = self._summary(error, seconds)
+            self.directory.write_summary(summary)
+        except EsperError as failure:
+            self.status = RunStatus.FAILED
+            self.progress.notes.append(str(failure))
+            return self._summary(error or str(failure), seconds)
+        return summary
 
     def _end_view(self) -> None:
         if self._viewer is None:
@@ -189,6 +208,21 @@ class RunSession:
                 self.status = RunStatus.FAILED
                 progress.notes.append("the run failed: nothing of what it learned is left")
 
+    def _resume_command(self) -> str | None:
+        """Returns the command that goes on from the last checkpoint, if rounds are left."""
+        progress = self.progress
+        if progress.checkpoint is None or len(progress.rounds) >= self.plan.config.n_episodes:
+            return None
+        path = self.directory.path
+        words = ["uv", "run", "esper-train", "ppo", "--resume", str(path / progress.checkpoint)]
+        if path.parent != Path("runs"):
+            words += ["--runs", str(path.parent)]
+        if self._options.telemetry_dir is not None:
+            words += ["--telemetry-dir", str(self._options.telemetry_dir)]
+        if progress.save is not None:
+            words += ["--save", str(progress.save)]
+        return shlex.join(words)
+
     def _settle(self, error: BaseException | None) -> None:
         if isinstance(error, KeyboardInterrupt):
             self.status = RunStatus.INTERRUPTED
@@ -200,7 +234,8 @@ class RunSession:
     def _said(self, error: BaseException | None) -> bool:
         """Swallows what needs no traceback: interruptions, and errors that say it all."""
         if isinstance(error, EsperError):
-            sys.stderr.write(f"error: {error}\n")
+            notes = getattr(error, "__notes__", ())
+            sys.stderr.write(f"error: {'; '.join([str(error), *notes])}\n")
         return isinstance(error, EsperError | KeyboardInterrupt)
 
     def _summary(self, error: str | None, seconds: float) -> RunSummary:
@@ -217,6 +252,7 @@ class RunSession:
             host_parameters=self.progress.host_parameters,
             mean_test_accuracy=self.progress.test_accuracy,
             checkpoint=self.progress.checkpoint,
+            resume=self._resume_command(),
             peak_memory_mb=peak_memory_mb(),
             telemetry_lost=self.hub.lost,
         )

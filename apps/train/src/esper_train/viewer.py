@@ -17,6 +17,7 @@ from pathlib import Path
 from rich.console import Console
 
 from esper_karn import follow, guard_streams, resolve_log
+from esper_train.interrupts import STOPPING, ignore_signals
 
 DRAIN_SECONDS = 10.0
 
@@ -47,6 +48,7 @@ class Viewer:
         try:
             return self._process.wait(timeout=DRAIN_SECONDS)
         except subprocess.TimeoutExpired:
+            # It ignores polite signals, and a stopped process acts on none.
             self.end()
             return None
 
@@ -65,7 +67,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     guard_streams()
     # Ctrl-C reaches the whole terminal group; the trainer decides, and this view shows the end.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    ignore_signals()
     console = Console(no_color=True if options.plain else None)
     interactive = console.is_terminal and not options.plain
     follow(
@@ -80,7 +82,7 @@ def main(arguments: list[str] | None = None) -> int:
 @contextmanager
 def _interrupts_held_back() -> Iterator[None]:
     """Lets a child be born deaf to Ctrl-C, which this process hears a moment later at most."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
     try:
         yield
     finally:

@@ -30,6 +30,7 @@ def run_controllers(
     rounds: int | None = None,
     first_round: int = 1,
     should_stop: Callable[[], bool] = never,
+    after_round: Callable[[RoundSummary], None] | None = None,
 ) -> RunOutcome:
     """Plays rounds with one controller an environment, recorded as a trainer's are.
 
@@ -44,6 +45,7 @@ def run_controllers(
         first_round: Number of the first of them, so that any stretch of a trainer's
             rounds can be played on the same hosts.
         should_stop: Asked before every step; the round that it breaks off is discarded.
+        after_round: Called with each complete round, also of a run that fails later.
 
     Raises:
         SimicError: If the numbers of controllers, hosts and environments do not agree.
@@ -70,4 +72,6 @@ def run_controllers(
                 discarded_steps=unfinished,
             )
         summaries.append(recorder.finish())
+        if after_round is not None:
+            after_round(summaries[-1])
     return RunOutcome(status=RunStatus.COMPLETED, rounds=tuple(summaries))

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from time import monotonic
 from typing import Any
+
+from torch import Tensor
 
 from esper_leyline import (
     Environment,
+    EsperError,
     NullTelemetry,
     RewardFunction,
     RoundSummary,
@@ -28,6 +33,14 @@ MOST_SKIPS = 3
 """Skipped updates in a row that end a run."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Finished:
+    """The rounds that are complete, and the learner as it was after the last of them."""
+
+    rounds: tuple[RoundSummary, ...] = ()
+    state: dict[str, Any] = field(default_factory=dict)
+
+
 def never() -> bool:
     """Answers that nobody asked to stop."""
     return False
@@ -43,12 +56,12 @@ class PPOTrainer:
         environment: The hosts.
         policy: Trained in place.
         reward: Pays for steps.
-        config: ``seed``, ``n_episodes``, ``n_envs``, ``ppo`` and ``policy.floors`` are read.
+        config: ``seed``, ``n_episodes``, ``n_envs``, ``ppo``, ``checkpoints`` and
+            ``policy.floors`` are read.
         telemetry: Where events go.
-        checkpoint: Called with ``state_dict()`` every ``checkpoint_every`` rounds, when a
-            run ends, completed or interrupted, and before it fails. It must write or
-            copy what it is given.
-        checkpoint_every: Rounds between checkpoints.
+        checkpoint: Called with the state after the last complete round, tensors on the CPU:
+            after the first round, then as ``config.checkpoints`` says, and when a run ends,
+            whether it completed, was interrupted or failed.
 
     Raises:
         SimicError: If the environment has fewer hosts than ``n_envs``, or ``n_envs`` is
@@ -64,7 +77,6 @@ class PPOTrainer:
         telemetry: Telemetry | None = None,
         *,
         checkpoint: Callable[[dict[str, Any]], None] | None = None,
-        checkpoint_every: int = 10,
     ) -> None:
         check_environments(environment, config)
         check_shares(config.n_envs, config.ppo.minibatches)
@@ -74,22 +86,22 @@ class PPOTrainer:
         self._config = config
         self._telemetry = telemetry or NullTelemetry()
         self._checkpoint = checkpoint or _keep_nothing
-        self._checkpoint_every = checkpoint_every
         self._updater = PPOUpdater(policy, config.ppo)
         self._thresholds = thresholds_for(config.policy, len(environment.spec.slots))
-        self._rounds: list[RoundSummary] = []
+        self._finished = _Finished()
+        self._written = monotonic()
         self._discarded = 0
         self._saved: int | None = None
 
     @property
     def rounds(self) -> tuple[RoundSummary, ...]:
         """Every complete round so far, those before a resumption included."""
-        return tuple(self._rounds)
+        return self._finished.rounds
 
     @property
     def rounds_completed(self) -> int:
         """Rounds whose updates the policy contains."""
-        return len(self._rounds)
+        return len(self._finished.rounds)
 
     def run(self, rounds: int | None = None, should_stop: Callable[[], bool] = never) -> RunOutcome:
         """Trains until ``rounds`` rounds are complete, earlier ones of a resumed run counted.
@@ -100,20 +112,32 @@ class PPOTrainer:
                 discarded, and the policy is as it was at the round's start.
 
         Raises:
-            SimicError: If three updates in a row met numbers that are not finite. A
-                checkpoint was written before.
+            SimicError: If three updates in a row met numbers that are not finite.
+
+        Whatever is raised, a checkpoint of the complete rounds is written first.
         """
         wanted = self._config.n_episodes if rounds is None else rounds
-        status = RunStatus.COMPLETED
-        while self.rounds_completed < wanted:
-            if not self._play_and_learn(should_stop):
-                status = RunStatus.INTERRUPTED
-                break
-            self._check_skips()
-            if self.rounds_completed % self._checkpoint_every == 0:
-                self._save()
-        self._save()
+        self._finish_round(self.rounds)
+        self._written = monotonic()
+        try:
+            status = self._train(wanted, should_stop)
+        except BaseException as error:
+            self._save_before(error)
+            raise
+        self.save()
         return RunOutcome(status=status, rounds=self.rounds, discarded_steps=self._discarded)
+
+    def save(self) -> None:
+        """Writes a checkpoint of the complete rounds, unless the last one holds them all."""
+        before, self._saved = self._saved, self.rounds_completed
+        if before == self._saved:
+            return
+        try:
+            self._checkpoint(self._finished.state)
+        except BaseException:
+            self._saved = before
+            raise
+        self._written = monotonic()
 
     def state_dict(self) -> dict[str, Any]:
         """Returns what an exact continuation at a round's end needs; tensors are not copied."""
@@ -121,7 +145,7 @@ class PPOTrainer:
             "policy": self._policy.state_dict(),
             "updater": self._updater.state_dict(),
             "environment": self._environment.state_dict(),
-            "rounds": [summary.model_dump(mode="json") for summary in self._rounds],
+            "rounds": [summary.model_dump(mode="json") for summary in self.rounds],
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -129,7 +153,17 @@ class PPOTrainer:
         self._policy.load_state_dict(state["policy"])
         self._updater.load_state_dict(state["updater"])
         self._environment.load_state_dict(state["environment"])
-        self._rounds = [RoundSummary.model_validate(summary) for summary in state["rounds"]]
+        rounds = [RoundSummary.model_validate(summary) for summary in state["rounds"]]
+        self._finish_round(tuple(rounds))
+
+    def _train(self, wanted: int, should_stop: Callable[[], bool]) -> RunStatus:
+        while self.rounds_completed < wanted:
+            if not self._play_and_learn(should_stop):
+                return RunStatus.INTERRUPTED
+            self._check_skips()
+            if self._checkpoint_is_due():
+                self.save()
+        return RunStatus.COMPLETED
 
     def _play_and_learn(self, should_stop: Callable[[], bool]) -> bool:
         number, seed = self.rounds_completed + 1, self._config.seed
@@ -151,13 +185,32 @@ class PPOTrainer:
         with recorder.watch.measure("update"):
             update = self._updater.update(actor.rollout(), round_number=number)
         self._report(update)
-        self._rounds.append(recorder.finish())
+        self._finish_round((*self.rounds, recorder.finish()))
         return True
 
-    def _save(self) -> None:
-        if self._saved != self.rounds_completed:
-            self._checkpoint(self.state_dict())
-            self._saved = self.rounds_completed
+    def _finish_round(self, rounds: tuple[RoundSummary, ...]) -> None:
+        """Keeps a copy of the learner, which the next update may leave half changed."""
+        state = self.state_dict()
+        state["rounds"] = [summary.model_dump(mode="json") for summary in rounds]
+        # One assignment, so that no interruption parts the rounds from their state.
+        self._finished = _Finished(rounds, _on_cpu(state))
+
+    def _checkpoint_is_due(self) -> bool:
+        policy = self._config.checkpoints
+        return (
+            self._saved is None
+            or self.rounds_completed % policy.every == 0
+            or monotonic() - self._written >= policy.minutes * 60
+        )
+
+    def _save_before(self, error: BaseException) -> None:
+        if not self.rounds:
+            return
+        try:
+            self.save()
+        except EsperError as unsaved:
+            if unsaved is not error:
+                error.add_note(str(unsaved))
 
     def _report(self, update: PPOUpdate) -> None:
         self._telemetry.emit(update)
@@ -167,7 +220,7 @@ class PPOTrainer:
 
     def _check_skips(self) -> None:
         if self._updater.consecutive_skips >= MOST_SKIPS:
-            self._save()
+            self.save()
             raise SimicError(
                 f"{MOST_SKIPS} updates in a row met numbers that are not finite, the last in "
                 f"round {self.rounds_completed}; lower ppo.learning_rate or ppo.max_grad_norm and "
@@ -186,6 +239,19 @@ def check_environments(environment: Environment, config: TrainingConfig) -> None
             f"n_envs is {config.n_envs}, the environment has {environment.spec.environments} "
             "hosts; build it with as many"
         )
+
+
+def _on_cpu(value: Any) -> Any:
+    """Copies a state, with its tensors to the CPU."""
+    if isinstance(value, Tensor):
+        return value.detach().to("cpu", copy=True)
+    if isinstance(value, Mapping):
+        return {key: _on_cpu(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_on_cpu(each) for each in value]
+    if isinstance(value, tuple):
+        return tuple(_on_cpu(each) for each in value)
+    return value
 
 
 def _keep_nothing(state: dict[str, Any]) -> None:

@@ -17,6 +17,8 @@ from esper_tolaria.local import LocalEnvironment
 from esper_tolaria.setup import make_setup
 from esper_tolaria.sharded import ShardedEnvironment
 
+MOST_WORKERS = 1024
+
 
 def build_environment(
     task: TaskSpec,
@@ -41,7 +43,8 @@ def build_environment(
         device: Where hosts train; ``None`` takes the configuration's ``devices``, or its
             ``device``, which by default is the first CUDA device where there is one and
             else the CPU.
-        workers: Worker processes on a CPU; ``None`` chooses, 1 keeps the hosts here.
+        workers: Worker processes on a CPU; ``None`` takes the configuration's ``workers``,
+            and where that is ``None`` too, chooses. 1 keeps the hosts here.
 
     Raises:
         TolariaError: If a device is not there, the slots are not the host's, the data
@@ -52,14 +55,32 @@ def build_environment(
     places = [resolve_device(name) for name in names or [config.device or default_device()]]
     _check_places(places)
     check_feed(config.feed, places[0])
+    workers = config.workers if workers is None else workers
+    check_workers(workers, places)
     setup = make_setup(task, config, host_factory)
     if len(places) == 1:
         places *= _worker_count(config.n_envs, places[0], workers)
-    elif workers is not None:
-        raise TolariaError(f"workers is {workers}, and each of {len(places)} devices takes one")
     if len(places) > 1:
         return ShardedEnvironment(setup, places[: config.n_envs])
     return LocalEnvironment(setup, load_dataset(task.data, Path(config.data_root)), places[0])
+
+
+def check_workers(workers: int | None, devices: Sequence[torch.device]) -> None:
+    """Refuses a number of worker processes that there cannot be.
+
+    Raises:
+        TolariaError: If it is out of range, or the devices decide how many there are.
+    """
+    if workers is None:
+        return
+    if not 1 <= workers <= MOST_WORKERS:
+        raise TolariaError(
+            f"workers is {workers}; use 1 to {MOST_WORKERS}, or None to choose one a core"
+        )
+    if len(devices) > 1:
+        raise TolariaError(f"workers is {workers}, and each of {len(devices)} devices takes one")
+    if devices[0].type != "cpu" and workers > 1:
+        raise TolariaError(f"workers is {workers}, but hosts on {devices[0]} share one process")
 
 
 def _check_places(places: Sequence[torch.device]) -> None:
@@ -76,10 +97,6 @@ def _check_places(places: Sequence[torch.device]) -> None:
 
 
 def _worker_count(environments: int, device: torch.device, workers: int | None) -> int:
-    if workers is not None and workers < 1:
-        raise TolariaError(f"workers is {workers}; use at least 1, or None to choose")
     if device.type != "cpu":
-        if workers is not None and workers > 1:
-            raise TolariaError(f"workers is {workers}, but hosts on {device} share one process")
         return 1
     return min(workers or len(os.sched_getaffinity(0)), environments)

@@ -14,9 +14,10 @@ from typing import Any
 
 from esper_tolaria.errors import TolariaError
 from esper_tolaria.transports import unwrap
-from esper_tolaria.worker import Reply, Request, serve
+from esper_tolaria.worker import LEFT_TO_THE_PARENT, Reply, Request, serve
 
-_FAREWELL_SECONDS = 2.0
+FAREWELL_SECONDS = 2.0
+"""How long a worker may take to end by itself."""
 
 
 class Worker:
@@ -37,7 +38,9 @@ class Worker:
             self._process.start()
         theirs.close()
         # Interpreters that end wait for processes that are no daemons, so this one has to go.
-        self._farewell = weakref.finalize(self, _end, self._connection, self._process)
+        self._farewell = weakref.finalize(
+            self, _end, self._connection, self._process, FAREWELL_SECONDS
+        )
 
     @property
     def pid(self) -> int | None:
@@ -72,9 +75,10 @@ class Worker:
         """Ends the process: its pipe closes."""
         self._connection.close()
 
-    def join(self) -> None:
-        """Waits until the process is gone, by force after a moment."""
-        self._farewell()
+    def join(self, seconds: float = FAREWELL_SECONDS) -> None:
+        """Waits until the process is gone, and kills it after ``seconds``."""
+        if self._farewell.detach() is not None:
+            _end(self._connection, self._process, seconds)
 
     def _next_reply(self) -> Reply:
         ready = wait([self._connection, self._process.sentinel])
@@ -87,24 +91,26 @@ class Worker:
         return reply
 
     def _death(self) -> TolariaError:
-        self._process.join(_FAREWELL_SECONDS)
+        self._process.join(FAREWELL_SECONDS)
         code = self._process.exitcode
         how = (
             f"was killed by signal {-code}" if code is not None and code < 0 else f"exited ({code})"
         )
         return TolariaError(
-            f"{self.name} (process {self.pid}) {how}, and the hosts it held are lost; start the "
-            "run again, with fewer workers if memory ran out. A script that uses workers must "
-            "start its work under 'if __name__ == \"__main__\":'"
+            f"{self.name} (process {self.pid}) {how}, and the hosts it held are lost. If memory "
+            "ran out, use fewer worker processes (--workers, or 'workers' in a config) or fewer "
+            "hosts ('n_envs'). A script that uses workers must start its work under "
+            "'if __name__ == \"__main__\":'"
         )
 
 
-def _end(connection: Connection, process: SpawnProcess) -> None:
+def _end(connection: Connection, process: SpawnProcess, seconds: float) -> None:
     connection.close()
-    process.join(_FAREWELL_SECONDS)
+    process.join(seconds)
     if process.is_alive():
-        process.terminate()
-        process.join()
+        # It ignores polite signals, and a stopped process acts on none.
+        process.kill()
+        process.join(FAREWELL_SECONDS)
 
 
 def _context() -> multiprocessing.context.SpawnContext:
@@ -114,14 +120,15 @@ def _context() -> multiprocessing.context.SpawnContext:
 
 @contextlib.contextmanager
 def _interrupts_held_back() -> Iterator[None]:
-    """Lets a child be born deaf to the interrupt key, for it takes a while to say so itself.
+    """Blocks stopping signals in a child from its start, until it ignores them itself.
 
-    What is pressed meanwhile reaches this process as soon as the child is there.
+    Those that come meanwhile reach this process as soon as the child is there.
     """
-    # Python's own helper process unblocks the signal when it is started on the way.
-    resource_tracker.ensure_running()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, LEFT_TO_THE_PARENT)
     try:
+        # Python's own helper process, started here, leaves some signals unblocked behind it.
+        resource_tracker.ensure_running()
+        signal.pthread_sigmask(signal.SIG_BLOCK, LEFT_TO_THE_PARENT)
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from time import monotonic
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ import torch
 from esper_leyline import EnvironmentSpec, EvaluationReport, FactoredAction, StepReport
 from esper_tolaria.checks import check_actions, check_seeds, check_state, environment_state
 from esper_tolaria.datasets import load_dataset
-from esper_tolaria.processes import Worker
+from esper_tolaria.processes import FAREWELL_SECONDS, Worker
 from esper_tolaria.setup import Setup
 from esper_tolaria.shipping import lay
 from esper_tolaria.transports import InProcess, Transport
@@ -112,8 +113,9 @@ class ShardedEnvironment:
         """Ends the workers."""
         for worker in self._workers:
             worker.close()
+        deadline = monotonic() + FAREWELL_SECONDS
         for worker in self._workers:
-            worker.join()
+            worker.join(max(0.0, deadline - monotonic()))
         self._workers, self._shards, self._hosts = [], [], 0
 
     def _open(self, pickled: bytes, devices: Sequence[torch.device]) -> list[int]:

@@ -46,8 +46,8 @@ class Transport(Protocol):
         """Lets the shard end."""
         ...
 
-    def join(self) -> None:
-        """Waits until the shard is gone."""
+    def join(self, seconds: float) -> None:
+        """Waits until the shard is gone; after ``seconds`` it is ended by force."""
         ...
 
 
@@ -82,7 +82,7 @@ class InProcess:
         """Lets go of the hosts."""
         self._shard, self._reply = Shard(), None
 
-    def join(self) -> None:
+    def join(self, seconds: float) -> None:
         """Has nothing to wait for."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import signal
 import traceback
@@ -17,6 +18,13 @@ from esper_tolaria.errors import TolariaError
 from esper_tolaria.local import LocalEnvironment
 from esper_tolaria.setup import Setup
 from esper_tolaria.shipping import Cargo, take
+
+LEFT_TO_THE_PARENT = frozenset(
+    getattr(signal, name)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2")
+    if hasattr(signal, name)
+)
+"""Signals that terminals and schedulers send to all processes, and only the parent acts on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,8 +71,15 @@ def pickle_setup(setup: Setup) -> bytes:
 
 
 def serve(connection: Connection) -> None:
-    """Answers requests until the pipe closes. The interrupt key is the parent's business."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Answers requests until the pipe closes; signals that stop a run are left to the parent.
+
+    A limit on CPU time (``ulimit -t``) counts for each process alone, so the parent is
+    notified of it.
+    """
+    for number in LEFT_TO_THE_PARENT:
+        signal.signal(number, signal.SIG_IGN)
+    parent = os.getppid()
+    signal.signal(signal.SIGXCPU, lambda *_: os.kill(parent, signal.SIGXCPU))
     torch.set_num_threads(1)
     keep_freed_memory()
     shard = Shard()

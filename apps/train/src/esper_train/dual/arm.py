@@ -48,7 +48,9 @@ def _train(path: Path, group: str, *, plain: bool, stop: StopRequest) -> int:
     reward = build_reward(plan.config.reward, gamma=plan.config.ppo.gamma)
     telemetry = TelemetryOptions(no_tui=plain)
     with RunSession("ppo", plan, telemetry, stop, directory=directory, group=group) as session:
-        PPORun(plan, reward, session, None).train(stop, None)
+        with stop.breakable():
+            run = PPORun(plan, reward, session, None)
+        run.train(stop, None)
     return session.exit_code
 
 

@@ -125,16 +125,14 @@ def how_to_go_on(plan: DualPlan, runs: Sequence[ArmRun], folder: Path) -> Sequen
     lines = [f"no comparison: {'; '.join(states)}"]
     last = [run.checkpoint for run in runs]
     if len(runs) < 2 or any(path is None for path in last):
-        return [*lines, "to compare, give the same command again: it begins anew"]
-    lines += [
-        f"go on: esper-train ppo --resume {run.checkpoint}" for run in runs if not run.completed
-    ]
+        return [*lines, "to compare, give the same command again: it starts from the beginning"]
+    lines += [f"go on: {run.resume}" for run in runs if not run.completed and run.resume]
     policies = [
         str(run.checkpoint) if run.completed else f"<last checkpoint of the resumed {run.mode}>"
         for run in runs
     ]
     judge = (
-        f"esper-train evaluate --arms {' '.join(policies)} --baseline {policies[1]} "
+        f"uv run esper-train evaluate --arms {' '.join(policies)} --baseline {policies[1]} "
         f"--seeds {plan.seeds} --out {folder}"
     )
     return [*lines, f"compare: {judge}"]

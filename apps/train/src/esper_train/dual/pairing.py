@@ -95,7 +95,9 @@ def plan_dual(
     seeds = JUDGING_SEEDS if dual.ab_seeds is None else dual.ab_seeds
     check_seeds("--ab-seeds", seeds)
     _check_flags(hardware, checkpoints, telemetry)
-    shared = plan_ppo(scale, config, _with_two(config, hardware), telemetry)
+    shared = plan_ppo(
+        scale, config, _with_two(config, hardware), telemetry, checkpoints=checkpoints
+    )
     first, second, idle = share_out(shared.config)
     arms = (_arm(modes[0], shared, first), _arm(modes[1], shared, second))
     return DualPlan(arms=arms, seeds=seeds, apart=len(shared.config.devices) > 1, idle=idle)

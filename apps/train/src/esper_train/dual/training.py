@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import dataclass
 from typing import IO
 
@@ -19,6 +20,9 @@ from esper_train.options import TelemetryOptions
 from esper_train.session import create_directory, say
 
 POLL_SECONDS = 0.1
+ENDING_SECONDS = 30.0
+"""How long a run may take to end in order once it was told to hurry."""
+PRINTING_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +48,11 @@ class ArmRun:
         if self.summary is None or self.summary.checkpoint is None:
             return None
         return str(self.directory.path / self.summary.checkpoint)
+
+    @property
+    def resume(self) -> str | None:
+        """The command that goes on from there; ``None`` where no round is left to train."""
+        return None if self.summary is None else self.summary.resume
 
 
 def train_both(
@@ -83,7 +92,8 @@ def _train(
                 process.kill()
                 process.wait()
         for pump in pumps:
-            pump.join()
+            # A process that a killed run left behind may hold the pipe open.
+            pump.join(PRINTING_SECONDS)
     return tuple(
         ArmRun(mode=arm.mode, directory=directory, summary=_summary(directory))
         for arm, directory, _ in begun
@@ -112,16 +122,22 @@ def _start(
 
 
 def _wait(processes: list[subprocess.Popen[str]], stop: StopRequest) -> None:
+    deadline: float | None = None
     while running := [process for process in processes if process.poll() is None]:
         try:
-            if stop():
-                _let_go(running)
-            running[0].wait(timeout=POLL_SECONDS)
+            with stop.breakable():
+                if stop():
+                    _let_go(running)
+                running[0].wait(timeout=POLL_SECONDS)
         except subprocess.TimeoutExpired:
-            continue
-        except KeyboardInterrupt:  # the second one: at once
+            pass
+        except KeyboardInterrupt:  # the second signal
+            deadline = time.monotonic() + ENDING_SECONDS
             for process in running:
                 process.terminate()
+        if deadline is not None and time.monotonic() > deadline:
+            for process in running:
+                process.kill()
 
 
 def _let_go(processes: list[subprocess.Popen[str]]) -> None:
@@ -136,7 +152,7 @@ def _pump(name: str, output: IO[str]) -> threading.Thread:
         for line in output:
             say(f"{_prefix(name)}{line.rstrip()}".rstrip())
 
-    thread = threading.Thread(target=print_lines)
+    thread = threading.Thread(target=print_lines, daemon=True)
     thread.start()
     return thread
 

@@ -58,6 +58,14 @@ def play(plan: EvaluationPlan, stop: StopRequest) -> tuple[ArmResult, ...] | Non
 
     Those from scratch come after all others, whose networks they start from.
     """
+    try:
+        with stop.breakable():
+            return _play_all(plan, stop)
+    except KeyboardInterrupt:
+        return None
+
+
+def _play_all(plan: EvaluationPlan, stop: StopRequest) -> tuple[ArmResult, ...] | None:
     flops = FlopCounter(plan.run.task, plan.run.config)
     late = [arm for arm in plan.arms if isinstance(arm, ScratchArm)]
     early = [arm for arm in plan.arms if arm not in late]
