@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from esper_leyline import RunSummary, TrainingConfig
+from esper_leyline import RunSummary, TrainingConfig, kind_of_file
 from esper_nissa.errors import NissaError, os_reason
 
 CONFIG_FILE = "config.json"
@@ -228,6 +228,10 @@ def _elsewhere(run_id: str, telemetry_file: Path | None, telemetry_dir: Path | N
 def _create_log(log: Path) -> None:
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
+        kind = kind_of_file(log.stat().st_mode) if log.exists() else None
+        if kind is not None:
+            # Opening a named pipe would wait for a reader, for ever if none comes.
+            raise NissaError(f"event log '{log}' is {kind}; name a file")
         with log.open("ab"):
             used = log.stat().st_size > 0
     except OSError as error:

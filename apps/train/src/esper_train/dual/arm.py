@@ -11,6 +11,7 @@ import os
 import threading
 from pathlib import Path
 
+from esper_karn import guard_streams
 from esper_train.interrupts import StopRequest
 
 
@@ -21,6 +22,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--group", required=True)
     parser.add_argument("--plain", action="store_true")
     options = parser.parse_args(arguments)
+    guard_streams()
     with StopRequest() as stop:
         threading.Thread(target=_hold_on, args=(stop,), daemon=True).start()
         return _train(options.run, options.group, plain=options.plain, stop=stop)
