@@ -159,7 +159,7 @@ class SeedBed(nn.Module):
 
     def _follow(self, hidden: Tensor) -> None:
         """Takes dtype and device of activations; under autocast they say nothing of weights."""
-        if torch.compiler.is_compiling() or torch.is_autocast_enabled(hidden.device.type):
+        if hidden.dtype == self._place.dtype or torch.is_autocast_enabled(hidden.device.type):
             return
         self._place = self._place.to(hidden)
         self._strength = self._strength.to(hidden)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
+import torch
 from torch import Tensor
 
 from esper_kasmina.blending import blend_overridden, isolate
@@ -76,7 +77,8 @@ class SeedSlot(SeedBed):
                 f"slot '{self.name}' holds {known}, and was given {tuple(hidden.shape)}; "
                 "a slot needs a place where rank and channels stay the same"
             )
-        if self.seed is None and self.follows_inputs and hidden.dtype != self._place.dtype:
+        # Compiled code must not depend on whether there is a seed that takes no part yet.
+        if not torch.compiler.is_compiling() and self.seed is None and self.follows_inputs:
             self._follow(hidden)
         if not self.active:
             return hidden
