@@ -11,6 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from esper_train.interrupts import StopRequest
+from esper_train.options import ComputeOptions, HeuristicOptions, TelemetryOptions
+from esper_train.resolve import plan_heuristic
+from esper_train.session import RunSession
+
 PROGRAM = Path(sys.executable).with_name("esper-train")
 OVERWATCH = Path(sys.executable).with_name("esper-overwatch")
 SHORT = "ppo --rounds 2 --envs 2 --episode-length 12 --no-tui"
@@ -197,3 +202,17 @@ def test_an_arm_of_a_comparison_survives_a_reader_that_is_gone():
     arm = f"'{sys.executable}' -m esper_train.dual.arm nowhere --group g | true"
     done = bash(f"{arm}", Path.cwd())
     assert "BrokenPipeError" not in done.stderr
+
+
+def test_a_run_whose_checkpoint_is_gone_ends_alike_in_log_and_summary(tmp_path):
+    runs = TelemetryOptions(runs=tmp_path, no_tui=True)
+    plan = plan_heuristic(HeuristicOptions(), ComputeOptions(device="cpu"), runs)
+    with StopRequest() as stop, RunSession("heuristic", plan, runs, stop) as session:
+        session.progress.checkpoint = "checkpoints/round-00001.pt"
+    log = session.directory.events.read_text(encoding="utf-8").splitlines()
+    payload = json.loads(log[-1])["payload"]
+    summary = summary_of(session.directory.path)
+    assert (payload["kind"], summary["status"]) == ("run_failed", "failed")
+    assert payload["error"] == summary["error"]
+    assert "was deleted" in summary["error"]
+    assert session.exit_code == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import resource
 from pathlib import Path
 
 import pytest
@@ -139,3 +140,16 @@ def test_a_task_name_that_is_no_folder_name_is_refused(tmp_path, task):
 def test_what_is_not_a_run_is_not_opened(tmp_path):
     with pytest.raises(NissaError, match=r"is not a run directory: it holds no config.json"):
         RunDirectory.open(tmp_path / "nothing")
+
+
+def test_a_summary_that_does_not_fit_leaves_nothing_behind(tmp_path):
+    """A limit on file sizes stands for a full disk."""
+    run = RunDirectory.create(tmp_path, "mnist1d")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, before[1]))
+    try:
+        with pytest.raises(NissaError, match="cannot write .*summary.json': File too large"):
+            run.write_summary(summary(run.run_id))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert sorted(path.name for path in run.path.iterdir()) == ["checkpoints", "events.jsonl"]

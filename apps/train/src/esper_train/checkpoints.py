@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from pydantic import ValidationError
@@ -28,17 +28,10 @@ def save_checkpoint(path: Path, manifest: CheckpointManifest, state: Mapping[str
     content = io.BytesIO()
     torch.save({"manifest": manifest.model_dump_json(), "state": dict(state)}, content)
     content.seek(0)
-    partial = path.with_name(f"{path.name}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
-            shutil.copyfileobj(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
+        _replace(path, content)
     except OSError as error:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
         raise TrainError(
             f"cannot write checkpoint '{path}': {error.strerror}; choose a writable place"
         ) from None
@@ -50,13 +43,10 @@ def copy_checkpoint(path: Path, target: Path) -> None:
     Raises:
         TrainError: If it cannot be written; names the one that is there.
     """
-    partial = target.with_name(f"{target.name}.partial")
     try:
-        shutil.copyfile(path, partial)
-        partial.replace(target)
+        with path.open("rb") as content:
+            _replace(target, content)
     except OSError as error:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
         raise TrainError(
             f"cannot write --save {target}: {error.strerror}; the same checkpoint is '{path}'"
         ) from None
@@ -92,3 +82,18 @@ def load_checkpoint(path: Path) -> tuple[CheckpointManifest, dict[str, Any]]:
             f"this esper-train reads version {CHECKPOINT_VERSION}"
         )
     return manifest, state
+
+
+def _replace(path: Path, content: BinaryIO) -> None:
+    """Writes a file whole or not at all; half of one is removed."""
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        with partial.open("wb") as file:
+            shutil.copyfileobj(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise

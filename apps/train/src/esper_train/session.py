@@ -107,11 +107,13 @@ class RunSession:
         self.stop.let_end()
         self._settle(error)
         rounds, seconds = len(self.progress.rounds), time.monotonic() - self._began
+        # Before the last event, so that the log and the summary say the same.
+        text = self._restore_directory()
         if error is not None and self.status is RunStatus.FAILED:
             text = f"{type(error).__name__}: {error}"
+        if text is not None:
             self.hub.emit(RunFailed(error=text, rounds_completed=rounds, seconds=seconds))
         else:
-            text = None
             self.hub.emit(
                 RunCompleted(status=self.status, rounds_completed=rounds, seconds=seconds)
             )
@@ -174,9 +176,8 @@ class RunSession:
 
     def _write_summary(self, error: str | None, seconds: float) -> RunSummary:
         """Writes the summary; a run that cannot be summed up on disk has failed."""
+        summary = self._summary(error, seconds)
         try:
-            self._restore_directory()
-            summary = self._summary(error, seconds)
             self.directory.write_summary(summary)
         except EsperError as failure:
             self.status = RunStatus.FAILED
@@ -192,21 +193,32 @@ class RunSession:
         elif self._viewer.finish() != 0:
             say("the console view ended early; the run was not affected")
 
-    def _restore_directory(self) -> None:
-        """Says what is gone where the run directory was deleted while the run trained."""
+    def _restore_directory(self) -> str | None:
+        """Says what is gone where the run directory was deleted while the run trained.
+
+        Returns:
+            Why a run that had completed counts as failed; ``None`` if it does not.
+        """
         path, progress = self.directory.path, self.progress
         if not self.directory.config.exists():
-            self.directory.restore(self.plan.config)
             progress.notes.append(
                 f"run directory '{path}' was deleted during the run; "
                 "it holds nothing from before that"
             )
-        if progress.checkpoint is not None and not (path / progress.checkpoint).exists():
-            progress.notes.append(f"checkpoint '{path / progress.checkpoint}' was deleted")
-            progress.checkpoint = None
-            if self.status is RunStatus.COMPLETED:
-                self.status = RunStatus.FAILED
-                progress.notes.append("the run failed: nothing of what it learned is left")
+            try:
+                self.directory.restore(self.plan.config)
+            except EsperError as failure:
+                progress.notes.append(str(failure))
+        if progress.checkpoint is None or (path / progress.checkpoint).exists():
+            return None
+        gone = f"checkpoint '{path / progress.checkpoint}' was deleted"
+        progress.checkpoint = None
+        if self.status is not RunStatus.COMPLETED:
+            progress.notes.append(gone)
+            return None
+        self.status = RunStatus.FAILED
+        progress.notes.append(f"{gone}; the run failed: nothing of what it learned is left")
+        return gone
 
     def _resume_command(self) -> str | None:
         """Returns the command that goes on from the last checkpoint, if rounds are left."""

@@ -61,7 +61,7 @@ def next_position(log: Path) -> LogPosition:
 
 
 def _open_file(log: Path) -> BinaryIO:
-    # Opening a FIFO without O_NONBLOCK waits until somebody writes to it.
+    # Opening a FIFO without O_NONBLOCK waits for a writer.
     descriptor = os.open(log, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)

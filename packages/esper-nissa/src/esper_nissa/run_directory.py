@@ -7,7 +7,7 @@ import re
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -185,6 +185,8 @@ def replace_file(path: Path, text: str) -> None:
         partial.replace(path)
         _sync_folder(path.parent)
     except OSError as error:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
         raise NissaError(
             f"cannot write '{path}': {os_reason(error)}; free space or choose a writable folder"
         ) from error

@@ -21,7 +21,7 @@ from esper_train.session import create_directory, say
 
 POLL_SECONDS = 0.1
 ENDING_SECONDS = 30.0
-"""How long a run may take to end in order once it was told to hurry."""
+"""How long a run may take to end in order after a second signal."""
 PRINTING_SECONDS = 5.0
 
 

@@ -1,0 +1,53 @@
+"""Checkpoint files are written whole or not at all."""
+
+from __future__ import annotations
+
+import resource
+
+import pytest
+import torch
+
+from esper_leyline import CheckpointManifest, TrainingConfig, observation_size
+from esper_train.checkpoints import copy_checkpoint, load_checkpoint, save_checkpoint
+from esper_train.errors import TrainError
+
+MANIFEST = CheckpointManifest(
+    run_id="run",
+    task="mnist1d",
+    rounds_completed=1,
+    slots=("r0c0",),
+    observation_size=observation_size(1),
+    policy_parameters=1,
+    torch_version="2",
+    config=TrainingConfig(),
+)
+
+
+@pytest.fixture
+def small_disk():
+    """A limit on file sizes stands for a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_checkpoint_that_does_not_fit_leaves_the_old_one_and_nothing_else(tmp_path, small_disk):
+    path = tmp_path / "checkpoints" / "round-00001.pt"
+    save_checkpoint(path, MANIFEST, {"policy": torch.zeros(3)})
+    small_disk()
+    with pytest.raises(TrainError, match="cannot write checkpoint .*: File too large"):
+        save_checkpoint(path, MANIFEST, {"policy": torch.ones(3)})
+    assert [each.name for each in path.parent.iterdir()] == [path.name]
+    assert load_checkpoint(path)[1]["policy"].sum() == 0
+
+
+def test_a_copy_that_does_not_fit_names_the_checkpoint(tmp_path, small_disk):
+    path, copied = tmp_path / "round-00001.pt", tmp_path / "policy.pt"
+    save_checkpoint(path, MANIFEST, {"policy": torch.zeros(3)})
+    copy_checkpoint(path, copied)
+    assert copied.read_bytes() == path.read_bytes()
+    copied.unlink()
+    small_disk()
+    with pytest.raises(TrainError, match=r"cannot write --save .*round-00001.pt'"):
+        copy_checkpoint(path, copied)
+    assert [each.name for each in tmp_path.iterdir()] == [path.name]
