@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,34 +13,17 @@ from esper_kasmina import graft
 from esper_leyline import Blueprint, SeedStage
 
 from .gardening import raise_seed
+from .ranks import run_ranks
 from .zoo import ZOO, tiered
 
 pytestmark = pytest.mark.slow
 SCRIPT = Path(__file__).with_name("ddp_life.py")
 
 
-def run(folder: Path, name: str, world: int) -> list[dict[str, torch.Tensor]]:
-    """Runs all ranks side by side and returns the state each one ended with."""
-    results = [folder / f"{name}-{rank}-of-{world}.pt" for rank in range(world)]
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, SCRIPT, name, str(rank), str(world), folder / "store", result],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank, result in enumerate(results)
-    ]
-    for rank in ranks:
-        printed, _ = rank.communicate(timeout=240)
-        assert rank.returncode == 0, printed
-    return [torch.load(result, weights_only=True) for result in results]
-
-
 @pytest.mark.parametrize("name", tiered("gpt"))
 def test_two_ranks_grow_alike_and_as_one_would(name, tmp_path):
-    first, second = run(tmp_path, name, 2)
-    (alone,) = run(tmp_path, name, 1)
+    first, second = run_ranks(SCRIPT, tmp_path, name, 2)
+    (alone,) = run_ranks(SCRIPT, tmp_path, name, 1)
     assert first.keys() == second.keys() == alone.keys()
     for key, value in first.items():
         if not key.endswith("_extra_state"):  # gradients were measured on each rank's half

@@ -27,7 +27,7 @@ def open_file(path: Path) -> BinaryIO:
     Raises:
         OSError: If the file cannot be opened or is not a regular file.
     """
-    # Without O_NONBLOCK, opening a FIFO waits until somebody writes to it.
+    # Without O_NONBLOCK, opening a FIFO waits for a writer.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     kind = stat.S_IFMT(os.fstat(descriptor).st_mode)
     if kind == stat.S_IFREG:

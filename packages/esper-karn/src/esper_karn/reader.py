@@ -49,7 +49,7 @@ class EventReader:
     event, or is longer than ``MAX_LINE``, is skipped and recorded in ``problems``. A
     file that was truncated or replaced is read again from its start; events that come
     twice keep their sequence numbers, and the reducer ignores what it has seen. A file
-    that shrank and outgrew its old length between two reads cannot be told from one that only grew.
+    that shrank and outgrew its old length between two reads looks like one that only grew.
 
     Args:
         path: The log; it need not exist yet.

@@ -61,5 +61,5 @@ def _exists(path: Path) -> bool:
     except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError:
-        return True  # A folder that nobody may look into, or a loop of links.
+        return True  # A folder without permission, or a loop of links.
     return True

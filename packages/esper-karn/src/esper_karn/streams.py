@@ -8,7 +8,7 @@ from typing import Any, TextIO
 
 
 def guard_streams() -> None:
-    """Lets output that nobody can read any more be discarded instead of raising.
+    """Discards output whose reader is gone, instead of raising.
 
     Call it first in a program: where a standard stream is closed (``>&-``), the next file
     that the program opens would otherwise take its number, and children would write to it.

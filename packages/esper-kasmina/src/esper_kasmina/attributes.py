@@ -17,7 +17,7 @@ _FIXED = frozenset({"model", "places", "seed_slots"})
 
 
 class WrapsModel(SlottedHost):
-    """Base of hosts around somebody else's model, ``self.model``.
+    """Base of hosts around a user's model, ``self.model``.
 
     What the host does not have itself is the model's, read, set and deleted; so are new
     attributes, items, length and iteration.

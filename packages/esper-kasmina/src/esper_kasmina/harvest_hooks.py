@@ -99,7 +99,7 @@ class ScriptableForm:
         bare = copy.copy(self.module)
         del bare.__dict__["__prepare_scriptable__"]
         bare._forward_hooks = copy.copy(bare._forward_hooks)
-        # Ours is the last; where somebody's comes after it, it stays and torch refuses it.
+        # Ours is the last; where a user's comes after it, it stays and torch refuses it.
         bare._forward_hooks.popitem()
         return _joined(bare, self.seed)
 

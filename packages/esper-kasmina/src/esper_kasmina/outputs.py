@@ -81,11 +81,12 @@ def trace_replacement(
     fields = getattr(container, "_fields", ())
     if isinstance(key, int) and fields:
         key = fields[key]
+    named = isinstance(key, str) and not issubclass(container, dict)
+    read = getattr if named else operator.getitem
+    element = graph.call_module(seed, (graph.call_function(read, (output, key)),))
     if isinstance(key, int):
-        element = graph.call_module(seed, (graph.call_function(operator.getitem, (output, key)),))
         return _trace_sequence(graph, output, key, element, container)
     if issubclass(container, dict):
-        element = graph.call_module(seed, (graph.call_function(operator.getitem, (output, key)),))
         # Only these return their own type.
         if container is not dict and not issubclass(container, OrderedDict):
             raise KasminaError(
@@ -93,7 +94,6 @@ def trace_replacement(
                 "an OrderedDict or a subclass of that"
             )
         return graph.call_function(operator.or_, (output, {key: element}))
-    element = graph.call_module(seed, (graph.call_function(getattr, (output, key)),))
     if issubclass(container, tuple):
         return graph.call_method("_replace", (output,), {key: element})
     names = [field.name for field in dataclasses.fields(container)]
