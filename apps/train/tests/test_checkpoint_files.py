@@ -35,7 +35,7 @@ def test_a_checkpoint_that_does_not_fit_leaves_the_old_one_and_nothing_else(tmp_
     path = tmp_path / "checkpoints" / "round-00001.pt"
     save_checkpoint(path, MANIFEST, {"policy": torch.zeros(3)})
     small_disk()
-    with pytest.raises(TrainError, match="cannot write checkpoint .*: File too large"):
+    with pytest.raises(TrainError, match=r"cannot write checkpoint .*: File too large"):
         save_checkpoint(path, MANIFEST, {"policy": torch.ones(3)})
     assert [each.name for each in path.parent.iterdir()] == [path.name]
     assert load_checkpoint(path)[1]["policy"].sum() == 0

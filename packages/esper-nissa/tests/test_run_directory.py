@@ -148,7 +148,7 @@ def test_a_summary_that_does_not_fit_leaves_nothing_behind(tmp_path):
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10, before[1]))
     try:
-        with pytest.raises(NissaError, match="cannot write .*summary.json': File too large"):
+        with pytest.raises(NissaError, match=r"cannot write .*summary.json': File too large"):
             run.write_summary(summary(run.run_id))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
