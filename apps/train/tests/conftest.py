@@ -101,3 +101,11 @@ def small() -> tuple[str, ...]:
 def ppo_run(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     folder = tmp_path_factory.mktemp("ppo")
     return run(folder, "ppo", *SMALL, "--rounds", "2")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def hang_ups_are_not_ignored():
+    """Under nohup they are, here and in every process that a test starts."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
