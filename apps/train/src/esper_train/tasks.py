@@ -26,7 +26,8 @@ def run_tasks(*, options: TasksOptions, hardware: HardwareOptions) -> int:
     tasks = [get_task(name) for name in TASKS]
     known = [_describe(task, Path(root)) for task in tasks]
     widths = [max(map(len, column)) for column in zip(_HEADS, *known, strict=True)]
-    heads, timed = _HEADS, not options.no_time
+    heads: tuple[str, ...] = _HEADS
+    timed = not options.no_time
     if timed:
         heads, widths = (*_HEADS, _TIME_HEAD), [*widths, _TIME_WIDTH]
     say(_line(heads, heads, widths))

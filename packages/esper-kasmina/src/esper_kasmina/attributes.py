@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor, nn
 from torch.nn import Parameter
@@ -53,7 +53,7 @@ class WrapsModel(SlottedHost):
 
     def __dir__(self) -> list[str]:
         """Lists the attributes of the host and of the model."""
-        return sorted({*super().__dir__(), *dir(self.model)})
+        return sorted({*super().__dir__(), *dir(self.model)})  # type: ignore[no-untyped-call]
 
     def __bool__(self) -> bool:
         """Is true, as any module without a length."""
@@ -61,27 +61,27 @@ class WrapsModel(SlottedHost):
 
     def __len__(self) -> int:
         """Returns the model's length."""
-        return len(self.model)  # type: ignore[arg-type]
+        return len(cast("Any", self.model))
 
     def __iter__(self) -> Iterator[Any]:
         """Iterates over the model."""
-        return iter(self.model)  # type: ignore[call-overload, no-any-return]
+        return iter(cast("Any", self.model))
 
     def __contains__(self, item: object) -> bool:
         """Says whether the model contains something."""
-        return item in self.model  # type: ignore[operator]
+        return item in cast("Any", self.model)
 
     def __getitem__(self, index: Any) -> Any:
         """Returns an item of the model."""
-        return self.model[index]  # type: ignore[index]
+        return self.model[index]
 
     def __setitem__(self, index: Any, value: Any) -> None:
         """Sets an item of the model."""
-        self.model[index] = value  # type: ignore[operator]
+        self.model[index] = value
 
     def __delitem__(self, index: Any) -> None:
         """Deletes an item of the model."""
-        del self.model[index]  # type: ignore[attr-defined]
+        del self.model[index]
 
     def add_module(self, name: str, module: nn.Module | None) -> None:
         """Adds a submodule to the model."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -38,8 +39,9 @@ class ConvBlock(nn.Module):
     def forward(self, hidden: Tensor) -> Tensor:
         """Takes [B, channels, ...] and returns [B, outputs, ...]."""
         hidden = self.convolution(hidden)
-        if self._pool is not None and halves_first(self.norm, hidden):
-            halved = halved_norm(self.norm, hidden)
+        norm = self.norm
+        if isinstance(norm, nn.BatchNorm2d) and self._pool and halves_first(norm, hidden):
+            halved = halved_norm(norm, hidden)
             if halved is not None:
                 return halved
         hidden = self.norm(hidden)
@@ -100,7 +102,8 @@ class CNNHost(PathHost):
         # The stack is built of hosts, so the import cannot stand above.
         from esper_kasmina.stack import SignalStack  # noqa: PLC0415
 
-        return SignalStack([self, *(each for each in others if isinstance(each, CNNHost))])
+        alike: list[Any] = [each for each in others if isinstance(each, CNNHost)]
+        return SignalStack([self, *alike])
 
     def stem(self, inputs: Tensor) -> Tensor:
         """Brings images [B, C, H, W] into the order in memory that the layers want."""

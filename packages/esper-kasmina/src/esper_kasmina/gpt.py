@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear, scaled_dot_product_attention
@@ -84,7 +86,7 @@ class GPTHost(PathHost):
             )
             self.norm = nn.LayerNorm(spec.width)
             self._initialize()
-        after = [None] * spec.layers
+        after: list[SeedSlot | None] = [None] * spec.layers
         for index, name in enumerate(spec.slots):
             after[(index + 1) * spec.layers_per_slot - 1] = made.get(name)
         self._lay(list(self.layers), after)
@@ -125,8 +127,8 @@ class GPTHost(PathHost):
                 nn.init.normal_(module.weight, std=_INITIAL_STD)
             if isinstance(module, nn.Linear):
                 nn.init.zeros_(module.bias)
-        for layer in self.layers:
-            assert isinstance(layer, TransformerBlock)
+        layers: list[Any] = [*self.layers]
+        for layer in layers:
             with torch.no_grad():
                 for last in (layer.attention.out.weight, layer.mlp[2].weight):
                     last.mul_((2 * self.spec.layers) ** -0.5)

@@ -89,7 +89,9 @@ def measurement_of(
 
 def _norm(tensor: Tensor) -> Tensor:
     tensor = tensor.detach()
-    return (tensor.coalesce().values() if tensor.is_sparse else tensor).float().norm()
+    values: Tensor = tensor.coalesce().values() if tensor.is_sparse else tensor
+    norm: Tensor = values.float().norm()
+    return norm
 
 
 def _whole(norm: Tensor) -> Tensor:

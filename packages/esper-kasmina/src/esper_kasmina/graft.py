@@ -159,9 +159,9 @@ def _check_places(model: nn.Module, paths: Sequence[str]) -> None:
     known = {name: module for name, module in model.named_modules(remove_duplicate=False) if name}
     for path in paths:
         if path not in known:
-            names = {without_compiled(name): module for name, module in known.items()}
-            names.pop("_orig_mod", None)
-            raise KasminaError(_unknown(path, names))
+            shown = {without_compiled(name): module for name, module in known.items()}
+            shown.pop("_orig_mod", None)
+            raise KasminaError(_unknown(path, shown))
         aliases = names[id(known[path])]
         if len(aliases) > 1:
             raise KasminaError(

@@ -15,7 +15,7 @@ import copy
 import inspect
 from collections.abc import Iterator
 from types import CodeType, FunctionType
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor, fx, nn
 from torch.utils.hooks import RemovableHandle
@@ -78,7 +78,7 @@ def add_hook(
     _home(root, taken.path).add_module(f"grown_{taken.slot.name}", hook)
     module._forward_hooks[handle.id] = hook
     # The handle goes along, because unpickling it keeps its number from being used again.
-    module.grown_handle = handle
+    cast("Any", module).grown_handle = handle
     if taken.output is None:
         module.__dict__["__prepare_scriptable__"] = ScriptableForm(module, seed)
 

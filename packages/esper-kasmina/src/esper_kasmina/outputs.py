@@ -6,7 +6,7 @@ import copy
 import dataclasses
 import operator
 from collections import OrderedDict
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor, fx
 
@@ -47,8 +47,8 @@ def replace_output(output: Any, key: OutputKey, element: Tensor) -> Any:
             return output._replace(**{key: element})  # type: ignore[attr-defined]
         return dataclasses.replace(output, **{key: element})
     if isinstance(output, tuple):
-        elements = [*output]
-        elements[key] = element  # type: ignore[call-overload]
+        elements: Any = [*output]
+        elements[key] = element
         return type(output)(*elements) if hasattr(output, "_fields") else type(output)(elements)
     copied = copy.copy(output)
     copied[key] = element
@@ -96,7 +96,7 @@ def trace_replacement(
         return graph.call_function(operator.or_, (output, {key: element}))
     if issubclass(container, tuple):
         return graph.call_method("_replace", (output,), {key: element})
-    names = [field.name for field in dataclasses.fields(container)]
+    names = [field.name for field in dataclasses.fields(cast("Any", container))]
     values = {name: graph.call_function(getattr, (output, name)) for name in names if name != key}
     return graph.call_function(container, (), {**values, key: element})
 

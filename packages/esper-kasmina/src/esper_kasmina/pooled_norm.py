@@ -42,7 +42,7 @@ def halves_first(norm: nn.Module, images: Tensor) -> bool:
         and images.device.type == "cpu"
         and images.dtype in (torch.float32, torch.float64)
         and not torch.compiler.is_compiling()
-        and not torch.jit.is_tracing()
+        and not torch.jit.is_tracing()  # type: ignore[attr-defined,no-untyped-call]
         and images.is_contiguous(memory_format=torch.channels_last)
         and bool((norm.weight.detach() >= 0).all())
     )
@@ -133,7 +133,7 @@ class _HalvedNorm(torch.autograd.Function):
         return halved
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         images, places, largest, halved, mean, spread, weight = ctx.saved_tensors
         gradient = torch.ops.aten.threshold_backward(gradient, halved, 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any, cast
 
 from torch import nn
 
@@ -40,7 +41,7 @@ def shard_newborn(model: nn.Module, slots: Iterable[SeedSlot]) -> None:
         return  # tensor parallelism alone: ranks see the same data, and seeds are replicated
     policy = around[0]._get_fsdp_state()._mp_policy  # noqa: SLF001 - torch has no other way
     for seed in newborn:
-        fully_shard(seed, mesh=sharded[0].device_mesh, mp_policy=policy)
+        fully_shard(seed, mesh=cast("Any", sharded[0]).device_mesh, mp_policy=policy)
         register_fsdp_forward_method(seed, "blended")
 
 

@@ -176,7 +176,7 @@ class _Halved(torch.autograd.Function):
         return torch.maximum(first, second)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         (first_is_larger,) = ctx.saved_tensors
         first = torch.where(first_is_larger, gradient, 0.0)
@@ -196,9 +196,11 @@ def _windows(hidden: Tensor, kernel: int) -> Tensor:
 
 def _own_parameters(host: CNNHost) -> list[nn.Parameter]:
     """Returns the host's parameters in the order of the layers that use them."""
-    layers = [(block.convolution, block.norm) for block in host.blocks]
+    layers: list[Any] = []
+    for block in host.blocks:
+        layers += [block.convolution, block.norm]
     return [
-        *(p for layer in layers for module in layer for p in module.parameters()),
+        *(parameter for layer in layers for parameter in layer.parameters()),
         *host.classifier.parameters(),
     ]
 

@@ -123,10 +123,10 @@ class MorphogeneticHost(Protocol):
         Returns ``None`` where hosts of this kind gain nothing by it.
         """
 
-    def snapshot(self) -> object:
+    def snapshot(self) -> Any:
         """Returns a copy of everything that ``restore`` needs."""
 
-    def restore(self, snapshot: object) -> None:
+    def restore(self, snapshot: Any) -> None:
         """Puts the host back to a snapshot."""
 
 

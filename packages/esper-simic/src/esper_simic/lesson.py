@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -105,7 +106,7 @@ def check_shares(environments: int, shares: int) -> None:
 
 
 def _pick_batch(batch: Batch, chosen: Tensor) -> Batch:
-    picked = {
+    picked: dict[str, Any] = {
         field.name: _pick(getattr(batch, field.name), chosen.to(batch.valid.device))
         for field in fields(Batch)
     }

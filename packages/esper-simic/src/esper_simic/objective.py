@@ -151,9 +151,9 @@ def join(told: Sequence[Told]) -> Told:
     if len(told) == 1:
         return told[0]
     total = Counts(
-        valid=sum(each.counts.valid for each in told),
-        decided=sum(each.counts.decided for each in told),
-        choosable=sum(each.counts.choosable for each in told),
+        valid=torch.stack([each.counts.valid for each in told]).sum(),
+        decided=torch.stack([each.counts.decided for each in told]).sum(),
+        choosable=torch.stack([each.counts.choosable for each in told]).sum(dim=0),
     )
     return Told(terms=add_up([_share(each, total) for each in told]), counts=total)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -109,7 +109,8 @@ class EpochBatches:
     def of(self, epoch: int) -> Sequence[Tensor]:
         """Returns row numbers [B] int64, batch by batch."""
         order = epoch_order(self._seed, epoch, self._rows)
-        return order[: self.count * self._size].split(self._size)
+        batches: Sequence[Tensor] = order[: self.count * self._size].split(self._size)
+        return batches
 
 
 class _Rows(Dataset[Batch]):
@@ -126,7 +127,7 @@ class _Rows(Dataset[Batch]):
         return self._split.inputs[chosen], self._split.targets[chosen]
 
 
-def _as_it_is(batch: Batch) -> Batch:
+def _as_it_is(batch: Any) -> Any:
     return batch
 
 

@@ -67,7 +67,7 @@ class ClippedOptimizer(Optimizer, ABC):
                 parameter.grad = None
 
     @torch.no_grad()
-    def step(self, closure: None = None) -> None:
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
         """Clips and updates; takes no closure."""
         assert closure is None, "hosts compute their gradients before the step"
         for group in self.param_groups:
@@ -84,8 +84,9 @@ class ClippedOptimizer(Optimizer, ABC):
         norm = torch.linalg.vector_norm(torch.cat([each.reshape(-1) for each in gradients]))
         scale = getattr(self, "grad_scale", None)
         if scale is None:
-            return (norm / max_norm).clamp(min=1.0)
-        return (norm / (scale * max_norm)).clamp(min=1.0) * scale
+            scale = 1.0
+        excess: Tensor = (norm / (scale * max_norm)).clamp(min=1.0) * scale
+        return excess
 
     @abstractmethod
     def _update(
@@ -121,7 +122,7 @@ class ClippedAdamW(ClippedOptimizer):
         )
 
     def _state_of(self, parameter: Tensor) -> dict[str, Tensor]:
-        state = self.state[parameter]
+        state: dict[str, Tensor] = self.state[parameter]
         if not state:
             state["step"] = torch.zeros((), dtype=torch.float32, device=parameter.device)
             state["exp_avg"] = torch.zeros_like(parameter)
@@ -151,7 +152,7 @@ class ClippedSGD(ClippedOptimizer):
         )
 
     def _buffer_of(self, parameter: Tensor) -> Tensor:
-        state = self.state[parameter]
+        state: dict[str, Tensor] = self.state[parameter]
         if not state:
             # From zeros the first step equals the gradient, which is torch's own first step.
             state["momentum_buffer"] = torch.zeros_like(parameter)

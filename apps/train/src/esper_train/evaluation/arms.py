@@ -47,8 +47,13 @@ Rule = Callable[[EnvironmentSpec, Plan], Controller]
 class Arm(Protocol):
     """Something that decides for hosts."""
 
-    name: str
-    label: str
+    @property
+    def name(self) -> str:
+        """The arm as it was asked for."""
+
+    @property
+    def label(self) -> str:
+        """What tables and plots call it."""
 
     def prepare(self, spec: EnvironmentSpec, run: Plan, *, greedy: bool) -> Build:
         """Returns what builds a controller for one host of a run.

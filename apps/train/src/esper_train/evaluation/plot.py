@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from textwrap import fill
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -57,7 +58,7 @@ def draw(results: EvaluationResults, path: Path) -> None:
 
 
 def _scatter(axes: Axes, arm: ArmResult, cost: Callable[[EpisodeResult], int], number: int) -> None:
-    style = {
+    style: dict[str, Any] = {
         "color": COLOURS[number % len(COLOURS)],
         "marker": SHAPES[number % len(SHAPES)],
     }

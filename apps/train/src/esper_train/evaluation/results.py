@@ -17,7 +17,7 @@ from esper_leyline import (
 )
 from esper_simic.evaluation import Estimate, SeedRange, Verdict
 
-RESULTS_VERSION = 2
+RESULTS_VERSION: Literal[2] = 2
 
 Policy = Literal["sampled", "greedy"]
 """How a checkpoint's policy acts."""

@@ -86,7 +86,7 @@ def model_of(arm: ScratchArm, arms: Sequence[Arm], played: Sequence[ArmResult]) 
     if arm.copies is not None:
         growing = [each for each in growing if _is(each, arm.copies)]
     elif len(checkpoints) == 1:
-        growing = checkpoints
+        growing = [*checkpoints]
     labels = {each.label for each in growing}
     return max((each for each in played if each.label in labels), key=_validated)
 

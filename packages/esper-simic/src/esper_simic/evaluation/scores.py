@@ -72,7 +72,8 @@ def trimmed_means(scores: NDArray[np.float64]) -> NDArray[np.float64]:
     """Returns the interquartile mean of each sample of [samples, runs, tasks], as [samples]."""
     flat = np.sort(scores.reshape(len(scores), -1), axis=-1)
     cut = int(TRIM * flat.shape[-1])
-    return flat[:, cut : flat.shape[-1] - cut].mean(axis=-1)
+    means: NDArray[np.float64] = flat[:, cut : flat.shape[-1] - cut].mean(axis=-1)
+    return means
 
 
 def wins(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -86,4 +87,5 @@ def wins(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.
             f"{first.shape[1]} and {second.shape[1]} tasks; score both arms on the same tasks"
         )
     mine, theirs = first.T[:, :, np.newaxis], second.T[:, np.newaxis, :]
-    return (mine > theirs) + 0.5 * (mine == theirs)
+    won: NDArray[np.float64] = (mine > theirs) + 0.5 * (mine == theirs)
+    return won

@@ -80,8 +80,9 @@ def _settled(before: _Losses, step: Step) -> _Losses:
     first = now if before.first is None else before.first
     if not (step.crashed or _on_trial(step)):
         return _Losses(first=first, committed=now)
-    over = step.current.ended is not None and old is not None
-    return _Losses(first=first, committed=max(old, now) if over else old)
+    if step.current.ended is None or old is None:
+        return _Losses(first=first, committed=old)
+    return _Losses(first=first, committed=max(old, now))
 
 
 def _on_trial(step: Step) -> bool:

@@ -35,7 +35,8 @@ def check_rows(actions: ArrayLike, hosts: int, sizes: Sequence[int]) -> Rows:
             f"action of host {host} has {HEADS[head]} {rows[host, head]}; "
             f"indices of that head are 0 to {sizes[head] - 1}"
         )
-    return rows.tolist()
+    indices: list[list[int]] = rows.tolist()
+    return indices
 
 
 def check_options(options: Mapping[str, Any] | None) -> None:

@@ -75,12 +75,14 @@ class ActionMasks:
         A head that no open op reads is left its canonical choice alone.
         """
         slots = self.slots(report, waiting=waiting)
-        ops = slots.any(axis=1)
+        ops: Mask = np.any(slots, axis=1)
         read = {name for op in _OPS if ops[op] for name in RELEVANT_HEADS[op]}
-        heads = {name: (self._open if name in read else self._closed)[name] for name in HEADS}
+        heads: dict[str, Mask] = {
+            name: (self._open if name in read else self._closed)[name] for name in HEADS
+        }
         heads["op"] = ops
         if "slot" in read:
-            heads["slot"] = slots[Op.WAIT + 1 :].any(axis=0)
+            heads["slot"] = np.any(slots[Op.WAIT + 1 :], axis=0)
         return np.concatenate([heads[name] for name in HEADS])
 
     def split(self, flat: Mask) -> Mapping[str, Mask]:

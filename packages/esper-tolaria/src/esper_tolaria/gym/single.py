@@ -29,7 +29,7 @@ class HostEnv(gymnasium.Env[NDArray[Any], NDArray[np.int64]]):
     on: it is reset to read a shape, and closed with it.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": []}
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": []}  # type: ignore[misc]
 
     def __init__(
         self,
@@ -121,7 +121,8 @@ class HostEnv(gymnasium.Env[NDArray[Any], NDArray[np.int64]]):
         self._closed = True
 
     def _observation(self) -> NDArray[Any]:
-        return self._observe([self._lane.report])[0]
+        observation: NDArray[Any] = self._observe([self._lane.report])[0]
+        return observation
 
     def _check_open(self) -> None:
         if self._closed:

@@ -45,7 +45,8 @@ class StableBaselinesVecEnv(VecEnv):
             TolariaError: If options were set, of which there are none.
         """
         options = next((each for each in self._options if each), None)
-        observations, self.reset_infos = self._by_host.reset(seed=self._seeds, options=options)
+        seeds: Any = self._seeds  # gymnasium's wrapper says int | None and passes a list on
+        observations, self.reset_infos = self._by_host.reset(seed=seeds, options=options)
         self._reset_seeds()
         self._reset_options()
         return observations

@@ -36,7 +36,7 @@ class HostVectorEnv(VectorEnv[NDArray[Any], NDArray[np.int64], NDArray[Any]]):
     is reset to read a shape, and closed with it.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {
+    metadata: ClassVar[dict[str, Any]] = {  # type: ignore[misc]
         "render_modes": [],
         "autoreset_mode": AutoresetMode.SAME_STEP,
     }
@@ -80,13 +80,17 @@ class HostVectorEnv(VectorEnv[NDArray[Any], NDArray[np.int64], NDArray[Any]]):
         self._check_started()
         return tuple(lane.report for lane in self._lanes)
 
-    @property
-    def np_random(self) -> tuple[np.random.Generator, ...]:
+    @property  # type: ignore[misc]
+    def np_random(  # type: ignore[override]
+        self,
+    ) -> tuple[np.random.Generator, ...]:
         """The generators that the hosts' later seeds are drawn from, one a host."""
         return tuple(stream.generator for stream in self._streams)
 
     @property
-    def np_random_seed(self) -> tuple[int, ...]:
+    def np_random_seed(  # type: ignore[override]
+        self,
+    ) -> tuple[int, ...]:
         """What each of ``np_random`` was started with."""
         return tuple(stream.seed for stream in self._streams)
 

@@ -61,7 +61,8 @@ class FlexAttention(SelfAttention):
         positions = torch.ones_like(query[0, 0, :, 0], dtype=torch.float32).cumsum(0)
         distance = positions.unsqueeze(1) - positions.unsqueeze(0)
         bias = -self.slopes.float().unflatten(0, (-1, 1, 1)) * distance.abs()
-        return bias.masked_fill(distance < 0, float("-inf")) if self.causal else bias
+        causal: Tensor = bias.masked_fill(distance < 0, float("-inf")) if self.causal else bias
+        return causal
 
 
 def attend_fused(
@@ -92,7 +93,8 @@ def _kernel(*, compiled: bool) -> Callable[..., Any]:
     # Importing it takes two seconds, which only those who use it should wait.
     from torch.nn.attention.flex_attention import flex_attention  # noqa: PLC0415
 
-    return torch.compile(flex_attention) if compiled else flex_attention
+    kernel: Any = flex_attention
+    return torch.compile(kernel) if compiled else kernel
 
 
 def build(activations: Activations) -> nn.Module:
