@@ -66,6 +66,26 @@ def test_a_member_is_complete(folder):
 
 
 @pytest.mark.parametrize("folder", MEMBERS, ids=lambda folder: folder.name)
+def test_a_member_says_its_licence_and_which_siblings_it_works_with(folder):
+    described = project(folder)["project"]
+    assert described["license"] == "MIT"
+    assert described["license-files"] == ["LICENSE"]
+    assert (folder / "LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()
+    assert described["authors"]
+    assert described["classifiers"]
+    versions = {each["name"]: each["version"] for each in map(_described, MEMBERS)}
+    for text in described["dependencies"]:
+        if text.startswith("esper-"):
+            name = text.split(">=")[0]
+            major, minor, _ = versions[name].split(".")
+            assert text == f"{name}>={major}.{minor},<{major}.{int(minor) + 1}"
+
+
+def _described(folder: Path) -> dict:
+    return project(folder)["project"]
+
+
+@pytest.mark.parametrize("folder", MEMBERS, ids=lambda folder: folder.name)
 def test_a_member_takes_only_what_its_room_allows(folder):
     """Domains depend on Leyline alone among ours; nothing depends on an app."""
     ours = {project(member)["project"]["name"]: member.parent.name for member in MEMBERS}
