@@ -29,7 +29,7 @@ from esper_leyline import (
     mnist1d_blind,
     override,
 )
-from esper_tolaria import LocalEnvironment, Setup, get_task, load_dataset, make_setup
+from esper_tolaria import HostSetup, LocalEnvironment, get_task, load_dataset, make_setup
 from esper_tolaria.datasets.digits import read_digits
 from esper_tolaria.datasets.fashion_mnist import PARTS, SYSTEM_FOLDER
 from esper_tolaria.datasets.idx import read_idx
@@ -91,10 +91,10 @@ def make_config(task) -> Callable[..., TrainingConfig]:
 
 
 @pytest.fixture(scope="session")
-def make_setup_for(task, make_config) -> Callable[..., Setup]:
+def make_setup_for(task, make_config) -> Callable[..., HostSetup]:
     """Setups with Kasmina's hosts; arguments change the configuration."""
 
-    def make(**changes: object) -> Setup:
+    def make(**changes: object) -> HostSetup:
         return make_setup(task, make_config(**changes), build_host)
 
     return make

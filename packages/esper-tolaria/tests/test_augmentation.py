@@ -130,7 +130,7 @@ def test_each_epoch_draws_anew(digits, monkeypatch):
     assert len({tuple(each) for each in ink}) == 4
 
 
-def test_what_is_no_picture_cannot_be_augmented(task):
+def test_augmentation_needs_images(task):
     config = override(TrainingConfig(task=task.name), {"host": MOVING})
-    with pytest.raises(TolariaError, match=r"shape \(1, 40\), and augmentation .* pictures"):
+    with pytest.raises(TolariaError, match=r"shape \(1, 40\), and augmentation is for images"):
         make_setup(task, config, build_host)

@@ -8,18 +8,18 @@ from hypothesis import strategies as st
 
 from esper_leyline import CounterfactualSet, SeedReport, SeedStage, override, preset
 from esper_tolaria.counterfactuals import (
-    WHOLE,
+    FULL_ONLY,
     active_slots,
     compare,
     describe,
     measure,
     measure_shapley,
-    requested,
+    required_measurements,
 )
 from esper_tolaria.shapley import subsets
 
 SLOTS = tuple(f"r0c{column}" for column in range(6))
-NOBODY: frozenset[str] = frozenset()
+NO_SEEDS: frozenset[str] = frozenset()
 NOTHING_MORE = CounterfactualSet(none=False, pairs=False)
 EVERYTHING = CounterfactualSet(solo=True, committed=True, shapley=True)
 
@@ -60,14 +60,14 @@ def test_everybody_comes_first_each_is_left_out_and_none_is_compared_twice(
     count, asked, last, fossils
 ):
     found = comparison_of(count, asked, last=last, fossils=fossils)
-    everybody = frozenset(SLOTS[:count])
+    all_seeds = frozenset(SLOTS[:count])
     assert found.active == SLOTS[:count]
-    assert found.coalitions[0] == everybody
+    assert found.coalitions[0] == all_seeds
     assert len(set(found.coalitions)) == len(found.coalitions)
-    assert {everybody - {slot} for slot in everybody} <= set(found.coalitions)
-    assert found.disabled[0] == NOBODY
+    assert {all_seeds - {slot} for slot in all_seeds} <= set(found.coalitions)
+    assert found.disabled[0] == NO_SEEDS
     for on, off in zip(found.coalitions, found.disabled, strict=True):
-        assert on | off == everybody
+        assert on | off == all_seeds
         assert not on & off
 
 
@@ -129,9 +129,9 @@ def test_beyond_four_seeds_orders_are_sampled():
 def test_without_active_seeds_nothing_is_compared():
     dormant = [SeedReport(slot="r0c0"), SeedReport(slot="r0c1", stage=SeedStage.TRAINING)]
     found = compare(dormant, EVERYTHING, last=True, key=(1, 2))
-    assert found == WHOLE
-    assert found.disabled == (NOBODY,)
-    accuracies = {NOBODY: 40.0}
+    assert found == FULL_ONLY
+    assert found.disabled == (NO_SEEDS,)
+    accuracies = {NO_SEEDS: 40.0}
     assert measure(found, accuracies) == ()
     assert describe(found, accuracies) == ()
     assert measure_shapley(found, accuracies) is None
@@ -153,15 +153,15 @@ def test_interactions_are_those_of_the_formula(data, count):
         i = {measured.slot}
         others = set(found.active) - i
         expected = sum(f[frozenset(i | {j})] - f[frozenset(i)] - f[frozenset({j})] for j in others)
-        expected += len(others) * f[NOBODY]
+        expected += len(others) * f[NO_SEEDS]
         assert measured.interaction_sum == pytest.approx(expected, abs=1e-9)
-        everybody = frozenset(found.active)
-        assert measured.contribution == f[everybody] - f[everybody - i]
+        all_seeds = frozenset(found.active)
+        assert measured.contribution == f[all_seeds] - f[all_seeds - i]
 
 
 def test_a_lone_seed_interacts_with_nobody():
     found = comparison_of(1, NOTHING_MORE)
-    (measured,) = measure(found, {frozenset({"r0c0"}): 60.0, NOBODY: 50.0})
+    (measured,) = measure(found, {frozenset({"r0c0"}): 60.0, NO_SEEDS: 50.0})
     assert (measured.contribution, measured.interaction_sum) == (10.0, 0.0)
 
 
@@ -184,7 +184,7 @@ def test_a_description_names_the_seeds_that_were_on_in_their_order():
 
 
 def told(**changes):
-    return requested(override(preset("mnist1d"), changes))
+    return required_measurements(override(preset("mnist1d"), changes))
 
 
 def test_a_run_measures_what_it_was_told_to():

@@ -8,26 +8,32 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from esper_leyline import GovernorCause, GovernorConfig
-from esper_tolaria import Governor, Reading
-from esper_tolaria.governor import LEARNED_SHARE, Memory, divergence_threshold, has_learned, judge
+from esper_tolaria import EpochStats, Governor
+from esper_tolaria.governor import (
+    LEARNED_SHARE,
+    LossHistory,
+    check,
+    divergence_threshold,
+    has_learned,
+)
 
 CLASSES = 10
 CHANCE = math.log(CLASSES)
 CONFIG = GovernorConfig()
 
 
-def reading(val_loss: float, train_loss: float | None = None, *, finite: bool = True) -> Reading:
-    return Reading(
+def stats(val_loss: float, train_loss: float | None = None, *, finite: bool = True) -> EpochStats:
+    return EpochStats(
         train_loss=val_loss if train_loss is None else train_loss,
         val_loss=val_loss,
         parameters_finite=finite,
     )
 
 
-def watch(*readings: Reading) -> list[GovernorCause | None]:
+def watch(*readings: EpochStats) -> list[GovernorCause | None]:
     governor = Governor(CLASSES, CONFIG)
     alarms = [governor.observe(each) for each in readings]
-    return [alarm and alarm.cause for alarm in alarms]
+    return [instability and instability.cause for instability in alarms]
 
 
 broken = st.sampled_from([math.nan, math.inf, -math.inf])
@@ -38,20 +44,20 @@ ordinary = st.floats(0.01, 11.9)
 def test_a_broken_loss_is_an_alarm_at_once(past, bad, where, good):
     losses = [good, good]
     losses[where] = bad
-    memory = Memory(losses=tuple(past))
-    _, alarm = judge(reading(*losses), memory, classes=CLASSES, config=CONFIG)
-    assert alarm is not None
-    assert alarm.cause is GovernorCause.NON_FINITE
-    assert not math.isfinite(alarm.loss)
-    assert alarm.threshold is None
+    history = LossHistory(losses=tuple(past))
+    _, instability = check(stats(*losses), history, classes=CLASSES, config=CONFIG)
+    assert instability is not None
+    assert instability.cause is GovernorCause.NON_FINITE
+    assert not math.isfinite(instability.loss)
+    assert instability.threshold is None
 
 
 @given(past=st.lists(ordinary, max_size=6), loss=ordinary)
 def test_a_broken_parameter_is_an_alarm_even_when_the_losses_hide_it(past, loss):
-    memory = Memory(losses=tuple(past))
-    _, alarm = judge(reading(loss, finite=False), memory, classes=CLASSES, config=CONFIG)
-    assert alarm is not None
-    assert alarm.cause is GovernorCause.NON_FINITE
+    history = LossHistory(losses=tuple(past))
+    _, instability = check(stats(loss, finite=False), history, classes=CLASSES, config=CONFIG)
+    assert instability is not None
+    assert instability.cause is GovernorCause.NON_FINITE
 
 
 @given(
@@ -60,7 +66,7 @@ def test_a_broken_parameter_is_an_alarm_even_when_the_losses_hide_it(past, loss)
     train=st.floats(CHANCE, 11.0),
 )
 def test_chance_after_learning_is_an_alarm_at_once(best, share, train):
-    assert watch(reading(best), reading(share * CHANCE, train)) == [
+    assert watch(stats(best), stats(share * CHANCE, train)) == [
         None,
         GovernorCause.RETURN_TO_CHANCE,
     ]
@@ -68,12 +74,12 @@ def test_chance_after_learning_is_an_alarm_at_once(best, share, train):
 
 @given(best=st.floats(LEARNED_SHARE * CHANCE, 3.0), epochs=st.integers(1, 8))
 def test_chance_before_learning_is_where_everybody_starts(best, epochs):
-    assert watch(reading(best), *[reading(CHANCE)] * epochs) == [None] * (epochs + 1)
+    assert watch(stats(best), *[stats(CHANCE)] * epochs) == [None] * (epochs + 1)
 
 
 @given(train=st.floats(0.05, (1 - CONFIG.chance_margin) * CHANCE - 1e-6))
 def test_a_validation_loss_at_chance_alone_is_noise(train):
-    assert watch(reading(1.0), reading(CHANCE, train)) == [None, None]
+    assert watch(stats(1.0), stats(CHANCE, train)) == [None, None]
 
 
 @given(
@@ -83,7 +89,7 @@ def test_a_validation_loss_at_chance_alone_is_noise(train):
 )
 def test_no_ordinary_training_is_ever_stopped(losses):
     # Validation may be as noisy as it likes below the absolute limit, while training learns.
-    assert set(watch(*[reading(val, train) for val, train in losses])) == {None}
+    assert set(watch(*[stats(val, train) for val, train in losses])) == {None}
 
 
 @given(
@@ -91,26 +97,26 @@ def test_no_ordinary_training_is_ever_stopped(losses):
     excess=st.floats(1.001, 100.0),
 )
 def test_divergence_is_the_third_suspicion_running(past, excess):
-    limit = divergence_threshold(Memory(losses=tuple(past)), CONFIG)
-    high = reading(limit * excess)
-    causes = watch(*[reading(loss, 1.0) for loss in past], *[high] * CONFIG.divergence_patience)
+    limit = divergence_threshold(LossHistory(losses=tuple(past)), CONFIG)
+    high = stats(limit * excess)
+    causes = watch(*[stats(loss, 1.0) for loss in past], *[high] * CONFIG.divergence_patience)
     assert causes[len(past) :] == [None, None, GovernorCause.DIVERGENCE]
 
 
-def test_one_good_epoch_clears_the_suspicions():
-    high, low = reading(500.0), reading(1.0)
+def test_one_good_epoch_clears_the_above():
+    high, low = stats(500.0), stats(1.0)
     assert watch(low, high, high, low, high, high, low) == [None] * 7
 
 
 @given(past=st.lists(ordinary, min_size=1, max_size=10))
 def test_the_divergence_threshold_is_the_largest_of_the_three(past):
-    limit = divergence_threshold(Memory(losses=tuple(past)), CONFIG)
+    limit = divergence_threshold(LossHistory(losses=tuple(past)), CONFIG)
     candidates = (12.0, fmean(past) + 6 * pstdev(past), 3 * fmean(past))
     assert limit == pytest.approx(max(candidates))
 
 
 def test_a_host_that_starts_above_the_absolute_limit_diverges():
-    causes = watch(*[reading(50.0)] * 3)
+    causes = watch(*[stats(50.0)] * 3)
     assert causes == [None, None, GovernorCause.DIVERGENCE]
 
 
@@ -118,19 +124,19 @@ def test_a_suspicious_epoch_is_no_good_one():
     governor = Governor(CLASSES, CONFIG)
     suspicious = []
     for loss in (1.0, 500.0, 500.0, 1.0):
-        governor.observe(reading(loss))
+        governor.observe(stats(loss))
         suspicious.append(governor.suspicious)
     assert suspicious == [False, True, True, False]
 
 
 def test_suspicious_losses_do_not_raise_the_threshold():
-    memory = Memory(losses=(1.0, 1.1))
-    after, _ = judge(reading(1000.0), memory, classes=CLASSES, config=CONFIG)
-    assert after == Memory(losses=(1.0, 1.1), suspicions=1)
+    history = LossHistory(losses=(1.0, 1.1))
+    after, _ = check(stats(1000.0), history, classes=CLASSES, config=CONFIG)
+    assert after == LossHistory(losses=(1.0, 1.1), above=1)
     assert divergence_threshold(after, CONFIG) == 12.0
 
 
 def test_learned_means_clearly_better_than_guessing():
-    assert not has_learned(Memory(), CLASSES)
-    assert not has_learned(Memory(losses=(LEARNED_SHARE * CHANCE,)), CLASSES)
-    assert has_learned(Memory(losses=(2.2, 1.7, 2.2)), CLASSES)
+    assert not has_learned(LossHistory(), CLASSES)
+    assert not has_learned(LossHistory(losses=(LEARNED_SHARE * CHANCE,)), CLASSES)
+    assert has_learned(LossHistory(losses=(2.2, 1.7, 2.2)), CLASSES)

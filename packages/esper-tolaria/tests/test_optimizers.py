@@ -110,7 +110,7 @@ def test_dropping_gradients_forgets_them_all():
     members = parameters(2)
     optimizer = build_optimizer(host_of(members), HostTraining())
     give_gradients(members, 0, 1.0)
-    optimizer.drop_gradients()
+    optimizer.zero_grad()
     assert all(member.grad is None for member in members)
 
 

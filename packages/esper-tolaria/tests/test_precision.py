@@ -136,7 +136,7 @@ def trained(spec, precision, *, steps=12):
     inputs, targets = a_batch(spec)
     losses = []
     for _ in range(steps):
-        optimizer.drop_gradients()
+        optimizer.zero_grad()
         with precision.autocast():
             loss = cross_entropy(host(inputs).flatten(0, -2), targets.flatten())
         precision.backward(loss)

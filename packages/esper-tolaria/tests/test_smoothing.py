@@ -30,7 +30,7 @@ def test_training_smooths_its_labels(few_rows, grown_in, name, share):
     trainer = Trainer(host, task.training, seed=3, device=CPU)
     trainer.start_epoch(1)
     trainer.train_batch(train.inputs, train.targets, last=True)
-    loss, _ = trainer.read_epoch(train.targets)
+    loss, _ = trainer.epoch_metrics(train.targets)
     assert loss == pytest.approx(expected, rel=1e-5)
 
 

@@ -19,7 +19,7 @@ from esper_leyline import (
     SeedStage,
 )
 from esper_tolaria import load_dataset
-from esper_tolaria.counterfactuals import WHOLE, compare
+from esper_tolaria.counterfactuals import FULL_ONLY, compare
 from esper_tolaria.datasets import Split
 from esper_tolaria.validation import CHUNK, CHUNK_LOGITS, chunk_rows, read, score
 
@@ -163,8 +163,8 @@ def test_chunks_do_not_change_what_is_counted(environment, text, monkeypatch):
 
     (report,) = environment.step([WAIT])
     split = load_dataset(text.data).validation
-    whole = read(score(host_of(environment), split, WHOLE.disabled, classes=256), WHOLE)
+    whole = read(score(host_of(environment), split, FULL_ONLY.disabled, classes=256), FULL_ONLY)
     monkeypatch.setattr(validation, "CHUNK_LOGITS", 64 * 256 * 7)
-    parts = read(score(host_of(environment), split, WHOLE.disabled, classes=256), WHOLE)
+    parts = read(score(host_of(environment), split, FULL_ONLY.disabled, classes=256), FULL_ONLY)
     assert parts.accuracy == whole.accuracy == report.val_accuracy
     assert parts.loss == pytest.approx(whole.loss, rel=1e-5)

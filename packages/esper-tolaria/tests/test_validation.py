@@ -5,7 +5,7 @@ import torch
 
 from esper_leyline import Advance, Blueprint, CounterfactualSet, Germinate, Op, SeedCommand
 from esper_tolaria import load_dataset
-from esper_tolaria.counterfactuals import WHOLE, active_slots, compare
+from esper_tolaria.counterfactuals import FULL_ONLY, active_slots, compare
 from esper_tolaria.shapley import exact_values, subsets
 from esper_tolaria.trainer import Trainer
 from esper_tolaria.validation import CHUNK, read, score
@@ -137,7 +137,7 @@ def test_loss_and_accuracy_are_means_over_all_rows(make_setup_for):
     setup = make_setup_for()
     host = setup.build_host(5, torch.device("cpu"))
     data = load_dataset(setup.task.data)
-    validation = read(score(host, data.train, WHOLE.disabled, classes=10), WHOLE)
+    validation = read(score(host, data.train, FULL_ONLY.disabled, classes=10), FULL_ONLY)
     host.train(False)
     with torch.no_grad():
         logits = host(data.train.inputs)

@@ -7,20 +7,20 @@ from esper_tolaria.build import build_environment, check_workers
 from esper_tolaria.datasets import Dataset, Split, data_is_here, fetch_data, load_dataset
 from esper_tolaria.errors import TolariaError
 from esper_tolaria.feeds import check_feed
-from esper_tolaria.governor import Alarm, Governor, Reading
+from esper_tolaria.governor import EpochStats, Governor, Instability
 from esper_tolaria.local import LocalEnvironment
-from esper_tolaria.setup import Setup, make_setup
+from esper_tolaria.setup import HostSetup, make_setup
 from esper_tolaria.sharded import ShardedEnvironment
 from esper_tolaria.tasks import TASKS, get_task
 
 __all__ = [
     "TASKS",
-    "Alarm",
     "Dataset",
+    "EpochStats",
     "Governor",
+    "HostSetup",
+    "Instability",
     "LocalEnvironment",
-    "Reading",
-    "Setup",
     "ShardedEnvironment",
     "Split",
     "TolariaError",

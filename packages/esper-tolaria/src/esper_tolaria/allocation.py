@@ -1,4 +1,4 @@
-"""How a worker's C library gives memory out."""
+"""Settings of the C library's memory allocator in worker processes."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _STEP = 64 * 2**20
 
 
 def keep_freed_memory() -> bool:
-    """Has this process keep memory that it frees, for the next batch needs the same again.
+    """Makes this process keep freed memory for the next batch.
 
-    By default glibc maps each large tensor anew and hands it back when it is freed, so
-    every batch pays for every page: a seventh of the time of an epoch of the cifar10 host.
-    The process stays as large as it once was. Only for processes that do nothing but train.
+    By default glibc maps memory for each large tensor and unmaps it when it is freed, so every
+    batch has page faults: a seventh of an epoch's time for the cifar10 host. The process keeps
+    its peak size, so this is only for processes that do nothing but train.
 
     Returns:
-        Whether this C library is one that can.
+        Whether the C library supports it.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

@@ -1,4 +1,4 @@
-"""Chooses how hosts are laid out over this machine."""
+"""Chooses how hosts are distributed over processes and devices."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def build_environment(
     device: str | torch.device | None = None,
     workers: int | None = None,
 ) -> LocalEnvironment | ShardedEnvironment:
-    """Builds the environment that should be fastest here; ``plan`` on it says which it is.
+    """Builds the environment that should be fastest on this machine; its ``plan`` describes it.
 
-    On CUDA all hosts live in this process, or in a process a device where several devices
-    are named. On a CPU each available core gets a worker process with a shard of the
-    hosts, where there are several cores and several hosts; otherwise the hosts live in
-    this process. The plan changes no number in any report.
+    On CUDA all hosts are in this process, or in one process per device if several devices are
+    named. On a CPU there is one worker process per available core, each with a shard of the
+    hosts, if there are several cores and several hosts; otherwise the hosts are in this process.
+    The plan does not change the numbers of a report.
 
     Args:
         task: What the hosts are and learn.

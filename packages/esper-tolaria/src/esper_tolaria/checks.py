@@ -1,4 +1,4 @@
-"""What both kinds of environment ask of their callers."""
+"""Checks of the arguments of both kinds of environment."""
 
 from __future__ import annotations
 
@@ -7,33 +7,33 @@ from typing import Any
 
 from esper_leyline import FactoredAction
 from esper_tolaria.errors import TolariaError
-from esper_tolaria.setup import Setup
+from esper_tolaria.setup import HostSetup
 
 
 def check_seeds(seeds: Sequence[int], environments: int) -> None:
-    """Refuses no seeds and too many.
+    """Checks the number of random seeds.
 
     Raises:
-        TolariaError: If there is not between one seed and one an environment.
+        TolariaError: If there are none, or more than environments.
     """
     if not 1 <= len(seeds) <= environments:
-        raise TolariaError(f"reset got {len(seeds)} seeds; give 1 to {environments}, one a host")
+        raise TolariaError(f"reset got {len(seeds)} seeds; give 1 to {environments}, one per host")
 
 
 def check_actions(actions: Sequence[FactoredAction], hosts: int) -> None:
-    """Refuses a step before any episode, and a wrong number of actions.
+    """Checks that an episode was started and that there is one action per host.
 
     Raises:
-        TolariaError: If there is not one action a host.
+        TolariaError: If there is not one action per host.
     """
     if hosts == 0:
-        raise TolariaError("no episode is under way; call reset with one seed a host first")
+        raise TolariaError("no episode is running; call reset with one seed per host first")
     if len(actions) != hosts:
-        raise TolariaError(f"step got {len(actions)} actions for {hosts} hosts; give one a host")
+        raise TolariaError(f"step got {len(actions)} actions for {hosts} hosts; give one per host")
 
 
-def environment_state(setup: Setup) -> dict[str, Any]:
-    """Returns what two environments must share for one to go on where the other stopped."""
+def environment_state(setup: HostSetup) -> dict[str, Any]:
+    """Returns what must be equal for one environment to continue where another stopped."""
     return {
         "task": setup.task.name,
         "slots": list(setup.slots),
@@ -42,8 +42,8 @@ def environment_state(setup: Setup) -> dict[str, Any]:
     }
 
 
-def check_state(state: Mapping[str, Any], setup: Setup) -> None:
-    """Refuses the state of an environment that differs.
+def check_state(state: Mapping[str, Any], setup: HostSetup) -> None:
+    """Checks the state of another environment against a setup.
 
     Raises:
         TolariaError: On the first difference.

@@ -1,4 +1,4 @@
-"""What-if hosts: which sets of seeds an epoch compares, and what the comparison says."""
+"""Counterfactuals: which sets of seeds are evaluated, and what follows for each seed."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ from esper_tolaria.shapley import (
 )
 
 Accuracies = Mapping[Coalition, float]
-"""Validation accuracy in percent by the seeds that were on."""
+"""Validation accuracy in percent by the set of seeds that were on."""
 
-NOBODY: Coalition = frozenset()
+NO_SEEDS: Coalition = frozenset()
 """No seed on."""
 
 _BLENDED_STAGES = frozenset({SeedStage.BLENDING, SeedStage.HOLDING, SeedStage.FOSSILIZED})
@@ -38,65 +38,66 @@ _BLENDED_STAGES = frozenset({SeedStage.BLENDING, SeedStage.HOLDING, SeedStage.FO
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """The hosts that one validation compares; by default the whole host alone.
+    """The configurations that one validation evaluates; by default only the whole host.
 
     Attributes:
         active: Slots whose seeds change the output, row-major.
-        coalitions: The seeds that are on in each host; all of them first, none twice.
-        shapley: Whether the coalitions are those that Shapley values take.
-        orders: The orders sampled for them; none where all orders count.
+        coalitions: The seeds that are on in each configuration, without duplicates; the first
+            has all of them.
+        shapley: Whether the coalitions suffice for Shapley values.
+        orders: The sampled orders; empty if the values are exact.
     """
 
     active: tuple[str, ...] = ()
-    coalitions: tuple[Coalition, ...] = (NOBODY,)
+    coalitions: tuple[Coalition, ...] = (NO_SEEDS,)
     shapley: bool = False
     orders: tuple[Order, ...] = ()
 
     @property
     def disabled(self) -> tuple[Coalition, ...]:
-        """The slots to switch off in each host."""
-        everybody = frozenset(self.active)
-        return tuple(everybody - coalition for coalition in self.coalitions)
+        """The slots to disable in each configuration."""
+        all_seeds = frozenset(self.active)
+        return tuple(all_seeds - coalition for coalition in self.coalitions)
 
 
-WHOLE = Comparison()
-"""Compares nothing."""
+FULL_ONLY = Comparison()
+"""Evaluates the whole host only."""
 
 
-def requested(config: TrainingConfig) -> CounterfactualSet:
-    """Returns what a run measures: what it was told to, and what its own parts read.
+def required_measurements(config: TrainingConfig) -> CounterfactualSet:
+    """Returns what a run has to measure: what its config asks for and what its parts need.
 
-    Some rewards pay for what fossils achieve alone; Shapley values are measured where
+    Some rewards need the accuracy with fossilized seeds only; Shapley values are measured if
     telemetry writes them.
     """
-    told = config.counterfactuals
-    return told.model_copy(
+    configured = config.counterfactuals
+    return configured.model_copy(
         update={
-            "committed": told.committed or config.reward.reads_committed,
-            "shapley": told.shapley or "shapley_measured" in kinds_written(config.telemetry),
+            "committed": configured.committed or config.reward.reads_committed,
+            "shapley": configured.shapley or "shapley_measured" in kinds_written(config.telemetry),
         }
     )
 
 
 def compare(
-    reports: Sequence[SeedReport], asked: CounterfactualSet, *, last: bool, key: tuple[int, ...]
+    reports: Sequence[SeedReport], required: CounterfactualSet, *, last: bool, key: tuple[int, ...]
 ) -> Comparison:
-    """Chooses an epoch's what-if hosts, none twice. Each active seed is left out in any case.
+    """Chooses the configurations of an epoch. There is always one without each active seed.
 
     Args:
-        reports: The host's seeds as they stand.
-        asked: What to measure besides.
-        last: Whether the episode ends with this epoch, so that Shapley values are due.
-        key: Decides which orders are drawn for these.
+        reports: The host's slots.
+        required: What else to measure.
+        last: Whether this is the last epoch of the episode, in which Shapley values are measured.
+        key: Seeds the sampled orders of the Shapley values.
     """
     active = active_slots(reports)
     if not active:
-        return WHOLE
+        return FULL_ONLY
     fossils = {each.slot for each in reports if each.stage is SeedStage.FOSSILIZED}
-    shapley = asked.shapley and last
+    shapley = required.shapley and last
     few = len(active) <= EXACT_SEEDS
-    orders = () if few or not shapley else mirrored_orders(active, asked.shapley_pairs, key=key)
-    wanted = [*_every_epoch(active, asked, frozenset(active) & fossils)]
+    orders = () if few or not shapley else mirrored_orders(active, required.shapley_pairs, key=key)
+    wanted = [*_every_epoch(active, required, frozenset(active) & fossils)]
     if shapley and few:
         wanted += subsets(active)
     wanted += [coalition for order in orders for coalition in joining(order)]
@@ -113,12 +114,12 @@ def active_slots(reports: Sequence[SeedReport]) -> tuple[str, ...]:
 
 
 def measure(comparison: Comparison, accuracies: Accuracies) -> tuple[SeedMeasurement, ...]:
-    """Returns what the comparison says of each active seed, row-major."""
-    everybody = frozenset(comparison.active)
+    """Returns contribution and interactions of each active seed, row-major."""
+    all_seeds = frozenset(comparison.active)
     return tuple(
         SeedMeasurement(
             slot=slot,
-            contribution=accuracies[everybody] - accuracies[everybody - {slot}],
+            contribution=accuracies[all_seeds] - accuracies[all_seeds - {slot}],
             interaction_sum=_interaction_sum(slot, comparison.active, accuracies),
         )
         for slot in comparison.active
@@ -126,7 +127,7 @@ def measure(comparison: Comparison, accuracies: Accuracies) -> tuple[SeedMeasure
 
 
 def measure_shapley(comparison: Comparison, accuracies: Accuracies) -> ShapleyValues | None:
-    """Returns the seeds' Shapley values, ``None`` where they were not asked for."""
+    """Returns the seeds' Shapley values, or ``None`` if they were not required."""
     if not comparison.shapley:
         return None
     if not comparison.orders:
@@ -139,7 +140,7 @@ def measure_shapley(comparison: Comparison, accuracies: Accuracies) -> ShapleyVa
 
 
 def describe(comparison: Comparison, accuracies: Accuracies) -> tuple[CounterfactualConfig, ...]:
-    """Returns every host that was compared; none where no seed is active."""
+    """Returns every configuration with its accuracy; empty if no seed is active."""
     if not comparison.active:
         return ()
     return tuple(
@@ -152,26 +153,26 @@ def describe(comparison: Comparison, accuracies: Accuracies) -> tuple[Counterfac
 
 
 def _every_epoch(
-    active: tuple[str, ...], asked: CounterfactualSet, fossils: Coalition
+    active: tuple[str, ...], required: CounterfactualSet, fossils: Coalition
 ) -> Iterator[Coalition]:
-    everybody = frozenset(active)
-    yield everybody
+    all_seeds = frozenset(active)
+    yield all_seeds
     for slot in active:
-        yield everybody - {slot}
-    if asked.none or asked.pairs:
-        yield NOBODY
-    if asked.solo or asked.pairs:
+        yield all_seeds - {slot}
+    if required.none or required.pairs:
+        yield NO_SEEDS
+    if required.solo or required.pairs:
         yield from (frozenset({slot}) for slot in active)
-    if asked.pairs:
+    if required.pairs:
         yield from map(frozenset, combinations(active, 2))
-    if asked.committed:
+    if required.committed:
         yield fossils
 
 
 def _interaction_sum(slot: str, active: tuple[str, ...], accuracies: Accuracies) -> float | None:
-    """Sums a seed's interactions with the others; ``None`` where one was not measured.
+    """Sums a seed's interactions with the others; ``None`` if one was not measured.
 
-    Of one seed alone it is 0, the sum over no others.
+    Without other seeds the sum is 0.
     """
     total = 0.0
     for pair in combinations(active, 2):
@@ -186,6 +187,6 @@ def _interaction_sum(slot: str, active: tuple[str, ...], accuracies: Accuracies)
 def _interaction(first: str, second: str, accuracies: Accuracies) -> float | None:
     """Returns I_ij = f(ij) - f(i) - f(j) + f(none), with every other seed off."""
     one, other = frozenset({first}), frozenset({second})
-    if not {one | other, one, other, NOBODY} <= accuracies.keys():
+    if not {one | other, one, other, NO_SEEDS} <= accuracies.keys():
         return None
-    return accuracies[one | other] - accuracies[one] - accuracies[other] + accuracies[NOBODY]
+    return accuracies[one | other] - accuracies[one] - accuracies[other] + accuracies[NO_SEEDS]

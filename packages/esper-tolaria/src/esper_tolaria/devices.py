@@ -1,4 +1,4 @@
-"""Devices: which one, with how many threads, and one stream a host on CUDA."""
+"""Devices, threads, and CUDA streams."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from esper_tolaria.errors import TolariaError
 
 
 def default_device() -> str:
-    """Returns the first CUDA device where there is one, else the CPU."""
+    """Returns ``cuda:0`` if CUDA is available, else ``cpu``."""
     return "cuda:0" if torch.cuda.is_available() else "cpu"
 
 
 def resolve_device(name: str | torch.device) -> torch.device:
-    """Returns a device that is there.
+    """Returns the device of a name.
 
     Raises:
-        TolariaError: If the name means no device, or one that this machine lacks.
+        TolariaError: If the name is not a device, or this machine does not have it.
     """
     try:
         device = torch.device(name)
@@ -39,10 +39,10 @@ def resolve_device(name: str | torch.device) -> torch.device:
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
-    """Gives torch's operators one thread each for a while.
+    """Runs operators on one thread inside the context.
 
-    Hosts this small lose by sharing an operator out, and sums over one thread are the
-    same in every process, so all plans give the same numbers.
+    Small hosts are slower with several threads. One thread also sums in the same order in every
+    process, so hosts give the same numbers however they are distributed.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -52,34 +52,35 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-class Lanes:
-    """Where each host's work is queued: a stream of its own on CUDA, in order elsewhere."""
+class StreamPool:
+    """One CUDA stream per host; on other devices hosts run one after another."""
 
     def __init__(self, device: torch.device, count: int) -> None:
         self._device = device
         cuda = device.type == "cuda"
         self._streams = [torch.cuda.Stream(device) for _ in range(count)] if cuda else []
 
-    def lane(self, index: int) -> AbstractContextManager[None]:
-        """Returns the context in which a host's work is queued."""
+    def stream(self, index: int) -> AbstractContextManager[None]:
+        """Returns the context in which a host's kernels are launched."""
         return torch.cuda.stream(self._streams[index]) if self._streams else nullcontext()
 
-    def fork(self) -> None:
-        """Lets the lanes wait for what was queued before."""
+    def begin(self) -> None:
+        """Makes the streams wait for the work of the current stream."""
         for stream in self._streams:
             stream.wait_stream(torch.cuda.current_stream(self._device))
 
     def share(self, *tensors: Tensor) -> None:
-        """Lets every lane read tensors that were queued outside of them just now.
+        """Makes tensors of the current stream available to every stream.
 
-        Their memory is not given to others before all lanes are done with them.
+        Their memory is not reused before all streams have read them
+        (``torch.Tensor.record_stream``).
         """
-        self.fork()
+        self.begin()
         for stream in self._streams:
             for tensor in tensors:
                 tensor.record_stream(stream)
 
-    def join(self) -> None:
-        """Lets what comes after wait for the lanes."""
+    def finish(self) -> None:
+        """Makes the current stream wait for the streams."""
         for stream in self._streams:
             torch.cuda.current_stream(self._device).wait_stream(stream)

@@ -1,4 +1,4 @@
-"""One host's episode: command, epoch, validation, judgement, report."""
+"""One host's episode: command, epoch, validation, governor, report."""
 
 from __future__ import annotations
 
@@ -23,32 +23,34 @@ from esper_leyline import (
     StepReport,
     to_command,
 )
-from esper_tolaria.counterfactuals import WHOLE, Comparison, compare, requested
+from esper_tolaria.counterfactuals import FULL_ONLY, Comparison, compare, required_measurements
 from esper_tolaria.datasets import Split
 from esper_tolaria.errors import TolariaError
-from esper_tolaria.governor import Alarm, Governor, Reading
+from esper_tolaria.governor import EpochStats, Governor, Instability
 from esper_tolaria.precision import build_precision
-from esper_tolaria.setup import Setup
+from esper_tolaria.setup import HostSetup
 from esper_tolaria.trainer import Trainer
 from esper_tolaria.validation import Scores, Validation, read, score
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A host as it stood after an epoch that the governor found healthy."""
+    """A host's state after a stable epoch."""
 
     epoch: int
     host: object
 
 
 class Episode:
-    """One host from birth to the horizon or to the governor.
+    """One host from its creation until the horizon or a rollback.
 
     A step calls, in this order: ``begin``, ``train_batch`` for every batch, ``validate``,
-    ``finish``. The parts are apart so that several hosts can share each batch.
+    ``finish``. They are separate so that several hosts can share each batch.
     """
 
-    def __init__(self, setup: Setup, *, environment: int, seed: int, device: torch.device) -> None:
+    def __init__(
+        self, setup: HostSetup, *, environment: int, seed: int, device: torch.device
+    ) -> None:
         self._setup = setup
         self._host = setup.build_host(seed, device)
         precision = build_precision(setup.config, device)
@@ -62,8 +64,8 @@ class Episode:
         self._wasted = 0
         self._action: FactoredAction | None = None
         self._result = CommandResult(accepted=True)
-        self._asked = requested(setup.config)
-        self._comparison = WHOLE
+        self._required = required_measurements(setup.config)
+        self._comparison = FULL_ONLY
         self._scores: Scores | None = None
         self._seconds: dict[str, float] = {}
         counts = self._host.parameter_counts()
@@ -80,7 +82,7 @@ class Episode:
 
     @property
     def trainer(self) -> Trainer:
-        """What trains the host, for those who train several hosts together."""
+        """The host's trainer, which a stack of hosts needs."""
         return self._trainer
 
     @property
@@ -89,14 +91,14 @@ class Episode:
         return self.report.ended is None
 
     def begin(self, action: FactoredAction) -> None:
-        """Carries out an action and makes the host ready for its epoch.
+        """Applies an action and prepares the host for its epoch.
 
         Raises:
-            TolariaError: If the action points at a slot that is not enabled.
+            TolariaError: If the action names a slot that is not enabled.
         """
         started = perf_counter()
         self._action = action
-        self._result = self._carry_out(action)
+        self._result = self._apply(action)
         self._trainer.sync()
         self._trainer.start_epoch(self.report.epoch + 1)
         self._seconds = {"command": perf_counter() - started}
@@ -106,12 +108,12 @@ class Episode:
         self._trainer.train_batch(inputs, targets, last=last)
 
     def validate(self, split: Split) -> None:
-        """Queues the validation of the host and of every counterfactual."""
+        """Launches the validation of the host and of every counterfactual."""
         started = perf_counter()
         epoch, last = self.report.epoch + 1, self.report.max_epochs
         self._comparison = compare(
             self._host.seed_reports(),
-            self._asked,
+            self._required,
             last=epoch >= last,
             key=(self.report.seed, epoch),
         )
@@ -119,15 +121,15 @@ class Episode:
         self._seconds["validate"] = perf_counter() - started
 
     def finish(self, targets: Tensor, train_seconds: float) -> StepReport:
-        """Judges the epoch and ends it.
+        """Ends the epoch: lifecycle, governor and report.
 
         Args:
-            targets: [N] or [N, T], of the epoch's training rows in order.
+            targets: [N] or [N, T], of the epoch's training rows in batch order.
             train_seconds: This host's share of the training time.
         """
         started = perf_counter()
         assert self._scores is not None
-        train_loss, train_accuracy = self._trainer.read_epoch(targets)
+        train_loss, train_accuracy = self._trainer.epoch_metrics(targets)
         validation = read(self._scores, self._comparison)
         self._seconds["train"] = train_seconds
         self._seconds["validate"] += perf_counter() - started
@@ -135,10 +137,10 @@ class Episode:
         started = perf_counter()
         self._host.record_validation(validation.accuracy, validation.measurements)
         self._history.append((validation.loss, validation.accuracy))
-        alarm = self._judge(train_loss, validation)
+        instability = self._check(train_loss, validation)
         epoch = self.report.epoch + 1
-        events = self._end_epoch(epoch) if alarm is None else self._roll_back()
-        report = self._describe(epoch, validation, events, alarm)
+        events = self._end_epoch(epoch) if instability is None else self._roll_back()
+        report = self._describe(epoch, validation, events, instability)
         self._seconds["lifecycle"] = perf_counter() - started
         self.report = replace(
             report, train_loss=train_loss, train_accuracy=train_accuracy, seconds=self._seconds
@@ -146,13 +148,13 @@ class Episode:
         return self.report
 
     def evaluate(self, split: Split) -> EvaluationReport:
-        """Judges the host as it stands on the test split."""
-        judged = read(self._score(split, WHOLE), WHOLE)
+        """Evaluates the host on the test split."""
+        found = read(self._score(split, FULL_ONLY), FULL_ONLY)
         return EvaluationReport(
             environment=self.report.environment,
             seed=self.report.seed,
-            test_loss=judged.loss,
-            test_accuracy=judged.accuracy,
+            test_loss=found.loss,
+            test_accuracy=found.accuracy,
             parameters=self.report.total_parameters,
         )
 
@@ -161,7 +163,7 @@ class Episode:
         with self._precision.autocast():
             return score(self._host, split, comparison.disabled, classes=classes)
 
-    def _carry_out(self, action: FactoredAction) -> CommandResult:
+    def _apply(self, action: FactoredAction) -> CommandResult:
         slots, task = self._setup.slots, self._setup.task
         if not 0 <= action.slot < len(slots):
             raise TolariaError(
@@ -176,9 +178,9 @@ class Episode:
             CommandResult(accepted=True) if command is None else self._host.apply_command(command)
         )
 
-    def _judge(self, train_loss: float, validation: Validation) -> Alarm | None:
+    def _check(self, train_loss: float, validation: Validation) -> Instability | None:
         return self._governor.observe(
-            Reading(
+            EpochStats(
                 train_loss=train_loss,
                 val_loss=validation.loss,
                 parameters_finite=self._trainer.parameters_finite(),
@@ -195,10 +197,10 @@ class Episode:
         return events
 
     def _roll_back(self) -> tuple[SeedEvent, ...]:
-        """Prunes what is alive, goes back to the snapshot, and prunes what was alive there.
+        """Prunes live seeds, restores the snapshot, and prunes the live seeds of the snapshot.
 
-        Pruning before going back counts the seeds at their true age. What the snapshot
-        brings back was counted when it was pruned, fossils that it undoes excepted.
+        Pruning before the restore counts the seeds at their true age. Seeds that the snapshot
+        brings back were counted when they were pruned, except fossils that the rollback undoes.
         """
         fossils = {
             report.slot
@@ -218,7 +220,7 @@ class Episode:
         epoch: int,
         validation: Validation,
         events: tuple[SeedEvent, ...],
-        alarm: Alarm | None,
+        instability: Instability | None,
     ) -> StepReport:
         counts = self._host.parameter_counts()
         self._wasted += sum(
@@ -239,20 +241,20 @@ class Episode:
             rejection=self._result.reason,
             events=events,
             counterfactuals=validation.counterfactuals,
-            shapley=None if alarm is not None else validation.shapley,
-            rollback=None if alarm is None else self._rollback_of(alarm),
-            ended=self._end(epoch, alarm),
+            shapley=None if instability is not None else validation.shapley,
+            rollback=None if instability is None else self._rollback_of(instability),
+            ended=self._end(epoch, instability),
         )
 
-    def _rollback_of(self, alarm: Alarm) -> Rollback:
+    def _rollback_of(self, instability: Instability) -> Rollback:
         return Rollback(
-            cause=alarm.cause,
-            loss=alarm.loss,
-            threshold=alarm.threshold,
+            cause=instability.cause,
+            loss=instability.loss,
+            threshold=instability.threshold,
             restored_epoch=self._snapshot.epoch,
         )
 
-    def _end(self, epoch: int, alarm: Alarm | None) -> EpisodeEnd | None:
-        if alarm is not None:
+    def _end(self, epoch: int, instability: Instability | None) -> EpisodeEnd | None:
+        if instability is not None:
             return EpisodeEnd.GOVERNOR
         return EpisodeEnd.HORIZON if epoch >= self._setup.config.max_epochs else None

@@ -1,4 +1,4 @@
-"""How an epoch's batches reach the hosts: the same rows in the same order whichever way."""
+"""How batches reach the hosts. All ways give the same rows in the same order."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Batch = tuple[Tensor, Tensor]
 
 
 class Feed(Protocol):
-    """Hands out the training rows."""
+    """Provides the training batches."""
 
     def batches(self, epoch: int) -> Iterator[Batch]:
         """Yields an epoch's batches in the order that follows from its number."""
@@ -31,17 +31,17 @@ class Feed(Protocol):
 
 
 class GatherFeed:
-    """Picks rows that lie on the device by their numbers; there is no DataLoader."""
+    """Gathers rows by index on the hosts' device, without a DataLoader."""
 
     def __init__(self, split: Split, training: HostTraining, seed: int) -> None:
-        """Takes rows on the device that they are wanted on."""
+        """Takes rows on the hosts' device."""
         self._split = split
         self._order = EpochBatches(len(split), training, seed)
 
     def batches(self, epoch: int) -> Iterator[Batch]:
         """Yields an epoch's batches."""
         device = self._split.inputs.device
-        for rows in self._order.of(epoch):
+        for rows in self._order.indices(epoch):
             here = rows.to(device)
             yield self._split.inputs[here], self._split.targets[here]
 
@@ -53,7 +53,7 @@ class GatherFeed:
 class LoaderFeed:
     """A ``torch.utils.data.DataLoader`` over the rows, with worker processes or without.
 
-    It is for rows that shall not lie on the device. Its workers live for an epoch.
+    For data that does not fit on the device. Its workers are started for each epoch.
     """
 
     def __init__(
@@ -69,18 +69,18 @@ class LoaderFeed:
         self._rows = _Rows(split)
         self._device = device
         self._workers = workers
-        # Pages that stay where they are can be copied while the device computes.
+        # Pinned memory can be copied while the device computes.
         self._pinned = device.type == "cuda" and split.inputs.device.type == "cpu"
 
     def batches(self, epoch: int) -> Iterator[Batch]:
         """Yields an epoch's batches."""
         loader: DataLoader[Batch] = DataLoader(
             self._rows,
-            batch_sampler=[rows.tolist() for rows in self._order.of(epoch)],
-            collate_fn=_as_it_is,
+            batch_sampler=[rows.tolist() for rows in self._order.indices(epoch)],
+            collate_fn=_identity,
             num_workers=self._workers,
             pin_memory=self._pinned,
-            # Forked workers have the rows at once; others would be sent all of them.
+            # Forked workers share the rows; spawned ones would get a copy.
             multiprocessing_context=multiprocessing.get_context("fork") if self._workers else None,
         )
         for inputs, targets in loader:
@@ -95,7 +95,7 @@ class LoaderFeed:
 
 
 class EpochBatches:
-    """The numbers of the rows of each batch of each epoch.
+    """The row indices of each batch of an epoch.
 
     Attributes:
         count: Batches of an epoch.
@@ -106,15 +106,15 @@ class EpochBatches:
         self._size = training.batch_size
         self.count = training.batches(rows)
 
-    def of(self, epoch: int) -> Sequence[Tensor]:
-        """Returns row numbers [B] int64, batch by batch."""
+    def indices(self, epoch: int) -> Sequence[Tensor]:
+        """Returns the row indices [B] int64 of each batch."""
         order = epoch_order(self._seed, epoch, self._rows)
         batches: Sequence[Tensor] = order[: self.count * self._size].split(self._size)
         return batches
 
 
 class _Rows(Dataset[Batch]):
-    """Rows for a DataLoader, a batch of them at once."""
+    """A dataset that a DataLoader reads a batch at a time."""
 
     def __init__(self, split: Split) -> None:
         self._split = split
@@ -127,15 +127,15 @@ class _Rows(Dataset[Batch]):
         return self._split.inputs[chosen], self._split.targets[chosen]
 
 
-def _as_it_is(batch: Any) -> Any:
+def _identity(batch: Any) -> Any:
     return batch
 
 
 def check_feed(feed: FeedConfig, device: torch.device) -> None:
-    """Refuses what cannot be, or would do nothing.
+    """Checks that settings fit the device and each other.
 
     Raises:
-        TolariaError: If a setting is not for this device, or two do not go together.
+        TolariaError: If a setting is not for this device, or two exclude each other.
     """
     if device.type == "cpu":
         if feed.gpu_preload:
@@ -155,10 +155,10 @@ def check_feed(feed: FeedConfig, device: torch.device) -> None:
 def build_feed(
     split: Split, training: HostTraining, seed: int, feed: FeedConfig, device: torch.device
 ) -> Feed:
-    """Builds what the settings ask for.
+    """Builds the feed of a configuration.
 
-    On a CPU rows are gathered in memory, or loaded by ``num_workers`` processes where
-    there are any. On CUDA a DataLoader brings them over, unless they are all there.
+    On a CPU rows are gathered in memory, or loaded by ``num_workers`` processes. On CUDA a
+    DataLoader copies them to the device, unless all rows are there already.
 
     Args:
         split: Training rows, on a CPU.

@@ -1,8 +1,8 @@
-"""Optimisers for hosts: gradients clipped per parameter group, then one fused update a group.
+"""Optimizers for hosts: gradients are clipped per parameter group, then updated by fused kernels.
 
-They are ``torch.optim.Optimizer``s, so hosts add and drop groups as usual. Torch's own
-classes import its compiler (``torch._dynamo``) when they are made, which takes seconds in
-every process; these call the same functional kernels and import nothing.
+They are ``torch.optim.Optimizer``s, so groups are added and removed as usual. Creating one of
+torch's own optimizers imports its compiler (``torch._dynamo``), which takes seconds in every
+process. These call the same functional kernels without that import.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ _add_param_group = getattr(Optimizer.add_param_group, "__wrapped__", Optimizer.a
 
 
 def build_optimizer(host: MorphogeneticHost, training: HostTraining) -> ClippedOptimizer:
-    """Builds the optimiser of a fresh host, which as yet has no seeds."""
+    """Builds the optimizer of a fresh host, which has no seeds yet."""
     kind = ClippedAdamW if training.optimizer == "adamw" else ClippedSGD
     return kind(host.parameter_groups()[HOST_GROUP], training)
 
 
 def seed_options(training: HostTraining) -> dict[str, float]:
-    """Returns in what a seed's parameter group differs from its host's."""
+    """Returns the options in which a seed's parameter group differs from its host's."""
     max_norm = training.seed_max_grad_norm or training.max_grad_norm
     return {"lr": training.seed_learning_rate, "max_norm": max_norm}
 
@@ -38,11 +38,11 @@ def seed_options(training: HostTraining) -> dict[str, float]:
 class ClippedOptimizer(Optimizer, ABC):
     """Clips the gradient of each group to the group's norm and updates it.
 
-    It takes scaled gradients from ``torch.amp.GradScaler``, and skips an update that
-    would not be finite, without waiting for the device.
+    It takes scaled gradients from ``torch.amp.GradScaler`` and skips an update that is not
+    finite, without waiting for the device.
     """
 
-    # By this torch's scaler knows that it may leave the scale and its verdict with us.
+    # Tells GradScaler to set grad_scale and found_inf instead of unscaling itself.
     _step_supports_amp_scaling = True
     grad_scale: Tensor | None
     found_inf: Tensor | None
@@ -60,8 +60,9 @@ class ClippedOptimizer(Optimizer, ABC):
         """Adds a group, as ``torch.optim.Optimizer.add_param_group`` does."""
         _add_param_group(self, param_group)
 
-    def drop_gradients(self) -> None:
-        """Does what ``zero_grad`` does, without importing the compiler."""
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Drops the gradients, as torch does, but without importing the compiler."""
+        assert set_to_none, "gradients are always dropped"
         for group in self.param_groups:
             for parameter in group["params"]:
                 parameter.grad = None
@@ -77,9 +78,9 @@ class ClippedOptimizer(Optimizer, ABC):
                 self._update(group, trained, gradients, self._excess(gradients, group["max_norm"]))
 
     def _excess(self, gradients: list[Tensor], max_norm: float) -> Tensor:
-        """Returns by how much to divide the gradients so that their norm is in bounds.
+        """Returns the divisor that brings the norm of the gradients down to ``max_norm``.
 
-        Flattening them costs a third of torch's foreach norm for hosts as small as ours.
+        For small hosts one flat norm takes a third of the time of torch's foreach norm.
         """
         norm = torch.linalg.vector_norm(torch.cat([each.reshape(-1) for each in gradients]))
         scale = getattr(self, "grad_scale", None)
@@ -92,7 +93,7 @@ class ClippedOptimizer(Optimizer, ABC):
     def _update(
         self, group: dict[str, Any], trained: list[Tensor], gradients: list[Tensor], excess: Tensor
     ) -> None:
-        """Updates parameters by their gradients, which are divided by ``excess`` first."""
+        """Divides the gradients by ``excess`` and updates the parameters."""
 
 
 class ClippedAdamW(ClippedOptimizer):
@@ -154,6 +155,6 @@ class ClippedSGD(ClippedOptimizer):
     def _buffer_of(self, parameter: Tensor) -> Tensor:
         state: dict[str, Tensor] = self.state[parameter]
         if not state:
-            # From zeros the first step equals the gradient, which is torch's own first step.
+            # A zero buffer gives the gradient in the first step, as in torch.
             state["momentum_buffer"] = torch.zeros_like(parameter)
         return state["momentum_buffer"]

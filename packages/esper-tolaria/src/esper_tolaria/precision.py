@@ -1,4 +1,4 @@
-"""How a host computes: in float32 throughout, or mixed with a narrower type."""
+"""How a host computes: in float32, or in mixed precision."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from esper_leyline import TrainingConfig
 
 
 class Precision:
-    """One host's arithmetic. Parameters and what the optimiser keeps stay float32.
+    """One host's arithmetic. Parameters and optimizer state are always float32.
 
     In a narrower type forward passes run under torch's autocast. Small gradients would
     vanish in float16, so there the loss is scaled up and the gradients down again
@@ -23,7 +23,7 @@ class Precision:
     def __init__(
         self, dtype: torch.dtype | None = None, device: torch.device | None = None
     ) -> None:
-        """Prepares for a type on a device; ``None`` is float32 and the CPU."""
+        """Takes the autocast dtype (``None`` is float32) and the device (``None`` is the CPU)."""
         self._dtype = dtype
         self._device = "cpu" if device is None else device.type
         scaled = dtype is torch.float16
@@ -41,14 +41,14 @@ class Precision:
         return torch.autocast(self._device, dtype=self._dtype)
 
     def backward(self, loss: Tensor) -> None:
-        """Makes gradients of a loss; they are scaled until ``unscale`` or ``step``."""
+        """Computes the gradients of a loss; they stay scaled until ``unscale`` or ``step``."""
         (loss if self._scaler is None else self._scaler.scale(loss)).backward()
 
     def unscale(self, optimizer: Optimizer) -> bool:
-        """Brings the gradients to their true size, for those who read them before the step.
+        """Divides the gradients by the loss scale, for code that reads them before the step.
 
         Returns:
-            Whether they say something of the host: not where only their scale overflowed.
+            False if the gradients overflowed only because of the loss scale.
         """
         if self._scaler is None:
             return True
@@ -67,6 +67,6 @@ class Precision:
 
 
 def build_precision(config: TrainingConfig, device: torch.device) -> Precision:
-    """Returns a fresh host's arithmetic, as a configuration says."""
+    """Returns a fresh host's arithmetic by a configuration."""
     narrow = {"bfloat16": torch.bfloat16, "float16": torch.float16}[config.amp_dtype]
     return Precision(narrow if config.amp else None, device)

@@ -1,4 +1,4 @@
-"""Optimisers of a stack's weights [R, P]: every row is one host's and is clipped alone."""
+"""Optimizers of a stack's weights [R, P]: each row is one host and is clipped separately."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from esper_tolaria.optimizers import ClippedAdamW, ClippedOptimizer, ClippedSGD
 
 
 class _ByRow(ClippedOptimizer):
-    """Clips each row of the one parameter by its own norm."""
+    """Clips each row of its parameter by the row's norm."""
 
     def _excess(self, gradients: list[Tensor], max_norm: float) -> Tensor:
         (gradient,) = gradients
@@ -22,7 +22,7 @@ class _ByRow(ClippedOptimizer):
         return torch.ones((), device=gradient.device)
 
     def take_rows(self, other: ClippedOptimizer, rows: Sequence[int]) -> None:
-        """Goes on from the state that another optimiser has of some of its rows."""
+        """Copies the state of some rows of another optimizer."""
         (mine,), (theirs,) = (each.param_groups[0]["params"] for each in (self, other))
         for name, value in other.state[theirs].items():
             if value.dim() == 0:
@@ -42,6 +42,6 @@ class RowAdamW(_ByRow, ClippedAdamW):
 
 
 def build_row_optimizer(weights: Parameter, training: HostTraining) -> RowSGD | RowAdamW:
-    """Builds the optimiser that a task's hosts have, for all rows of ``weights``."""
+    """Builds the optimizer of a task's hosts for all rows of ``weights``."""
     kind = RowAdamW if training.optimizer == "adamw" else RowSGD
     return kind([weights], training)

@@ -1,4 +1,4 @@
-"""What every host of an environment is built from and trained by; travels to workers."""
+"""What the hosts of an environment are built from; sent to worker processes."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from esper_tolaria.errors import TolariaError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Setup:
-    """A task, a configuration, and the way to build hosts.
+class HostSetup:
+    """A task, a configuration and a host factory.
 
     Attributes:
         host_factory: Importable by name where worker processes are used.
@@ -34,11 +34,11 @@ class Setup:
 
     @property
     def training(self) -> HostTraining:
-        """How hosts train: the configuration's word, else the task's."""
+        """How hosts train: the configuration's settings, or else the task's."""
         return self.config.host or self.task.training
 
     def build_host(self, seed: int, device: torch.device) -> MorphogeneticHost:
-        """Builds the host that follows from ``seed``."""
+        """Builds the host of a random seed."""
         host = self.host_factory(
             self.task.host,
             slots=self.slots,
@@ -59,7 +59,7 @@ class Setup:
         return not self.config.amp and self.build_host(0, torch.device("cpu")).stack(()) is not None
 
     def environment_spec(self, host_parameters: int) -> EnvironmentSpec:
-        """Describes the environment to those who build policies for it."""
+        """Returns what a policy must know of the environment."""
         return EnvironmentSpec(
             environments=self.config.n_envs,
             max_epochs=self.config.max_epochs,
@@ -71,23 +71,23 @@ class Setup:
         )
 
 
-def make_setup(task: TaskSpec, config: TrainingConfig, host_factory: HostFactory) -> Setup:
-    """Joins a task and a configuration.
+def make_setup(task: TaskSpec, config: TrainingConfig, host_factory: HostFactory) -> HostSetup:
+    """Combines a task and a configuration.
 
     Raises:
         TolariaError: If the configuration enables slots that the host does not offer, or
-            augments what is no picture.
+            augments data that is not images.
     """
     wanted = task.slots if config.slots is None else config.slots
     try:
         slots = check_slots(wanted, task.host.slots)
     except ValueError as error:
         raise TolariaError(f"task '{task.name}': {error}") from None
-    setup = Setup(task=task, config=config, host_factory=host_factory, slots=slots)
+    setup = HostSetup(task=task, config=config, host_factory=host_factory, slots=slots)
     shape = task.data.input_shape
     if len(shape) != 3 and not setup.training.augmentation.changes_nothing:
         raise TolariaError(
-            f"task '{task.name}' has rows of shape {shape}, and augmentation moves and mirrors "
-            "pictures of three axes; set host.augmentation to its defaults"
+            f"task '{task.name}' has rows of shape {shape}, and augmentation is for images "
+            "of three axes; set host.augmentation to its defaults"
         )
     return setup

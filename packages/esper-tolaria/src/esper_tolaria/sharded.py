@@ -1,4 +1,4 @@
-"""K hosts spread over shards: worker processes, one a core or one a device."""
+"""K hosts distributed over worker processes, one per core or per device."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from esper_leyline import EnvironmentSpec, EvaluationReport, FactoredAction, Ste
 from esper_tolaria.checks import check_actions, check_seeds, check_state, environment_state
 from esper_tolaria.datasets import load_dataset
 from esper_tolaria.processes import FAREWELL_SECONDS, Worker
-from esper_tolaria.setup import Setup
+from esper_tolaria.setup import HostSetup
 from esper_tolaria.shipping import lay
 from esper_tolaria.transports import InProcess, Transport
 from esper_tolaria.worker import Shipment, pickle_setup
@@ -24,29 +24,29 @@ from esper_tolaria.worker import Shipment, pickle_setup
 class ShardedEnvironment:
     """Leyline's ``Environment`` over shards that each hold some of the hosts.
 
-    Its reports equal those of ``LocalEnvironment`` bit for bit. An interrupted call leaves
-    the shards usable: their answers are thrown away when they come.
+    Its reports are bit-identical to those of ``LocalEnvironment``. After an interrupted call the
+    shards can still be used; late answers are ignored.
 
     Attributes:
-        plan: How the work is laid out, in one line.
+        plan: How hosts are distributed, in one line.
     """
 
     def __init__(
         self,
-        setup: Setup,
+        setup: HostSetup,
         devices: Sequence[torch.device],
         transport: Callable[[str], Transport] = Worker,
     ) -> None:
-        """Starts a shard a device, side by side, and meanwhile prepares the data.
+        """Starts one shard per device in parallel and prepares the data meanwhile.
 
         Args:
-            setup: What all hosts are built from.
-            devices: Each shard's device; one may come several times.
-            transport: Starts a shard of a name: ``Worker`` in a process of its own,
+            setup: What the hosts are built from.
+            devices: The device of each shard; the CPU may be listed several times.
+            transport: Starts a shard by name: ``Worker`` in its own process,
                 ``InProcess`` in this one.
 
         Raises:
-            TolariaError: If the data or a shard cannot be made ready.
+            TolariaError: If the data cannot be loaded or a shard does not start.
         """
         self._setup = setup
         self._shards: list[slice] = []
@@ -59,20 +59,20 @@ class ShardedEnvironment:
             self.close()
             raise
         self._spec = setup.environment_spec(parameters[0])
-        self.plan = _describe(setup, devices, apart=transport is not InProcess)
+        self.plan = _describe(setup, devices, in_processes=transport is not InProcess)
 
     @property
     def spec(self) -> EnvironmentSpec:
-        """The fixed facts of this environment."""
+        """What a policy is built for."""
         return self._spec
 
     @property
     def worker_pids(self) -> tuple[int | None, ...]:
-        """The process ids of the shards, for those who watch them."""
+        """The process ids of the shards."""
         return tuple(worker.pid for worker in self._workers)
 
     def reset(self, seeds: Sequence[int]) -> tuple[StepReport, ...]:
-        """Starts one episode a seed with fresh hosts.
+        """Starts one episode with a fresh host per random seed.
 
         Raises:
             TolariaError: If there are no seeds, or more than environments, or a worker failed.
@@ -84,33 +84,33 @@ class ShardedEnvironment:
         return self._ask_shards("start", members)
 
     def step(self, actions: Sequence[FactoredAction]) -> tuple[StepReport, ...]:
-        """Carries out one action a host and trains each for one epoch.
+        """Applies one action per host and trains each host for one epoch.
 
         Raises:
-            TolariaError: If there is not one action a host, no episode was started, or a
+            TolariaError: If there is not one action per host, no episode was started, or a
                 worker failed.
         """
         check_actions(actions, self._hosts)
         return self._ask_shards("step", actions)
 
     def evaluate(self) -> tuple[EvaluationReport, ...]:
-        """Judges the hosts as they stand on the test split."""
+        """Evaluates the hosts on the test split."""
         return self._ask_shards("evaluate")
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns what an exact continuation at an episode boundary needs."""
+        """Returns what must be equal for a run to continue exactly at an episode boundary."""
         return environment_state(self._setup)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Takes back what ``state_dict`` returned.
+        """Checks what ``state_dict`` returned against this environment.
 
         Raises:
-            TolariaError: If it came from an environment that differs.
+            TolariaError: If the other environment differs.
         """
         check_state(state, self._setup)
 
     def close(self) -> None:
-        """Ends the workers."""
+        """Stops the workers."""
         for worker in self._workers:
             worker.close()
         deadline = monotonic() + FAREWELL_SECONDS
@@ -119,7 +119,7 @@ class ShardedEnvironment:
         self._workers, self._shards, self._hosts = [], [], 0
 
     def _open(self, pickled: bytes, devices: Sequence[torch.device]) -> list[int]:
-        """Hands every shard the setup and the data; returns the parameters of their hosts."""
+        """Sends setup and data to every shard; returns the parameter count of a host, per shard."""
         data = load_dataset(self._setup.task.data, Path(self._setup.config.data_root))
         with TemporaryDirectory(prefix="esper-data-") as folder:
             cargo = lay(data, Path(folder))
@@ -131,7 +131,7 @@ class ShardedEnvironment:
             )
 
     def _ask_shards(self, method: str, *per_host: Sequence[Any]) -> tuple[Any, ...]:
-        """Asks every worker that has hosts, each with its part of a list; joins the answers."""
+        """Calls a method on every worker that has hosts, with its part of the arguments."""
         calls = [
             (worker, method, tuple(values[shard] for values in per_host))
             for worker, shard in zip(self._workers, self._shards, strict=True)
@@ -146,16 +146,16 @@ class ShardedEnvironment:
 
 
 def _shards(hosts: int, workers: int) -> list[slice]:
-    """Cuts hosts into runs that differ in length by one at most."""
+    """Divides hosts into slices whose lengths differ by one at most."""
     bounds = [hosts * index // workers for index in range(workers + 1)]
     return [slice(first, last) for first, last in pairwise(bounds)]
 
 
-def _describe(setup: Setup, devices: Sequence[torch.device], *, apart: bool) -> str:
+def _describe(setup: HostSetup, devices: Sequence[torch.device], *, in_processes: bool) -> str:
     hosts, shards = setup.config.n_envs, len(devices)
     least, most = hosts // shards, -(-hosts // shards)
     each = f"{most}" if least == most else f"{least} or {most}"
-    where = "worker processes" if apart else "shards in this process"
+    where = "worker processes" if in_processes else "shards in this process"
     if devices[0].type == "cpu":
         together = ", computed together" if setup.stacks() else ""
         how = f"one thread each, {each} hosts per worker{together}"

@@ -1,4 +1,4 @@
-"""Hosts that are computed together: one forward, one backward and one update for all."""
+"""Hosts that are computed together: one forward pass, backward pass and update for all."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from esper_tolaria.trainer import Trainer
 class StackedTrainer:
     """Trains several hosts on the same batches through a ``HostStack``.
 
-    Each host's gradient is clipped on its own and its rows of weights and optimiser state
-    never mix with another's, so its path does not depend on who else is in the stack.
-    Seeds are trained by their hosts' own optimisers.
+    Each host's gradient is clipped separately, and its rows of weights and optimizer state are
+    independent of the others, so its results do not depend on the rest of the stack. Seeds are
+    trained by their hosts' own optimizers.
     """
 
     def __init__(
@@ -29,16 +29,16 @@ class StackedTrainer:
         self._optimizer = build_row_optimizer(stack.weights, training)
 
     def train_batch(self, inputs: Tensor, targets: Tensor, *, last: bool) -> None:
-        """Trains every host on a batch; the gradients of an epoch's last one are recorded.
+        """Trains every host on a batch; gradients of the last batch of an epoch are recorded.
 
         Args:
             inputs: [B, ...].
             targets: [B].
             last: Whether it is the epoch's last.
         """
-        self._optimizer.drop_gradients()
+        self._optimizer.zero_grad()
         for trainer in self.trainers:
-            trainer.drop_gradients()
+            trainer.zero_grad()
         logits = self._stack(inputs)
         losses = self._losses(logits, targets)
         losses.sum().backward()
@@ -49,16 +49,16 @@ class StackedTrainer:
             self.trainers, losses.detach(), logits.detach(), strict=True
         ):
             trainer.update()
-            trainer.take(loss, host_logits, targets)
+            trainer.record_batch(loss, host_logits, targets)
 
     def regroup(self, trainers: Sequence[Trainer]) -> StackedTrainer:
-        """Returns a trainer of some of these, which go on where they are."""
-        left = join(trainers, self._training)
-        assert left is not None, "what was stacked once can be stacked again"
-        left._optimizer.take_rows(  # noqa: SLF001 - another of its own kind
+        """Returns a trainer of a subset of the hosts, with their optimizer state."""
+        regrouped = join(trainers, self._training)
+        assert regrouped is not None, "what was stacked once can be stacked again"
+        regrouped._optimizer.take_rows(  # noqa: SLF001 - of the same class
             self._optimizer, [self.trainers.index(each) for each in trainers]
         )
-        return left
+        return regrouped
 
     def _losses(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Returns each host's mean loss [K]."""
@@ -72,14 +72,14 @@ class StackedTrainer:
         return losses.view(hosts, -1).mean(1)
 
     def _record(self) -> None:
-        """Lets every host look at its gradients, which are then the stack's again."""
+        """Lets every host record its gradients."""
         self._stack.share_gradients()
         for trainer in self.trainers:
             trainer.record_gradients()
 
 
 def join(trainers: Sequence[Trainer], training: HostTraining) -> StackedTrainer | None:
-    """Joins fresh hosts where they gain by it; ``None`` where they do not."""
+    """Stacks fresh hosts; returns ``None`` if that is not faster for hosts of this kind."""
     if any(trainer.mixed for trainer in trainers):
         return None
     first, *others = (trainer.host for trainer in trainers)

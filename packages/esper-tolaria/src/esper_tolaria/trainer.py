@@ -1,4 +1,4 @@
-"""One host and its optimiser, a batch at a time."""
+"""Trains one host batch by batch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from esper_tolaria.precision import Precision
 
 
 class Trainer:
-    """Trains one host; nothing is read back from the device before ``read_epoch``."""
+    """Trains one host; no call waits for the device before ``epoch_metrics``."""
 
     def __init__(
         self,
@@ -24,7 +24,7 @@ class Trainer:
         device: torch.device,
         precision: Precision | None = None,
     ) -> None:
-        """Takes a fresh host on a device; ``seed`` decides how its pictures are augmented.
+        """Takes a fresh host on a device; ``seed`` seeds the augmentation of its images.
 
         Without ``precision`` the host computes in float32.
         """
@@ -37,7 +37,7 @@ class Trainer:
         self._seed_options = seed_options(training)
         self._generator: torch.Generator | None = None
         self._losses: list[Tensor] = []
-        self._guesses: list[Tensor] = []
+        self._predictions: list[Tensor] = []
 
     @property
     def host(self) -> MorphogeneticHost:
@@ -50,18 +50,18 @@ class Trainer:
         return self._precision.mixed
 
     def sync(self) -> None:
-        """Takes newborn seeds into the optimiser and drops removed ones."""
+        """Adds new seeds to the optimizer and removes pruned ones."""
         self._host.sync_optimizer(self._optimizer, self._seed_options)
 
     def start_epoch(self, epoch: int) -> None:
-        """Makes the host ready to be trained."""
+        """Sets training mode and seeds the epoch's augmentation."""
         self._host.train(True)
-        self._losses, self._guesses = [], []
+        self._losses, self._predictions = [], []
         if not self._training.augmentation.changes_nothing:
             self._generator = epoch_generator(self._seed, epoch, self._device)
 
     def train_batch(self, inputs: Tensor, targets: Tensor, *, last: bool) -> None:
-        """Trains on a batch; the gradients of an epoch's last one are recorded.
+        """Trains on a batch; gradients of the last batch of an epoch are recorded.
 
         Args:
             inputs: [B, ...].
@@ -70,7 +70,7 @@ class Trainer:
         """
         if self._generator is not None:
             inputs = augment(inputs, self._training.augmentation, self._generator)
-        self.drop_gradients()
+        self.zero_grad()
         with self._precision.autocast():
             logits = self._host(inputs)
             loss = cross_entropy(
@@ -82,41 +82,41 @@ class Trainer:
         if last and self._precision.unscale(self._optimizer):
             self._host.record_gradients()
         self.update()
-        self.take(loss.detach(), logits.detach(), targets)
+        self.record_batch(loss.detach(), logits.detach(), targets)
 
-    def drop_gradients(self) -> None:
-        """Forgets the gradients of the host and its seeds."""
-        self._optimizer.drop_gradients()
+    def zero_grad(self) -> None:
+        """Drops the gradients of the host and its seeds."""
+        self._optimizer.zero_grad()
 
     def record_gradients(self) -> None:
-        """Lets the host look at gradients that were computed for it, and takes its own away.
+        """Records gradients that a stack computed, then drops those of the host itself.
 
-        Those are somebody else's to use; the seeds' stay.
+        The stack updates the host's own parameters; seeds keep their gradients.
         """
         self._host.record_gradients()
         for parameter in self._host.parameter_groups()[HOST_GROUP]:
             parameter.grad = None
 
     def update(self) -> None:
-        """Updates whatever has a gradient."""
+        """Updates the parameters that have a gradient."""
         self._precision.step(self._optimizer)
 
-    def take(self, loss: Tensor, logits: Tensor, targets: Tensor) -> None:
-        """Takes down how a batch went: its mean loss [] and logits [B, C] or [B, T, C]."""
+    def record_batch(self, loss: Tensor, logits: Tensor, targets: Tensor) -> None:
+        """Records a batch's mean loss [] and its predictions from logits [B, C] or [B, T, C]."""
         self._losses.append(loss * targets.numel())
         # The logits themselves are not kept: over tokens they take gigabytes.
-        self._guesses.append(logits.argmax(-1))
+        self._predictions.append(logits.argmax(-1))
 
-    def read_epoch(self, targets: Tensor) -> tuple[float, float]:
-        """Returns the epoch's mean loss in nats, as trained on, and its accuracy in percent.
+    def epoch_metrics(self, targets: Tensor) -> tuple[float, float]:
+        """Returns the epoch's mean training loss in nats and its accuracy in percent.
 
         Args:
-            targets: [N] or [N, T], in the order in which the batches came.
+            targets: [N] or [N, T], in batch order.
         """
         answers = targets.numel()
         loss = torch.stack(self._losses).sum().item() / answers
-        correct = (torch.cat(self._guesses) == targets).sum().item()
-        self._losses, self._guesses = [], []
+        correct = (torch.cat(self._predictions) == targets).sum().item()
+        self._losses, self._predictions = [], []
         return loss, 100.0 * correct / answers
 
     def parameters_finite(self) -> bool:

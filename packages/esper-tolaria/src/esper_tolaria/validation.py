@@ -1,4 +1,4 @@
-"""Validation with counterfactuals: the network as it is, and with seeds switched off."""
+"""Validation with counterfactuals: the network as it is, and with seeds disabled."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from esper_tolaria.counterfactuals import Comparison, describe, measure, measure
 from esper_tolaria.datasets import Split
 
 CHUNK = 500
-"""Rows that go through the network at a time: few operators, and activations fit the cache."""
+"""Rows of a forward pass: large enough for few launches, small enough for the cache."""
 
 CHUNK_LOGITS = 2**22
-"""Logits that a configuration may make at a time, which over tokens are many a row."""
+"""Largest number of logits of a forward pass; token models have many per row."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Validation:
-    """What validation said of one host.
+    """The results of validation of one host.
 
     Attributes:
         loss: Mean cross-entropy in nats.
         accuracy: In percent.
-        measurements: One an active seed, row-major.
-        counterfactuals: Every configuration measured, the whole network first; empty
-            where no seed is active, as nothing was compared then.
-        shapley: The active seeds' Shapley values, where they were asked for.
+        measurements: One per active seed, row-major.
+        counterfactuals: Every configuration evaluated, the whole network first; empty if no
+            seed is active.
+        shapley: The active seeds' Shapley values, if they were required.
     """
 
     loss: float
@@ -50,8 +50,8 @@ class Scores:
 
     Attributes:
         loss: Summed cross-entropy of the first configuration, scalar.
-        correct: Right answers in each of C configurations, [C] int64.
-        answers: Answers asked for: one a row, or one a token.
+        correct: Correct predictions of each of C configurations, [C] int64.
+        answers: Number of predictions: one per row, or one per token.
     """
 
     loss: Tensor
@@ -63,7 +63,7 @@ class Scores:
 def score(
     host: MorphogeneticHost, split: Split, disabled: tuple[frozenset[str], ...], classes: int
 ) -> Scores:
-    """Runs every configuration over a split, chunk by chunk; queues work, reads nothing back."""
+    """Runs every configuration over a split, chunk by chunk; does not wait for the device."""
     host.train(False)
     rows = chunk_rows(split, classes)
     losses, correct = [], []
@@ -79,12 +79,12 @@ def score(
 
 
 def chunk_rows(split: Split, classes: int) -> int:
-    """Returns how many rows go through the network at a time."""
+    """Returns the number of rows of a forward pass."""
     return max(1, min(CHUNK, CHUNK_LOGITS // (split.answers * classes)))
 
 
 def read(scores: Scores, comparison: Comparison) -> Validation:
-    """Turns sums into what a report says; waits for the device."""
+    """Converts sums to the numbers of a report; waits for the device."""
     counts = scores.correct.tolist()
     accuracies = {
         coalition: 100.0 * count / scores.answers

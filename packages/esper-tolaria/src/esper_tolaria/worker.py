@@ -16,7 +16,7 @@ from esper_leyline import EsperError
 from esper_tolaria.allocation import keep_freed_memory
 from esper_tolaria.errors import TolariaError
 from esper_tolaria.local import LocalEnvironment
-from esper_tolaria.setup import Setup
+from esper_tolaria.setup import HostSetup
 from esper_tolaria.shipping import Cargo, take
 
 LEFT_TO_THE_PARENT = frozenset(
@@ -55,7 +55,7 @@ class Shipment:
     data: Cargo
 
 
-def pickle_setup(setup: Setup) -> bytes:
+def pickle_setup(setup: HostSetup) -> bytes:
     """Makes a setup ready to be sent.
 
     Raises:

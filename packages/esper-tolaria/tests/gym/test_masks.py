@@ -56,7 +56,7 @@ def test_what_is_drawn_under_the_mask_is_permitted(report, data):
     heads = MASKS.split(MASKS.flat(report))
     drawn = [data.draw(st.sampled_from(np.flatnonzero(heads[name]).tolist())) for name in HEADS]
     asked = FactoredAction.from_indices(drawn).canonical()
-    action = MASKS.redirect(asked, report)
+    action = MASKS.resolve_slot(asked, report)
     if action.op is Op.WAIT:
         assert action == FactoredAction()
         return
@@ -110,13 +110,13 @@ def test_whoever_is_over_or_waits_can_only_wait(permitted, end):
 
 def test_of_two_equally_near_slots_the_lower_is_taken():
     report = report_of([{Op.PRUNE}, (), {Op.PRUNE}, ()])
-    moved = MASKS.redirect(FactoredAction(op=Op.PRUNE, slot=1, alpha_speed=2), report)
+    moved = MASKS.resolve_slot(FactoredAction(op=Op.PRUNE, slot=1, alpha_speed=2), report)
     assert moved == FactoredAction(op=Op.PRUNE, slot=0, alpha_speed=2)
 
 
 def test_an_op_that_no_slot_takes_is_left_to_be_refused():
     action = FactoredAction(op=Op.FOSSILIZE, slot=3)
-    assert MASKS.redirect(action, report_of([{Op.PRUNE}, (), (), ()])) is action
+    assert MASKS.resolve_slot(action, report_of([{Op.PRUNE}, (), (), ()])) is action
 
 
 @pytest.mark.parametrize("slots", [None, ["r0c1"]], ids=["all slots", "one slot"])

@@ -1,4 +1,4 @@
-"""Data in memory: three splits of tensors, and the order in which epochs read them."""
+"""Data sets in memory: three splits of tensors, and the row order of an epoch."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ __all__ = [
 ]
 
 DATA_ROOT = Path("data")
-"""Where downloaded data lies if nobody says otherwise."""
+"""Default folder of downloaded data."""
 
 SOURCES: dict[str, Source] = {
     "cifar10": Source(load=load_cifar10, is_here=cifar10_is_here, fetch=fetch_cifar10),
@@ -54,7 +54,7 @@ SOURCES: dict[str, Source] = {
     ),
     "topics": Source(load=load_topics),
 }
-"""How to get the data set of each ``DataSpec.name``."""
+"""How to load each data set, by ``DataSpec.name``."""
 
 
 def data_is_here(spec: DataSpec, root: Path = DATA_ROOT) -> bool:
@@ -80,7 +80,7 @@ def fetch_data(spec: DataSpec, root: Path = DATA_ROOT) -> None:
 def load_dataset(spec: DataSpec, root: Path = DATA_ROOT) -> Dataset:
     """Returns a data set, which is downloaded first if it is not here.
 
-    It is made once a process and shared, so nobody may write to it.
+    It is created once per process and shared; do not write to it.
 
     Raises:
         TolariaError: If no source is known for it, the download failed, or files are damaged.

@@ -8,8 +8,8 @@ from torch import Tensor
 
 
 def epoch_order(seed: int, epoch: int, rows: int) -> Tensor:
-    """Returns a permutation of the rows, [rows] int64, that follows from seed and epoch alone.
+    """Returns a permutation of the rows, [rows] int64, seeded by seed and epoch.
 
-    All hosts of an epoch share it, so no host's path depends on its neighbours.
+    All hosts share it, so no host depends on the others.
     """
     return torch.from_numpy(np.random.default_rng((seed, epoch)).permutation(rows))

@@ -1,4 +1,4 @@
-"""Where data comes from, and what is said when it cannot come."""
+"""How data sets are loaded and downloaded, and the errors if that fails."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Source:
     """How to get one data set.
 
     Attributes:
-        load: Makes the data of a spec, from files under a root folder where it needs any.
-        is_here: Whether those files are there.
-        fetch: Downloads them; ``None`` where there is nothing to download.
+        load: Returns the data of a spec, from files under a root folder if it needs any.
+        is_here: Whether those files exist.
+        fetch: Downloads them; ``None`` if there is nothing to download.
     """
 
     load: Callable[[DataSpec, Path], Dataset]
@@ -30,13 +30,13 @@ class Source:
 
 
 def missing_data(title: str, *, places: str, reason: str, command: str) -> TolariaError:
-    """Makes the error of a download that failed, in one line.
+    """Returns the error of a failed download, in one line.
 
     Args:
         title: The data set.
         places: Where it was looked for.
         reason: Why it could not be downloaded.
-        command: Gets it where there is internet.
+        command: Downloads it on a machine with internet access.
     """
     why = " ".join(reason.split())
     return TolariaError(
@@ -47,7 +47,7 @@ def missing_data(title: str, *, places: str, reason: str, command: str) -> Tolar
 
 
 def damaged_file(path: Path, reason: str) -> TolariaError:
-    """Makes the error of a file that is not what its name says."""
+    """Returns the error of a damaged file."""
     return TolariaError(
         f"'{path}' cannot be read ({reason}); remove it, so that it is downloaded again"
     )

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 SPLIT_SEED = 42
-"""Decides which rows are held out of published ones, and the order in which the rest is read."""
+"""Seeds the choice of validation rows from published training rows, and the row order."""
 
 _PICTURES = 4
 """Axes of rows of pictures: [N, C, H, W]."""
@@ -31,13 +31,13 @@ class Split:
 
     @property
     def answers(self) -> int:
-        """Predictions asked for by one row: one, or one a token."""
+        """Number of predictions per row: one, or one per token."""
         return self.targets[:1].numel()
 
     def to(self, device: torch.device) -> Split:
-        """Returns the split on a device, pictures with their channels last in memory.
+        """Returns the split on a device, images in channels-last memory format.
 
-        That is the order which convolutions want, and rows that are gathered keep it.
+        Convolutions are faster in that format, and gathered rows keep it.
         """
         pictures = self.inputs.dim() == _PICTURES
         order = torch.channels_last if pictures else torch.preserve_format
@@ -46,10 +46,10 @@ class Split:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dataset:
-    """Training, validation (all decisions) and test rows (reports only).
+    """Training rows, validation rows (for all decisions) and test rows (for reports only).
 
     Attributes:
-        seed: Decides, with the epoch's number, the order of the training rows.
+        seed: Seeds, with the epoch, the order of the training rows.
     """
 
     train: Split

@@ -1,4 +1,4 @@
-"""What the gymnasium views ask of their callers."""
+"""Checks of the arguments of the gymnasium environments."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def check_rows(actions: ArrayLike, hosts: int, sizes: Sequence[int]) -> Rows:
     """Returns actions [hosts, heads] as lists of indices.
 
     Raises:
-        TolariaError: If the shape is another, or an index is no integer of its head.
+        TolariaError: If the shape differs, or an index is not an integer in the range of its head.
     """
     rows = np.asarray(actions)
     expected = (hosts, len(sizes))
@@ -27,7 +27,7 @@ def check_rows(actions: ArrayLike, hosts: int, sizes: Sequence[int]) -> Rows:
             f"actions have shape {rows.shape}; give {expected}: hosts by heads ({', '.join(HEADS)})"
         )
     if not np.issubdtype(rows.dtype, np.integer):
-        raise TolariaError(f"actions are of type {rows.dtype}; give integers, one index a head")
+        raise TolariaError(f"actions are of type {rows.dtype}; give integers, one index per head")
     outside = np.argwhere((rows < 0) | (rows >= np.array(sizes)))
     if len(outside):
         host, head = outside[0]
@@ -40,7 +40,7 @@ def check_rows(actions: ArrayLike, hosts: int, sizes: Sequence[int]) -> Rows:
 
 
 def check_options(options: Mapping[str, Any] | None) -> None:
-    """Refuses options, of which these environments have none.
+    """Raises if there are options; these environments have none.
 
     Raises:
         TolariaError: If there are any.

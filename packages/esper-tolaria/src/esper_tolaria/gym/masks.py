@@ -1,9 +1,9 @@
-"""The open choices of the eight heads as one flat mask, and what a masked choice means.
+"""The valid choices of the eight heads as one flat mask.
 
-A flat mask gives every head its own row of choices, so it cannot say that a slot is open
-to one op and closed to another. It opens each op that some slot takes and each slot that
-takes some op; where the two that were drawn do not go together, ``redirect`` keeps the op
-and moves to the nearest slot that takes it.
+A flat mask has one row of choices per head, so it cannot express that a slot is valid for one
+op and not for another. It allows each op that is valid in some slot, and each slot in which
+some op is valid. If the sampled op is not valid in the sampled slot, ``resolve_slot`` keeps the
+op and selects the nearest slot in which it is valid.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _OPS = tuple(Op)
 class ActionMasks:
     """Builds the masks of one environment's hosts.
 
-    An action drawn under ``flat`` and put through ``redirect`` is never refused.
+    An action sampled under ``flat`` and passed through ``resolve_slot`` is never rejected.
 
     Attributes:
         sizes: Choices of each head, in ``HEADS`` order.
@@ -52,13 +52,13 @@ class ActionMasks:
         self._open["style"] = np.array([each in spec.styles for each in BlendStyle])
 
     def slots(self, report: StepReport, *, waiting: bool = False) -> Mask:
-        """Returns [ops, S]: the slots that each op may be aimed at, exactly.
+        """Returns the slots in which each op is valid, bool [ops, S].
 
-        WAIT aims at the canonical slot; a closed op has no slot.
+        WAIT is valid in the canonical slot; an op that is not valid has no slot.
 
         Args:
-            report: What the action would be taken on.
-            waiting: Whether the host waits for its episode, so that only WAIT is open.
+            report: The state before the action.
+            waiting: Whether the host waits for its episode; only WAIT is valid then.
         """
         mask = np.zeros((len(_OPS), self._slots), dtype=np.bool_)
         mask[Op.WAIT, CANONICAL_INDEX] = True
@@ -70,9 +70,9 @@ class ActionMasks:
         return mask
 
     def flat(self, report: StepReport, *, waiting: bool = False) -> Mask:
-        """Returns [sum of ``sizes``]: the open choices of each head, one head after another.
+        """Returns the valid choices of all heads, concatenated, bool [sum of ``sizes``].
 
-        A head that no open op reads is left its canonical choice alone.
+        A head that no valid op uses has only its canonical choice.
         """
         slots = self.slots(report, waiting=waiting)
         ops: Mask = np.any(slots, axis=1)
@@ -86,22 +86,22 @@ class ActionMasks:
         return np.concatenate([heads[name] for name in HEADS])
 
     def split(self, flat: Mask) -> Mapping[str, Mask]:
-        """Cuts flat masks [..., sum of ``sizes``] into one a head, [..., choices]."""
+        """Splits flat masks [..., sum of ``sizes``] into one per head, [..., choices]."""
         ends = np.cumsum(self.sizes)[:-1]
         return dict(zip(HEADS, np.split(flat, ends, axis=-1), strict=True))
 
-    def redirect(self, action: FactoredAction, report: StepReport) -> FactoredAction:
-        """Returns the action with its slot moved to the nearest one that takes its op.
+    def resolve_slot(self, action: FactoredAction, report: StepReport) -> FactoredAction:
+        """Returns the action with the nearest slot in which its op is valid.
 
-        Of two equally near slots it is the lower. An op that no slot takes, which no mask
-        opens, is left as it is, for the environment to refuse.
+        Of two slots at the same distance it takes the lower one. An op that is valid in no
+        slot is returned unchanged, and the environment rejects it.
         """
         if action.op is Op.WAIT:
             return action
-        open_slots = np.flatnonzero(self.slots(report)[action.op]).tolist()
-        if not open_slots or action.slot in open_slots:
+        valid_slots = np.flatnonzero(self.slots(report)[action.op]).tolist()
+        if not valid_slots or action.slot in valid_slots:
             return action
-        return replace(action, slot=min(open_slots, key=lambda slot: abs(slot - action.slot)))
+        return replace(action, slot=min(valid_slots, key=lambda slot: abs(slot - action.slot)))
 
 
 def _only_canonical(size: int) -> Mask:

@@ -1,4 +1,4 @@
-"""Reports to arrays, by a callable from outside, and the space that the arrays lie in."""
+"""Converts reports to arrays with a user's encoder, and checks them against a space."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from esper_leyline import Environment, StepReport
 from esper_tolaria.errors import TolariaError
 
 Encode = Callable[[Sequence[StepReport]], NDArray[Any]]
-"""N reports to N rows of finite numbers, [N, ...], in order."""
+"""Converts N reports to N rows of finite numbers, [N, ...], in order."""
 
 
 class Observer:
-    """Calls an encoder and holds it to its space.
+    """Calls an encoder and checks what it returns.
 
     Attributes:
         space: Of one host's observation.
     """
 
     def __init__(self, encode: Encode, environment: Environment, space: Box | None) -> None:
-        """Reads the shape off the report of a fresh host where no space is given.
+        """Encodes the report of a fresh host to find the shape if no space is given.
 
         Raises:
-            TolariaError: If the encoder does not return one row of finite numbers a report.
+            TolariaError: If the encoder does not return one row of finite numbers per report.
         """
         self._encode = encode
         self.space = space or _unbounded(encode(environment.reset([0])))
 
     def __call__(self, reports: Sequence[StepReport]) -> NDArray[Any]:
-        """Returns the observations of N reports, [N, ...], an array of their own.
+        """Returns the observations of N reports, a new array [N, ...].
 
         Raises:
             TolariaError: If the encoder returns anything but N rows of finite numbers, each

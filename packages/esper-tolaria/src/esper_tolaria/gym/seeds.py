@@ -1,4 +1,4 @@
-"""The seeds of hosts: those that a caller gives, and those drawn for later episodes."""
+"""Random seeds of hosts: those of the caller, and those drawn for later episodes."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from esper_tolaria.errors import TolariaError
 
 
 class SeedStream:
-    """The seeds of one host's episodes.
+    """The random seeds of one host's episodes.
 
     Attributes:
-        generator: What the seeds are drawn from.
-        seed: What the generator was started with.
+        generator: The source of the seeds.
+        seed: The seed of the generator.
     """
 
     def __init__(self) -> None:
         self.generator, self.seed = seeding.np_random()
 
     def take(self, seed: int | None) -> int:
-        """Returns the next host's seed: the given one, which starts the stream anew, or a draw."""
+        """Returns the next host's seed: the given one, which restarts the stream, or a draw."""
         if seed is None:
             return draw_seed(self.generator)
         self.generator, self.seed = seeding.np_random(seed)
@@ -38,7 +38,7 @@ def check_seed(seed: Any) -> int | None:
     """Returns a seed as an int, ``None`` as it is.
 
     Raises:
-        TolariaError: If it is anything but a whole number from 0.
+        TolariaError: If it is not a whole number from 0.
     """
     if seed is None:
         return None
@@ -48,16 +48,16 @@ def check_seed(seed: Any) -> int | None:
 
 
 def spread_seeds(seed: Any, hosts: int) -> list[int | None]:
-    """Returns one seed a host: a number counts up from host to host, as gymnasium has it.
+    """Returns one seed per host: a number is increased by one per host, as in gymnasium.
 
     Raises:
-        TolariaError: If a list has not one seed a host, or a seed is not a whole number.
+        TolariaError: If a list does not have one seed per host, or a seed is not a whole number.
     """
     if seed is None:
         return [None] * hosts
     if isinstance(seed, list | tuple | np.ndarray):
         if len(seed) != hosts:
-            raise TolariaError(f"reset got {len(seed)} seeds for {hosts} hosts; give one a host")
+            raise TolariaError(f"reset got {len(seed)} seeds for {hosts} hosts; give one per host")
         return [check_seed(each) for each in seed]
     first = check_seed(seed)
     assert first is not None

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from esper_leyline import Environment, RewardFunction, StepReport
 from esper_tolaria.errors import TolariaError
 from esper_tolaria.gym.checks import check_options, check_rows
-from esper_tolaria.gym.lane import Lane
 from esper_tolaria.gym.masks import ActionMasks, Mask
 from esper_tolaria.gym.observations import Encode, Observer
 from esper_tolaria.gym.seeds import check_seed, draw_seed
+from esper_tolaria.gym.tracker import EpisodeTracker
 
 Step = tuple[NDArray[Any], float, bool, bool, dict[str, Any]]
 
@@ -24,9 +24,9 @@ Step = tuple[NDArray[Any], float, bool, bool, dict[str, Any]]
 class HostEnv(gymnasium.Env[NDArray[Any], NDArray[np.int64]]):
     """The first host of an ``Environment``, one epoch a step.
 
-    Actions are one index a head, in ``HEADS`` order. An episode is terminated at the
-    horizon and by the governor, never truncated. The environment is this one's from now
-    on: it is reset to read a shape, and closed with it.
+    Actions are one index per head, in ``HEADS`` order. An episode is terminated at the
+    horizon and by the governor, never truncated. This object owns the environment: it resets it
+    to read a shape, and closes it.
     """
 
     metadata: ClassVar[dict[str, Any]] = {"render_modes": []}  # type: ignore[misc]
@@ -38,33 +38,33 @@ class HostEnv(gymnasium.Env[NDArray[Any], NDArray[np.int64]]):
         reward: RewardFunction,
         observation_space: Box | None = None,
     ) -> None:
-        """Joins an environment to an encoder and a reward.
+        """Wraps an environment with an encoder and a reward.
 
         Args:
             environment: Trains the host.
-            encode: Makes the observation of N reports, [N, ...].
-            reward: Pays for each step.
+            encode: Returns the observations of N reports, [N, ...].
+            reward: Computes the reward of each step.
             observation_space: Of one host; if not given, unbounded float32 of the shape
                 that ``encode`` returns for a fresh host.
 
         Raises:
-            TolariaError: If the encoder does not return one row a report.
+            TolariaError: If the encoder does not return one row per report.
         """
         self._environment = environment
         observer = Observer(encode, environment, observation_space)
         masks = ActionMasks(environment.spec)
         self._observe = observer
         self._sizes = masks.sizes
-        self._lane = Lane(masks, reward)
+        self._tracker = EpisodeTracker(masks, reward)
         self._closed = False
         self.observation_space = observer.space
         self.action_space = MultiDiscrete(list(masks.sizes))
 
     @property
     def report(self) -> StepReport:
-        """The report that the last observation was made of."""
+        """The report of the last observation."""
         self._check_started()
-        return self._lane.report
+        return self._tracker.report
 
     def reset(
         self, *, seed: int | None = None, options: Mapping[str, Any] | None = None
@@ -72,11 +72,11 @@ class HostEnv(gymnasium.Env[NDArray[Any], NDArray[np.int64]]):
         """Starts an episode with a fresh host.
 
         Args:
-            seed: The host's own seed; later episodes without one draw theirs from it.
-            options: None are known.
+            seed: The host's random seed; later episodes without one draw theirs from it.
+            options: There are none.
 
         Raises:
-            TolariaError: If the seed is no whole number, there are options, or the
+            TolariaError: If the seed is not a whole number, there are options, or the
                 environment is closed.
         """
         self._check_open()
@@ -84,35 +84,35 @@ class HostEnv(gymnasium.Env[NDArray[Any], NDArray[np.int64]]):
         super().reset(seed=check_seed(seed))
         host_seed = draw_seed(self.np_random) if seed is None else int(seed)
         (report,) = self._environment.reset([host_seed])
-        self._lane.begin(report)
-        return self._observation(), self._lane.info()
+        self._tracker.begin(report)
+        return self._observation(), self._tracker.info()
 
     def step(self, action: NDArray[np.int64]) -> Step:
-        """Carries out an action and trains the host for one epoch.
+        """Applies an action and trains the host for one epoch.
 
         Args:
-            action: [heads], one index a head.
+            action: [heads], one index per head.
 
         Raises:
             TolariaError: If the action has another shape or an index outside its head, no
                 episode is under way, or the environment is closed.
         """
         self._check_started()
-        if self._lane.over:
+        if self._tracker.over:
             raise TolariaError("the episode is over; call reset first")
         (row,) = check_rows(np.asarray(action)[np.newaxis], 1, self._sizes)
-        (report,) = self._environment.step([self._lane.choose(row)])
-        reward = self._lane.take(report)
-        return self._observation(), reward, self._lane.over, False, self._lane.info()
+        (report,) = self._environment.step([self._tracker.choose(row)])
+        reward = self._tracker.record_step(report)
+        return self._observation(), reward, self._tracker.over, False, self._tracker.info()
 
     def action_masks(self) -> Mask:
-        """Returns the open choices of all heads, [sum of head sizes] bool.
+        """Returns the valid choices of all heads, [sum of head sizes] bool.
 
         Raises:
             TolariaError: If ``reset`` was not called, or the environment is closed.
         """
         self._check_started()
-        return self._lane.mask()
+        return self._tracker.mask()
 
     def close(self) -> None:
         """Closes the environment; a second time does nothing."""
@@ -121,7 +121,7 @@ class HostEnv(gymnasium.Env[NDArray[Any], NDArray[np.int64]]):
         self._closed = True
 
     def _observation(self) -> NDArray[Any]:
-        observation: NDArray[Any] = self._observe([self._lane.report])[0]
+        observation: NDArray[Any] = self._observe([self._tracker.report])[0]
         return observation
 
     def _check_open(self) -> None:
@@ -130,5 +130,5 @@ class HostEnv(gymnasium.Env[NDArray[Any], NDArray[np.int64]]):
 
     def _check_started(self) -> None:
         self._check_open()
-        if not self._lane.started:
-            raise TolariaError("no episode is under way; call reset first")
+        if not self._tracker.started:
+            raise TolariaError("no episode is running; call reset first")

@@ -81,7 +81,7 @@ class StableBaselinesVecEnv(VecEnv):
         return [value for _ in self._get_indices(indices)]
 
     def set_attr(self, attr_name: str, value: Any, indices: Indices = None) -> None:
-        """Refuses: the hosts have no attributes of their own.
+        """Raises: hosts have no attributes of their own.
 
         Raises:
             TolariaError: Always.
@@ -94,10 +94,10 @@ class StableBaselinesVecEnv(VecEnv):
     def env_method(
         self, method_name: str, *method_args: Any, indices: Indices = None, **method_kwargs: Any
     ) -> list[Any]:
-        """Returns each host's part of what a method of the environment returns.
+        """Returns the rows of the hosts of what a method of the environment returns.
 
         Raises:
-            TolariaError: If it is not ``action_masks``, the only one that speaks of each host.
+            TolariaError: If it is not ``action_masks``, the only one with a value per host.
         """
         if method_name != "action_masks":
             raise TolariaError(f"hosts have no method '{method_name}'; they have action_masks")
@@ -106,7 +106,7 @@ class StableBaselinesVecEnv(VecEnv):
         return [masks[index] for index in self._get_indices(indices)]
 
     def env_is_wrapped(self, wrapper_class: type, indices: Indices = None) -> list[bool]:  # noqa: ARG002
-        """Says that no host is wrapped by itself."""
+        """Returns False per host: none is wrapped."""
         return [False for _ in self._get_indices(indices)]
 
     def _last_info(self, index: int, info: dict[str, Any]) -> dict[str, Any]:

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from esper_leyline import Environment, RewardFunction, StepReport
 from esper_tolaria.errors import TolariaError
 from esper_tolaria.gym.checks import check_options, check_rows
-from esper_tolaria.gym.lane import Lane
 from esper_tolaria.gym.masks import ActionMasks, Mask
 from esper_tolaria.gym.observations import Encode, Observer
 from esper_tolaria.gym.seeds import SeedStream, spread_seeds
+from esper_tolaria.gym.tracker import EpisodeTracker
 
 Step = tuple[
     NDArray[Any], NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]
@@ -28,12 +28,12 @@ Step = tuple[
 class HostVectorEnv(VectorEnv[NDArray[Any], NDArray[np.int64], NDArray[Any]]):
     """The K hosts of an ``Environment``, one epoch a step.
 
-    Actions are [K, heads], one index a head in ``HEADS`` order. An episode is terminated at
+    Actions are [K, heads], one index per head in ``HEADS`` order. An episode is terminated at
     the horizon and by the governor, never truncated, and the next one begins in the same
     step. The hosts of an environment are reset together, so one that the governor stops is
-    followed by a newborn host that waits, with nothing but WAIT open and a reward of 0,
-    until the others' episodes have ended too. The environment is this one's from now on: it
-    is reset to read a shape, and closed with it.
+    followed by a fresh host that waits until the other episodes have ended too. Only WAIT is
+    valid then, and the reward is 0. This object owns the environment: it resets it to read a
+    shape, and closes it.
     """
 
     metadata: ClassVar[dict[str, Any]] = {  # type: ignore[misc]
@@ -48,17 +48,17 @@ class HostVectorEnv(VectorEnv[NDArray[Any], NDArray[np.int64], NDArray[Any]]):
         reward: RewardFunction,
         observation_space: Box | None = None,
     ) -> None:
-        """Joins an environment to an encoder and a reward.
+        """Wraps an environment with an encoder and a reward.
 
         Args:
             environment: Trains the hosts; ``spec.environments`` is K.
-            encode: Makes the observations of N reports, [N, ...].
-            reward: Pays for each step.
+            encode: Returns the observations of N reports, [N, ...].
+            reward: Computes the reward of each step.
             observation_space: Of one host; if not given, unbounded float32 of the shape
                 that ``encode`` returns for a fresh host.
 
         Raises:
-            TolariaError: If the encoder does not return one row a report.
+            TolariaError: If the encoder does not return one row per report.
         """
         self._environment = environment
         observer = Observer(encode, environment, observation_space)
@@ -67,7 +67,7 @@ class HostVectorEnv(VectorEnv[NDArray[Any], NDArray[np.int64], NDArray[Any]]):
         self._sizes = masks.sizes
         self._newborn: tuple[StepReport, ...] = ()
         self.num_envs = environment.spec.environments
-        self._lanes = tuple(Lane(masks, reward) for _ in range(self.num_envs))
+        self._trackers = tuple(EpisodeTracker(masks, reward) for _ in range(self.num_envs))
         self._streams = tuple(SeedStream() for _ in range(self.num_envs))
         self.single_observation_space = observer.space
         self.observation_space = batch_space(observer.space, self.num_envs)
@@ -76,22 +76,22 @@ class HostVectorEnv(VectorEnv[NDArray[Any], NDArray[np.int64], NDArray[Any]]):
 
     @property
     def reports(self) -> tuple[StepReport, ...]:
-        """The reports that the last observations were made of, one a host."""
+        """The reports of the last observations, one per host."""
         self._check_started()
-        return tuple(lane.report for lane in self._lanes)
+        return tuple(tracker.report for tracker in self._trackers)
 
     @property  # type: ignore[misc]
     def np_random(  # type: ignore[override]
         self,
     ) -> tuple[np.random.Generator, ...]:
-        """The generators that the hosts' later seeds are drawn from, one a host."""
+        """The generators of the hosts' later random seeds, one per host."""
         return tuple(stream.generator for stream in self._streams)
 
     @property
     def np_random_seed(  # type: ignore[override]
         self,
     ) -> tuple[int, ...]:
-        """What each of ``np_random`` was started with."""
+        """The seed of each generator in ``np_random``."""
         return tuple(stream.seed for stream in self._streams)
 
     def reset(
@@ -103,12 +103,12 @@ class HostVectorEnv(VectorEnv[NDArray[Any], NDArray[np.int64], NDArray[Any]]):
         """Starts an episode in every host.
 
         Args:
-            seed: The first host's own seed, from which those of the others count up, or one
-                a host; later episodes draw their seeds from it, each host apart.
-            options: None are known.
+            seed: The first host's random seed, to which the index is added for the others, or one
+                per host. Each host draws the seeds of its later episodes from its own.
+            options: There are none.
 
         Raises:
-            TolariaError: If there are not K seeds, one is no whole number, there are
+            TolariaError: If there are not K seeds, one is not a whole number, there are
                 options, or the environment is closed.
         """
         self._check_open()
@@ -116,20 +116,20 @@ class HostVectorEnv(VectorEnv[NDArray[Any], NDArray[np.int64], NDArray[Any]]):
         seeds = spread_seeds(seed, self.num_envs)
         host_seeds = [stream.take(each) for stream, each in zip(self._streams, seeds, strict=True)]
         self._newborn = self._environment.reset(host_seeds)
-        for lane, report in zip(self._lanes, self._newborn, strict=True):
-            lane.begin(report)
+        for tracker, report in zip(self._trackers, self._newborn, strict=True):
+            tracker.begin(report)
         return self._observations(), self._infos({})
 
     def step(self, actions: NDArray[np.int64]) -> Step:
-        """Carries out one action a host and trains each for one epoch.
+        """Applies one action per host and trains each host for one epoch.
 
         Args:
-            actions: [K, heads], one index a head.
+            actions: [K, heads], one index per head.
 
         Returns:
             Observations [K, ...], rewards [K], terminated [K], truncated [K] (all false),
-            infos. Where an episode ended, the observation is that of the next one's
-            start, and ``infos`` holds the last one as ``final_obs`` and ``final_info``.
+            infos. If an episode ended, the observation is the first of the next one, and
+            ``infos`` holds the last of the old one as ``final_obs`` and ``final_info``.
 
         Raises:
             TolariaError: If the actions have another shape or an index outside its head,
@@ -137,55 +137,55 @@ class HostVectorEnv(VectorEnv[NDArray[Any], NDArray[np.int64], NDArray[Any]]):
         """
         self._check_started()
         rows = check_rows(actions, self.num_envs, self._sizes)
-        chosen = [lane.choose(row) for lane, row in zip(self._lanes, rows, strict=True)]
+        chosen = [tracker.choose(row) for tracker, row in zip(self._trackers, rows, strict=True)]
         reports = self._environment.step(chosen)
-        rewards = np.array(
-            [lane.take(report) for lane, report in zip(self._lanes, reports, strict=True)]
-        )
-        terminated = np.array([lane.over for lane in self._lanes])
+        pairs = zip(self._trackers, reports, strict=True)
+        rewards = np.array([tracker.record_step(report) for tracker, report in pairs])
+        terminated = np.array([tracker.over for tracker in self._trackers])
         infos = self._finals(np.flatnonzero(terminated).tolist())
         if terminated.any():
-            self._renew()
+            self._reset_ended()
         truncated = np.zeros(self.num_envs, dtype=np.bool_)
         return self._observations(), rewards, terminated, truncated, self._infos(infos)
 
     def action_masks(self) -> Mask:
-        """Returns the open choices of all heads, [K, sum of head sizes] bool.
+        """Returns the valid choices of all heads, [K, sum of head sizes] bool.
 
         Raises:
             TolariaError: If ``reset`` was not called, or the environment is closed.
         """
         self._check_started()
-        return np.stack([lane.mask() for lane in self._lanes])
+        return np.stack([tracker.mask() for tracker in self._trackers])
 
     def close_extras(self) -> None:
         """Closes the environment."""
         self._environment.close()
 
-    def _renew(self) -> None:
-        """Begins the next episodes of the lanes that are over, at once or after waiting."""
-        for index, lane in enumerate(self._lanes):
-            if lane.over:
-                # Newborn hosts are alike but for their seeds until they are trained.
+    def _reset_ended(self) -> None:
+        """Starts the next episode of hosts whose episode ended, at once or after waiting."""
+        for index, tracker in enumerate(self._trackers):
+            if tracker.over:
+                # Before training, reports of fresh hosts differ only in the random seed.
                 newborn = replace(self._newborn[index], seed=self._streams[index].take(None))
-                lane.begin(newborn, waiting=True)
-        if all(lane.waiting for lane in self._lanes):
-            self._newborn = self._environment.reset([lane.report.seed for lane in self._lanes])
-            for lane, report in zip(self._lanes, self._newborn, strict=True):
-                lane.wake(report)
+                tracker.begin(newborn, waiting=True)
+        if all(tracker.waiting for tracker in self._trackers):
+            seeds = [tracker.report.seed for tracker in self._trackers]
+            self._newborn = self._environment.reset(seeds)
+            for tracker, report in zip(self._trackers, self._newborn, strict=True):
+                tracker.stop_waiting(report)
 
     def _finals(self, ended: Sequence[int]) -> dict[str, Any]:
         infos: dict[str, Any] = {}
         if ended:
-            rows = self._observe([self._lanes[index].report for index in ended])
+            rows = self._observe([self._trackers[index].report for index in ended])
             for index, row in zip(ended, rows, strict=True):
-                final = {"final_obs": row, "final_info": self._lanes[index].info()}
+                final = {"final_obs": row, "final_info": self._trackers[index].info()}
                 infos = self._add_info(infos, final, index)
         return infos
 
     def _infos(self, infos: dict[str, Any]) -> dict[str, Any]:
-        for index, lane in enumerate(self._lanes):
-            infos = self._add_info(infos, lane.info(), index)
+        for index, tracker in enumerate(self._trackers):
+            infos = self._add_info(infos, tracker.info(), index)
         return infos
 
     def _observations(self) -> NDArray[Any]:
@@ -198,4 +198,4 @@ class HostVectorEnv(VectorEnv[NDArray[Any], NDArray[np.int64], NDArray[Any]]):
     def _check_started(self) -> None:
         self._check_open()
         if not self._newborn:
-            raise TolariaError("no episode is under way; call reset first")
+            raise TolariaError("no episode is running; call reset first")

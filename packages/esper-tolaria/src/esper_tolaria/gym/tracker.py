@@ -1,4 +1,4 @@
-"""One host as gymnasium sees it: what is shown of it, and what its actions came to."""
+"""Tracks one host through its gymnasium episodes: observation, action, reward and info."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from esper_leyline import FactoredAction, Op, RewardFunction, StepReport
 from esper_tolaria.errors import TolariaError
 from esper_tolaria.gym.masks import ActionMasks, Mask
 
-_WAITING = "the host waits for its episode to begin; only WAIT is open"
+_WAITING = "the host waits for its episode to begin; only WAIT is valid"
 
 
 @dataclass(slots=True, kw_only=True)
-class Tally:
-    """What went otherwise than chosen since the episode began, in steps."""
+class Counters:
+    """Steps since the start of the episode in which the host did not do what was chosen."""
 
     redirections: int = 0
     rejections: int = 0
@@ -25,40 +25,40 @@ class Tally:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
-    """An action as it is carried out, and how it differs from what was asked for."""
+class ResolvedAction:
+    """The action that is carried out, and how it differs from the requested one."""
 
     action: FactoredAction
     redirected: bool = False
     rejection: str | None = None
 
 
-class Lane:
-    """Follows one host through its episodes."""
+class EpisodeTracker:
+    """Keeps one host's current report, its counters and what its last step returned."""
 
     def __init__(self, masks: ActionMasks, reward: RewardFunction) -> None:
         self._masks = masks
         self._reward = reward
         self._report: StepReport | None = None
-        self._choice = Choice(action=FactoredAction())
+        self._resolved = ResolvedAction(action=FactoredAction())
         self._waiting = False
-        self._tally = Tally()
+        self._counters = Counters()
         self._outcome: dict[str, Any] = {}
 
     @property
     def report(self) -> StepReport:
-        """What is shown of the host now."""
+        """The report of the current observation."""
         assert self._report is not None, "reset comes first"
         return self._report
 
     @property
     def started(self) -> bool:
-        """Whether there has been an episode."""
+        """Whether ``begin`` was called."""
         return self._report is not None
 
     @property
     def waiting(self) -> bool:
-        """Whether the host is newborn and has to wait for the others' episodes to end."""
+        """Whether the host was reset and waits until the other hosts' episodes end."""
         return self._waiting
 
     @property
@@ -67,52 +67,52 @@ class Lane:
         return self.report.ended is not None
 
     def begin(self, report: StepReport, *, waiting: bool = False) -> None:
-        """Shows a newborn host at the start of an episode."""
+        """Starts an episode with a fresh host's report."""
         self._report, self._waiting = report, waiting
-        self._tally, self._outcome = Tally(), {}
+        self._counters, self._outcome = Counters(), {}
 
-    def wake(self, report: StepReport) -> None:
-        """Ends the waiting; the episode goes on."""
+    def stop_waiting(self, report: StepReport) -> None:
+        """Continues the episode once all hosts were reset."""
         self._report, self._waiting = report, False
 
     def mask(self) -> Mask:
-        """Returns the flat mask of the choices open now."""
+        """Returns the flat mask of the valid choices."""
         return self._masks.flat(self.report, waiting=self._waiting)
 
     def choose(self, indices: list[int]) -> FactoredAction:
-        """Takes one index a head; returns the action that is carried out."""
-        asked = FactoredAction.from_indices(indices).canonical()
+        """Converts one index per head into the action that is carried out."""
+        requested = FactoredAction.from_indices(indices).canonical()
         if self._waiting:
-            refused = None if asked.op is Op.WAIT else _WAITING
-            self._choice = Choice(action=FactoredAction(), rejection=refused)
+            rejection = None if requested.op is Op.WAIT else _WAITING
+            self._resolved = ResolvedAction(action=FactoredAction(), rejection=rejection)
         else:
-            action = self._masks.redirect(asked, self.report)
-            self._choice = Choice(action=action, redirected=action != asked)
-        return self._choice.action
+            action = self._masks.resolve_slot(requested, self.report)
+            self._resolved = ResolvedAction(action=action, redirected=action != requested)
+        return self._resolved.action
 
-    def take(self, report: StepReport) -> float:
-        """Takes in what the action led to; returns the reward, 0 while waiting.
+    def record_step(self, report: StepReport) -> float:
+        """Stores the report after the action and returns the reward, 0 while waiting.
 
         Raises:
             TolariaError: If the reward is not finite.
         """
         if self._waiting:
-            self._tally.waited += 1
-            self._note(self._choice.rejection)
+            self._counters.waited += 1
+            self._count(self._resolved.rejection)
             return 0.0
-        paid = self._reward(self.report, self._choice.action, report)
-        if not math.isfinite(paid.total):
+        reward = self._reward(self.report, self._resolved.action, report)
+        if not math.isfinite(reward.total):
             raise TolariaError(
                 f"the reward of environment {report.environment} in epoch {report.epoch} is "
-                f"{paid.total}; a reward must be finite, whatever the report holds"
+                f"{reward.total}; a reward must be finite, whatever the report holds"
             )
         self._report = report
-        self._note(report.rejection)
-        self._outcome["reward_components"] = dict(paid.components)
-        return paid.total
+        self._count(report.rejection)
+        self._outcome["reward_components"] = dict(reward.components)
+        return reward.total
 
     def info(self) -> dict[str, Any]:
-        """Describes the state shown and the step that led to it; leaves out what is missing."""
+        """Returns the info of the current state and the last step, without missing values."""
         report = self.report
         measured = {
             "val_loss": report.val_loss,
@@ -129,20 +129,20 @@ class Lane:
             "epoch": report.epoch,
             "parameters": report.total_parameters,
             "waiting": self._waiting,
-            "waited": self._tally.waited,
-            "redirections": self._tally.redirections,
-            "rejections": self._tally.rejections,
+            "waited": self._counters.waited,
+            "redirections": self._counters.redirections,
+            "rejections": self._counters.rejections,
             **self._outcome,
             **{name: value for name, value in measured.items() if value is not None},
         }
 
-    def _note(self, rejection: str | None) -> None:
-        choice = self._choice
-        self._tally.redirections += choice.redirected
-        self._tally.rejections += rejection is not None
+    def _count(self, rejection: str | None) -> None:
+        resolved = self._resolved
+        self._counters.redirections += resolved.redirected
+        self._counters.rejections += rejection is not None
         self._outcome = {
-            "action": np.array(choice.action.indices(), dtype=np.int64),
-            "redirected": choice.redirected,
+            "action": np.array(resolved.action.indices(), dtype=np.int64),
+            "redirected": resolved.redirected,
             "rejected": rejection is not None,
         }
         if rejection is not None:
