@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from esper_leyline import RunSummary
+from esper_leyline import CheckpointManifest, RunSummary, TrainingConfig
 
 SIZES = ("--envs", "2", "--episode-length", "4", "--memory-size", "16")
 SMALL = ("--preset", "mnist1d_blind", *SIZES, "--device", "cpu")
@@ -89,6 +89,25 @@ def interrupt(arguments: list[str], once: str) -> str:
 @pytest.fixture(scope="session", name="interrupt")
 def interrupt_fixture():
     return interrupt
+
+
+def manifest_of(config: TrainingConfig, *, done: int) -> CheckpointManifest:
+    """What a checkpoint of a run with this config says of itself after ``done`` rounds."""
+    return CheckpointManifest(
+        run_id="20260101-000000-digits-000000",
+        task=config.task,
+        rounds_completed=done,
+        slots=config.slots or ("r0c0", "r0c1", "r0c2"),
+        observation_size=128,
+        policy_parameters=1000,
+        torch_version="2.0",
+        config=config,
+    )
+
+
+@pytest.fixture(scope="session", name="manifest_of")
+def manifest_of_fixture():
+    return manifest_of
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from esper_leyline import CompileConfig, EsperError, override, preset
@@ -73,10 +75,11 @@ def test_the_flags_reach_the_config():
         ),
     ],
 )
-def test_a_flag_overrules_what_a_checkpoint_was_compiled_by(saved, flags, settled):
+def test_a_flag_overrules_what_a_checkpoint_was_compiled_by(saved, flags, settled, manifest_of):
     config = override(preset("digits"), {"device": "cpu", "compile": saved})
+    manifest = manifest_of(config, done=1)
     options = (ScaleOptions(), ConfigOptions(), LearnerOptions(**flags), TelemetryOptions())
-    plan = plan_resume(config, *options)
+    plan = plan_resume(manifest, *options, path=Path("round-00001.pt"))
     assert plan.config.compile == CompileConfig(**settled)
 
 

@@ -43,7 +43,7 @@ def test_one_device_goes_over_the_configs_several(tmp_path):
         ({"devices": ["cpu", "cuda:97"]}, "device 'cuda:97' is not here"),
         ({"devices": ["cpu"], "device": "cuda:0"}, "is none of --devices cpu"),
         ({"gpu_preload": True, "device": "cpu"}, "gpu_preload needs a CUDA device"),
-        ({"num_workers": -1, "device": "cpu"}, "num_workers"),
+        ({"num_workers": -1, "device": "cpu"}, "--num-workers"),
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_is_written(flags, message):

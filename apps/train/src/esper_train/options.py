@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from cyclopts import Group, Parameter
 
 from esper_leyline import AmpDtype, CompileMode, TelemetryLevel
+from esper_train.numbers import read_number, read_whole
 
 JUDGING_SEEDS = 20
 """Unseen hosts that tell most differences apart."""
@@ -20,9 +21,12 @@ _Arms = Parameter(
 )
 _Switch = Parameter(negative=())
 _AbSeeds = Parameter(
-    help=f"Unseen hosts on which --dual-ab judges both policies. Default: {JUDGING_SEEDS}."
+    converter=read_whole,
+    help=f"Unseen hosts on which --dual-ab judges both policies. Default: {JUDGING_SEEDS}.",
 )
-_Many = Parameter(consume_multiple=True, negative_iterable=())
+_Many = Parameter(consume_multiple=(1, None), negative_iterable=())
+_Whole = Parameter(converter=read_whole)
+_Number = Parameter(converter=read_number)
 
 SCALE = Group("Training scale", sort_key=1)
 CONFIG = Group("Config and presets", sort_key=2)
@@ -33,29 +37,44 @@ COMPARISON = Group("A/B comparison", sort_key=6)
 TASKS = Group("Tasks", sort_key=1)
 EVALUATION = Group("Evaluation", sort_key=1)
 
+_Set = Parameter(
+    group=CONFIG,
+    negative_iterable=(),
+    help="KEY=VALUE: any setting of the config by its dotted key, such as "
+    "ppo.learning_rate=0.0001. May be given several times.",
+)
+
 
 @Parameter(name="*", group=SCALE)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScaleOptions:
     """How much a PPO run trains."""
 
-    rounds: int | None = None
+    rounds: Annotated[int | None, _Whole] = None
     "PPO rounds: each trains one episode in every environment, then updates the policy."
-    envs: int | None = None
+    envs: Annotated[int | None, _Whole] = None
     "Hosts that train side by side in each round."
-    episode_length: int | None = None
+    episode_length: Annotated[int | None, _Whole] = None
     "Epochs a host trains for; also the length of the LSTM's sequences."
-    ppo_epochs: int | None = None
+    ppo_epochs: Annotated[int | None, _Whole] = None
     "Passes over each round's rollout."
-    memory_size: int | None = None
+    memory_size: Annotated[int | None, _Whole] = None
     "Hidden units of the policy's LSTM."
-    entropy_anneal_episodes: int | None = None
+    entropy_anneal_episodes: Annotated[int | None, _Whole] = None
     "Episodes over which the entropy bonus falls, to half unless the config says to what."
 
 
 @Parameter(name="*", group=CONFIG)
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ConfigOptions:
+class SettingOptions:
+    """Single settings of a run, whatever its config says."""
+
+    set: Annotated[list[str] | None, _Set] = None
+
+
+@Parameter(name="*", group=CONFIG)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigOptions(SettingOptions):
     """Where a PPO run's settings come from."""
 
     preset: str | None = None
@@ -64,11 +83,11 @@ class ConfigOptions:
     "JSON config to start from; unknown keys are errors."
     task: str | None = None
     "Task to train on, in place of the preset's."
-    seed: int | None = None
+    seed: Annotated[int | None, _Whole] = None
     "Seed of the run, in place of the config's."
     slots: Annotated[list[str] | None, _Many] = None
     "Slots to enable, such as: r0c0 r0c1. Default: the task's own."
-    max_seeds: int | None = None
+    max_seeds: Annotated[int | None, _Whole] = None
     "Most seeds a host may hold at once, fossilized ones included."
 
 
@@ -101,9 +120,9 @@ class SpreadOptions(ComputeOptions):
 
     devices: Annotated[list[str] | None, _Many] = None
     "Devices to spread hosts over, a process each, such as: cuda:0 cuda:1."
-    workers: int | None = None
+    workers: Annotated[int | None, _Whole] = None
     "Processes that hosts are spread over on a CPU, from 1. Default: one a core."
-    num_workers: int | None = None
+    num_workers: Annotated[int | None, _Whole] = None
     "Processes of a DataLoader. Default: 0, which on a CPU means no DataLoader."
     gpu_preload: Annotated[bool, _Switch] = False
     "Keep the data set in the GPU's memory."
@@ -131,11 +150,11 @@ class CheckpointOptions:
     "Also write the final checkpoint to this file."
     resume: Path | None = None
     "Go on from this checkpoint, with the config it holds."
-    checkpoint_every: int | None = None
+    checkpoint_every: Annotated[int | None, _Whole] = None
     "Rounds between checkpoints; the first follows the first round. Default: 10."
-    checkpoint_minutes: float | None = None
+    checkpoint_minutes: Annotated[float | None, _Number] = None
     "Also write one after a round when the last is older than this. Default: 2."
-    checkpoint_keep: int | None = None
+    checkpoint_keep: Annotated[int | None, _Whole] = None
     "How many of the newest checkpoints a run keeps; 0 keeps all. Default: 5."
 
 
@@ -170,24 +189,24 @@ class DualOptions:
 
 @Parameter(name="*", group=SCALE)
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HeuristicOptions:
+class HeuristicOptions(SettingOptions):
     """How much a heuristic run trains, and on what."""
 
-    episodes: int = 1
-    "Hosts to train, one after another."
-    max_epochs: int = 75
-    "Epochs an episode lasts."
-    max_batches: int = 50
-    "Batches an epoch takes at most; 0 is all of them."
+    episodes: Annotated[int | None, _Whole] = None
+    "Hosts to train, one after another. Default: 1."
+    max_epochs: Annotated[int | None, _Whole] = None
+    "Epochs an episode lasts. Default: 75."
+    max_batches: Annotated[int | None, _Whole] = None
+    "Batches an epoch takes at most; 0 is all of them. Default: 50."
     task: str | None = None
     "Task to train on. Default: cifar10 where there is a GPU, else mnist1d_blind."
-    seed: int = 42
-    "Seed of the run."
+    seed: Annotated[int | None, _Whole] = None
+    "Seed of the run. Default: 42."
     slots: Annotated[list[str] | None, _Many] = None
     "Slots to enable, such as: r0c0 r0c1. Default: the task's own."
-    max_seeds: int | None = None
+    max_seeds: Annotated[int | None, _Whole] = None
     "Most seeds a host may hold at once, fossilized ones included."
-    min_fossilize_improvement: float | None = None
+    min_fossilize_improvement: Annotated[float | None, _Number] = None
     "Points of accuracy that a seed must exceed to be fossilized. Default: the task's."
 
 
@@ -210,19 +229,19 @@ class EvaluateOptions:
     "The arm that the others are compared with. Default: the first."
     task: str | None = None
     "Task to evaluate on. Default: the checkpoint's, else cifar10 on a GPU, mnist1d_blind on a CPU."
-    seeds: int = JUDGING_SEEDS
+    seeds: Annotated[int, _Whole] = JUDGING_SEEDS
     "Hosts each arm grows, the same for all of them, and met by no training."
     range: Literal["tuning", "reporting"] = "tuning"
     "Which hosts: those to choose settings by, or those kept for the figures to publish."
-    first_seed: int = 0
+    first_seed: Annotated[int, _Whole] = 0
     "Seeds of the range to skip, for hosts that earlier evaluations have not met."
     policy: Literal["sampled", "greedy"] = "sampled"
     "How checkpoints act: by sampling, as they were trained, or by the most probable choice."
-    envs: int | None = None
+    envs: Annotated[int | None, _Whole] = None
     "Hosts that train side by side. Default: the checkpoint's or the preset's."
-    max_epochs: int | None = None
+    max_epochs: Annotated[int | None, _Whole] = None
     "Epochs an episode lasts. Default: the checkpoint's or the preset's."
-    max_batches: int | None = None
+    max_batches: Annotated[int | None, _Whole] = None
     "Batches an epoch takes at most; 0 is all of them. Default: the checkpoint's or the task's."
     out: Path | None = None
     "Folder for evaluation.json and evaluation.png. Default: a new one in evaluations."

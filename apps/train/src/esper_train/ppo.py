@@ -59,7 +59,13 @@ def run_ppo(
         plan = plan_ppo(scale, config, hardware, telemetry, checkpoints=checkpoints)
     else:
         plan = plan_resume(
-            resumption.manifest.config, scale, config, hardware, telemetry, checkpoints=checkpoints
+            resumption.manifest,
+            scale,
+            config,
+            hardware,
+            telemetry,
+            path=resumption.path,
+            checkpoints=checkpoints,
         )
     _check_writable(checkpoints.save)
     reward = build_reward(plan.config.reward, gamma=plan.config.ppo.gamma)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 
 from esper_leyline import (
+    CheckpointManifest,
     ConfigError,
     TaskSpec,
     TrainingConfig,
@@ -24,14 +25,17 @@ from esper_train.options import (
     ComputeOptions,
     ConfigOptions,
     HeuristicOptions,
-    LearnerOptions,
     ScaleOptions,
-    SpreadOptions,
     TelemetryOptions,
 )
+from esper_train.settings import Given, apply, check_resumable, describe_changes, read_given
 
 GPU_PRESET = "cifar10"
 CPU_PRESET = "mnist1d_blind"
+
+HEURISTIC_BATCHES = 50
+_HEURISTIC = {"n_episodes": 1, "n_envs": 1, "max_epochs": 75}
+"""What ``esper-train heuristic`` trains unless it is asked for something else."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,64 +68,49 @@ def plan_ppo(
     Raises:
         EsperError: If a flag, a config value, a task or a slot is not usable.
     """
-    base, note = base_config(config)
-    annealing, annealing_note = _annealing(base, scale.entropy_anneal_episodes)
-    changes = _given(
-        task=config.task,
-        seed=config.seed,
-        slots=config.slots,
-        max_seeds=config.max_seeds,
-        n_episodes=scale.rounds,
-        n_envs=scale.envs,
-        max_epochs=scale.episode_length,
-        ppo=_given(epochs=scale.ppo_epochs, **annealing),
-        policy=_given(memory_size=scale.memory_size),
-        checkpoints=_checkpoints(checkpoints),
-    )
-    notes = (note, annealing_note)
-    return _with_learner(finish_plan(_override(base, changes), hardware, telemetry, notes))
+    given = read_given(scale, config, hardware, *_present(checkpoints), telemetry)
+    base, note = base_config(config, given.task)
+    settled, annealing_note = _settle_annealing(apply(base, given), given)
+    return _with_learner(finish_plan(settled, given, (note, annealing_note)))
 
 
 def plan_resume(
-    saved: TrainingConfig,
+    manifest: CheckpointManifest,
     scale: ScaleOptions,
     config: ConfigOptions,
     hardware: ComputeOptions,
     telemetry: TelemetryOptions,
     *,
+    path: Path,
     checkpoints: CheckpointOptions | None = None,
 ) -> Plan:
-    """Resolves the flags of ``esper-train ppo --resume``.
+    """Resolves the flags of ``esper-train ppo --resume PATH``.
 
-    Only what does not change the learner may differ from the checkpoint's own config:
-    the number of rounds, the device, the folder of the data and the telemetry.
+    Only settings of ``RESUMABLE`` may differ from the config of the checkpoint's manifest.
 
     Raises:
-        EsperError: If another flag is given.
+        EsperError: If another setting is given, or no round is left to train.
     """
-    fixed = {
-        "--preset": config.preset,
-        "--config-json": config.config_json,
-        "--task": config.task,
-        "--seed": config.seed,
-        "--slots": config.slots,
-        "--max-seeds": config.max_seeds,
-        "--envs": scale.envs,
-        "--episode-length": scale.episode_length,
-        "--ppo-epochs": scale.ppo_epochs,
-        "--memory-size": scale.memory_size,
-        "--amp": hardware.amp or None,
-        "--amp-dtype": hardware.amp_dtype,
-        "--entropy-anneal-episodes": scale.entropy_anneal_episodes,
-    }
-    for flag, value in fixed.items():
+    for flag, value in (("--preset", config.preset), ("--config-json", config.config_json)):
         if value is not None:
             raise TrainError(
-                f"{flag} cannot change with --resume, which goes on with the checkpoint's own "
-                "config; allowed: --rounds, --save, the flags of hardware, data and telemetry"
+                f"{flag} {value} does not go with --resume, which goes on with the config of the "
+                "checkpoint; change single settings by flags or by --set"
             )
-    changes = _given(n_episodes=scale.rounds, checkpoints=_checkpoints(checkpoints))
-    return _with_learner(finish_plan(_override(saved, changes), hardware, telemetry, ()))
+    given = read_given(scale, config, hardware, *_present(checkpoints), telemetry)
+    check_resumable(given)
+    settled, annealing_note = _settle_annealing(apply(manifest.config, given), given)
+    _check_rounds_left(path, manifest.rounds_completed, settled.n_episodes)
+    plan = finish_plan(settled, given, (annealing_note,))
+    changes = describe_changes(manifest.config, plan.config, given)
+    return _with_learner(replace(plan, notes=changes + plan.notes))
+
+
+def _check_rounds_left(path: Path, done: int, wanted: int) -> None:
+    if wanted <= done:
+        raise TrainError(
+            f"checkpoint '{path}' has {done} rounds done; give --rounds more than {done}"
+        )
 
 
 def plan_resolved(config: TrainingConfig) -> Plan:
@@ -141,68 +130,57 @@ def plan_heuristic(
     Raises:
         EsperError: If a flag, a task or a slot is not usable.
     """
-    name, note = options.task, None
+    given = read_given(options, hardware, telemetry)
+    name, note = given.task, None
     if name is None:
         name, why = default_preset()
         note = f"task {name}: {why}"
-    training = get_task(name).training.model_dump(mode="json")
-    changes = _given(
-        task=name,
-        seed=options.seed,
-        slots=options.slots,
-        max_seeds=options.max_seeds,
-        n_episodes=options.episodes,
-        n_envs=1,
-        max_epochs=options.max_epochs,
-        host={**training, "max_batches": options.max_batches},
-        heuristic=_given(min_fossilize_improvement=options.min_fossilize_improvement),
-    )
-    return finish_plan(_override(TrainingConfig(), changes), hardware, telemetry, (note,))
+    base = override(TrainingConfig(), {**_HEURISTIC, "task": name})
+    training = get_task(base.task).training.model_dump(mode="json")
+    base = override(base, {"host": {**training, "max_batches": HEURISTIC_BATCHES}})
+    return finish_plan(apply(base, given), given, (note,))
 
 
-def finish_plan(
-    config: TrainingConfig,
-    hardware: ComputeOptions,
-    telemetry: TelemetryOptions,
-    notes: tuple[str | None, ...],
-) -> Plan:
-    """Settles task, slots, device, precision, data and telemetry of a configuration.
+def finish_plan(config: TrainingConfig, given: Given, notes: tuple[str | None, ...] = ()) -> Plan:
+    """Settles what a configuration leaves to task and machine: slots, devices, compilation.
+
+    Args:
+        config: With everything in it that the user set.
+        given: What that was.
+        notes: What was chosen for the user so far.
 
     Raises:
-        EsperError: If one of them is not usable.
+        EsperError: If something is not usable.
     """
     task = get_task(config.task)
-    flags = _of_all_commands(hardware)
-    spread = _spread(config, flags)
-    first = spread[0] if spread else config.device
-    device, device_note = find_device(hardware.device or first)
-    if hardware.amp_dtype is not None and not (hardware.amp or config.amp):
+    spread = _spread(config, given)
+    first = spread[0] if spread and "device" not in given.values else config.device
+    device, device_note = find_device(first)
+    if "amp_dtype" in given.values and not config.amp:
         raise TrainError(
-            f"--amp-dtype {hardware.amp_dtype} changes nothing without --amp; give both, or neither"
+            f"{given.sources['amp_dtype']} {config.amp_dtype} changes nothing without --amp; "
+            "give both, or neither"
         )
-    changes = _given(
-        device=device,
-        devices=spread,
-        workers=flags.workers,
-        feed=_feed(flags),
-        compile=_compile(config, flags),
-        amp=hardware.amp or None,
-        amp_dtype=hardware.amp_dtype,
-        data_root=None if hardware.data_root is None else str(hardware.data_root),
-        slots=_slots(config, task),
-        telemetry=_given(
-            level=telemetry.telemetry_level,
-            lifecycle_only=telemetry.telemetry_lifecycle_only or None,
-        ),
-    )
-    resolved = _override(config, changes)
+    changes = {
+        "device": device,
+        "devices": spread,
+        "compile": _compile(config, given),
+        "slots": _slots(config, task),
+    }
+    resolved = override(config, changes)
     check_feed(resolved.feed, torch.device(device))
     check_workers(resolved.workers, [torch.device(name) for name in resolved.devices or [device]])
     return Plan(config=resolved, task=task, notes=_said(*notes, device_note))
 
 
-def base_config(options: ConfigOptions) -> tuple[TrainingConfig, str | None]:
+def base_config(
+    options: ConfigOptions, task: str | None = None
+) -> tuple[TrainingConfig, str | None]:
     """Returns the config that the other flags of a PPO run change, and why it is that one.
+
+    Args:
+        options: Where settings come from.
+        task: The task that was asked for.
 
     Raises:
         EsperError: If there is no such preset, or the file cannot be used.
@@ -213,10 +191,10 @@ def base_config(options: ConfigOptions) -> tuple[TrainingConfig, str | None]:
         return read_config(options.config_json), None
     if options.preset is not None:
         return preset(options.preset), None
-    if options.task is not None:
+    if task is not None:
         # A task without a preset of its own name takes the defaults of the reference.
         try:
-            return preset(options.task), f"preset {options.task}: the one named like the task"
+            return preset(task), f"preset {task}: the one named like the task"
         except ConfigError:
             return TrainingConfig(), None
     name, why = default_preset()
@@ -251,65 +229,47 @@ def _said(*notes: str | None) -> tuple[str, ...]:
     return tuple(note for note in notes if note is not None)
 
 
-def _of_all_commands(hardware: ComputeOptions) -> LearnerOptions:
-    """Returns the flags of every command; those that this one has not got are not given."""
-    given = {each.name: getattr(hardware, each.name) for each in fields(hardware)}
-    return LearnerOptions(**given)
+def _present(options: CheckpointOptions | None) -> tuple[CheckpointOptions, ...]:
+    return () if options is None else (options,)
 
 
-def _spread(config: TrainingConfig, hardware: SpreadOptions) -> list[str]:
+def _spread(config: TrainingConfig, given: Given) -> list[str]:
     """Returns the devices to spread hosts over; none where there is one device only."""
-    given = hardware.devices
-    if given is not None and hardware.device is not None and hardware.device not in given:
+    one, several = (name in given.values for name in ("device", "devices"))
+    if one and several and config.device not in config.devices:
         raise TrainError(
-            f"--device {hardware.device} is none of --devices {' '.join(given)}; the policy "
-            "computes on one of the hosts' devices, so name one of them, or leave --device out"
+            f"{given.sources['device']} {config.device} is none of {given.sources['devices']} "
+            f"{' '.join(config.devices)}; the policy computes on one of the hosts' devices, so "
+            "name one of them, or leave the first out"
         )
-    if given is None and hardware.device is not None:
+    if one and not several:
         return []  # one device was asked for, whatever the config spreads over
-    return [find_device(name)[0] for name in (config.devices if given is None else given)]
+    return [find_device(name)[0] for name in config.devices]
 
 
-def _feed(hardware: SpreadOptions) -> dict[str, Any]:
-    return _given(
-        num_workers=hardware.num_workers,
-        gpu_preload=hardware.gpu_preload or None,
-        gpu_preload_gather=hardware.experimental_gpu_preload_gather or None,
-    )
-
-
-def _checkpoints(options: CheckpointOptions | None) -> dict[str, Any]:
-    if options is None:
-        return {}
-    return _given(
-        every=options.checkpoint_every,
-        minutes=options.checkpoint_minutes,
-        keep=options.checkpoint_keep,
-    )
-
-
-def _compile(config: TrainingConfig, hardware: LearnerOptions) -> dict[str, Any]:
+def _compile(config: TrainingConfig, given: Given) -> dict[str, object]:
     """Lets either flag overrule both of a config's settings: together they are one wish."""
-    mode, force = hardware.compile_mode, hardware.force_compile
-    if mode is None and not force:
-        return {}
-    if mode is None:
-        mode = "default" if config.compile.mode == "off" else config.compile.mode
-    return {"mode": mode, "force": force}
+    mode, force = (key in given.values for key in ("compile.mode", "compile.force"))
+    if mode and not force:
+        return {"force": False}
+    if force and not mode and config.compile.mode == "off":
+        return {"mode": "default"}
+    return {}
 
 
-def _annealing(base: TrainingConfig, episodes: int | None) -> tuple[dict[str, Any], str | None]:
-    """Settles where the entropy bonus falls to, which the flag alone does not say."""
-    changes = _given(entropy_anneal_episodes=episodes)
-    ppo = base.ppo
-    if not episodes or ppo.entropy_final is not None:
-        return changes, None
-    changes["entropy_final"] = ppo.entropy_coefficient / 2
+def _settle_annealing(config: TrainingConfig, given: Given) -> tuple[TrainingConfig, str | None]:
+    """Settles where the entropy bonus falls to, which the number of episodes does not say."""
+    ppo = config.ppo
+    if "ppo.entropy_anneal_episodes" not in given.values or ppo.entropy_anneal_episodes == 0:
+        return config, None
+    if ppo.entropy_final is not None:
+        return config, None
+    final = ppo.entropy_coefficient / 2
     note = (
-        f"entropy bonus {ppo.entropy_coefficient:g} to {changes['entropy_final']:g}: "
+        f"entropy bonus {ppo.entropy_coefficient:g} to {final:g}: "
         "half, as the config names no ppo.entropy_final"
     )
-    return changes, note
+    return override(config, {"ppo": {"entropy_final": final}}), note
 
 
 def default_preset() -> tuple[str, str]:
@@ -324,36 +284,3 @@ def _slots(config: TrainingConfig, task: TaskSpec) -> tuple[str, ...]:
         return check_slots(config.slots or task.slots, task.host.slots)
     except ValueError as error:
         raise TrainError(f"task '{task.name}': {error}") from None
-
-
-def _override(config: TrainingConfig, changes: dict[str, Any]) -> TrainingConfig:
-    """Applies flags to a config, naming the flag where its value does not fit."""
-    try:
-        return override(config, changes)
-    except ConfigError as error:
-        message = str(error)
-        for key, flag in _FLAGS.items():
-            message = message.replace(f"'{key}'", flag)
-        raise TrainError(message) from None
-
-
-_FLAGS = {
-    "checkpoints.every": "--checkpoint-every",
-    "checkpoints.minutes": "--checkpoint-minutes",
-    "checkpoints.keep": "--checkpoint-keep",
-    "workers": "--workers",
-    "n_episodes": "--rounds (--episodes)",
-    "n_envs": "--envs",
-    "max_epochs": "--episode-length (--max-epochs)",
-    "ppo.epochs": "--ppo-epochs",
-    "policy.memory_size": "--memory-size",
-    "ppo.entropy_anneal_episodes": "--entropy-anneal-episodes",
-    "seed": "--seed",
-    "max_seeds": "--max-seeds",
-    "host.max_batches": "--max-batches",
-    "slots": "--slots",
-}
-
-
-def _given(**values: Any) -> dict[str, Any]:
-    return {key: value for key, value in values.items() if value is not None}

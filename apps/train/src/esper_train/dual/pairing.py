@@ -22,6 +22,7 @@ from esper_train.options import (
     TelemetryOptions,
 )
 from esper_train.resolve import Plan, base_config, plan_ppo
+from esper_train.settings import Given, read_given
 
 MODES: tuple[str, ...] = get_args(RewardMode)
 BETWEEN = "-vs-"
@@ -95,9 +96,13 @@ def plan_dual(
     seeds = JUDGING_SEEDS if dual.ab_seeds is None else dual.ab_seeds
     check_seeds("--ab-seeds", seeds)
     _check_flags(hardware, checkpoints, telemetry)
-    shared = plan_ppo(
-        scale, config, _with_two(config, hardware), telemetry, checkpoints=checkpoints
-    )
+    given = read_given(scale, config, hardware, checkpoints, telemetry)
+    if "reward.mode" in given.values:
+        raise TrainError(
+            f"{given.sources['reward.mode']} does not go with --dual-ab, which names both modes"
+        )
+    hardware = _with_two(config, hardware, given)
+    shared = plan_ppo(scale, config, hardware, telemetry, checkpoints=checkpoints)
     first, second, idle = share_out(shared.config)
     arms = (_arm(modes[0], shared, first), _arm(modes[1], shared, second))
     return DualPlan(arms=arms, seeds=seeds, apart=len(shared.config.devices) > 1, idle=idle)
@@ -157,11 +162,11 @@ def _check_flags(
         )
 
 
-def _with_two(config: ConfigOptions, hardware: SpreadOptions) -> SpreadOptions:
-    """Takes two GPUs where there are two and nobody said which."""
-    base, _ = base_config(config)
-    named = (hardware.device, hardware.devices, base.device, base.devices or None)
-    if torch.cuda.device_count() < 2 or any(value is not None for value in named):
+def _with_two(config: ConfigOptions, hardware: SpreadOptions, given: Given) -> SpreadOptions:
+    """Takes two GPUs where there are two and none was named."""
+    base, _ = base_config(config, given.task)
+    named = "device" in given.values or "devices" in given.values
+    if torch.cuda.device_count() < 2 or named or base.device is not None or base.devices:
         return hardware
     return replace(hardware, devices=["cuda:0", "cuda:1"])
 

@@ -13,8 +13,9 @@ from esper_tolaria import get_task
 from esper_train.errors import TrainError
 from esper_train.evaluation.arms import DEFAULT_ARMS, Arm, CheckpointArm, read_arms
 from esper_train.evaluation.scratch import check_scratch
-from esper_train.options import JUDGING_SEEDS, EvaluateOptions, SpreadOptions, TelemetryOptions
+from esper_train.options import JUDGING_SEEDS, EvaluateOptions, SpreadOptions
 from esper_train.resolve import Plan, default_preset, finish_plan
+from esper_train.settings import apply, read_given
 
 LEAST_SEEDS = 2
 MOST_SEEDS = 10_000
@@ -61,7 +62,8 @@ def plan_evaluation(options: EvaluateOptions, hardware: SpreadOptions) -> Evalua
     base, note = _base(options, checkpoints)
     config = _changed(base, options)
     _check_checkpoints(checkpoints, config, options)
-    run = finish_plan(config, hardware, TelemetryOptions(), (note,))
+    given = read_given(hardware)
+    run = finish_plan(apply(config, given), given, (note,))
     return EvaluationPlan(
         run=run,
         arms=arms,
@@ -94,14 +96,8 @@ def _check_numbers(options: EvaluateOptions) -> None:
             f"--first-seed is {options.first_seed}; give at most {most}, so that "
             f"{options.seeds} seeds are left in the range '{options.range}'"
         )
-    for flag, value, least in (
-        ("--first-seed", options.first_seed, 0),
-        ("--envs", options.envs, 1),
-        ("--max-epochs", options.max_epochs, 1),
-        ("--max-batches", options.max_batches, 0),
-    ):
-        if value is not None and value < least:
-            raise TrainError(f"{flag} is {value}; give at least {least}")
+    if options.first_seed < 0:
+        raise TrainError(f"--first-seed is {options.first_seed}; give at least 0")
 
 
 def _base(
@@ -123,17 +119,15 @@ def _base(
 
 def _changed(config: TrainingConfig, options: EvaluateOptions) -> TrainingConfig:
     """Applies the flags that decide how hosts are trained."""
-    task = get_task(config.task)
-    changes: dict[str, object] = {"n_envs": min(options.envs or config.n_envs, options.seeds)}
-    if options.max_epochs is not None:
-        changes["max_epochs"] = options.max_epochs
-    if options.max_batches is not None:
-        training = (config.host or task.training).model_dump(mode="json")
-        changes["host"] = {**training, "max_batches": options.max_batches}
-    # Spelt out, so that a checkpoint that says it and one that implies it are alike.
-    changes["slots"] = list(config.slots or task.slots)
-    # A checkpoint may come from a machine with another device.
-    changes |= {"device": None, "devices": []}
+    config = apply(config, read_given(options))
+    changes = {
+        "n_envs": min(config.n_envs, options.seeds),
+        # Spelt out, so that a checkpoint that says it and one that implies it are alike.
+        "slots": list(config.slots or get_task(config.task).slots),
+        # A checkpoint may come from a machine with another device.
+        "device": None,
+        "devices": [],
+    }
     return override(config, changes)
 
 

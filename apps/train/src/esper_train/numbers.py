@@ -1,0 +1,48 @@
+"""Numbers as the flags take them: plain decimal ones, nothing rounded."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from esper_leyline import show_text
+
+MOST_DIGITS = 18
+"""Digits of a whole number; every range of a setting ends before."""
+
+_WHOLE = re.compile(rf"[+-]?[0-9]{{1,{MOST_DIGITS}}}")
+_NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)(e[+-]?[0-9]+)?", re.IGNORECASE)
+
+
+class _Token(Protocol):
+    @property
+    def value(self) -> str:
+        """What the user wrote."""
+
+
+def read_whole(_type: Any, tokens: Sequence[_Token]) -> int:
+    """Reads a whole number.
+
+    Raises:
+        ValueError: If it is none, such as 1.5 or 0x10, or has too many digits.
+    """
+    (token,) = tokens
+    if _WHOLE.fullmatch(token.value):
+        return int(token.value)
+    shown = show_text(token.value)
+    raise ValueError(f"'{shown}' is not a whole number of at most {MOST_DIGITS} digits.")
+
+
+def read_number(_type: Any, tokens: Sequence[_Token]) -> float:
+    """Reads a number, such as 2, 0.5 or 1e-4.
+
+    Raises:
+        ValueError: If it is none, or not finite.
+    """
+    (token,) = tokens
+    value = float(token.value) if _NUMBER.fullmatch(token.value) else math.nan
+    if math.isfinite(value):
+        return value
+    raise ValueError(f"'{show_text(token.value)}' is not a number, such as 2 or 0.5.")

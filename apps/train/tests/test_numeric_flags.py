@@ -1,0 +1,90 @@
+"""Every numeric flag of every command has two bounds and takes plain numbers only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from cyclopts import App
+
+import esper_overwatch.cli
+import esper_train.cli
+
+MAINS = {"esper-train": esper_train.cli, "esper-overwatch": esper_overwatch.cli}
+NO_NUMBERS = ("", "many", "nan", "inf", "-inf", "0x10", "1_0", "1e400", "9" * 400, "٣", "1,5", " 2")
+NO_WHOLE_NUMBERS = ("1.5", "2.0", "1e1")
+BEYOND = ("-99999999999999999", "99999999999999999")
+
+
+def numeric_flags() -> Iterator[tuple[str, str, str, type]]:
+    """Finds program, command, flag and type of every flag that takes a number."""
+    for program, module in MAINS.items():
+        assert isinstance(module.app, App)
+        for command in module.app:
+            if command.startswith("-"):
+                continue
+            for argument in module.app[command].assemble_argument_collection():
+                kinds = {argument.hint, *get_args(argument.hint)}
+                for kind in (int, float):
+                    if kind in kinds and argument.name.startswith("--"):
+                        yield program, command, argument.name, kind
+
+
+FLAGS = list(numeric_flags())
+
+
+def complaint(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    program, *arguments = words
+    assert MAINS[program].main(arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith("error: ")
+    assert captured.err.count("\n") == 1
+    assert len(captured.err) < 600
+    return captured.err
+
+
+def test_the_flags_are_found() -> None:
+    names = {flag for _, command, flag, _ in FLAGS if command == "evaluate"}
+    assert {"--seeds", "--first-seed", "--envs", "--workers"} <= names
+    assert len(FLAGS) > 25
+
+
+@pytest.fixture
+def nothing_created(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Runs a test in an empty folder, and checks that it stays empty."""
+    monkeypatch.chdir(tmp_path)
+    yield
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("nothing_created")
+@pytest.mark.parametrize("numeric", FLAGS, ids=lambda flag: " ".join(flag[1:3]))
+def test_what_is_no_number_in_range_is_one_line(
+    numeric: tuple[str, str, str, type], capsys: pytest.CaptureFixture[str]
+) -> None:
+    program, command, flag, kind = numeric
+    wrong = (*NO_NUMBERS, *BEYOND, *(NO_WHOLE_NUMBERS if kind is int else ()))
+    besides = ("--dual-ab", "shaped-vs-sparse") if flag == "--ab-seeds" else ()
+    for value in wrong:
+        assert flag in complaint(capsys, program, command, *besides, f"{flag}={value}"), value
+    assert flag in complaint(capsys, program, command, *besides, flag)
+
+
+@pytest.mark.usefixtures("nothing_created")
+@pytest.mark.parametrize(
+    ("command", "flag"),
+    [
+        ("ppo", "--slots"),
+        ("ppo", "--devices"),
+        ("ppo", "--set"),
+        ("heuristic", "--slots"),
+        ("heuristic", "--set"),
+        ("evaluate", "--arms"),
+        ("evaluate", "--devices"),
+    ],
+)
+def test_a_list_is_not_empty(command: str, flag: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert flag in complaint(capsys, "esper-train", command, flag)
+    assert flag in complaint(capsys, "esper-train", command, flag, "--device", "cpu")

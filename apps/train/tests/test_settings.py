@@ -1,0 +1,287 @@
+"""``--set``, and what of a configuration may change on ``--resume``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import MappingProxyType
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from esper_leyline import EsperError, TrainingConfig, flatten_config, override, preset
+from esper_train import main
+from esper_train.options import (
+    CheckpointOptions,
+    ComputeOptions,
+    ConfigOptions,
+    HeuristicOptions,
+    LearnerOptions,
+    ScaleOptions,
+    TelemetryOptions,
+)
+from esper_train.resolve import plan_heuristic, plan_ppo, plan_resume
+from esper_train.settings import KEYS, RESUMABLE
+
+PATH = Path("runs/one/checkpoints/round-00040.pt")
+
+
+def planned(*changes: str, scale=None, hardware=None, **config):
+    return plan_ppo(
+        scale or ScaleOptions(),
+        ConfigOptions(set=list(changes), **({"preset": "digits"} | config)),
+        hardware or LearnerOptions(device="cpu"),
+        TelemetryOptions(),
+    ).config
+
+
+def resumed(manifest, *changes: str, scale=None):
+    return plan_resume(
+        manifest,
+        scale or ScaleOptions(),
+        ConfigOptions(set=list(changes)),
+        LearnerOptions(device="cpu"),
+        TelemetryOptions(),
+        path=PATH,
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("ppo.learning_rate=1e-4", 1e-4),
+        ("ppo.target_kl=null", None),
+        ("ppo.scale_rewards=false", False),
+        ("reward.mode=sparse", "sparse"),
+        ('reward.ablate=["rent"]', ["rent"]),
+        ("data_root=a=b", "a=b"),
+        ("policy.floors.op=0.2", 0.2),
+        ("host.batch_size=64", 64),
+        ("n_episodes=7", 7),
+    ],
+)
+def test_any_key_can_be_set(text: str, value: object) -> None:
+    config = planned(text)
+    assert flatten_config(config.model_dump(mode="json"))[text.partition("=")[0]] == value
+
+
+def test_several_keys_and_whole_sections_can_be_set() -> None:
+    config = planned("ppo.clip=0.1", 'ppo={"epochs": 3, "gamma": 0.9}', "ppo.entropy_final=0.001")
+    assert (config.ppo.clip, config.ppo.epochs, config.ppo.gamma) == (0.1, 3, 0.9)
+    assert config.ppo.learning_rate == preset("digits").ppo.learning_rate
+
+
+def test_spellings_of_the_top_level_can_be_set() -> None:
+    assert planned("reward_mode=sparse") == planned("reward.mode=sparse")
+
+
+FLAGS = {
+    "rounds": (ScaleOptions, 3),
+    "envs": (ScaleOptions, 2),
+    "episode_length": (ScaleOptions, 5),
+    "ppo_epochs": (ScaleOptions, 2),
+    "memory_size": (ScaleOptions, 16),
+    "entropy_anneal_episodes": (ScaleOptions, 30),
+    "seed": (ConfigOptions, 5),
+    "max_seeds": (ConfigOptions, 1),
+    "slots": (ConfigOptions, ["r0c1"]),
+    "task": (ConfigOptions, "mnist1d"),
+    "device": (LearnerOptions, "cpu"),
+    "devices": (LearnerOptions, ["cpu"]),
+    "workers": (LearnerOptions, 1),
+    "data_root": (LearnerOptions, "elsewhere"),
+    "amp": (LearnerOptions, True),
+    "num_workers": (LearnerOptions, 1),
+    "compile_mode": (LearnerOptions, "off"),
+    "force_compile": (LearnerOptions, True),
+    "checkpoint_every": (CheckpointOptions, 3),
+    "checkpoint_minutes": (CheckpointOptions, 0.5),
+    "checkpoint_keep": (CheckpointOptions, 0),
+    "telemetry_level": (TelemetryOptions, "debug"),
+    "telemetry_lifecycle_only": (TelemetryOptions, True),
+}
+
+
+@pytest.mark.parametrize("name", FLAGS)
+def test_a_flag_and_its_key_do_the_same(name: str) -> None:
+    kind, value = FLAGS[name]
+    by_flag = settled(name, {kind: {name: value}})
+    by_key = settled(name, {ConfigOptions: {"set": [f"{KEYS[name]}={json.dumps(value)}"]}})
+    assert by_flag == by_key
+
+
+def settled(name: str, options: dict[type, dict[str, object]]) -> TrainingConfig:
+    base = {} if name == "task" else {"preset": "digits"}
+    scale, config, hardware, telemetry, checkpoints = (
+        kind(**(base if kind is ConfigOptions else {}) | options.get(kind, {}))
+        for kind in (
+            ScaleOptions,
+            ConfigOptions,
+            LearnerOptions,
+            TelemetryOptions,
+            CheckpointOptions,
+        )
+    )
+    return plan_ppo(scale, config, hardware, telemetry, checkpoints=checkpoints).config
+
+
+MISTAKES = MappingProxyType(
+    {
+        "no value": (["ppo.clip"], ["'ppo.clip'", "KEY=VALUE"]),
+        "no key": (["=3"], ["'=3'", "KEY=VALUE"]),
+        "a key without end": (["a" * 100_000 + "=3"], ["KEY=VALUE"]),
+        "unknown key": (["ppo.learning_rat=1"], ["'ppo.learning_rat'", "'ppo.learning_rate'"]),
+        "empty part of a key": (["ppo..clip=0.1"], ["--set: unknown key"]),
+        "a key in a number": (["seed.more=1"], ["--set: 'seed'", "integer"]),
+        "a word for a number": (["ppo.clip=small"], ["'ppo.clip'", "'small'"]),
+        "not a number": (["ppo.clip=NaN"], ["'ppo.clip'", "'NaN'"]),
+        "nothing": (["ppo.clip="], ["'ppo.clip'", "''"]),
+        "out of range": (["ppo.clip=2"], ["'ppo.clip'", "less than 1", "2"]),
+        "a float for an integer": (["n_envs=2.5"], ["'n_envs'", "2.5"]),
+        "a number of too many digits": (["n_envs=" + "9" * 400], ["'n_envs'"]),
+        "broken JSON": (['reward.ablate=["rent"'], ["reward.ablate", "not JSON"]),
+        "a key twice in an object": (['ppo={"clip": 0.1, "clip": 0.2}'], ["'clip' twice"]),
+        "nested without end": (["ppo=" + "[" * 5000], ["--set ppo", "levels deep"]),
+        "a key twice": (["ppo.clip=0.1", "ppo.clip=0.2"], ["--set ppo.clip", "set the same"]),
+        "a section and a key in it": (
+            ["ppo=null", "ppo.clip=0.2"],
+            ["--set ppo", "--set ppo.clip", "set the same"],
+        ),
+        "two spellings": (["reward_mode=basic", "reward.mode=basic"], ["set the same"]),
+        "an empty object": (["ppo={}"], ["--set ppo", "changes nothing"]),
+        "no name of a task": (["task=5"], ["'task'", "5"]),
+        "unknown task": (["task=mnist"], ["'mnist'"]),
+        "unknown device": (["device=cuda:77"], ["cuda:77", "cpu"]),
+        "no feature of the host": (["host.batch_size=0"], ["'host.batch_size'", "0"]),
+    }
+)
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+@pytest.mark.parametrize("command", ["ppo", "heuristic"])
+def test_a_mistake_is_named(
+    command: str, name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changes, parts = MISTAKES[name]
+    runs = tmp_path / "runs"
+    words = [word for change in changes for word in ("--set", change)]
+    assert main([command, *words, "--runs", str(runs)]) == 2
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1
+    assert len(message) < 2500
+    for part in parts:
+        assert part in message
+    assert not runs.exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "parts"),
+    [
+        (["--rounds", "3", "--set", "n_episodes=3"], ["--rounds", "--set n_episodes"]),
+        (["--set", "ppo.epochs=3", "--ppo-epochs", "3"], ["--ppo-epochs", "--set ppo.epochs"]),
+        (["--set", 'ppo={"epochs": 3}', "--ppo-epochs", "3"], ["--ppo-epochs", "--set ppo.epochs"]),
+        (["--device", "cpu", "--set", "device=cpu"], ["--device", "--set device"]),
+        (["--set"], ["--set"]),
+        (["--dual-ab", "shaped-vs-sparse", "--set", "reward_mode=basic"], ["--set reward.mode"]),
+    ],
+)
+def test_one_setting_is_given_once(flags, parts, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ppo", *flags]) == 2
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1
+    for part in parts:
+        assert part in message
+
+
+def test_rules_take_settings_too() -> None:
+    options = HeuristicOptions(task="digits", set=["governor.divergence_patience=7"])
+    config = plan_heuristic(options, ComputeOptions(device="cpu"), TelemetryOptions()).config
+    assert config.governor.divergence_patience == 7
+    assert (config.n_episodes, config.n_envs, config.max_epochs) == (1, 1, 75)
+    assert config.host is not None
+    assert config.host.max_batches == 50
+
+
+def test_the_devices_of_a_config_and_of_set_are_the_same_wish() -> None:
+    with pytest.raises(EsperError, match="--set device cpu is none of --set devices cuda:0"):
+        planned("device=cpu", 'devices=["cuda:0"]', hardware=LearnerOptions())
+
+
+# What may change on a resumption.
+
+
+@given(done=st.integers(1, 50), wanted=st.none() | st.integers(1, 50), saved=st.integers(1, 50))
+@settings(max_examples=30, deadline=None)
+def test_a_resumed_run_has_rounds_left(manifest_of, done: int, wanted: int, saved: int) -> None:
+    config = override(preset("digits"), {"n_episodes": saved, "device": "cpu"})
+    manifest = manifest_of(config, done=done)
+    rounds = saved if wanted is None else wanted
+    if rounds > done:
+        plan = resumed(manifest, scale=ScaleOptions(rounds=wanted))
+        assert plan.config.n_episodes == rounds
+        return
+    with pytest.raises(EsperError) as caught:
+        resumed(manifest, scale=ScaleOptions(rounds=wanted))
+    assert f"has {done} rounds done; give --rounds more than {done}" in str(caught.value)
+    assert str(PATH) in str(caught.value)
+
+
+@pytest.mark.parametrize("flags", [(), ("--rounds", "1"), ("--rounds", "2")])
+def test_a_finished_run_is_not_resumed(
+    flags, ppo_run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint = str(ppo_run.directory / str(ppo_run.summary.checkpoint))
+    runs = tmp_path / "runs"
+    assert main(["ppo", "--resume", checkpoint, *flags, "--runs", str(runs)]) == 2
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1
+    assert f"'{checkpoint}' has 2 rounds done; give --rounds more than 2" in message
+    assert not runs.exists()
+
+
+@pytest.fixture
+def manifest(manifest_of):
+    return manifest_of(override(preset("digits"), {"device": "cpu"}), done=3)
+
+
+def test_what_may_change_can_be_changed_and_is_said(manifest) -> None:
+    before = manifest.config.ppo
+    plan = resumed(manifest, "ppo.learning_rate=0.0001", "ppo.entropy_multipliers.op=0.5")
+    assert plan.config.ppo.learning_rate == 1e-4
+    assert plan.config.ppo.entropy_multipliers == before.entropy_multipliers | {"op": 0.5}
+    assert (
+        f"ppo.learning_rate: {before.learning_rate} in the checkpoint, 0.0001 from here on"
+        in plan.notes
+    )
+    changed = {"ppo": plan.config.ppo.model_dump(mode="json"), "slots": plan.config.slots}
+    assert plan.config == override(manifest.config, changed)
+
+
+def test_every_key_is_allowed_or_refused_by_its_name(manifest) -> None:
+    values = flatten_config(manifest.config.model_dump(mode="json"))
+    for name in RESUMABLE:
+        assert any(f"{key}.".startswith(f"{name}.") for key in values), name
+    for key in values:
+        if any(f"{key}.".startswith(f"{name}.") for name in RESUMABLE):
+            continue
+        with pytest.raises(EsperError) as caught:
+            resumed(manifest, f"{key}=1")
+        assert f"--set {key} cannot change with --resume" in str(caught.value)
+        assert ", ".join(RESUMABLE) in str(caught.value)
+
+
+def test_the_readme_names_what_may_change() -> None:
+    text = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
+    section = text.split("#### Resuming a run")[1].split("```")[0]
+    for name in RESUMABLE:
+        assert f"`{name.rpartition('.')[2]}`" in section
+
+
+@pytest.mark.parametrize("flag", ["--preset", "--config-json"])
+def test_a_resumed_run_has_its_config(
+    flag: str, ppo_run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint = str(ppo_run.directory / str(ppo_run.summary.checkpoint))
+    assert main(["ppo", "--resume", checkpoint, flag, "digits"]) == 2
+    assert f"{flag} digits does not go with --resume" in capsys.readouterr().err
