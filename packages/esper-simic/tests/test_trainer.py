@@ -18,6 +18,7 @@ from esper_leyline import (
 from esper_simic import (
     PPOTrainer,
     SimicError,
+    SkippedUpdatesError,
     action_seed,
     episode_seeds,
     run_controllers,
@@ -168,12 +169,61 @@ def test_three_updates_that_are_not_finite_end_the_run_after_a_checkpoint():
         checkpoint=lambda state: saved.append(len(state["rounds"])),
     )
     before = weights(policy).clone()
-    with pytest.raises(SimicError, match=r"3 updates in a row.*lower"):
+    why = r"3 updates in a row .* round 3: a reward is not finite; lower host\.learning_rate"
+    with pytest.raises(SkippedUpdatesError, match=why) as caught:
         runner.run(10)
+    assert caught.value.changes == {}
     assert saved == [1, 3]
     assert torch.equal(weights(policy), before)
     found = telemetry.of("numerical_instability")
     assert [one.consecutive for one in found] == [1, 2, 3]
+
+
+def with_rate(rate):
+    """A trainer whose steps are as large as that, beyond what a configuration may say."""
+    world = PuzzleEnvironment(environments=4, length=3, open_steps=2)
+    policy, telemetry, saved = small_policy(world, floor=0.1), RecordedTelemetry(), []
+    settings = config(world)
+    ppo = settings.ppo.model_copy(
+        update={"learning_rate": rate, "epochs": 3, "target_kl": None, "max_grad_norm": 1e6}
+    )
+    settings = settings.model_copy(update={"ppo": ppo})
+    checkpoint = saved.append
+    runner = PPOTrainer(world, policy, bandit_reward, settings, telemetry, checkpoint=checkpoint)
+    return runner, policy, telemetry, saved
+
+
+def test_a_skipped_update_is_undone_and_a_lower_rate_goes_on_from_there():
+    runner, policy, telemetry, saved = with_rate(1e30)
+    before = weights(policy).clone()
+    why = r"3 updates in a row .* pass \d is not finite; resume .* lower ppo\.learning_rate"
+    with pytest.raises(SkippedUpdatesError, match=why) as caught:
+        runner.run(5)
+    assert caught.value.changes == {"ppo.learning_rate": pytest.approx(1e29)}
+    assert torch.equal(weights(policy), before)
+    assert [update.skipped is None for update in telemetry.of("ppo_update")] == [False] * 3
+
+    resumed, policy, telemetry, _ = with_rate(1e-3)
+    resumed.load_state_dict(through_a_file(saved[-1]))
+    assert torch.equal(weights(policy), before)
+    outcome = resumed.run(5)
+    assert [summary.round for summary in outcome.rounds] == [1, 2, 3, 4, 5]
+    updates = telemetry.of("ppo_update")
+    assert [(update.learning_rate, update.skipped) for update in updates] == [(1e-3, None)] * 2
+    moved = (weights(policy) - before).abs().max()
+    # Adam moves a weight by about the learning rate a step: two updates of three passes.
+    assert 0 < moved < 2 * 3 * 1e-3 * 3
+
+
+def test_one_bad_update_after_a_resumption_does_not_end_the_run_at_once():
+    runner, _, _, saved = with_rate(1e30)
+    with pytest.raises(SkippedUpdatesError):
+        runner.run(5)
+    resumed, _, telemetry, _ = with_rate(1e30)
+    resumed.load_state_dict(through_a_file(saved[-1]))
+    with pytest.raises(SkippedUpdatesError):
+        resumed.run(9)
+    assert [update.round for update in telemetry.of("ppo_update")] == [4, 5, 6]
 
 
 def test_a_round_is_told_from_its_first_step_to_its_summary():

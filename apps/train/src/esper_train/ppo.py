@@ -18,7 +18,7 @@ from esper_leyline import (
     observation_size,
 )
 from esper_leyline.events import CheckpointLoaded, CheckpointSaved, RunResumed
-from esper_simic import PPOTrainer, build_reward
+from esper_simic import PPOTrainer, SkippedUpdatesError, build_reward
 from esper_tamiyo import RecurrentPolicy
 from esper_tolaria import build_environment
 from esper_train.checkpoints import copy_checkpoint, load_checkpoint, save_checkpoint
@@ -125,6 +125,9 @@ class PPORun:
                 session.status = self._trainer.run(should_stop=stop).status
                 if session.status is RunStatus.COMPLETED:
                     progress.test_accuracy = mean_test_accuracy(self._environment)
+        except SkippedUpdatesError as error:
+            progress.remedy = error.changes
+            raise
         finally:
             self._keep_rounds()
             self._environment.close()

@@ -27,6 +27,7 @@ from esper_leyline import (
 )
 from esper_leyline.events import RunCompleted, RunFailed, RunStarted, kinds_written
 from esper_nissa import Hub, JsonlSink, RunDirectory
+from esper_simic import MOST_SKIPS
 from esper_train.interrupts import StopRequest
 from esper_train.options import TelemetryOptions
 from esper_train.resolve import Plan
@@ -45,6 +46,8 @@ class Progress:
     checkpoint: str | None = None
     notes: list[str] = field(default_factory=list)
     save: Path | None = None
+    remedy: dict[str, float] = field(default_factory=dict)
+    "Settings by dotted key that a resumed run has to change."
 
 
 class RunSession:
@@ -222,11 +225,16 @@ class RunSession:
 
     def _resume_command(self) -> str | None:
         """Returns the command that goes on from the last checkpoint, if rounds are left."""
-        progress = self.progress
-        if progress.checkpoint is None or len(progress.rounds) >= self.plan.config.n_episodes:
+        progress, wanted = self.progress, self.plan.config.n_episodes
+        finished = len(progress.rounds) >= wanted
+        if progress.checkpoint is None or (finished and not progress.remedy):
             return None
         path = self.directory.path
         words = ["uv", "run", "esper-train", "ppo", "--resume", str(path / progress.checkpoint)]
+        for key, value in progress.remedy.items():
+            words += ["--set", f"{key}={value:g}"]
+        if finished:
+            words += ["--rounds", str(wanted + MOST_SKIPS)]
         if path.parent != Path("runs"):
             words += ["--runs", str(path.parent)]
         if self._options.telemetry_dir is not None:

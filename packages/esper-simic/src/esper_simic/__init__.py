@@ -11,17 +11,18 @@ from esper_simic.anomalies import (
 from esper_simic.choices import Choice, ControllerDecider, Decider
 from esper_simic.controllers import run_controllers
 from esper_simic.episodes import RunOutcome, action_seed, episode_seeds, play_round
-from esper_simic.errors import SimicError
+from esper_simic.errors import SimicError, SkippedUpdatesError
 from esper_simic.normalizers import RewardScaler, RunningMoments, Units, ValueNormalizer
 from esper_simic.policy import TrainablePolicy
 from esper_simic.recorder import RoundRecorder
 from esper_simic.returns import discounted_sums, gae, lambda_returns
 from esper_simic.rewards import REWARDS, ComposedReward, build_reward
 from esper_simic.rollout import Rollout, RolloutBuffer
-from esper_simic.trainer import PPOTrainer
+from esper_simic.trainer import MOST_SKIPS, PPOTrainer
 from esper_simic.update import PPOUpdater
 
 __all__ = [
+    "MOST_SKIPS",
     "REWARDS",
     "Anomaly",
     "AnomalyThresholds",
@@ -39,6 +40,7 @@ __all__ = [
     "RunOutcome",
     "RunningMoments",
     "SimicError",
+    "SkippedUpdatesError",
     "TrainablePolicy",
     "Units",
     "ValueNormalizer",

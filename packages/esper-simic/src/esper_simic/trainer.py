@@ -13,6 +13,7 @@ from esper_leyline import (
     Environment,
     EsperError,
     NullTelemetry,
+    PPOConfig,
     RewardFunction,
     RoundSummary,
     RunStatus,
@@ -23,11 +24,11 @@ from esper_leyline.events import PPOUpdate
 from esper_simic.actor import PolicyActor
 from esper_simic.anomalies import detect_anomalies, thresholds_for
 from esper_simic.episodes import RunOutcome, action_seed, episode_seeds, play_round
-from esper_simic.errors import SimicError
+from esper_simic.errors import SimicError, SkippedUpdatesError
 from esper_simic.lesson import check_shares
 from esper_simic.policy import TrainablePolicy
 from esper_simic.recorder import RoundRecorder
-from esper_simic.update import PPOUpdater
+from esper_simic.update import BAD_OBSERVATION, BAD_REWARD, PPOUpdater
 
 MOST_SKIPS = 3
 """Skipped updates in a row that end a run."""
@@ -91,6 +92,7 @@ class PPOTrainer:
         self._finished = _Finished()
         self._written = monotonic()
         self._discarded = 0
+        self._skipped: str | None = None
         self._saved: int | None = None
 
     @property
@@ -112,7 +114,7 @@ class PPOTrainer:
                 discarded, and the policy is as it was at the round's start.
 
         Raises:
-            SimicError: If three updates in a row met numbers that are not finite.
+            SkippedUpdatesError: If three updates in a row met numbers that are not finite.
 
         Whatever is raised, a checkpoint of the complete rounds is written first.
         """
@@ -153,6 +155,8 @@ class PPOTrainer:
         self._policy.load_state_dict(state["policy"])
         self._updater.load_state_dict(state["updater"])
         self._environment.load_state_dict(state["environment"])
+        if self._updater.consecutive_skips >= MOST_SKIPS:
+            self._updater.consecutive_skips = 0  # they have ended the run that is resumed
         rounds = [RoundSummary.model_validate(summary) for summary in state["rounds"]]
         self._finish_round(tuple(rounds))
 
@@ -185,8 +189,19 @@ class PPOTrainer:
         with recorder.watch.measure("update"):
             update = self._updater.update(actor.rollout(), round_number=number)
         self._report(update)
+        if update.skipped is not None:
+            self._undo_update()
+        self._skipped = update.skipped
         self._finish_round((*self.rounds, recorder.finish()))
         return True
+
+    def _undo_update(self) -> None:
+        """Takes the learner back to the end of the last round; only its counters go on."""
+        updater = self._updater
+        episodes, skips = updater.episodes, updater.consecutive_skips
+        self._policy.load_state_dict(self._finished.state["policy"])
+        updater.load_state_dict(self._finished.state["updater"])
+        updater.episodes, updater.consecutive_skips = episodes, skips
 
     def _finish_round(self, rounds: tuple[RoundSummary, ...]) -> None:
         """Keeps a copy of the learner, which the next update may leave half changed."""
@@ -219,13 +234,29 @@ class PPOTrainer:
             self._telemetry.emit(anomaly)
 
     def _check_skips(self) -> None:
-        if self._updater.consecutive_skips >= MOST_SKIPS:
-            self.save()
-            raise SimicError(
-                f"{MOST_SKIPS} updates in a row met numbers that are not finite, the last in "
-                f"round {self.rounds_completed}; lower ppo.learning_rate or ppo.max_grad_norm and "
-                "resume from the checkpoint that was just written"
-            )
+        if self._updater.consecutive_skips < MOST_SKIPS:
+            return
+        self.save()
+        raise _skipped_updates(self._skipped or "", self.rounds_completed, self._config.ppo)
+
+
+def _skipped_updates(reason: str, rounds: int, config: PPOConfig) -> SkippedUpdatesError:
+    """Says why updates were skipped, and what can be changed about it."""
+    changes: dict[str, float] = {}
+    advice = "lower host.learning_rate or host.seed_learning_rate in a new run"
+    if reason not in (BAD_REWARD, BAD_OBSERVATION):
+        changes["ppo.learning_rate"] = config.learning_rate / 10
+        if config.learning_rate_final is not None:
+            changes["ppo.learning_rate_final"] = config.learning_rate_final / 10
+        advice = (
+            "resume from the checkpoint that was just written with a lower ppo.learning_rate "
+            "or ppo.max_grad_norm"
+        )
+    return SkippedUpdatesError(
+        f"{MOST_SKIPS} updates in a row were skipped, the last in round {rounds}: {reason}; "
+        f"{advice}",
+        changes,
+    )
 
 
 def check_environments(environment: Environment, config: TrainingConfig) -> None:

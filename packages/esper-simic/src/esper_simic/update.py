@@ -29,6 +29,9 @@ from esper_simic.objective import Counts, Terms, Told, Weights, add_up, join, pp
 from esper_simic.policy import TrainablePolicy
 from esper_simic.rollout import Rollout, slice_observation
 
+BAD_REWARD = "a reward is not finite"
+BAD_OBSERVATION = "an observation is not finite"
+
 
 class PPOUpdater:
     """Improves a policy from rollouts (Schulman et al. 2017), its memory included.
@@ -302,9 +305,9 @@ def _without_last(evaluation: PolicyEvaluation) -> PolicyEvaluation:
 def _fault_of(rollout: Rollout) -> str | None:
     """Returns what of a rollout is not finite, or ``None``; padding does not count."""
     if not _finite(rollout.rewards[rollout.valid]):
-        return "a reward is not finite"
+        return BAD_REWARD
     if not _finite(rollout.observation.features[:-1][rollout.valid]):
-        return "an observation is not finite"
+        return BAD_OBSERVATION
     return None
 
 
