@@ -59,7 +59,7 @@ def test_a_cpu_gathers_unless_workers_are_asked_for():
     [
         ({"gpu_preload": True}, CPU, "gpu_preload needs a CUDA device"),
         ({"gpu_preload_gather": True, "num_workers": 2}, CPU, "num_workers cannot be 2"),
-        ({"gpu_preload_gather": True}, CUDA, "add gpu_preload"),
+        ({"gpu_preload_gather": True}, CUDA, r"add feed\.gpu_preload"),
         ({"gpu_preload": True, "num_workers": 3}, CUDA, "num_workers cannot be 3"),
     ],
 )

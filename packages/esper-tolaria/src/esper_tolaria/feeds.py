@@ -140,16 +140,16 @@ def check_feed(feed: FeedConfig, device: torch.device) -> None:
     if device.type == "cpu":
         if feed.gpu_preload:
             raise TolariaError(
-                f"gpu_preload needs a CUDA device, and hosts train on {device}, where all rows "
-                "are in memory already; leave it out"
+                f"feed.gpu_preload needs a CUDA device, and hosts train on {device}, where all "
+                "rows are in memory already; leave it out"
             )
         if feed.gpu_preload_gather and feed.num_workers:
-            raise _no_workers("gpu_preload_gather", feed.num_workers)
+            raise _no_workers("feed.gpu_preload_gather", feed.num_workers)
         return
     if feed.gpu_preload_gather and not feed.gpu_preload:
-        raise TolariaError("gpu_preload_gather gathers rows on the GPU; add gpu_preload")
+        raise TolariaError("feed.gpu_preload_gather gathers rows on the GPU; add feed.gpu_preload")
     if feed.gpu_preload and feed.num_workers:
-        raise _no_workers("gpu_preload", feed.num_workers)
+        raise _no_workers("feed.gpu_preload", feed.num_workers)
 
 
 def build_feed(
@@ -176,6 +176,6 @@ def build_feed(
 
 def _no_workers(setting: str, count: int) -> TolariaError:
     return TolariaError(
-        f"{setting} reads rows without worker processes, so num_workers cannot be {count}; "
+        f"{setting} reads rows without worker processes, so feed.num_workers cannot be {count}; "
         "use one of the two"
     )
