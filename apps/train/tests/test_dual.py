@@ -8,10 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from esper_leyline import RunStatus, RunSummary, read_config
+from esper_leyline import RoundSummary, RunStatus, RunSummary, read_config
+from esper_nissa import RunDirectory
 from esper_simic.evaluation import SeedRange, Verdict
 from esper_train import main
+from esper_train.dual.command import how_to_go_on
 from esper_train.dual.pairing import MODES, plan_dual, read_pair
+from esper_train.dual.training import ArmRun, read_arm_summary
 from esper_train.dual.verdict import verdict_lines
 from esper_train.evaluation.results import (
     ArmComparison,
@@ -120,6 +123,62 @@ def test_each_arm_has_half_of_the_devices(count: int, each: int, idle: int) -> N
         assert arm.plan.config.device == "cpu"
     assert len(plan.idle) == idle
     assert ("stays idle" in plan.order) == bool(idle)
+
+
+def ended(directory: RunDirectory, mode: str, *, rounds: int, resume: str | None) -> ArmRun:
+    row = RoundSummary(
+        round=1,
+        episodes=4,
+        mean_return=1.0,
+        mean_accuracy=50.0,
+        best_accuracy=60.0,
+        ops={},
+        germinated=0,
+        fossilized=0,
+        pruned=0,
+        grown_parameters=0.0,
+        seconds=1.0,
+    )
+    summary = RunSummary(
+        run_id=directory.run_id,
+        command="ppo",
+        task="digits",
+        status=RunStatus.FAILED,
+        started=1.7e9,
+        seconds=1.0,
+        rounds=(row,) * rounds,
+        host_parameters=800,
+        checkpoint="checkpoints/last.pt",
+        resume=resume,
+    )
+    return ArmRun(mode=mode, directory=directory, summary=summary)
+
+
+def test_a_run_without_rounds_left_is_compared_as_it_is(tmp_path: Path) -> None:
+    plan = planned(device="cpu")
+    directories = [RunDirectory.create(tmp_path, "digits") for _ in range(2)]
+    first = ended(directories[0], "basic_plus", rounds=3, resume=None)
+    second = ended(directories[1], "minimal", rounds=2, resume="uv run esper-train ppo --resume X")
+    lines = how_to_go_on(plan, (first, second), tmp_path)
+    assert "go on: uv run esper-train ppo --resume X" in lines
+    assert str(first.checkpoint) in lines[-1]
+    assert "<last checkpoint of the resumed minimal>" in lines[-1]
+    assert "resumed basic_plus" not in lines[-1]
+
+
+@pytest.mark.parametrize("content", [b"{}", b"[" * 100_000, b"not JSON", b"\xff"])
+def test_a_summary_that_cannot_be_read_is_said(
+    content: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    directory = RunDirectory.create(tmp_path, "digits")
+    assert read_arm_summary(directory) is None
+    assert capsys.readouterr().out == ""
+    directory.summary.write_bytes(content)
+    assert read_arm_summary(directory) is None
+    said = capsys.readouterr().out
+    assert said.startswith("warning: ")
+    assert str(directory.summary) in said
+    assert said.count("\n") == 1
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import resource
 from pathlib import Path
@@ -140,6 +141,33 @@ def test_a_task_name_that_is_no_folder_name_is_refused(tmp_path, task):
 def test_what_is_not_a_run_is_not_opened(tmp_path):
     with pytest.raises(NissaError, match=r"is not a run directory: it holds no config.json"):
         RunDirectory.open(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (None, "is a named pipe; name a regular file"),
+        (b"a" * 70_000, "holds no path of a log"),
+        (b"a\0b", "holds no path of a log"),
+    ],
+)
+def test_a_pointer_that_cannot_be_read_is_refused_at_once(tmp_path, content, reason):
+    run = RunDirectory.create(tmp_path, "mnist1d")
+    run.write_config(preset("mnist1d"))
+    pointer = run.path / "events.path"
+    if content is None:
+        os.mkfifo(pointer)
+    else:
+        pointer.write_bytes(content)
+    with pytest.raises(NissaError, match=reason):
+        RunDirectory.open(run.path)
+
+
+def test_a_pointer_need_not_be_text(tmp_path):
+    run = RunDirectory.create(tmp_path, "mnist1d")
+    run.write_config(preset("mnist1d"))
+    (run.path / "events.path").write_bytes(b"/logs/\xff.jsonl\n")
+    assert RunDirectory.open(run.path).events == Path(os.fsdecode(b"/logs/\xff.jsonl"))
 
 
 def test_a_summary_that_does_not_fit_leaves_nothing_behind(tmp_path):

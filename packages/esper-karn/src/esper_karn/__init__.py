@@ -21,7 +21,14 @@ from esper_karn.state import (
     SlotState,
 )
 from esper_karn.streams import guard_streams
-from esper_karn.summaries import RunGlance, RunRecord, glance, status_text, summarize
+from esper_karn.summaries import (
+    RunGlance,
+    RunRecord,
+    glance,
+    read_summary,
+    status_text,
+    summarize,
+)
 from esper_karn.table import ClosingTable, closing_table
 from esper_karn.text import printable
 
@@ -62,6 +69,7 @@ __all__ = [
     "is_run",
     "printable",
     "progress",
+    "read_summary",
     "reduce",
     "resolve_log",
     "round_line",

@@ -121,6 +121,28 @@ def glance(run_directory: Path) -> RunGlance:
         return RunGlance(run_id=run_directory.name, problem=str(error))
 
 
+def read_summary(path: Path) -> RunSummary | None:
+    """Reads a run's ``summary.json``; ``None`` if there is no such file.
+
+    Raises:
+        KarnError: If it cannot be read, is too large, or is not a summary.
+    """
+    try:
+        text = read_file(path, SUMMARY_LIMIT)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise KarnError(f"cannot read '{path}': {os_reason(error)}") from error
+    try:
+        return RunSummary.model_validate_json(text)
+    except RecursionError:
+        raise KarnError(f"'{path}' is not a run summary: it is nested too deeply") from None
+    except ValidationError as error:
+        reason = error.errors()[0]
+        where = ".".join(str(part) for part in reason["loc"])
+        raise KarnError(f"'{path}' is not a run summary: {where}: {reason['msg']}") from None
+
+
 def status_text(status: RunStatus, last_event: float | None, now: float) -> str:
     """Words a status; a run without an end is either still going or was killed.
 
@@ -150,8 +172,10 @@ def _last_time(tail: LogTail) -> float | None:
 
 def _read_summary(run_directory: Path, log: Path) -> RunSummary | None:
     path = run_directory / SUMMARY_FILE
+    summary = read_summary(path)
+    if summary is None:
+        return None
     try:
-        text = read_file(path, SUMMARY_LIMIT)
         written = path.stat().st_mtime
         log_written = log.stat().st_mtime if log.exists() else written
     except FileNotFoundError:
@@ -160,14 +184,7 @@ def _read_summary(run_directory: Path, log: Path) -> RunSummary | None:
         raise KarnError(f"cannot read '{path}': {os_reason(error)}") from error
     if log_written > written + OUTDATED_AFTER and not _has_ended(log):
         return None
-    try:
-        return RunSummary.model_validate_json(text)
-    except RecursionError:
-        raise KarnError(f"'{path}' is not a run summary: it is nested too deeply") from None
-    except ValidationError as error:
-        reason = error.errors()[0]
-        where = ".".join(str(part) for part in reason["loc"])
-        raise KarnError(f"'{path}' is not a run summary: {where}: {reason['msg']}") from None
+    return summary
 
 
 def _has_ended(log: Path) -> bool:

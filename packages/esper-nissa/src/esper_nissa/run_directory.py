@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from esper_leyline import RunSummary, TrainingConfig, kind_of_file
+from esper_leyline import LeylineError, RunSummary, TrainingConfig, kind_of_file, open_regular
 from esper_nissa.errors import NissaError, os_reason
 
 CONFIG_FILE = "config.json"
 LOG_FILE = "events.jsonl"
 POINTER_FILE = "events.path"
+POINTER_LIMIT = 1 << 16
+"""Longest path of a log that was moved, in bytes."""
 SUMMARY_FILE = "summary.json"
 CHECKPOINT_FOLDER = "checkpoints"
 
@@ -94,12 +96,7 @@ class RunDirectory:
                 f"'{path}' is not a run directory: it holds no {CONFIG_FILE}; "
                 "name a folder that esper-train made"
             )
-        pointer = path / POINTER_FILE
-        try:
-            moved = pointer.read_text(encoding="utf-8").strip() if pointer.exists() else None
-        except OSError as error:
-            raise NissaError(f"cannot read '{pointer}': {os_reason(error)}") from error
-        return cls(path=path, events=path / (moved or LOG_FILE))
+        return cls(path=path, events=path / (_read_pointer(path / POINTER_FILE) or LOG_FILE))
 
     @property
     def run_id(self) -> str:
@@ -168,6 +165,22 @@ def create_folder(root: Path, name: str) -> Path:
             except FileExistsError:
                 continue
             return path
+
+
+def _read_pointer(path: Path) -> str | None:
+    """Returns where a run's log was moved to, if it was."""
+    try:
+        with open_regular(path) as file:
+            content = file.read(POINTER_LIMIT + 1)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise NissaError(f"cannot read '{path}': {os_reason(error)}") from error
+    except LeylineError as error:
+        raise NissaError(f"'{path}' {error}") from None
+    if len(content) > POINTER_LIMIT or b"\0" in content:
+        raise NissaError(f"'{path}' holds no path of a log")
+    return os.fsdecode(content).strip()
 
 
 def replace_file(path: Path, text: str) -> None:

@@ -128,7 +128,9 @@ def how_to_go_on(plan: DualPlan, runs: Sequence[ArmRun], folder: Path) -> Sequen
         return [*lines, "to compare, give the same command again: it starts from the beginning"]
     lines += [f"go on: {run.resume}" for run in runs if not run.completed and run.resume]
     policies = [
-        str(run.checkpoint) if run.completed else f"<last checkpoint of the resumed {run.mode}>"
+        str(run.checkpoint)
+        if run.resume is None
+        else f"<last checkpoint of the resumed {run.mode}>"
         for run in runs
     ]
     judge = (

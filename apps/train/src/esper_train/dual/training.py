@@ -12,6 +12,7 @@ from typing import IO
 
 from rich.console import Console
 
+from esper_karn import KarnError, read_summary
 from esper_leyline import RunStatus, RunSummary
 from esper_nissa import RunDirectory
 from esper_train.dual.pairing import ArmPlan, DualPlan
@@ -30,7 +31,7 @@ class ArmRun:
     """A run that was begun, and how it ended.
 
     Attributes:
-        summary: ``None`` where the process ended without writing one.
+        summary: ``None`` where the process ended without writing one that can be read.
     """
 
     mode: str
@@ -95,7 +96,7 @@ def _train(
             # A process that a killed run left behind may hold the pipe open.
             pump.join(PRINTING_SECONDS)
     return tuple(
-        ArmRun(mode=arm.mode, directory=directory, summary=_summary(directory))
+        ArmRun(mode=arm.mode, directory=directory, summary=read_arm_summary(directory))
         for arm, directory, _ in begun
     )
 
@@ -161,7 +162,10 @@ def _prefix(name: str) -> str:
     return f"{name} | "
 
 
-def _summary(directory: RunDirectory) -> RunSummary | None:
-    if not directory.summary.is_file():
+def read_arm_summary(directory: RunDirectory) -> RunSummary | None:
+    """Reads how a run ended; a summary that cannot be read is reported and counts as none."""
+    try:
+        return read_summary(directory.summary)
+    except KarnError as error:
+        say(f"warning: {error}")
         return None
-    return RunSummary.model_validate_json(directory.summary.read_text(encoding="utf-8"))
