@@ -51,7 +51,18 @@ def text() -> Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A model, a place in it, and what grows there."""
+    """A model, a place in it, and what grows there.
+
+    Attributes:
+        library: The package that the model comes from.
+        name: The model, as the package calls it.
+        place: The place in it.
+        blueprint: What grows there.
+        inputs: Makes a batch.
+        options: Of the model's configuration.
+        read: The output that is compared, where the model returns several.
+        part: The submodule that is run by itself, where the whole model needs targets.
+    """
 
     library: str
     name: str
@@ -60,6 +71,7 @@ class Case:
     inputs: Callable[[], Tensor] = images
     options: dict[str, Any] = field(default_factory=dict)
     read: str | None = None
+    part: str | None = None
 
 
 def _text_sizes(**more: Any) -> dict[str, Any]:
@@ -73,6 +85,7 @@ _LLAMA = _text_sizes(**_WIDE, intermediate_size=128)
 
 CASES = (
     Case("torchvision", "resnet18", "layer2", Blueprint.CONV_LIGHT),
+    Case("torchvision", "densenet121", "features.denseblock2", Blueprint.DEPTHWISE),
     Case("torchvision", "mobilenet_v3_small", "features.4", Blueprint.DEPTHWISE),
     Case("torchvision", "efficientnet_b0", "features.3", Blueprint.ATTENTION),
     Case("torchvision", "regnet_y_400mf", "trunk_output.block2", Blueprint.BOTTLENECK),
@@ -81,6 +94,13 @@ CASES = (
     Case("torchvision", "swin_t", "features.3", Blueprint.DEPTHWISE),
     Case("torchvision", "vit_b_16", "encoder.layers.encoder_layer_2", Blueprint.LORA,
          lambda: images(224)),
+    Case("torchvision", "vit_b_16",
+         Place("encoder.layers.encoder_layer_2.self_attention", output=0), Blueprint.LORA,
+         lambda: images(224)),
+    Case("torchvision", "fcn_resnet50", Place("backbone", output="out"), Blueprint.BOTTLENECK,
+         read="out"),
+    Case("torchvision", "fasterrcnn_resnet50_fpn", Place("body", output="1"),
+         Blueprint.DEPTHWISE, read="0", part="backbone"),
     Case("torchvision", "r3d_18", "layer2", Blueprint.CONV_LIGHT, clips),
     Case("torchvision", "mc3_18", "layer1", Blueprint.DEPTHWISE, clips),
     Case("timm", "resnet18", "layer3", Blueprint.CONV_LIGHT),
@@ -99,6 +119,10 @@ CASES = (
          text, _text_sizes(**_WIDE, intermediate_size=128), "last_hidden_state"),
     Case("transformers", "LlamaForCausalLM", Place("model.layers.0", _CAUSAL), Blueprint.MLP_SMALL,
          text, _LLAMA, "logits"),
+    Case("transformers", "LlamaForCausalLM", Place("model.layers.0.self_attn", _CAUSAL, output=0),
+         Blueprint.LORA, text, _LLAMA, "logits"),
+    Case("transformers", "Qwen2ForCausalLM", Place("model.layers.0", _CAUSAL),
+         Blueprint.ATTENTION, text, {**_LLAMA, "num_key_value_heads": 2}, "logits"),
 )  # fmt: skip
 
 
@@ -110,10 +134,11 @@ class Reading(nn.Module):
         self.model = model
         self.read = read
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Takes token ids [B, T]."""
-        output: Tensor = getattr(self.model(tokens), self.read)
-        return output
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Takes one batch."""
+        outputs = self.model(inputs)
+        tensor: Tensor = outputs[self.read]
+        return tensor
 
 
 def build(case: Case) -> nn.Module:
@@ -122,7 +147,10 @@ def build(case: Case) -> nn.Module:
     if case.library == "torchvision":
         from torchvision import models
 
-        return models.get_model(case.name, weights=None)
+        backbone = {} if case.read is None else {"weights_backbone": None}
+        model = models.get_model(case.name, weights=None, **backbone)
+        model = model if case.part is None else model.get_submodule(case.part)
+        return model if case.read is None else Reading(model, case.read)
     if case.library == "timm":
         import timm
 
@@ -181,7 +209,8 @@ def run(case: Case) -> str:
     with torch.no_grad():
         grown = grafted.eval()(inputs)
         difference = float((harvest(grafted)(inputs) - grown).abs().max())
-    shown = place.module if place.output is None else f"{place.module}, output={place.output!r}"
+    shown = place.module if case.part is None else f"{case.part}.{place.module}"
+    shown += "" if place.output is None else f", output={place.output!r}"
     kind = grafted.slot("r0c0").activations
     return (
         f"| {case.library} | `{case.name}` | `{shown}` | `{kind}` | `{case.blueprint.name}` "
