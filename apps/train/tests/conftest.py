@@ -7,10 +7,19 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from esper_leyline import CheckpointManifest, RunSummary, TrainingConfig
+from esper_leyline import (
+    CheckpointManifest,
+    RoundSummary,
+    RunSummary,
+    TrainingConfig,
+    observation_size,
+    override,
+    preset,
+)
 
 SIZES = ("--envs", "2", "--episode-length", "4", "--memory-size", "16")
 SMALL = ("--preset", "mnist1d_blind", *SIZES, "--device", "cpu")
@@ -128,3 +137,68 @@ def hang_ups_are_not_ignored():
     before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     yield
     signal.signal(signal.SIGHUP, before)
+
+
+SMALL_CONFIG = {
+    "n_envs": 2,
+    "max_epochs": 4,
+    "device": "cpu",
+    "policy": {"feature_size": 16, "memory_size": 16},
+}
+
+
+def small_config(task: str = "mnist1d_blind", **changes: object) -> TrainingConfig:
+    """A preset with a small policy."""
+    return override(preset(task), {**SMALL_CONFIG, **changes})
+
+
+def sound_checkpoint(
+    config: TrainingConfig, slots: tuple[str, ...] = ("r0c0", "r0c1", "r0c2"), rounds: int = 1
+) -> tuple[CheckpointManifest, dict[str, Any]]:
+    """A manifest and a state from which a run can continue."""
+    manifest = CheckpointManifest(
+        run_id="20260101-000000-made",
+        task=config.task,
+        rounds_completed=rounds,
+        slots=slots,
+        observation_size=observation_size(len(slots)),
+        policy_parameters=1,
+        torch_version="2",
+        config=config,
+    )
+    from esper_train.checkpoint_contents import initial_state
+
+    state = initial_state(manifest)
+    means = state["updater"]["optimizer"]["means"]
+    state["rounds"] = [_round(number) for number in range(1, rounds + 1)]
+    count = sum(each.numel() for each in means)
+    return manifest.model_copy(update={"policy_parameters": count}), state
+
+
+def _round(number: int) -> dict[str, Any]:
+    summary = RoundSummary(
+        round=number,
+        episodes=2,
+        mean_return=1.0,
+        mean_accuracy=10.0,
+        best_accuracy=10.0,
+        ops={},
+        germinated=0,
+        fossilized=0,
+        pruned=0,
+        grown_parameters=0.0,
+        rollbacks=0,
+        rollback_causes={},
+        seconds=1.0,
+    )
+    return summary.model_dump(mode="json")
+
+
+@pytest.fixture(scope="session", name="sound_checkpoint")
+def sound_checkpoint_fixture():
+    return sound_checkpoint
+
+
+@pytest.fixture(scope="session", name="small_config")
+def small_config_fixture():
+    return small_config

@@ -5,22 +5,14 @@ from __future__ import annotations
 import resource
 
 import pytest
-import torch
 
-from esper_leyline import CheckpointManifest, TrainingConfig, observation_size
 from esper_train.checkpoints import copy_checkpoint, load_checkpoint, save_checkpoint
 from esper_train.errors import TrainError
 
-MANIFEST = CheckpointManifest(
-    run_id="run",
-    task="mnist1d",
-    rounds_completed=1,
-    slots=("r0c0",),
-    observation_size=observation_size(1),
-    policy_parameters=1,
-    torch_version="2",
-    config=TrainingConfig(),
-)
+
+@pytest.fixture
+def sound(sound_checkpoint, small_config):
+    return sound_checkpoint(small_config())
 
 
 @pytest.fixture
@@ -31,19 +23,24 @@ def small_disk():
     resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_a_checkpoint_that_does_not_fit_leaves_the_old_one_and_nothing_else(tmp_path, small_disk):
+def test_a_checkpoint_that_does_not_fit_leaves_the_old_one_and_nothing_else(
+    tmp_path, small_disk, sound
+):
+    manifest, state = sound
     path = tmp_path / "checkpoints" / "round-00001.pt"
-    save_checkpoint(path, MANIFEST, {"policy": torch.zeros(3)})
+    save_checkpoint(path, manifest, state)
+    before = path.read_bytes()
     small_disk()
     with pytest.raises(TrainError, match=r"cannot write checkpoint .*: File too large"):
-        save_checkpoint(path, MANIFEST, {"policy": torch.ones(3)})
+        save_checkpoint(path, manifest, state)
     assert [each.name for each in path.parent.iterdir()] == [path.name]
-    assert load_checkpoint(path)[1]["policy"].sum() == 0
+    assert path.read_bytes() == before
+    assert load_checkpoint(path)[0] == manifest
 
 
-def test_a_copy_that_does_not_fit_names_the_checkpoint(tmp_path, small_disk):
+def test_a_copy_that_does_not_fit_names_the_checkpoint(tmp_path, small_disk, sound):
     path, copied = tmp_path / "round-00001.pt", tmp_path / "policy.pt"
-    save_checkpoint(path, MANIFEST, {"policy": torch.zeros(3)})
+    save_checkpoint(path, *sound)
     copy_checkpoint(path, copied)
     assert copied.read_bytes() == path.read_bytes()
     copied.unlink()

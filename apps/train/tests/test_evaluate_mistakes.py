@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from esper_leyline import CheckpointManifest
 from esper_train import main
-from esper_train.checkpoints import load_checkpoint, save_checkpoint
+from esper_train.checkpoints import save_checkpoint
 
 MISTAKES = {
     "unknown arm": (["--arms", "heuristc"], ["'heuristc'", "did you mean 'heuristic'", "static"]),
@@ -93,68 +92,55 @@ def test_the_mistake_is_named(
     assert not out.exists()
 
 
-def changed(checkpoint: Path, to: Path, **changes: object) -> str:
-    """A copy of a checkpoint whose manifest says something else."""
-    manifest, state = load_checkpoint(checkpoint)
-    values = manifest.model_dump(mode="json") | changes
-    save_checkpoint(to, CheckpointManifest.model_validate(values), state)
-    return str(to)
-
-
 @pytest.fixture
-def checkpoint(ppo_run) -> Path:
-    return ppo_run.directory / str(ppo_run.summary.checkpoint)
+def made(tmp_path: Path, sound_checkpoint, small_config):
+    """Writes checkpoints by configuration, from which runs could continue."""
+
+    def make(
+        name: str,
+        task: str = "mnist1d_blind",
+        slots: tuple[str, ...] = ("r0c0", "r0c1", "r0c2"),
+        **changes: object,
+    ) -> str:
+        path = tmp_path / f"{name}.pt"
+        config = small_config(task, slots=slots, **changes)
+        save_checkpoint(path, *sound_checkpoint(config, slots=slots))
+        return str(path)
+
+    return make
 
 
-def test_a_checkpoint_of_another_task(
-    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    message = complaint(capsys, "--arms", "static", str(checkpoint), "--task", "digits")
-    for part in (str(checkpoint), "'mnist1d_blind' with hosts cnn", "'digits' has hosts mlp"):
+def test_a_checkpoint_of_another_task(made, capsys: pytest.CaptureFixture[str]) -> None:
+    checkpoint = made("first")
+    message = complaint(capsys, "--arms", "static", checkpoint, "--task", "digits")
+    for part in (checkpoint, "'mnist1d_blind' with hosts cnn", "'digits' has hosts mlp"):
         assert part in message
-    other = changed(checkpoint, tmp_path / "other.pt", task="digits")
-    message = complaint(capsys, "--arms", str(checkpoint), other)
+    other = made("other", slots=("r0c0", "r0c1"), task="digits")
+    message = complaint(capsys, "--arms", checkpoint, other)
     for part in (other, "'digits'", "'mnist1d_blind'", "--task"):
         assert part in message
 
 
-def test_a_checkpoint_on_a_task_with_fewer_slots(
-    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    slots = ["r0c0", "r0c1"]
-    config = load_checkpoint(checkpoint)[0].config.model_dump(mode="json")
-    fewer = changed(checkpoint, tmp_path / "f.pt", slots=slots, config=config | {"slots": None})
+def test_a_checkpoint_on_a_task_with_fewer_slots(made, capsys: pytest.CaptureFixture[str]) -> None:
+    fewer = made("f", slots=("r0c0", "r0c1"))
     message = complaint(capsys, "--arms", fewer, "--task", "mnist1d")
     for part in (fewer, "'mnist1d_blind' with number of slots 2", "'mnist1d' has number of slots"):
         assert part in message
 
 
 def test_checkpoints_that_no_hosts_suit(
-    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    made, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    config = load_checkpoint(checkpoint)[0].config.model_dump(mode="json")
-    fewer = changed(checkpoint, tmp_path / "fewer.pt", config=config | {"max_seeds": 1})
-    message = complaint(capsys, "--arms", str(checkpoint), fewer)
-    for part in (str(checkpoint), fewer, "'max_seeds'"):
+    checkpoint, fewer = made("first"), made("fewer", max_seeds=1)
+    message = complaint(capsys, "--arms", checkpoint, fewer)
+    for part in (checkpoint, fewer, "'max_seeds'"):
         assert part in message
     # What a flag settles for both is no difference.
-    longer = changed(checkpoint, tmp_path / "longer.pt", config=config | {"max_epochs": 40})
-    assert "'max_epochs'" in complaint(capsys, "--arms", str(checkpoint), longer)
+    longer = made("longer", max_epochs=40)
+    assert "'max_epochs'" in complaint(capsys, "--arms", checkpoint, longer)
     settled = ("--max-epochs", "1", "--max-batches", "1", "--seeds", "2", "--envs", "1")
     out = ("--out", str(tmp_path / "out"), "--device", "cpu")
-    assert main(["evaluate", "--arms", str(checkpoint), longer, *settled, *out]) == 0
-
-
-def test_a_checkpoint_whose_policy_does_not_fit(
-    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    config = load_checkpoint(checkpoint)[0].config.model_dump(mode="json")
-    other = changed(checkpoint, tmp_path / "other.pt", config=config | {"slots": ["r0c0"]})
-    where = ("--envs", "1", "--device", "cpu", "--out", str(tmp_path / "out"))
-    message = complaint(capsys, "--arms", other, *where)
-    assert other in message
-    assert "no policy for 1 slots" in message
-    assert not (tmp_path / "out").exists()
+    assert main(["evaluate", "--arms", checkpoint, longer, *settled, *out]) == 0
 
 
 def test_a_run_directory_is_no_checkpoint(ppo_run, capsys: pytest.CaptureFixture[str]) -> None:

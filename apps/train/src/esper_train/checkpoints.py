@@ -1,11 +1,13 @@
-"""Checkpoints: one file that holds a manifest and the tensors it describes."""
+"""Checkpoints: one file with a manifest, the tensors that it describes, and a checksum."""
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import pickle
 import shutil
+import warnings
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -14,8 +16,23 @@ from typing import Any, BinaryIO
 import torch
 from pydantic import ValidationError
 
-from esper_leyline import CHECKPOINT_VERSION, CheckpointManifest
+from esper_leyline import (
+    CHECKPOINT_VERSION,
+    CheckpointManifest,
+    EsperError,
+    LeylineError,
+    explain_invalid,
+    open_regular,
+    parse_json,
+)
+from esper_train.checkpoint_contents import find_fault
 from esper_train.errors import TrainError
+
+MOST_BYTES = 2**32
+"""Largest checkpoint that is read; that of the default policy has about 2 MB."""
+
+_LABEL = b"sha256:"
+_SEAL_BYTES = len(_LABEL) + 2 * hashlib.sha256().digest_size
 
 
 def save_checkpoint(path: Path, manifest: CheckpointManifest, state: Mapping[str, Any]) -> None:
@@ -27,10 +44,9 @@ def save_checkpoint(path: Path, manifest: CheckpointManifest, state: Mapping[str
     # In memory first: torch's own writer hides the reason when a disk is full.
     content = io.BytesIO()
     torch.save({"manifest": manifest.model_dump_json(), "state": dict(state)}, content)
-    content.seek(0)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _replace(path, content)
+        _replace(path, io.BytesIO(seal(content.getvalue())))
     except OSError as error:
         raise TrainError(
             f"cannot write checkpoint '{path}': {error.strerror}; choose a writable place"
@@ -53,35 +69,100 @@ def copy_checkpoint(path: Path, target: Path) -> None:
 
 
 def load_checkpoint(path: Path) -> tuple[CheckpointManifest, dict[str, Any]]:
-    """Reads a checkpoint, tensors on the CPU; runs no code from the file.
+    """Reads and checks a checkpoint, tensors on the CPU; runs no code from the file.
 
     Raises:
-        TrainError: If the file is missing, is no checkpoint, or is of another version.
+        TrainError: If the file is missing, damaged, of another version, or lacks anything
+            that a run needs to continue from it.
     """
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-        manifest = CheckpointManifest.model_validate_json(content["manifest"])
-        state = content["state"]
-    except OSError as error:
-        raise TrainError(f"cannot read checkpoint '{path}': {error.strerror}") from None
-    except (
-        RuntimeError,
-        pickle.UnpicklingError,
-        KeyError,
-        TypeError,
-        EOFError,
-        ValueError,
-    ) as error:
-        if isinstance(error, ValidationError):
-            reason = error.errors()[0]["msg"]
-            raise TrainError(f"checkpoint '{path}' has an unusable manifest: {reason}") from None
-        raise TrainError(f"'{path}' is not a checkpoint of esper-train") from None
-    if manifest.checkpoint_version != CHECKPOINT_VERSION:
+        content = _unpickle(_unseal(_read(path)))
+        manifest = _manifest(content["manifest"])
+        fault = find_fault(manifest, content["state"])
+    except (EsperError, LeylineError) as error:
+        raise TrainError(f"checkpoint '{path}' {error}") from None
+    if fault is not None:
+        raise TrainError(f"checkpoint '{path}' cannot be used: {fault}")
+    return manifest, content["state"]
+
+
+def seal(archive: bytes) -> bytes:
+    """Adds a checksum to a ZIP archive without a comment, as its comment.
+
+    ``torch.load`` reads the archive as before. The checksum covers every byte before it.
+    """
+    # The last two bytes of an archive without a comment are the comment's length, 0.
+    assert archive.endswith(b"\0\0"), "torch writes archives without comments"
+    covered = archive[:-2] + _SEAL_BYTES.to_bytes(2, "little")
+    return covered + _checksum(covered)
+
+
+def _unseal(sealed: bytes) -> bytes:
+    """Returns the archive after its checksum was compared.
+
+    Raises:
+        TrainError: If there is none, or it is another.
+    """
+    covered, found = sealed[:-_SEAL_BYTES], sealed[-_SEAL_BYTES:]
+    if not sealed.startswith(b"PK"):
+        raise TrainError("is not a checkpoint of esper-train")
+    if not found.startswith(_LABEL):
         raise TrainError(
-            f"checkpoint '{path}' has version {manifest.checkpoint_version}; "
-            f"this esper-train reads version {CHECKPOINT_VERSION}"
+            "has no checksum: it is damaged, or of a version of esper-train before checkpoint "
+            f"version {CHECKPOINT_VERSION}"
         )
-    return manifest, state
+    if found != _checksum(covered):
+        raise TrainError("is damaged: its checksum differs; use another checkpoint of the run")
+    return sealed
+
+
+def _checksum(covered: bytes) -> bytes:
+    return _LABEL + hashlib.sha256(covered).hexdigest().encode()
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with open_regular(path) as file:
+            content = file.read(MOST_BYTES + 1)
+    except OSError as error:
+        raise TrainError(f"cannot be read: {error.strerror}") from None
+    if len(content) > MOST_BYTES:
+        raise TrainError(f"has more than {MOST_BYTES:,} bytes")
+    return content
+
+
+def _unpickle(archive: bytes) -> dict[str, Any]:
+    try:
+        with warnings.catch_warnings():
+            # Torch warns of what it has to check in sparse tensors, which are refused later.
+            warnings.simplefilter("ignore", UserWarning)
+            content = torch.load(io.BytesIO(archive), map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise TrainError(
+            "holds objects other than tensors, numbers, texts, lists and dicts, which are never "
+            "loaded"
+        ) from None
+    except (RuntimeError, EOFError, ValueError, KeyError, TypeError, AttributeError):
+        raise TrainError("is not a checkpoint of esper-train") from None
+    if not isinstance(content, dict) or set(content) != {"manifest", "state"}:
+        raise TrainError("is not a checkpoint of esper-train")
+    return content
+
+
+def _manifest(text: Any) -> CheckpointManifest:
+    """Reads a manifest; the version comes first, as other versions have other fields."""
+    if not isinstance(text, str):
+        raise TrainError("cannot be used: its manifest is not a text")
+    content = parse_json(text)
+    version = content.get("checkpoint_version") if isinstance(content, dict) else None
+    if version != CHECKPOINT_VERSION:
+        raise TrainError(
+            f"has version {version}; this esper-train reads version {CHECKPOINT_VERSION}"
+        )
+    try:
+        return CheckpointManifest.model_validate_json(text)
+    except ValidationError as error:
+        raise TrainError(f"cannot be used: its manifest: {explain_invalid(error)}") from None
 
 
 def _replace(path: Path, content: BinaryIO) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from esper_leyline import (
     EsperError,
     RewardFunction,
     RunStatus,
+    kind_of_file,
     observation_size,
 )
 from esper_leyline.events import CheckpointLoaded, CheckpointSaved, RunResumed
@@ -209,14 +211,17 @@ def _read(path: Path) -> Resumption:
 
 
 def _check_writable(path: Path | None) -> None:
-    """Finds out before training, not after, that ``--save`` cannot be honoured."""
+    """Finds out before training, not after, that ``--save`` cannot be written; creates nothing."""
     if path is None:
         return
-    if path.is_dir():
-        raise TrainError(f"--save {path} is a folder; name a file, such as {path / 'policy.pt'}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("ab"):
+        with suppress(FileNotFoundError):
+            kind = kind_of_file(path.stat().st_mode)
+            if kind is not None:
+                free = path.with_name("policy.pt")
+                raise TrainError(f"--save {path} is {kind}; name a file, such as {free}")
+        folder = next(each for each in path.absolute().parents if each.exists())
+        with TemporaryFile(dir=folder):
             pass
     except OSError as error:
         raise TrainError(f"cannot write --save {path}: {error.strerror}") from None

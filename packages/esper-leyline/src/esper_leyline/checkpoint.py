@@ -9,7 +9,8 @@ from esper_leyline.ranges import MOST_ROUNDS, MOST_SLOTS, Name, Parameters, RunI
 from esper_leyline.slots import SlotId
 from esper_leyline.wire import Settings
 
-CHECKPOINT_VERSION = 2
+CHECKPOINT_VERSION = 3
+"""Raised when files of earlier versions cannot be read; 3 has a checksum."""
 
 
 class CheckpointManifest(Settings):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from esper_tolaria.augmentation import augment
 from esper_tolaria.build import build_environment, check_workers
+from esper_tolaria.checks import environment_state
 from esper_tolaria.datasets import Dataset, Split, data_is_here, fetch_data, load_dataset
 from esper_tolaria.errors import TolariaError
 from esper_tolaria.feeds import check_feed
@@ -29,6 +30,7 @@ __all__ = [
     "check_feed",
     "check_workers",
     "data_is_here",
+    "environment_state",
     "fetch_data",
     "get_task",
     "load_dataset",

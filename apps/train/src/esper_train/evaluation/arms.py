@@ -128,6 +128,9 @@ _RULES: Mapping[str, Rule] = {
 
 DEFAULT_ARMS = tuple(_RULES)
 
+_IN_FOLDERS = ("*.pt", "checkpoints/*.pt", "*/checkpoints/*.pt")
+"""Where checkpoints are in a folder of them, a run directory, and a folder of runs."""
+
 _LABELLED = re.compile(r"(?P<label>[\w.-]+)=(?P<arm>.+)")
 
 
@@ -178,7 +181,7 @@ def _read(name: str, label: str | None, stems: Counter[str]) -> Arm:
 def _read_checkpoint(name: str, label: str | None, stems: Counter[str]) -> CheckpointArm:
     path = Path(name)
     if path.is_dir():
-        found = sorted(path.rglob("*.pt"))
+        found = sorted(each for pattern in _IN_FOLDERS for each in path.glob(pattern))
         hint = f", such as {found[-1]}" if found else ""
         raise TrainError(f"arm '{name}' is a folder; name a checkpoint{hint}")
     if not path.exists() and not path.suffix and len(path.parts) == 1:

@@ -1,0 +1,308 @@
+"""Checkpoints that are damaged or of another making: one line, exit code 2, nothing created."""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import socket
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from esper_leyline import CheckpointManifest
+from esper_train import main
+from esper_train.checkpoints import load_checkpoint, save_checkpoint, seal
+from esper_train.errors import TrainError
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory, sound_checkpoint, small_config) -> Path:
+    path = tmp_path_factory.mktemp("sound") / "policy.pt"
+    save_checkpoint(path, *sound_checkpoint(small_config()))
+    return path
+
+
+def complaints(path: Path, capsys: pytest.CaptureFixture[str], folder: Path) -> str:
+    """What both commands that read checkpoints say of one; nothing else may happen."""
+    runs, out = folder / "runs", folder / "out"
+    said = []
+    for arguments in (
+        ["ppo", "--resume", str(path), "--rounds", "3", "--runs", str(runs)],
+        ["evaluate", "--arms", "static", str(path), "--out", str(out)],
+    ):
+        assert main(arguments) == 2
+        captured = capsys.readouterr()
+        assert captured.err.startswith("error: ")
+        assert captured.err.count("\n") == 1, captured.err
+        said.append(captured.err)
+    assert not runs.exists()
+    assert not out.exists()
+    assert said[0] == said[1]
+    return said[0]
+
+
+def test_a_sound_checkpoint_is_loaded_and_read_by_torch_alone(sound):
+    manifest, state = load_checkpoint(sound)
+    assert manifest.rounds_completed == 1
+    assert set(torch.load(sound, weights_only=True)) == {"manifest", "state"}
+    assert set(state) == {"policy", "updater", "environment", "rounds"}
+    assert zipfile.ZipFile(sound).testzip() is None
+
+
+def test_one_bit_flipped_anywhere_is_noticed(sound, tmp_path):
+    content = bytearray(sound.read_bytes())
+    step = len(content) // 200
+    places = [*range(0, len(content), step), *range(len(content) - 120, len(content))]
+    path = tmp_path / "flipped.pt"
+    for number, place in enumerate(places):
+        bit = 1 << (number % 8)
+        content[place] ^= bit
+        path.write_bytes(content)
+        with pytest.raises(TrainError, match=r"flipped\.pt' (is|has)"):
+            load_checkpoint(path)
+        content[place] ^= bit
+    assert len(places) > 300
+
+
+@pytest.mark.parametrize("kept", [0, 1, 100, -100, -1])
+def test_a_part_of_a_checkpoint_is_refused(sound, tmp_path, kept, capsys):
+    path = tmp_path / "part.pt"
+    path.write_bytes(sound.read_bytes()[:kept])
+    assert str(path) in complaints(path, capsys, tmp_path)
+
+
+def test_bytes_after_the_end_are_refused(sound, tmp_path, capsys):
+    path = tmp_path / "longer.pt"
+    path.write_bytes(sound.read_bytes() + b"\0")
+    assert "no checksum" in complaints(path, capsys, tmp_path)
+
+
+def test_a_file_without_a_checksum_says_what_it_may_be(tmp_path, capsys):
+    path = tmp_path / "old.pt"
+    torch.save({"manifest": "{}", "state": {}}, path)
+    assert "before checkpoint version" in complaints(path, capsys, tmp_path)
+
+
+Change = Callable[[dict[str, Any], dict[str, Any]], object]
+
+
+def put(*path: str | int, value: Any) -> Change:
+    """Replaces one part of the state."""
+
+    def change(_: dict[str, Any], state: Any) -> None:
+        *ahead, last = path
+        for key in ahead:
+            state = state[key]
+        state[last] = value
+
+    return change
+
+
+def drop(*path: str) -> Change:
+    """Removes one part of the state."""
+
+    def change(_: dict[str, Any], state: Any) -> None:
+        *ahead, last = path
+        for key in ahead:
+            state = state[key]
+        del state[last]
+
+    return change
+
+
+def say(**values: Any) -> Change:
+    """Changes the manifest."""
+    return lambda manifest, _: manifest.update(values)
+
+
+BIAS = "critic.output.bias"
+OPTIMIZER = ("updater", "optimizer")
+VARIANTS: dict[str, tuple[Change, str]] = {
+    "no policy": (drop("policy"), "'policy' is missing"),
+    "no updater": (drop("updater"), "'updater' is missing"),
+    "no environment": (drop("environment"), "'environment' is missing"),
+    "no rounds": (drop("rounds"), "'rounds' is missing"),
+    "a part too many": (put("extra", value=1), "'extra' does not belong there"),
+    "no weights of one layer": (drop("policy", BIAS), f"'policy.{BIAS}' is missing"),
+    "weights of no layer": (put("policy", "x", value=torch.zeros(1)), "'policy.x' does not"),
+    "another shape": (put("policy", BIAS, value=torch.zeros(7)), "has shape [7], not [6]"),
+    "another type": (put("policy", BIAS, value=torch.zeros(6).double()), "torch.float64, not"),
+    "a number for a tensor": (put("policy", BIAS, value=0.5), "of type float, not a tensor"),
+    "a sparse tensor": (put("policy", BIAS, value=torch.zeros(6).to_sparse()), "not a tensor"),
+    "weights that are NaN": (
+        put("policy", BIAS, value=torch.full((6,), torch.nan)),
+        "a number that is not finite",
+    ),
+    "a policy that is a list": (put("policy", value=[]), "'policy' is of type list, not a dict"),
+    "too few moments": (put(*OPTIMIZER, "means", value=[]), "'updater.optimizer.means' has 0"),
+    "moments that are no list": (put(*OPTIMIZER, "means", value=1), "of type int, not a list"),
+    "moments of another shape": (
+        put(*OPTIMIZER, "squares", 0, value=torch.zeros(1)),
+        "'updater.optimizer.squares[0]' has shape [1]",
+    ),
+    "negative squares": (
+        lambda _, state: state["updater"]["optimizer"]["squares"][0].fill_(-1.0),
+        "'updater.optimizer.squares[0]' has a negative number",
+    ),
+    "a text for a number": (put("updater", "episodes", value="2"), "of type str, not of type int"),
+    "a negative count": (put("updater", "episodes", value=-1), "is -1, which is negative"),
+    "infinite returns": (put("updater", "values", "mean", value=float("inf")), "not finite"),
+    "negative spread": (put("updater", "values", "squares", value=-1.0), "which is negative"),
+    "another horizon": (put("environment", "max_epochs", value=99), "'environment.max_epochs'"),
+    "other hosts": (put("environment", "environments", value="2"), "'environment.environments'"),
+    "other slots": (put("environment", "slots", value=["r0c0"]), "'environment.slots'"),
+    "rounds that are no list": (put("rounds", value={}), "not a list"),
+    "fewer rounds than it says": (put("rounds", value=[]), "it has 0 rounds, and its manifest 1"),
+    "a round that is none": (put("rounds", 0, value={"round": 1}), "its round 1 is unusable"),
+    "a round out of order": (
+        lambda _, state: state["rounds"][0].update(round=4),
+        "its round 1 says that it is round 4",
+    ),
+    "a manifest of another task": (say(task="digits"), "its manifest has task 'digits'"),
+    "a manifest of other slots": (say(slots=["r0c0"]), "its manifest has slots ('r0c0',)"),
+    "another observation": (say(observation_size=5), "observation_size 5"),
+    "another policy": (say(policy_parameters=5), "policy_parameters 5"),
+    "another version": (say(checkpoint_version=1), "has version 1; this esper-train reads"),
+    "a later version": (say(checkpoint_version=99, new=1), "has version 99; this esper-train"),
+    "an unknown key": (say(new=1), "its manifest: unknown key 'new'"),
+    "a run that is no name": (say(run_id=7), "its manifest: 'run_id'"),
+}
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_what_does_not_belong_together_is_refused(
+    name, tmp_path, capsys, sound_checkpoint, small_config
+):
+    change, expected = VARIANTS[name]
+    manifest, state = sound_checkpoint(small_config())
+    said = manifest.model_dump(mode="json")
+    change(said, state)
+    path = tmp_path / "policy.pt"
+    write(path, said, state)
+    message = complaints(path, capsys, tmp_path)
+    assert expected in message
+    assert str(path) in message
+
+
+def write(path: Path, manifest: Any, state: Any) -> None:
+    """Writes a file with a right checksum, whatever is in it."""
+    import json
+
+    content = io.BytesIO()
+    text = manifest if isinstance(manifest, str) else json.dumps(manifest)
+    torch.save({"manifest": text, "state": state}, content)
+    path.write_bytes(seal(content.getvalue()))
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ([1, 2], "not a checkpoint"),
+        ({"state": {}}, "not a checkpoint"),
+        ({"manifest": "{}", "state": {}, "more": 1}, "not a checkpoint"),
+        ({"manifest": 5, "state": {}}, "its manifest is not a text"),
+        ({"manifest": "[" * 5000, "state": {}}, "nested more than"),
+        ({"manifest": "{", "state": {}}, "is not JSON"),
+        ({"manifest": "[]", "state": {}}, "has version None"),
+    ],
+)
+def test_what_torch_opens_and_is_no_checkpoint(content, expected, tmp_path, capsys):
+    path = tmp_path / "other.pt"
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    path.write_bytes(seal(buffer.getvalue()))
+    assert expected in complaints(path, capsys, tmp_path)
+
+
+def test_a_state_that_is_no_dict(tmp_path, capsys, sound_checkpoint, small_config):
+    manifest, _ = sound_checkpoint(small_config())
+    path = tmp_path / "other.pt"
+    write(path, manifest.model_dump_json(), [1])
+    assert "its state is not a dict" in complaints(path, capsys, tmp_path)
+
+
+class Code:
+    """Runs a command when it is unpickled."""
+
+    def __init__(self, command: str) -> None:
+        self.command = command
+
+    def __reduce__(self):
+        return os.system, (self.command,)
+
+
+def test_no_code_of_a_file_is_run(tmp_path, capsys):
+    path, proof = tmp_path / "code.pt", tmp_path / "proof"
+    buffer = io.BytesIO()
+    torch.save({"manifest": "{}", "state": Code(f"touch {proof}")}, buffer, pickle_module=pickle)
+    path.write_bytes(seal(buffer.getvalue()))
+    assert "never loaded" in complaints(path, capsys, tmp_path)
+    assert not proof.exists()
+
+
+def special(kind: str, path: Path) -> Path:
+    """Makes a path that is no regular file."""
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "socket":
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(str(path))
+    elif kind == "endless":
+        path.symlink_to("/dev/zero")
+    elif kind == "loop":
+        path.symlink_to(path)
+    elif kind == "nowhere":
+        path.symlink_to("missing")
+    return path
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "socket", "endless", "loop", "nowhere"])
+@pytest.mark.parametrize("flag", ["--resume", "--arms", "--save"])
+def test_what_is_no_file_is_never_waited_for(kind, flag, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    if (kind, flag) == ("nowhere", "--save"):
+        pytest.skip("a link to a file that is not there yet can be written")
+    path = special(kind, Path("odd"))
+    command = "evaluate" if flag == "--arms" else "ppo"
+    small = [] if flag == "--resume" else ["--device", "cpu"]
+    assert main([command, flag, str(path), *small]) == 2
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1
+    assert "odd" in message
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["odd"]
+
+
+def test_checking_where_to_save_leaves_nothing_behind(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    arguments = ["ppo", "--save", "new/policy.pt", "--device", "cpu", "--data-root", "nowhere"]
+    assert main([*arguments, "--preset", "mnist1d_blind", "--runs", "/proc/runs"]) == 2
+    capsys.readouterr()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_given_as_an_arm_is_not_searched_deeply(tmp_path, capsys):
+    deep = tmp_path / "a" / "b" / "c" / "d"
+    deep.mkdir(parents=True)
+    (deep / "policy.pt").write_text("")
+    assert main(["evaluate", "--arms", str(tmp_path)]) == 2
+    assert "such as" not in capsys.readouterr().err
+    run = tmp_path / "run" / "checkpoints"
+    run.mkdir(parents=True)
+    (run / "round-00001.pt").write_text("")
+    assert main(["evaluate", "--arms", str(tmp_path)]) == 2
+    assert f"such as {run / 'round-00001.pt'}" in capsys.readouterr().err
+
+
+def test_a_manifest_is_written_as_it_is_read(tmp_path, sound_checkpoint, small_config):
+    manifest, state = sound_checkpoint(small_config())
+    path = tmp_path / "policy.pt"
+    save_checkpoint(path, manifest, state)
+    assert load_checkpoint(path)[0] == manifest
+    assert CheckpointManifest.model_validate_json(manifest.model_dump_json()) == manifest
