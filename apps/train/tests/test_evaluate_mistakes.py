@@ -6,8 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from esper_leyline import preset
 from esper_train import main
 from esper_train.checkpoints import save_checkpoint
+from esper_train.errors import TrainError
+from esper_train.evaluation.arms import CheckpointArm
+from esper_train.evaluation.plan import _check_fit
 
 MISTAKES = {
     "unknown arm": (["--arms", "heuristc"], ["'heuristc'", "did you mean 'heuristic'", "static"]),
@@ -121,11 +125,14 @@ def test_a_checkpoint_of_another_task(made, capsys: pytest.CaptureFixture[str]) 
         assert part in message
 
 
-def test_a_checkpoint_on_a_task_with_fewer_slots(made, capsys: pytest.CaptureFixture[str]) -> None:
-    fewer = made("f", slots=("r0c0", "r0c1"))
-    message = complaint(capsys, "--arms", fewer, "--task", "mnist1d")
-    for part in (fewer, "'mnist1d_blind' with number of slots 2", "'mnist1d' has number of slots"):
-        assert part in message
+def test_a_checkpoint_on_a_task_with_more_slots(sound_checkpoint, small_config) -> None:
+    arm = CheckpointArm("f.pt", "f", *sound_checkpoint(small_config()))
+    expected = (
+        r"'f\.pt' was trained on task 'mnist1d_blind' with number of slots 3, "
+        r"task 'cifar10_deep' has number of slots 5"
+    )
+    with pytest.raises(TrainError, match=expected):
+        _check_fit(arm, preset("cifar10_deep"))
 
 
 def test_checkpoints_that_no_hosts_suit(
