@@ -7,7 +7,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from esper_kasmina import BLUEPRINTS, Activations, PathHost, SeedSlot, build_host
+from esper_kasmina import (
+    BLUEPRINTS,
+    Activations,
+    PathHost,
+    SeedSlot,
+    build_host,
+    unregister_blueprint,
+)
 from esper_leyline import (
     Advance,
     BlendStyle,
@@ -42,6 +49,15 @@ USUAL = {
     Topology.MLP: Blueprint.MLP_SMALL,
 }
 """What grows where a test does not say."""
+
+
+@pytest.fixture(autouse=True)
+def _built_in_blueprints_only():
+    """Removes the blueprints that a test has registered."""
+    yield
+    names = {name for specs in BLUEPRINTS.values() for name in specs}
+    for name in names - set(Blueprint):
+        unregister_blueprint(name)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -186,9 +186,16 @@ def test_a_bound_that_is_no_number_is_named():
         Schedule(min_contribution=float("nan"))
 
 
-@pytest.mark.parametrize("blueprint", ["norm", 3])
-def test_a_blueprint_by_another_name_is_named(model, blueprint):
-    with pytest.raises(KasminaError, match=f"{blueprint!r} is no Blueprint; allowed: .*NORM"):
+@pytest.mark.parametrize(
+    ("blueprint", "reason"),
+    [
+        ("norm", "'norm' is no Blueprint, but Blueprint.NORM is; allowed: .*NORM"),
+        ("mine", "'mine' is no Blueprint and no name that was registered; allowed: .*NORM"),
+        (3, "3 is no Blueprint; allowed: .*NORM"),
+    ],
+)
+def test_a_blueprint_by_another_name_is_named(model, blueprint, reason):
+    with pytest.raises(KasminaError, match=reason):
         grown(model, Loop(model), blueprint)
 
 

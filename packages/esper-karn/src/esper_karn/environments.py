@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 
 from esper_karn.state import EnvironmentState, SlotState
-from esper_leyline import SeedReport, SeedStage
+from esper_leyline import SeedReport, SeedStage, built_in
 from esper_leyline.events import (
     EpisodeOutcome,
     EpochCompleted,
@@ -149,7 +149,7 @@ def _slot(report: SeedReport) -> SlotState:
     return SlotState(
         slot=report.slot,
         stage=report.stage,
-        blueprint=report.blueprint,
+        blueprint=None if report.blueprint is None else built_in(report.blueprint),
         alpha=report.alpha,
         parameters=report.parameters,
         contribution=report.contribution,

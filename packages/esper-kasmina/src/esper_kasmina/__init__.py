@@ -2,7 +2,13 @@
 
 from esper_kasmina.activations import Activations
 from esper_kasmina.averaging import sync_average
-from esper_kasmina.blueprints import BLUEPRINTS, BranchBuilder
+from esper_kasmina.blueprints import (
+    BLUEPRINTS,
+    BlueprintSpec,
+    BranchBuilder,
+    register_blueprint,
+    unregister_blueprint,
+)
 from esper_kasmina.cnn import CNNHost
 from esper_kasmina.errors import KasminaError
 from esper_kasmina.factory import build_host
@@ -27,6 +33,7 @@ __all__ = [
     "BLUEPRINTS",
     "SLOT_KEY",
     "Activations",
+    "BlueprintSpec",
     "BranchBuilder",
     "CNNHost",
     "GPTHost",
@@ -50,8 +57,10 @@ __all__ = [
     "harvest",
     "measure_gradients",
     "parameter_groups",
+    "register_blueprint",
     "seed_slots",
     "sync_average",
     "sync_optimizer",
     "sync_scheduler",
+    "unregister_blueprint",
 ]

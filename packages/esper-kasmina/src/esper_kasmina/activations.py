@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from torch import Tensor
@@ -100,6 +100,10 @@ class Activations:
     def batch_axis(self) -> int:
         """The axis of the samples."""
         return 0 if self.batch_first else 1
+
+    def channels_second(self) -> Activations:
+        """Returns the same maps with the channels second; others as they are."""
+        return replace(self, layout="channels_first")
 
     def fits(self, hidden: Tensor) -> bool:
         """Whether a tensor is what this describes."""

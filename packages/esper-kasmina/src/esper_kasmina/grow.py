@@ -22,8 +22,8 @@ from esper_kasmina.slot import SeedSlot
 from esper_leyline import (
     ACTIVE_STAGES,
     Advance,
+    AnyBlueprint,
     BlendStyle,
-    Blueprint,
     Fossilize,
     Germinate,
     SeedMeasurement,
@@ -83,7 +83,7 @@ class Growth:
     """
 
     slot: str
-    blueprint: Blueprint
+    blueprint: AnyBlueprint
     fossilized: bool
     reason: str
     parameters: int
@@ -95,7 +95,7 @@ class Growth:
 def grow(  # noqa: PLR0917 - it reads as a sentence
     model: nn.Module,
     slot: str,
-    blueprint: Blueprint,
+    blueprint: AnyBlueprint,
     optimizer: Optimizer,
     train: Callable[[nn.Module], object],
     evaluate: Callable[[nn.Module], float],

@@ -25,6 +25,7 @@ from esper_kasmina.path_host import PathHost
 from esper_kasmina.seed import Seed
 from esper_kasmina.signals import SignalConvolution, SignalNorm
 from esper_kasmina.slot import SeedSlot
+from esper_kasmina.tracing import trace
 from esper_leyline import LIVE_STAGES, SeedStage
 
 
@@ -212,7 +213,7 @@ def _plain(slot: SeedSlot) -> fx.GraphModule:
     seed = _fossil(slot)
     assert seed is not None
     _make_plain(seed)
-    return fx.GraphModule(seed, _trace(seed), class_name="GrownSeed")
+    return fx.GraphModule(seed, trace(seed), class_name="GrownSeed")
 
 
 def _make_plain(module: nn.Module) -> None:
@@ -223,17 +224,6 @@ def _make_plain(module: nn.Module) -> None:
                 setattr(parent, name, child.plain())
             elif isinstance(child, FlexAttention):
                 child.portable = True
-
-
-def _trace(module: nn.Module) -> fx.Graph:
-    """Traces a module, its buffers as parts of it like its parameters, not as constants."""
-    # Not a subclass: a graph remembers its tracer's class, and would need Esper to be loaded.
-    tracer = fx.Tracer()
-    tracer.proxy_buffer_attributes = True
-    graph = tracer.trace(module)
-    for node in graph.nodes:
-        node.type = None  # names of types in strings would stop torch.jit.script
-    return graph
 
 
 class _Path(nn.Module):
@@ -255,7 +245,7 @@ class _Path(nn.Module):
 
 def _traced(path: _Path, host: PathHost) -> fx.GraphModule:
     """Returns the graph of a path, its parameters named as in the host."""
-    graph = _trace(path)
+    graph = trace(path)
     for node in graph.nodes:
         if node.op in ("call_module", "get_attr"):
             node.target = node.target.removeprefix("host.")

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
 from esper_kasmina.activations import Activations
-from esper_kasmina.blueprints import BLUEPRINTS
+from esper_kasmina.blueprints import why_unfit
 from esper_kasmina.errors import KasminaError
 from esper_kasmina.evidence import STORED, SlotEvidence
 from esper_leyline import (
@@ -209,6 +209,5 @@ def _contradiction(stored: SlotState) -> str | None:
     if state.blueprint is not None:
         if known is None:
             return "a seed grows where nothing is known to flow"
-        if state.blueprint not in BLUEPRINTS[known.topology]:
-            return f"{state.blueprint.name} does not fit a slot of a {known.topology.value}"
+        return why_unfit(state.blueprint, known)
     return None

@@ -13,7 +13,7 @@ from esper_kasmina.activations import Activations
 from esper_kasmina.blending import blend
 from esper_kasmina.blueprints import BLUEPRINTS
 from esper_kasmina.layers import ChannelsLast, convolution
-from esper_leyline import BlendAlgorithm, Blueprint, Topology
+from esper_leyline import AnyBlueprint, BlendAlgorithm, Topology
 
 
 class Gate(nn.Module):
@@ -60,7 +60,7 @@ class Seed(nn.Module):
 
     def __init__(
         self,
-        blueprint: Blueprint,
+        blueprint: AnyBlueprint,
         activations: Activations,
         algorithm: BlendAlgorithm = BlendAlgorithm.ADD,
     ) -> None:
@@ -69,7 +69,8 @@ class Seed(nn.Module):
         self.blueprint = blueprint
         self.activations = activations
         self.frozen = False
-        branch = BLUEPRINTS[activations.topology][blueprint](activations)
+        spec = BLUEPRINTS[activations.topology][blueprint]
+        branch = spec.build(activations.channels_second())
         last = activations.layout == "channels_last"
         self.branch = ChannelsLast(branch) if last else branch
         self.scale = nn.Parameter(torch.zeros(1))  # FSDP shards no tensor without axes
@@ -116,7 +117,7 @@ class Seed(nn.Module):
     def resembles(self, other: Seed) -> bool:
         """Whether another seed has the same parts, so that values can be copied across."""
         return (
-            self.blueprint is other.blueprint  # two kinds of attention have the same tensors
+            self.blueprint == other.blueprint  # two kinds of attention have the same tensors
             and self.algorithm is other.algorithm
             and self.frozen == other.frozen
             and {name: tensor.shape for name, tensor in self.state_dict().items()}

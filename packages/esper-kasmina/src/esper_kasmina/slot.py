@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from esper_kasmina.blending import blend_overridden, isolate
-from esper_kasmina.blueprints import BLUEPRINTS
+from esper_kasmina.blueprints import BLUEPRINTS, find_fault, why_unfit
 from esper_kasmina.errors import KasminaError
 from esper_kasmina.gradients import GradientMeasurement, measure_gradients
 from esper_kasmina.inference import infer
@@ -19,6 +19,7 @@ from esper_kasmina.seed_bed import SeedBed
 from esper_leyline import (
     GATE_OF_STAGE,
     AlphaRamp,
+    AnyBlueprint,
     BlendStyle,
     Blueprint,
     CommandResult,
@@ -120,7 +121,7 @@ class SeedSlot(SeedBed):
         transition = self._step(command)
         return CommandResult(accepted=transition.accepted, reason=transition.rejection)
 
-    def build_in(self, blueprint: Blueprint, style: BlendStyle) -> None:
+    def build_in(self, blueprint: AnyBlueprint, style: BlendStyle) -> None:
         """Puts a newborn seed into an empty slot as if it had always been part of the network.
 
         It is FOSSILIZED at full strength without having lived; its weights are newly
@@ -232,17 +233,11 @@ class SeedSlot(SeedBed):
                 f"slot '{self.name}' has not seen its activations yet; run one forward pass, "
                 "or say what they are when you make it"
             )
-        fitting = BLUEPRINTS[self.activations.topology]
-        allowed = ", ".join(blueprint.name for blueprint in fitting)
-        if not isinstance(command.blueprint, Blueprint):
-            return f"{command.blueprint!r} is no Blueprint; allowed: {allowed}"
-        if command.blueprint in fitting:
-            return None
-        topology = self.activations.topology.value
-        return (
-            f"blueprint {command.blueprint.name} does not fit a slot of a {topology}; "
-            f"allowed: {allowed}"
-        )
+        reason = why_unfit(command.blueprint, self.activations)
+        if reason is not None or isinstance(command.blueprint, Blueprint):
+            return reason
+        spec = BLUEPRINTS[self.activations.topology][command.blueprint]
+        return find_fault(spec, self.activations.channels_second())
 
     def _step(self, event: LifecycleInput, rules: LifecycleRules | None = None) -> Transition:
         record = self._record

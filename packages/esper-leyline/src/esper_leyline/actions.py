@@ -40,6 +40,27 @@ class Blueprint(IntEnum):
     FLEX_ATTENTION = 12
 
 
+AnyBlueprint = Blueprint | str
+"""A built-in blueprint, or the name of one that a user has registered in Kasmina.
+
+The action space is fixed and holds the built-in ones only.
+"""
+
+
+def built_in(blueprint: AnyBlueprint) -> Blueprint:
+    """Returns a blueprint that the action space and the observations have a number for.
+
+    Raises:
+        LeylineError: If it is a user's blueprint, which has a name only.
+    """
+    if isinstance(blueprint, Blueprint):
+        return blueprint
+    raise LeylineError(
+        f"blueprint '{blueprint}' is not built in; policies, their observations and event logs "
+        "know the built-in blueprints only, so grow it with esper_kasmina.grow or Germinate"
+    )
+
+
 NULL_BLUEPRINT = len(Blueprint)
 """Embedding index of a slot that holds no seed; the embedding table has one row more."""
 

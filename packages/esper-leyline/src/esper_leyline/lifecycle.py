@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from esper_leyline.actions import (
+    AnyBlueprint,
     BlendStyle,
     Blueprint,
     Op,
@@ -72,7 +73,7 @@ class SeedState:
     __pydantic_config__ = WIRE_CONFIG
 
     stage: SeedStage = SeedStage.DORMANT
-    blueprint: Blueprint | None = None
+    blueprint: AnyBlueprint | None = None
     style: BlendStyle | None = None
     tempo: int | None = None
     blend_target: Float | None = None

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from esper_leyline.actions import BlendStyle, Blueprint, FactoredAction, Op
+from esper_leyline.actions import AnyBlueprint, BlendStyle, FactoredAction, Op
 from esper_leyline.gates import GateResult
 from esper_leyline.lifecycle import AlphaMode
 from esper_leyline.stages import OCCUPIED_STAGES, SeedStage
@@ -51,7 +51,7 @@ class SeedReport:
     slot: str
     stage: SeedStage = SeedStage.DORMANT
     permitted: tuple[Op, ...] = ()
-    blueprint: Blueprint | None = None
+    blueprint: AnyBlueprint | None = None
     style: BlendStyle | None = None
     tempo: int | None = None
     alpha: Float = 0.0
@@ -119,7 +119,7 @@ class SeedEvent:
     slot: str
     source: SeedStage
     target: SeedStage
-    blueprint: Blueprint | None = None
+    blueprint: AnyBlueprint | None = None
     parameters: int = 0
     age: int = 0
     alpha: Float = 0.0
@@ -244,7 +244,7 @@ class StepReport:
         return self.host_parameters + self.fossil_parameters + self.live_parameters
 
     @property
-    def blueprints_in_use(self) -> tuple[Blueprint | None, ...]:
+    def blueprints_in_use(self) -> tuple[AnyBlueprint | None, ...]:
         """The blueprint of each slot, row-major."""
         return tuple(seed.blueprint for seed in self.seeds)
 

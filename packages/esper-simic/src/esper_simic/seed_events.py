@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from esper_leyline import Blueprint, SeedEvent, SeedEventKind
+from esper_leyline import Blueprint, SeedEvent, SeedEventKind, built_in
 from esper_leyline.events import (
     SeedFossilized,
     SeedGateEvaluated,
@@ -61,4 +61,4 @@ def seed_payload(event: SeedEvent, *, round_number: int, epoch: int) -> SeedPayl
 def _blueprint(event: SeedEvent) -> Blueprint:
     if event.blueprint is None:
         raise SimicError(f"the {event.kind.value} event of slot {event.slot} names no blueprint")
-    return event.blueprint
+    return built_in(event.blueprint)

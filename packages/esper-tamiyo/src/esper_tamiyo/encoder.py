@@ -33,6 +33,7 @@ from esper_leyline import (
     SeedReport,
     SeedStage,
     StepReport,
+    built_in,
     observation_size,
     symlog,
 )
@@ -81,7 +82,8 @@ class ObservationEncoder:
             for seed in report.seeds:
                 for read_slot in _SLOT_READERS:
                     features.extend(read_slot(seed, horizon))
-                blueprints.append(NULL_BLUEPRINT if seed.blueprint is None else seed.blueprint)
+                grown = seed.blueprint
+                blueprints.append(NULL_BLUEPRINT if grown is None else built_in(grown))
         return Observation(
             features=_floats(features).view(-1, self._size).to(device),
             blueprints=torch.tensor(blueprints, device=device).view(-1, len(self._slots)),

@@ -13,8 +13,8 @@ from esper_kasmina import PathHost, build_host
 from esper_leyline import (
     ACTIVE_STAGES,
     Advance,
+    AnyBlueprint,
     BlendStyle,
-    Blueprint,
     Germinate,
     LifecycleRules,
     Op,
@@ -31,7 +31,7 @@ TRAINING_PASSES = 3
 """Forward passes that training on a row costs: the backward pass counts as two."""
 
 _ROWS = 2
-_Grown = tuple[str, Blueprint, BlendStyle]
+_Grown = tuple[str, AnyBlueprint, BlendStyle]
 _Configurations = tuple[tuple[str, ...], ...]
 _CHANGES_OUTPUT = ACTIVE_STAGES - {SeedStage.TRAINING}
 

@@ -1,0 +1,145 @@
+"""Whether a registered blueprint builds a branch that a seed can be made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from esper_kasmina.activations import Activations
+from esper_kasmina.blueprints.spec import BlueprintSpec
+from esper_kasmina.randomness import seeded
+from esper_kasmina.tracing import trace
+from esper_leyline import Topology
+
+_LENGTHS = (16, 24)
+"""Positions of the batches that a branch is tried on, along each spatial axis or in time."""
+
+_SAMPLES = 3
+
+
+def find_fault(spec: BlueprintSpec, activations: Activations) -> str | None:
+    """Builds a branch, runs it, and returns what is wrong with it, ``None`` if nothing is.
+
+    Torch's global generator stays where it is.
+
+    Args:
+        spec: The blueprint.
+        activations: What the branch will take; maps with the channels second.
+    """
+    with seeded(0), _plain_cpu():
+        fault = _fault(spec, activations)
+    return None if fault is None else f"blueprint {spec.name} {fault}"
+
+
+@contextmanager
+def _plain_cpu() -> Iterator[None]:
+    with torch.device("cpu"), torch.autocast("cpu", enabled=False), torch.no_grad():
+        yield
+
+
+def _fault(spec: BlueprintSpec, activations: Activations) -> str | None:
+    try:
+        branch = spec.build(activations)
+    except Exception as error:  # noqa: BLE001 - the user's code may raise anything
+        return f"cannot be built for {activations} ({_describe(error)})"
+    if not isinstance(branch, nn.Module):
+        return f"builds a {type(branch).__name__}; return an nn.Module"
+    branch = branch.float()
+    for length in _LENGTHS:
+        for training in (False, True):
+            fault = _fault_of_pass(branch.train(training), _example(activations, length))
+            if fault is not None:
+                return fault
+    return (
+        _fault_of_causality(branch.eval(), activations)
+        or _fault_of_tracing(branch)
+        or _fault_of_count(spec, branch, activations)
+    )
+
+
+def _example(activations: Activations, length: int) -> Tensor:
+    channels = activations.channels
+    if activations.topology is Topology.CNN:
+        return torch.randn(_SAMPLES, channels, *[length] * activations.dimensions)
+    if activations.topology is Topology.MLP:
+        return torch.randn(_SAMPLES, channels)
+    shape = (_SAMPLES, length) if activations.batch_first else (length, _SAMPLES)
+    return torch.randn(*shape, channels)
+
+
+def _fault_of_pass(branch: nn.Module, hidden: Tensor) -> str | None:
+    given, drawn = hidden.clone(), torch.get_rng_state()
+    try:
+        output = branch(hidden)
+    except Exception as error:  # noqa: BLE001 - the user's code may raise anything
+        return f"does not run on {tuple(hidden.shape)} ({_describe(error)})"
+    if not torch.equal(drawn, torch.get_rng_state()):
+        return (
+            "draws random numbers in its forward pass, which would change those that the model's "
+            "own layers draw; leave dropout and noise out of the branch"
+        )
+    if not torch.equal(hidden, given):
+        return (
+            "is not the identity at birth: its branch changes its input in place; use layers "
+            "with inplace=False first"
+        )
+    return _fault_of_output(output, hidden)
+
+
+def _fault_of_output(output: object, hidden: Tensor) -> str | None:
+    if not isinstance(output, Tensor):
+        return f"returns a {type(output).__name__} from its branch; return a tensor"
+    if output.shape != hidden.shape:
+        return f"turns {tuple(hidden.shape)} into {tuple(output.shape)}; a branch keeps the shape"
+    if output.dtype != hidden.dtype:
+        return f"turns {hidden.dtype} into {output.dtype}; a branch keeps the dtype"
+    if not output.isfinite().all():
+        return "is not the identity at birth: its branch returns numbers that are not finite"
+    if not output.any():
+        return (
+            "cannot learn: its branch returns zeros at birth; initialise its last layer as usual, "
+            "the seed's scale starts at 0 already"
+        )
+    return None
+
+
+def _fault_of_causality(branch: nn.Module, activations: Activations) -> str | None:
+    if not activations.causal:
+        return None
+    length = _LENGTHS[0]
+    axis = 1 - activations.batch_axis
+    first = _example(activations, length)
+    later = first.clone()
+    later.narrow(axis, length // 2, length // 2).neg_()
+    one, other = (branch(each).narrow(axis, 0, length // 2) for each in (first, later))
+    if torch.allclose(one, other, rtol=1e-4, atol=1e-4):
+        return None
+    return f"looks at later tokens, and the activations {activations} are causal"
+
+
+def _fault_of_tracing(branch: nn.Module) -> str | None:
+    try:
+        trace(branch)
+    except Exception as error:  # noqa: BLE001 - tracing runs the user's code
+        return f"could not be harvested: torch.fx does not trace its branch ({_describe(error)})"
+    return None
+
+
+def _fault_of_count(spec: BlueprintSpec, branch: nn.Module, activations: Activations) -> str | None:
+    if spec.parameters is None:
+        return None
+    counted = sum(parameter.numel() for parameter in branch.parameters())
+    try:
+        said = spec.parameters(activations)
+    except Exception as error:  # noqa: BLE001 - the user's code may raise anything
+        return f"has a 'parameters' that fails for {activations} ({_describe(error)})"
+    if said == counted:
+        return None
+    return f"has {counted} parameters for {activations}, and its 'parameters' says {said}"
+
+
+def _describe(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
