@@ -5,39 +5,70 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
-from torchvision.models import ResNet
 
 from esper_kasmina import BLUEPRINTS, Activations, Seed, build_host, seed_slots
 from esper_leyline import HOST_SPECS, Blueprint, LifecycleRules, Topology
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-EXAMPLES = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
-TEN_LINES = EXAMPLES[1]
+EXAMPLES = re.findall(
+    r"```python\n(.*?)```(?:\n\n(?:\w[^`]*\n\n)?```text\n(.*?)```)?", README, re.DOTALL
+)
+NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?")
+TOLERANCE = 5.0
+"""How far a number with decimals may be off, in points: processors round in different ways."""
 
 
-def test_the_examples_run_in_their_order(capsys):
-    namespace = {"__name__": "readme"}
-    for number, example in enumerate(EXAMPLES):
-        exec(compile(example, f"README.md, example {number}", "exec"), namespace)
-        if example is TEN_LINES:
-            assert re.match(r"True contributes [+-]\d", capsys.readouterr().out)
-            plain, grown = namespace["plain"], namespace["model"]
-            assert isinstance(plain, ResNet)
-            assert not seed_slots(plain)
-            images = namespace["images"]
-            torch.testing.assert_close(plain.eval()(images), grown.eval()(images))
-    assert re.match(r"593 parameters grown, accuracy \d+ %", capsys.readouterr().out)
+def run(code: str) -> dict[str, object]:
+    """Executes a block as if it had been copied into an empty file."""
+    namespace: dict[str, object] = {"__name__": "__main__"}
+    exec(compile(code, "README.md", "exec"), namespace)
+    return namespace
 
 
-def test_the_block_on_resuming_runs_alone():
-    (block,) = [example for example in EXAMPLES if "optimizer.load_state_dict" in example]
-    exec(compile(block, "README.md, resuming", "exec"), {"__name__": "readme"})
+def assert_alike(printed: str, promised: str) -> None:
+    """Checks that words and integers are the same, and numbers with decimals are near."""
+    assert NUMBER.sub("#", printed) == NUMBER.sub("#", promised)
+    for found, wanted in zip(NUMBER.findall(printed), NUMBER.findall(promised), strict=True):
+        if "." in wanted:
+            assert float(found) == pytest.approx(float(wanted), abs=TOLERANCE)
+        else:
+            assert found == wanted
 
 
-def test_ten_lines_are_ten():
-    assert len([line for line in TEN_LINES.splitlines() if line.strip()]) == 10
-    assert TEN_LINES.startswith("import torch\n")
+@pytest.mark.parametrize("number", range(len(EXAMPLES)))
+def test_each_block_runs_alone_and_prints_what_it_says(number, capsys):
+    code, promised = EXAMPLES[number]
+    run(code)
+    printed = capsys.readouterr().out
+    assert_alike(printed, promised)
+
+
+def test_every_kind_of_block_is_there():
+    assert len(EXAMPLES) == README.count("```python")
+    assert sum(bool(promised) for _, promised in EXAMPLES) == README.count("```text")
+    for words in ("grow(", "output=0", "load_state_dict", "register_blueprint("):
+        assert any(words in code for code, _ in EXAMPLES)
+
+
+def test_the_first_example_ends_in_plain_pytorch_that_computes_the_same():
+    namespace = run(EXAMPLES[0][0])
+    plain, grown, points = namespace["plain"], namespace["grafted"], namespace["test"][0]
+    assert type(plain) is nn.Sequential
+    assert not seed_slots(plain)
+    torch.testing.assert_close(plain.eval()(points), grown.eval()(points))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(5))
+def test_the_gain_holds_for_five_seeds(seed, capsys):
+    row = re.search(rf"^\| {seed} \| (.*) \|$", README, re.MULTILINE)
+    before, without, grown = map(float, row[1].split(" | "))
+    run(EXAMPLES[0][0].replace("manual_seed(0)", f"manual_seed({seed})"))
+    found = [float(each) for each in re.findall(r"([\d.]+) %", capsys.readouterr().out)]
+    assert found == pytest.approx([before, grown, without], abs=TOLERANCE)
+    assert grown > without + 20
 
 
 @pytest.mark.parametrize(
