@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from time import monotonic
 from typing import Any
 
@@ -16,9 +15,9 @@ from esper_tolaria.checks import check_actions, check_seeds, check_state, enviro
 from esper_tolaria.datasets import load_dataset
 from esper_tolaria.processes import FAREWELL_SECONDS, Worker
 from esper_tolaria.setup import HostSetup
-from esper_tolaria.shipping import lay
+from esper_tolaria.shared_data import share_dataset
 from esper_tolaria.transports import InProcess, Transport
-from esper_tolaria.worker import Shipment, pickle_setup
+from esper_tolaria.worker import ShardInit, pickle_setup
 
 
 class ShardedEnvironment:
@@ -121,11 +120,10 @@ class ShardedEnvironment:
     def _open(self, pickled: bytes, devices: Sequence[torch.device]) -> list[int]:
         """Sends setup and data to every shard; returns the parameter count of a host, per shard."""
         data = load_dataset(self._setup.task.data, Path(self._setup.config.data_root))
-        with TemporaryDirectory(prefix="esper-data-") as folder:
-            cargo = lay(data, Path(folder))
+        with share_dataset(data) as shared:
             return self._ask(
                 [
-                    (worker, "open", (Shipment(setup=pickled, device=str(device), data=cargo),))
+                    (worker, "open", (ShardInit(setup=pickled, device=str(device), data=shared),))
                     for worker, device in zip(self._workers, devices, strict=True)
                 ]
             )

@@ -17,7 +17,7 @@ from esper_tolaria.allocation import keep_freed_memory
 from esper_tolaria.errors import TolariaError
 from esper_tolaria.local import LocalEnvironment
 from esper_tolaria.setup import HostSetup
-from esper_tolaria.shipping import Cargo, take
+from esper_tolaria.shared_data import SharedDataset, open_shared
 
 LEFT_TO_THE_PARENT = frozenset(
     getattr(signal, name)
@@ -47,12 +47,12 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shipment:
-    """What a shard needs to begin: the pickled setup, its device, and where the data lies."""
+class ShardInit:
+    """What a shard is built from: the pickled setup, its device and the shared data."""
 
     setup: bytes
     device: str
-    data: Cargo
+    data: SharedDataset
 
 
 def pickle_setup(setup: HostSetup) -> bytes:
@@ -97,11 +97,11 @@ class Shard:
     def __init__(self) -> None:
         self._environment: LocalEnvironment | None = None
 
-    def open(self, shipment: Shipment) -> int:
+    def open(self, init: ShardInit) -> int:
         """Builds the environment; returns the parameters of a fresh host."""
-        setup = pickle.loads(shipment.setup)  # noqa: S301 - sent by the parent process
+        setup = pickle.loads(init.setup)  # noqa: S301 - sent by the parent process
         self._environment = LocalEnvironment(
-            setup, take(shipment.data), torch.device(shipment.device)
+            setup, open_shared(init.data), torch.device(init.device)
         )
         return self._environment.spec.host_parameters
 
