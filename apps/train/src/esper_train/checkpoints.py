@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import pickle
-import shutil
 import warnings
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 from pydantic import ValidationError
@@ -24,6 +21,7 @@ from esper_leyline import (
     explain_invalid,
     open_regular,
     parse_json,
+    write_atomically,
 )
 from esper_train.checkpoint_contents import find_fault
 from esper_train.errors import TrainError
@@ -46,7 +44,7 @@ def save_checkpoint(path: Path, manifest: CheckpointManifest, state: Mapping[str
     torch.save({"manifest": manifest.model_dump_json(), "state": dict(state)}, content)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _replace(path, io.BytesIO(seal(content.getvalue())))
+        write_atomically(path, seal(content.getvalue()))
     except OSError as error:
         raise TrainError(
             f"cannot write checkpoint '{path}': {error.strerror}; choose a writable place"
@@ -60,8 +58,7 @@ def copy_checkpoint(path: Path, target: Path) -> None:
         TrainError: If it cannot be written; names the one that is there.
     """
     try:
-        with path.open("rb") as content:
-            _replace(target, content)
+        write_atomically(target, path.read_bytes())
     except OSError as error:
         raise TrainError(
             f"cannot write --save {target}: {error.strerror}; the same checkpoint is '{path}'"
@@ -163,18 +160,3 @@ def _manifest(text: Any) -> CheckpointManifest:
         return CheckpointManifest.model_validate_json(text)
     except ValidationError as error:
         raise TrainError(f"cannot be used: its manifest: {explain_invalid(error)}") from None
-
-
-def _replace(path: Path, content: BinaryIO) -> None:
-    """Writes a file whole or not at all; half of one is removed."""
-    partial = path.with_name(f"{path.name}.partial")
-    try:
-        with partial.open("wb") as file:
-            shutil.copyfileobj(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
-        raise

@@ -25,6 +25,7 @@ from esper_leyline.actions import (
     head_sizes,
 )
 from esper_leyline.alpha import AlphaRamp, curve_value
+from esper_leyline.atomic_files import write_atomically
 from esper_leyline.checkpoint import CHECKPOINT_VERSION, CheckpointManifest
 from esper_leyline.commands import (
     Advance,
@@ -337,4 +338,5 @@ __all__ = [
     "to_command",
     "topics",
     "unknown_name",
+    "write_atomically",
 ]

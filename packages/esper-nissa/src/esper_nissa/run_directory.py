@@ -7,12 +7,19 @@ import re
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from esper_leyline import LeylineError, RunSummary, TrainingConfig, kind_of_file, open_regular
+from esper_leyline import (
+    LeylineError,
+    RunSummary,
+    TrainingConfig,
+    kind_of_file,
+    open_regular,
+    write_atomically,
+)
 from esper_nissa.errors import NissaError, os_reason
 
 CONFIG_FILE = "config.json"
@@ -189,28 +196,12 @@ def replace_file(path: Path, text: str) -> None:
     Raises:
         NissaError: If it cannot be written.
     """
-    partial = path.with_name(f"{path.name}.partial")
     try:
-        with partial.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-        _sync_folder(path.parent)
+        write_atomically(path, text.encode())
     except OSError as error:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
         raise NissaError(
             f"cannot write '{path}': {os_reason(error)}; free space or choose a writable folder"
         ) from error
-
-
-def _sync_folder(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _create_run_folder(root: Path, task: str) -> Path:

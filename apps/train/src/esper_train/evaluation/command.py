@@ -15,7 +15,7 @@ import torch
 from rich.console import Console
 
 from esper_kasmina import build_host
-from esper_leyline import HostFactory, override
+from esper_leyline import HostFactory, override, write_atomically
 from esper_tolaria import build_environment
 from esper_train.data import make_data_ready
 from esper_train.errors import TrainError
@@ -184,7 +184,7 @@ def write(results: EvaluationResults, out: Path) -> None:
     from esper_train.evaluation.plot import draw
 
     try:
-        (out / RESULTS).write_text(results.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        write_atomically(out / RESULTS, f"{results.model_dump_json(indent=2)}\n".encode())
         draw(results, out / PICTURE)
     except OSError as error:
         raise TrainError(f"cannot write results to {out}: {error.strerror}") from None
