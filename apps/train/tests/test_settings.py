@@ -175,6 +175,53 @@ def test_a_mistake_is_named(
     assert not runs.exists()
 
 
+TOGETHER = {
+    "more minibatches than hosts": (
+        ["ppo", "--preset", "digits", "--envs", "2", "--set", "ppo.minibatches=4"],
+        ["ppo.minibatches is 4", "2 environments"],
+    ),
+    "augmented signals": (
+        ["ppo", "--preset", "mnist1d_blind", "--set", "host.augmentation.flip=true"],
+        ["host.augmentation", "(1, 40)"],
+    ),
+    "augmented signals, by rules": (
+        ["heuristic", "--task", "mnist1d_blind", "--set", "host.augmentation.flip=true"],
+        ["host.augmentation", "(1, 40)"],
+    ),
+    "a part that the mode lacks, by rules": (
+        ["heuristic", "--set", "reward.mode=sparse", "--set", 'reward.ablate=["drip"]'],
+        ["reward.ablate", "'drip'", "'sparse'"],
+    ),
+    "nothing left of a mode": (
+        ["ppo", "--set", "reward.mode=sparse", "--set", 'reward.ablate=["terminal", "rent"]'],
+        ["reward.ablate"],
+    ),
+    "a gather with loaders": (
+        ["ppo", "--num-workers", "1", "--set", "feed.gpu_preload_gather=true"],
+        ["feed.gpu_preload_gather", "feed.num_workers"],
+    ),
+    "a type without --amp": (["ppo", "--set", "amp_dtype=float16"], ["--set amp_dtype float16"]),
+    "compiled and not compiled": (
+        ["ppo", "--preset", "digits", "--compile-mode", "off", "--set", "compile.force=true"],
+        ["--force-compile", "--compile-mode off"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TOGETHER)
+def test_what_does_not_go_together_leaves_nothing_behind(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words, parts = TOGETHER[name]
+    runs = tmp_path / "runs"
+    assert main([*words, "--device", "cpu", "--runs", str(runs)]) == 2
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1
+    for part in parts:
+        assert part in message
+    assert not runs.exists()
+
+
 @pytest.mark.parametrize(
     ("flags", "parts"),
     [

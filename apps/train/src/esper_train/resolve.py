@@ -17,7 +17,8 @@ from esper_leyline import (
     preset,
     read_config,
 )
-from esper_tolaria import check_feed, check_workers, get_task
+from esper_simic import build_reward, check_shares
+from esper_tolaria import check_environment, get_task
 from esper_train.compiling import choose_compilation
 from esper_train.errors import TrainError
 from esper_train.options import (
@@ -168,8 +169,9 @@ def finish_plan(config: TrainingConfig, given: Given, notes: tuple[str | None, .
         "slots": _slots(config, task),
     }
     resolved = override(config, changes)
-    check_feed(resolved.feed, torch.device(device))
-    check_workers(resolved.workers, [torch.device(name) for name in resolved.devices or [device]])
+    places = [torch.device(name) for name in resolved.devices or [device]]
+    check_environment(task, resolved, places, resolved.workers)
+    build_reward(resolved.reward, gamma=resolved.ppo.gamma)  # refuses parts that a mode lacks
     return Plan(config=resolved, task=task, notes=_said(*notes, device_note))
 
 
@@ -220,7 +222,8 @@ def find_device(wanted: str | None) -> tuple[str, str | None]:
 
 
 def _with_learner(plan: Plan) -> Plan:
-    """Settles whether the run's policy is compiled."""
+    """Checks what the learner reads, and settles whether the policy is compiled."""
+    check_shares(plan.config.n_envs, plan.config.ppo.minibatches)
     mode, note = choose_compilation(plan.config.compile, plan.config.device or "cpu")
     return replace(plan, notes=plan.notes + _said(note), compile_mode=mode)
 

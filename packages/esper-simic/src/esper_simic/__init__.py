@@ -12,6 +12,7 @@ from esper_simic.choices import Choice, ControllerDecider, Decider
 from esper_simic.controllers import run_controllers
 from esper_simic.episodes import RunOutcome, action_seed, episode_seeds, play_round
 from esper_simic.errors import SimicError, SkippedUpdatesError
+from esper_simic.lesson import check_shares
 from esper_simic.normalizers import RewardScaler, RunningMoments, Units, ValueNormalizer
 from esper_simic.policy import TrainablePolicy
 from esper_simic.recorder import RoundRecorder
@@ -46,6 +47,7 @@ __all__ = [
     "ValueNormalizer",
     "action_seed",
     "build_reward",
+    "check_shares",
     "detect_anomalies",
     "discounted_sums",
     "episode_seeds",

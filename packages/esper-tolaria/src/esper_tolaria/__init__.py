@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from esper_tolaria.augmentation import augment
-from esper_tolaria.build import build_environment, check_workers
+from esper_tolaria.build import build_environment, check_environment
 from esper_tolaria.checks import environment_state
 from esper_tolaria.datasets import Dataset, Split, data_is_here, fetch_data, load_dataset
 from esper_tolaria.errors import TolariaError
-from esper_tolaria.feeds import check_feed
 from esper_tolaria.governor import EpochStats, Governor, Instability
 from esper_tolaria.local import LocalEnvironment
 from esper_tolaria.setup import HostSetup, make_setup
@@ -27,8 +26,7 @@ __all__ = [
     "TolariaError",
     "augment",
     "build_environment",
-    "check_feed",
-    "check_workers",
+    "check_environment",
     "data_is_here",
     "environment_state",
     "fetch_data",

@@ -14,7 +14,7 @@ from esper_tolaria.devices import default_device, resolve_device
 from esper_tolaria.errors import TolariaError
 from esper_tolaria.feeds import check_feed
 from esper_tolaria.local import LocalEnvironment
-from esper_tolaria.setup import make_setup
+from esper_tolaria.setup import check_task, make_setup
 from esper_tolaria.sharded import ShardedEnvironment
 
 MOST_WORKERS = 1024
@@ -47,16 +47,13 @@ def build_environment(
             and where that is ``None`` too, chooses. 1 keeps the hosts here.
 
     Raises:
-        TolariaError: If a device is not there, the slots are not the host's, the data
-            can neither be found nor downloaded, batches cannot come as ``feed`` says, or
-            workers were asked for where there can be none.
+        TolariaError: If a device is not there, the data can neither be found nor downloaded,
+            or ``check_environment`` refuses a setting.
     """
     names = [device] if device is not None else [*config.devices]
     places = [resolve_device(name) for name in names or [config.device or default_device()]]
-    _check_places(places)
-    check_feed(config.feed, places[0])
     workers = config.workers if workers is None else workers
-    check_workers(workers, places)
+    check_environment(task, config, places, workers)
     setup = make_setup(task, config, host_factory)
     if len(places) == 1:
         places *= _worker_count(config.n_envs, places[0], workers)
@@ -65,12 +62,32 @@ def build_environment(
     return LocalEnvironment(setup, load_dataset(task.data, Path(config.data_root)), places[0])
 
 
-def check_workers(workers: int | None, devices: Sequence[torch.device]) -> None:
-    """Refuses a number of worker processes that there cannot be.
+def check_environment(
+    task: TaskSpec,
+    config: TrainingConfig,
+    devices: Sequence[torch.device],
+    workers: int | None,
+) -> None:
+    """Checks that settings fit each other, the task and the devices, before anything is built.
+
+    Args:
+        task: What the hosts are and learn.
+        config: As for ``build_environment``.
+        devices: Where hosts train.
+        workers: Worker processes on a CPU; ``None`` chooses.
 
     Raises:
-        TolariaError: If it is out of range, or the devices decide how many there are.
+        TolariaError: If devices are of several kinds, batches cannot come as ``feed`` says,
+            there cannot be so many workers, the slots are not the host's, or data is augmented
+            that is not images.
     """
+    _check_places(devices)
+    check_feed(config.feed, devices[0])
+    _check_workers(workers, devices)
+    check_task(task, config)
+
+
+def _check_workers(workers: int | None, devices: Sequence[torch.device]) -> None:
     if workers is None:
         return
     if not 1 <= workers <= MOST_WORKERS:

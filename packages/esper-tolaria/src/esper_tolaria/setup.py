@@ -75,6 +75,16 @@ def make_setup(task: TaskSpec, config: TrainingConfig, host_factory: HostFactory
     """Combines a task and a configuration.
 
     Raises:
+        TolariaError: If ``check_task`` refuses the configuration.
+    """
+    slots = check_task(task, config)
+    return HostSetup(task=task, config=config, host_factory=host_factory, slots=slots)
+
+
+def check_task(task: TaskSpec, config: TrainingConfig) -> tuple[str, ...]:
+    """Checks that a configuration fits a task, and returns the enabled slots.
+
+    Raises:
         TolariaError: If the configuration enables slots that the host does not offer, or
             augments data that is not images.
     """
@@ -83,11 +93,10 @@ def make_setup(task: TaskSpec, config: TrainingConfig, host_factory: HostFactory
         slots = check_slots(wanted, task.host.slots)
     except ValueError as error:
         raise TolariaError(f"task '{task.name}': {error}") from None
-    setup = HostSetup(task=task, config=config, host_factory=host_factory, slots=slots)
-    shape = task.data.input_shape
-    if len(shape) != 3 and not setup.training.augmentation.changes_nothing:
+    shape, training = task.data.input_shape, config.host or task.training
+    if len(shape) != 3 and not training.augmentation.changes_nothing:
         raise TolariaError(
             f"task '{task.name}' has rows of shape {shape}, and augmentation is for images "
             "of three axes; set host.augmentation to its defaults"
         )
-    return setup
+    return slots
