@@ -94,7 +94,6 @@ FLAGS = {
     "amp": (LearnerOptions, True),
     "num_workers": (LearnerOptions, 1),
     "compile_mode": (LearnerOptions, "off"),
-    "force_compile": (LearnerOptions, True),
     "checkpoint_every": (CheckpointOptions, 3),
     "checkpoint_minutes": (CheckpointOptions, 0.5),
     "checkpoint_keep": (CheckpointOptions, 0),
