@@ -48,6 +48,17 @@ class _StraightThrough(torch.autograd.Function):
         return gradient, gradient
 
 
+class _StraightThroughForward(_StraightThrough):
+    """The same with a forward-mode derivative, which ``torch.compile`` does not take."""
+
+    @staticmethod
+    def jvp(_ctx: Any, host: Tensor | None, seed: Tensor | None) -> Tensor | None:
+        """Adds the tangents of both; ``None`` where one has none."""
+        if host is None or seed is None:
+            return seed if host is None else host.clone()
+        return host + seed
+
+
 def blend(hidden: Tensor, seed: Seed, strength: Tensor | None = None) -> Tensor:
     """Blends a seed into activations; gradients reach the host through the identity.
 
@@ -82,7 +93,8 @@ def isolate(hidden: Tensor, seed: Seed) -> Tensor:
     """
     if not torch.is_grad_enabled() and not seed.training:
         return hidden
-    joined: Tensor = _StraightThrough.apply(hidden, seed.blended(hidden.detach()))
+    function = _StraightThrough if torch.compiler.is_compiling() else _StraightThroughForward
+    joined: Tensor = function.apply(hidden, seed.blended(hidden.detach()))
     return joined
 
 

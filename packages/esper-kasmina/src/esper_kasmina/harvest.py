@@ -13,6 +13,7 @@ from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 
 from esper_kasmina.blueprints.tokens.flex_attention import FlexAttention
+from esper_kasmina.branch_norms import BranchNorm2d, BranchNorm3d
 from esper_kasmina.cnn import CNNHost
 from esper_kasmina.errors import KasminaError
 from esper_kasmina.gpt import GPTHost
@@ -27,6 +28,9 @@ from esper_kasmina.signals import SignalConvolution, SignalNorm
 from esper_kasmina.slot import SeedSlot
 from esper_kasmina.tracing import trace
 from esper_leyline import LIVE_STAGES, SeedStage
+
+_OWN_LAYERS = (SignalConvolution, SignalNorm, BranchNorm2d, BranchNorm3d)
+"""Layers with a ``plain`` form, which is torch's own."""
 
 
 def harvest(
@@ -220,7 +224,7 @@ def _make_plain(module: nn.Module) -> None:
     """Replaces our own layers by torch's, which tracing keeps as they are."""
     for parent in list(module.modules()):
         for name, child in list(parent.named_children()):
-            if isinstance(child, SignalConvolution | SignalNorm):
+            if isinstance(child, _OWN_LAYERS):
                 setattr(parent, name, child.plain())
             elif isinstance(child, FlexAttention):
                 child.portable = True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from esper_kasmina.branch_norms import BranchNorm1d, BranchNorm2d, BranchNorm3d
 from esper_kasmina.signals import SignalConvolution, SignalNorm
 
 BRANCH_EPS = 1e-3
@@ -15,6 +16,7 @@ BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d
 
 _CONVOLUTIONS: dict[int, type[Convolution]] = {1: SignalConvolution, 2: nn.Conv2d, 3: nn.Conv3d}
 _NORMS: dict[int, type[BatchNorm]] = {1: SignalNorm, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
+_BRANCH_NORMS: dict[int, type[BatchNorm]] = {1: BranchNorm1d, 2: BranchNorm2d, 3: BranchNorm3d}
 
 
 class ChannelsLast(nn.Module):
@@ -49,14 +51,14 @@ def convolution(
     )
 
 
-def batch_norm(channels: int, *, dimensions: int, eps: float = 1e-5) -> BatchNorm:
+def batch_norm(channels: int, *, dimensions: int) -> BatchNorm:
     """Builds a batch norm with learnable scale and shift."""
-    return _NORMS[dimensions](channels, eps=eps)
+    return _NORMS[dimensions](channels)
 
 
 def branch_norm(channels: int, *, dimensions: int) -> nn.Module:
     """Builds the norm that a seed's branch ends with."""
-    return batch_norm(channels, dimensions=dimensions, eps=BRANCH_EPS)
+    return _BRANCH_NORMS[dimensions](channels, eps=BRANCH_EPS)
 
 
 def branch_activation() -> nn.Module:

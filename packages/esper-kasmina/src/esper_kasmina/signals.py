@@ -10,9 +10,14 @@ anywhere in a model, and parameters have the shapes of torch's own layers.
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+Norm = TypeVar("Norm", bound=_BatchNorm)
 
 
 class SignalConvolution(nn.Conv1d):
@@ -54,11 +59,16 @@ class SignalNorm(nn.BatchNorm1d):
 
     def plain(self) -> nn.BatchNorm1d:
         """Returns torch's own layer with these very parameters and statistics."""
-        layer = nn.BatchNorm1d(self.num_features, eps=self.eps, momentum=self.momentum)
-        layer.weight, layer.bias = self.weight, self.bias
-        for name, statistic in self.named_buffers():
-            setattr(layer, name, statistic)
-        return layer.train(self.training)
+        return share_norm(self, nn.BatchNorm1d)
+
+
+def share_norm(norm: _BatchNorm, kind: type[Norm]) -> Norm:
+    """Returns a batch norm of a kind that shares parameters and statistics with another."""
+    layer = kind(norm.num_features, eps=norm.eps, momentum=norm.momentum)
+    layer.weight, layer.bias = norm.weight, norm.bias
+    for name, statistic in norm.named_buffers():
+        setattr(layer, name, statistic)
+    return layer.train(norm.training)
 
 
 def halve_signal(signal: Tensor) -> Tensor:

@@ -97,12 +97,14 @@ class SeedSlot(SeedBed):
         assert known is not None
         if alpha is None:
             alpha = self.override
+        # A copy, because a tick before the backward pass changes the slot's own.
+        strength = self._strength.clone()
         if alpha is not None:
             column = known.column(alpha)
-            return blend_overridden(hidden, seed, self._strength, column, isolated=self._isolated)
+            return blend_overridden(hidden, seed, strength, column, isolated=self._isolated)
         if self._isolated:
             return isolate(hidden, seed)
-        return seed.blended(hidden, self._strength)
+        return seed.blended(hidden, strength)
 
     def apply_command(self, command: SlotCommand) -> CommandResult:
         """Carries out a lifecycle command, or says why not; a refusal changes nothing.

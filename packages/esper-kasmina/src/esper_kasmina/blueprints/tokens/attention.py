@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
+from torch.autograd.forward_ad import unpack_dual
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 
 from esper_kasmina.activations import Activations
@@ -36,7 +39,11 @@ class SelfAttention(nn.Module):
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """Takes and returns [B, heads, T, D / heads]."""
-        return scaled_dot_product_attention(query, key, value, is_causal=self.causal)
+        if torch.compiler.is_compiling() or unpack_dual(query).tangent is None:
+            return scaled_dot_product_attention(query, key, value, is_causal=self.causal)
+        # Fused kernels have no forward-mode derivative.
+        with sdpa_kernel(SDPBackend.MATH):
+            return scaled_dot_product_attention(query, key, value, is_causal=self.causal)
 
 
 def build(activations: Activations) -> nn.Module:
