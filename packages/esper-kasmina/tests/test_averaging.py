@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import pytest
 import torch
+from timm.utils import ModelEmaV2, ModelEmaV3
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -11,12 +15,31 @@ from esper_kasmina import (
     Activations,
     KasminaError,
     SeedSlot,
+    graft,
+    harvest,
     parameter_groups,
     sync_average,
     sync_optimizer,
 )
-from esper_leyline import Advance, Blueprint, Fossilize, Germinate, SeedMeasurement, SeedStage
+from esper_leyline import (
+    Advance,
+    BlendStyle,
+    Blueprint,
+    Fossilize,
+    Germinate,
+    SeedMeasurement,
+    SeedStage,
+)
 
+from .gardening import give, raise_seed
+
+STAGES = (
+    SeedStage.GERMINATED,
+    SeedStage.TRAINING,
+    SeedStage.BLENDING,
+    SeedStage.HOLDING,
+    SeedStage.FOSSILIZED,
+)
 INPUTS = torch.randn(16, 6, generator=torch.Generator().manual_seed(0))
 
 
@@ -97,3 +120,98 @@ def test_a_seed_joins_with_its_values_is_averaged_and_leaves():
 def test_an_average_of_another_model_is_named():
     with pytest.raises(KasminaError, match="the average has the slots none and the model r0c0"):
         sync_average(AveragedModel(nn.Linear(2, 2)), Net())
+
+
+def grafted(stage, **germinate):
+    torch.manual_seed(0)
+    layers = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Linear(8, 2))
+    model = graft(layers, {"r0c0": "0"}, example_inputs=INPUTS)
+    if stage is not None:
+        raise_seed(model, "r0c0", stage, Blueprint.LORA, INPUTS, **germinate)
+    return model
+
+
+def averaged_of(model, **options):
+    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.5), **options)
+
+
+@pytest.mark.parametrize("style", [BlendStyle.LINEAR_ADD, BlendStyle.GATED_GATE])
+@pytest.mark.parametrize("stage", [None, *STAGES])
+def test_an_average_starts_as_the_model_stands(stage, style):
+    model = grafted(stage, style=style).eval()
+    averaged = averaged_of(model).eval()
+    assert averaged.module.slot("r0c0").report() == model.slot("r0c0").report()
+    assert torch.equal(averaged(INPUTS), model(INPUTS))
+    sync_average(averaged, model)
+    averaged.update_parameters(model)
+    assert torch.equal(averaged(INPUTS), model(INPUTS))
+    plain = harvest(averaged, drop_live=True, example_inputs=INPUTS)
+    assert type(plain) is nn.Sequential
+    with averaged.module.slot("r0c0").held_out():
+        without = averaged(INPUTS)
+    wanted = averaged(INPUTS) if stage is SeedStage.FOSSILIZED else without
+    torch.testing.assert_close(plain(INPUTS), wanted)
+
+
+@pytest.mark.parametrize("buffers", [False, True])
+@pytest.mark.parametrize(
+    "use", [lambda model: model.eval()(INPUTS), harvest], ids=["run", "harvest"]
+)
+def test_an_average_that_was_left_behind_says_so(use, buffers):
+    """Its weights are those of a blended seed, its stage is the one in which it was made."""
+    model = grafted(SeedStage.TRAINING)
+    averaged = averaged_of(model, use_buffers=buffers)
+    model.record_gradients()
+    epoch_of(model)
+    give(model, "r0c0", Advance())
+    for _ in range(3):
+        model.tick()
+    for _ in range(2):
+        averaged.update_parameters(model)
+    with pytest.raises(
+        KasminaError, match=r"is TRAINING with alpha 0, and was given .* sync_average"
+    ):
+        use(averaged)
+    sync_average(averaged, model)
+    averaged.eval()(INPUTS)
+    assert averaged.module.slot("r0c0").stage is model.slot("r0c0").stage
+
+
+def epoch_of(model):
+    model.train()(INPUTS).square().mean().backward()
+    model.record_gradients()
+    model.record_validation(50.0, [])
+    model.tick()
+
+
+def test_an_average_of_state_dicts_takes_the_lifecycle_along():
+    model = grafted(SeedStage.TRAINING)
+    averaged = ModelEmaV3(model, decay=0.0)
+    other = ModelEmaV2(model, decay=0.5)
+    epoch_of(model)
+    give(model, "r0c0", Advance())
+    for _ in range(3):
+        model.tick()
+    averaged.update(model)
+    assert averaged.module.slot("r0c0").stage is SeedStage.TRAINING
+    torch.testing.assert_close(averaged.module.eval()(INPUTS), model.eval()(INPUTS))
+    assert averaged.module.slot("r0c0").report() == model.slot("r0c0").report()
+    other.update(model)  # it takes the mean of bytes
+    with pytest.raises(KasminaError, match="the state of slot 'r0c0' cannot be read"):
+        other.module.eval()(INPUTS)
+
+
+def test_copies_and_moves_are_no_average():
+    model = grafted(SeedStage.HOLDING).eval()
+    wanted = model(INPUTS)
+    model.state_dict()
+    for same in (copy.deepcopy(model), pickle.loads(pickle.dumps(model)), model.double().float()):
+        assert torch.equal(same(INPUTS), wanted)
+    with torch.inference_mode():
+        inside = copy.deepcopy(model)
+        assert torch.equal(inside(INPUTS), wanted)
+    with torch.no_grad():
+        assert torch.equal(inside(INPUTS), wanted)
+    values = {"seed_slots.r0c0._strength": torch.zeros(())}
+    torch.func.functional_call(model, values, (INPUTS,))
+    assert torch.equal(model(INPUTS), wanted)

@@ -17,6 +17,7 @@ from esper_kasmina.signals import SignalNorm, share_norm
 class _Uncounted(_BatchNorm):
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's own name
         """Takes and returns [B, C, ...]."""
+        assert self.momentum is not None  # without one it would be an average over the count
         return F.batch_norm(
             input,
             self.running_mean,

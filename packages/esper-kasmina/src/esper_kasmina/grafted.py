@@ -72,6 +72,7 @@ class Grafted(WrapsModel):
         )
         self._before_handle = model.register_forward_pre_hook(self._before, with_kwargs=True)
         self._watching = True
+        self.register_load_state_dict_post_hook(_follow_modules)  # type: ignore[no-untyped-call]
         self.model = model  # last: from here on unknown attributes are the model's
 
     def forward(self, *inputs: Any, alpha: Tensor | None = None, **options: Any) -> Any:
@@ -229,3 +230,11 @@ class Grafted(WrapsModel):
         finally:
             for slot in self._slots:
                 slot.override = None
+
+
+def _follow_modules(grafted: nn.Module, _incompatible_keys: Any) -> None:
+    """Lets empty slots take the dtype and device of weights that were assigned on loading."""
+    assert isinstance(grafted, Grafted)
+    for hook, _ in grafted.slot_hooks:
+        if hook.slot.seed is None and not hook.slot.follows_inputs:
+            hook.slot.follow_module(grafted.model.get_submodule(hook.path))

@@ -31,6 +31,9 @@ from esper_leyline import (
 EVENTS_KEPT = 1024
 """Events a slot or a host keeps for whoever asks; where nobody ever does, the oldest go."""
 
+PAGE = 4096
+"""A slot's packed state is a multiple of this many bytes; one is enough without events."""
+
 
 @dataclass(slots=True, kw_only=True)
 class SlotRecord:
@@ -160,8 +163,14 @@ _BLENDED = OCCUPIED_STAGES - {SeedStage.GERMINATED, SeedStage.TRAINING}
 
 
 def pack(state: SlotState) -> Tensor:
-    """Writes a slot's state as JSON into a tensor of bytes, which every format can store."""
-    return torch.tensor(list(_STATE.dump_json(state)), dtype=torch.uint8)
+    """Writes a slot's state as JSON into a tensor of bytes, which every format can store.
+
+    Spaces fill it up to whole pages, because ``torch.distributed.checkpoint`` loads tensors
+    of the very size that the model has now.
+    """
+    written = _STATE.dump_json(state)
+    pages = -(-len(written) // PAGE)
+    return torch.frombuffer(bytearray(written.ljust(pages * PAGE)), dtype=torch.uint8)
 
 
 def unpack(packed: object, *, slot: str) -> SlotState:

@@ -120,9 +120,14 @@ class Seed(nn.Module):
             self.blueprint == other.blueprint  # two kinds of attention have the same tensors
             and self.algorithm is other.algorithm
             and self.frozen == other.frozen
+            and self.scale.is_meta == other.scale.is_meta
             and {name: tensor.shape for name, tensor in self.state_dict().items()}
             == {name: tensor.shape for name, tensor in other.state_dict().items()}
         )
+
+    def reset_parameters(self) -> None:
+        """Makes the seed the identity again; the layers of its branch initialise themselves."""
+        nn.init.zeros_(self.scale)
 
     def _load_from_state_dict(
         self, state_dict: dict[str, Any], prefix: str, *arguments: Any

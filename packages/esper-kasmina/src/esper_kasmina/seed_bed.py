@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -101,7 +102,9 @@ class SeedBed(nn.Module):
         # Alpha as a tensor, so that compiled code need not change with it.
         self.register_buffer("_strength", torch.zeros(()), persistent=False)
         self._record = SlotRecord(slot=name)
+        self._packed: Tensor | None = None
         self._settle()
+        self.register_load_state_dict_post_hook(_follow_seed)  # type: ignore[no-untyped-call]
 
     @property
     def state(self) -> SeedState:
@@ -153,16 +156,69 @@ class SeedBed(nn.Module):
         """Takes dtype and device of a module's first floating-point parameter, if it has one."""
         for parameter in module.parameters():
             if parameter.is_floating_point():
-                self.to(device=parameter.device, dtype=parameter.dtype)
+                self._move_to(parameter)
                 return True
         return False
 
+    def reset_parameters(self) -> None:
+        """Initialises what is not a weight; the seed's own modules do the same for theirs.
+
+        Libraries call it for each module after ``to_empty``.
+        """
+        self._fill_strength()
+
+    def check_written(self) -> None:
+        """Looks for values that were written into this slot's tensors from outside.
+
+        A library that averages a ``state_dict`` in place writes the lifecycle too; it is taken
+        over then. ``AveragedModel`` copies buffers, but not the lifecycle.
+
+        Raises:
+            KasminaError: If an average has the weights of a model that has moved on.
+        """
+        if self._packed is not None and self._packed._version:  # noqa: SLF001
+            self.set_extra_state(self._packed)
+        strength, version = self._settled
+        # Another tensor was put in its place on purpose, by torch.func.functional_call say.
+        if strength is not self._strength or version is None:
+            return
+        if strength._version == version:  # noqa: SLF001 - torch has no other way to ask
+            return
+        if not torch.equal(strength, torch.full_like(strength, self.alpha)):
+            raise KasminaError(
+                f"slot '{self.name}' is {self.stage.name} with alpha {self.alpha:g}, and was "
+                f"given the strength {float(strength):g} of another model; call "
+                "sync_average(averaged, model) before you update an average of weights, and "
+                "once more before you use it"
+            )
+        self._fill_strength()
+
+    def _move_to(self, tensor: Tensor) -> None:
+        """Takes the dtype and device of a tensor."""
+        if (tensor.dtype, tensor.device) == (self._place.dtype, self._place.device):
+            return
+        # Made new, because a tensor on ``meta`` has no values to move.
+        self._place = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
+        self._strength = torch.empty((), dtype=tensor.dtype, device=tensor.device)
+        self._fill_strength()
+
     def _follow(self, hidden: Tensor) -> None:
         """Takes dtype and device of activations; under autocast they say nothing of weights."""
-        if hidden.dtype == self._place.dtype or torch.is_autocast_enabled(hidden.device.type):
+        if hidden.is_meta or torch.is_autocast_enabled(hidden.device.type):
             return
-        self._place = self._place.to(hidden)
-        self._strength = self._strength.to(hidden)
+        self._move_to(hidden if self.seed is None else self.seed.scale)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> SeedBed:
+        """Moves tensors as torch does; those of ``to_empty`` hold nothing yet."""
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        self._fill_strength()
+        return self
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Takes the state of a pickle or of a copy, whose tensors count their writes anew."""
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        self._packed = None
+        self._fill_strength()
 
     def snapshot(self) -> SlotSnapshot:
         """Returns a copy of everything that ``restore`` needs."""
@@ -179,11 +235,18 @@ class SeedBed(nn.Module):
         self._settle()
 
     def get_extra_state(self) -> Tensor:
-        """Returns what the tensors do not say, as JSON in a tensor of bytes."""
-        return pack(SlotState(activations=self.activations, record=self._record, place=self.place))
+        """Returns what the tensors do not say, as JSON in a tensor of bytes.
+
+        What is written into that tensor counts, as it does for the weights in a ``state_dict``.
+        """
+        state = SlotState(activations=self.activations, record=self._record, place=self.place)
+        packed = pack(state)
+        self._packed = None if packed.is_inference() else packed
+        return packed
 
     def set_extra_state(self, state: Tensor) -> None:
         """Takes back what ``get_extra_state`` returned; torch loads the tensors next."""
+        self._packed = None
         stored = unpack(state, slot=self.name)
         if None not in (stored.place, self.place) and stored.place != self.place:
             raise KasminaError(
@@ -208,11 +271,16 @@ class SeedBed(nn.Module):
         unexpected_keys: list[str],
         error_msgs: list[str],
     ) -> None:
+        unsaid = f"{prefix}_extra_state"
+        lifecycle = state_dict.get(unsaid)
+        assigned = local_metadata.get("assign_to_params_buffers", False)
+        if assigned and self._place.is_meta and isinstance(lifecycle, Tensor):
+            # The seed that is built next is given tensors that are where this one is.
+            self._move_to(torch.empty(0, dtype=self._place.dtype, device=lifecycle.device))
         super()._load_from_state_dict(
             state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
         )
         # The weights of a model without seeds say nothing about its slots, which stay.
-        unsaid = f"{prefix}_extra_state"
         if unsaid in missing_keys and self.seed is None:
             missing_keys.remove(unsaid)
 
@@ -256,5 +324,18 @@ class SeedBed(nn.Module):
         self.active = self.stage in ACTIVE_STAGES
         self.alpha = self.state.alpha
         self._isolated = self.alpha == 0.0
+        self._fill_strength()
+
+    def _fill_strength(self) -> None:
         with torch.no_grad():
             self._strength.fill_(self.alpha)
+        tracked = not self._strength.is_inference()
+        self._settled = (self._strength, self._strength._version if tracked else None)  # noqa: SLF001
+
+
+def _follow_seed(bed: nn.Module, _incompatible_keys: Any) -> None:
+    """Takes the dtype and device of a seed whose tensors were assigned by ``load_state_dict``."""
+    assert isinstance(bed, SeedBed)
+    if bed.seed is not None:
+        bed.seed.to(bed.seed.scale.device)  # its tables, which no state dict holds
+        bed._move_to(bed.seed.scale)  # noqa: SLF001 - a hook is a method that torch calls

@@ -79,8 +79,11 @@ class SeedSlot(SeedBed):
                 "a slot needs a place where rank and channels stay the same"
             )
         # Compiled code must not depend on whether there is a seed that takes no part yet.
-        if not torch.compiler.is_compiling() and self.seed is None and self.follows_inputs:
-            self._follow(hidden)
+        if not torch.compiler.is_compiling():
+            if self._place.is_meta or (self.seed is None and self.follows_inputs):
+                self._follow(hidden)
+            if not self.training:
+                self.check_written()
         if not self.active:
             return hidden
         seed = self.seed

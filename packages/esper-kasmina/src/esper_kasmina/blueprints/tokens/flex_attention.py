@@ -38,8 +38,20 @@ class FlexAttention(SelfAttention):
     def __init__(self, width: int, *, causal: bool, batch_first: bool) -> None:
         super().__init__(width, causal=causal, batch_first=batch_first)
         self.portable = False
+        self.register_buffer("slopes", torch.empty(self.heads), persistent=False)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Computes the slopes, which no state dict holds."""
         exponents = torch.arange(1, self.heads + 1) * (8.0 / self.heads)
-        self.register_buffer("slopes", torch.exp2(-exponents), persistent=False)
+        with torch.no_grad():
+            self.slopes.copy_(torch.exp2(-exponents))
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> FlexAttention:
+        """Moves tensors as torch does; those of ``to_empty`` hold nothing yet."""
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        self.reset_parameters()
+        return self
 
     @property
     def kernel(self) -> Literal["flex_attention", "scaled_dot_product"]:
