@@ -96,6 +96,7 @@ def test_no_seed_is_started_that_could_not_be_committed(specs, gardens, config, 
     ("changes", "parts"),
     [
         ({"first": -1}, ["'first'", "-1", "at least 0"]),
+        ({"hold": 10_001}, ["'hold'", "10001", "at most 10000"]),
         ({"every": 0}, ["'every'", "0", "at least 1"]),
         ({"tempo": 4}, ["'tempo'", "4", "3, 5, 8"]),
     ],

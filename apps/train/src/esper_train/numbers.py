@@ -22,17 +22,21 @@ class _Token(Protocol):
         """What the user wrote."""
 
 
-def read_whole(_type: Any, tokens: Sequence[_Token]) -> int:
+def parse_whole(text: str) -> int:
     """Reads a whole number.
 
     Raises:
         ValueError: If it is none, such as 1.5 or 0x10, or has too many digits.
     """
+    if _WHOLE.fullmatch(text):
+        return int(text)
+    raise ValueError(f"'{show_text(text)}' is not a whole number of at most {MOST_DIGITS} digits.")
+
+
+def read_whole(_type: Any, tokens: Sequence[_Token]) -> int:
+    """Reads the value of a flag by ``parse_whole``."""
     (token,) = tokens
-    if _WHOLE.fullmatch(token.value):
-        return int(token.value)
-    shown = show_text(token.value)
-    raise ValueError(f"'{shown}' is not a whole number of at most {MOST_DIGITS} digits.")
+    return parse_whole(token.value)
 
 
 def read_number(_type: Any, tokens: Sequence[_Token]) -> float:

@@ -314,7 +314,9 @@ def peak_memory_mb() -> float:
     return max(resource.getrusage(kind).ru_maxrss for kind in kinds) / 1024
 
 
-def mean_test_accuracy(environment: Environment) -> float:
-    """Judges an environment's hosts on the test split, in percent."""
+def mean_test_accuracy(environment: Environment) -> float | None:
+    """Evaluates an environment's hosts on the test split, in percent; ``None`` without hosts."""
     reports = environment.evaluate()
+    if not reports:
+        return None
     return sum(report.test_accuracy for report in reports) / len(reports)

@@ -137,6 +137,7 @@ from esper_leyline.presets import (
     tinystories,
     topics,
 )
+from esper_leyline.ranges import MOST_EPOCHS
 from esper_leyline.reports import (
     CommandResult,
     CounterfactualConfig,
@@ -193,6 +194,7 @@ __all__ = [
     "HOST_GROUP",
     "HOST_SPECS",
     "LIVE_STAGES",
+    "MOST_EPOCHS",
     "NULL_BLUEPRINT",
     "OCCUPIED_STAGES",
     "POINTS_LIMIT",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from esper_leyline import (
     FULL_ALPHA_TARGET,
+    MOST_EPOCHS,
     TEMPO_EPOCHS,
     Blueprint,
     EnvironmentSpec,
@@ -46,8 +47,11 @@ class ScheduleConfig:
     def __post_init__(self) -> None:
         for name, least in (("first", 0), ("every", 1), ("train", 1), ("hold", 1)):
             value = getattr(self, name)
-            if value < least:
-                raise TamiyoError(f"'{name}' of a schedule is {value}; it is at least {least}")
+            if not least <= value <= MOST_EPOCHS:
+                raise TamiyoError(
+                    f"'{name}' of a schedule is {value}; it is at least {least}, "
+                    f"at most {MOST_EPOCHS}"
+                )
         if self.tempo not in TEMPO_EPOCHS:
             allowed = ", ".join(map(str, TEMPO_EPOCHS))
             raise TamiyoError(f"'tempo' of a schedule is {self.tempo}; allowed: {allowed}")

@@ -14,6 +14,7 @@ from esper_leyline import (
     CheckpointManifest,
     Controller,
     EnvironmentSpec,
+    show_text,
     unknown_name,
 )
 from esper_tamiyo import (
@@ -29,6 +30,7 @@ from esper_train.checkpoints import load_checkpoint
 from esper_train.errors import TrainError
 from esper_train.evaluation.results import Budget
 from esper_train.heuristic import heuristic_rules
+from esper_train.numbers import parse_whole
 from esper_train.resolve import Plan
 
 SCHEDULE = "schedule"
@@ -200,15 +202,19 @@ def _schedule(settings: str) -> ScheduleConfig:
         key, _, value = setting.partition("=")
         if key not in names:
             raise TrainError(unknown_name("setting of a schedule", key, names))
+        if key in values:
+            raise TrainError(f"'{key}' of a schedule is given twice; give it once")
         values[key] = _blueprint(value) if key == "blueprint" else _epochs(key, value)
     return ScheduleConfig(**values)
 
 
 def _epochs(key: str, value: str) -> int:
     try:
-        return int(value)
+        return parse_whole(value)
     except ValueError:
-        message = f"'{key}' of a schedule is '{value}'; give a number of epochs, as in {key}=5"
+        message = (
+            f"'{key}' of a schedule is '{show_text(value)}'; give a number of epochs, as in {key}=5"
+        )
         raise TrainError(message) from None
 
 
