@@ -133,7 +133,7 @@ def test_the_other_host_never_knows(runs):
 
 def test_the_console_says_why(runs):
     log, _, _ = runs
-    console = Console(file=io.StringIO(), width=120, _environ={})
+    console = Console(file=io.StringIO(), width=200, _environ={})
     state = follow(log, console, stop=lambda: True)
     lines = [each for each in console.file.getvalue().splitlines() if each.startswith("round ")]
     assert state.status is RunStatus.COMPLETED

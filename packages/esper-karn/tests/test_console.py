@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from esper_karn import ConsoleView, KarnError, closing_table, follow
+from esper_karn import ConsoleView, KarnError, closing_table, fold, follow
+from esper_karn.console import live_line
 from esper_leyline import RunStatus, RunSummary
 from esper_leyline.events import RoundCompleted
 
@@ -63,8 +64,6 @@ def test_a_summary_looks_as_in_the_golden_file(width, run_of):
 
 
 def test_no_line_of_a_table_is_wider_than_the_screen(run_of):
-    from esper_karn import fold
-
     for width in (80, 100, 120, 160):
         console = paper(width)
         console.print(closing_table(fold(run_of(40))))
@@ -92,7 +91,7 @@ def test_a_run_without_rounds_closes_with_its_status():
 
 @pytest.mark.parametrize("update_first", [False, True])
 def test_a_round_is_printed_once_with_the_figures_of_its_update(run_of, update_first):
-    console = paper()
+    console = paper(160)
     with ConsoleView(console, interactive=False) as view:
         for event in run_of(3, update_first=update_first):
             view.feed(event)
@@ -186,7 +185,7 @@ def test_following_ends_when_the_writer_is_gone(tmp_path, run_of, as_log):
     log = written(tmp_path / "events.jsonl", run_of(3, end=False), as_log)
     with log.open("ab") as file:
         file.write(b'garbage\n{"torn')
-    console = paper()
+    console = paper(160)
     asked = iter([False, True])
     state = follow(log, console, stop=lambda: next(asked), poll=0.001)
     assert not state.ended
@@ -270,3 +269,29 @@ def test_waiting_costs_no_more_than_a_look_now_and_then(tmp_path, monkeypatch):
     asked = iter([False, False, False, True])
     follow(tmp_path / "events.jsonl", paper(), stop=lambda: next(asked), poll=0.25)
     assert slept == [0.25] * 3
+
+
+@pytest.mark.parametrize(
+    ("width", "line"),
+    [
+        (60, "round 3/4  " + "━" * 12 + "─" * 8 + "  host epoch 2/6  ETA 0:17"),
+        (50, "round 3/4  host epoch 2/6  ETA 0:17  +1"),
+        (30, "round 3/4  ETA 0:17  +2"),
+        (15, "round 3/4  +3"),
+    ],
+)
+def test_the_moving_line_counts_what_has_no_room(run_of, width, line):
+    state = fold(run_of(4)[:50])
+    assert live_line(state, width) == line
+
+
+def test_what_a_line_has_no_room_for_is_named_once(run_of):
+    console = paper(60)
+    with ConsoleView(console, interactive=False) as view:
+        for event in run_of(5):
+            view.feed(event)
+    lines = text_of(console).splitlines()
+    assert max(map(len, lines)) <= 60
+    assert [line for line in lines if "left out" in line] == [
+        "left out at 60 columns: KL, entropy",
+    ]

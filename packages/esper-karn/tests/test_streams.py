@@ -35,3 +35,42 @@ def test_a_program_ends_as_it_would_have(tmp_path, redirection):
     assert done.returncode == 3
     assert done.stderr in {"late\n", ""}
     assert log.read_text(encoding="utf-8") == "True"
+
+
+LISTING = """
+import sys
+from esper_karn import guard_streams, lost_output, say
+guard_streams()
+for number in range(5_000):
+    say("a line that fills the pipe")
+sys.stderr.write(f"lost: {lost_output()}\\n")
+"""
+
+
+@pytest.mark.parametrize(
+    ("redirection", "reason"),
+    [
+        ("> /dev/full", "No space left on device"),
+        ("> /dev/null", "None"),
+        ("| head -n 2", "None"),
+        (">&-", "None"),
+    ],
+)
+def test_output_that_could_not_be_written_is_known(tmp_path, redirection, reason):
+    script = tmp_path / "program.py"
+    script.write_text(LISTING, encoding="utf-8")
+    line = f"'{sys.executable}' '{script}' {redirection}"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
+    assert done.stderr == f"lost: {reason}\n"
+
+
+def test_characters_that_the_stream_lacks_are_escaped(tmp_path):
+    script = tmp_path / "program.py"
+    script.write_text("from esper_karn import *\nguard_streams()\nsay('10–20')\n")
+    done = subprocess.run(
+        [sys.executable, script],
+        capture_output=True,
+        check=True,
+        env={"PYTHONIOENCODING": "ascii"},
+    )
+    assert done.stdout == b"10\\u201320\n"

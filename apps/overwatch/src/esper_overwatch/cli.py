@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,10 +10,10 @@ from typing import TYPE_CHECKING
 from cyclopts import App, CycloptsError
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from esper_karn import Screen
 
+FAILED = 1
 USAGE_ERROR = 2
-PIPE_WIDTH = 120
 
 app = App(
     name="esper-overwatch",
@@ -59,7 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: The command line; ``None`` takes the process's own.
 
     Returns:
-        0, or 2 after one line on standard error that says what cannot be done.
+        0; 1 where the output could not be written; 2 for what cannot be done. One line on
+        standard error says why.
     """
     from esper_leyline import EsperError
 
@@ -71,17 +70,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
         app(arguments, exit_on_error=False, print_error=False)
     except (CycloptsError, EsperError) as error:
         return _refuse(str(error))
-    return 0
+    return _check_output() if arguments is None else 0
 
 
-def _console() -> Console:
-    from rich.console import Console
+def _console() -> Screen:
+    from esper_karn import Screen
 
-    # A pipe has no width, and Rich would take 80 columns and cut; COLUMNS still decides.
-    piped = not sys.stdout.isatty() and "COLUMNS" not in os.environ
-    return Console(width=PIPE_WIDTH if piped else None)
+    return Screen()
 
 
 def _refuse(message: str) -> int:
-    sys.stderr.write(f"error: {' '.join(message.split())}\n")
+    from esper_karn import complain
+
+    complain(" ".join(message.split()))
     return USAGE_ERROR
+
+
+def _check_output() -> int:
+    """Returns the exit code of a command whose purpose is its output."""
+    from esper_karn import complain, lost_output
+
+    reason = lost_output()
+    if reason is None:
+        return 0
+    complain(f"cannot write to standard output: {reason}")
+    return FAILED

@@ -32,7 +32,10 @@ def list_runs(folder: Path, console: Console, *, now: float) -> None:
         OverwatchError: If the folder is missing or holds no run.
     """
     glances = [glance(path) for path in find_runs(folder)]
-    console.print(RunsTable(glances, now=now), soft_wrap=True)
+    table = RunsTable(glances, now=now)
+    console.print(table)
+    for remark in table.remarks():
+        console.print(remark, soft_wrap=True)
 
 
 def show_run(path: Path, console: Console, *, now: float) -> None:
@@ -48,7 +51,7 @@ def show_run(path: Path, console: Console, *, now: float) -> None:
     """
     record = summarize(path)
     console.print(Text(f"run {printable(record.run_id)}", "bold"), soft_wrap=True)
-    console.print(closing_table(record.source), soft_wrap=True)
+    console.print(closing_table(record.source))
     if record.source.status is RunStatus.RUNNING:
         console.print(Text(status_text(record.source.status, record.last_event, now)))
     if record.unread is not None:

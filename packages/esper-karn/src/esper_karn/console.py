@@ -6,20 +6,25 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from rich.cells import cell_len
 from rich.console import Console
-from rich.progress import BarColumn, TaskID, TextColumn
-from rich.progress import Progress as ProgressBar
+from rich.live import Live
 from rich.text import Text
 
+from esper_karn.layout import GAP, Part, fit_parts, join, wrapped
 from esper_karn.reader import EventReader, problems_text
 from esper_karn.reducer import reduce
 from esper_karn.selectors import Header, RoundLine, header, progress, round_line
 from esper_karn.state import RunState
-from esper_karn.table import COMPACT_WIDTH
 from esper_karn.text import printable
-from esper_karn.wording import count, duration, plain, several, signed
+from esper_karn.wording import count, duration, index, plain, several, signed
 from esper_leyline import RoundSummary, RunStatus
 from esper_leyline.events import Event, PPOUpdate, RoundCompleted
+
+COMPACT_WIDTH = 120
+"""Below this many columns, the lines of rounds are compact."""
+
+BAR_WIDTH = 20
 
 
 class ConsoleView:
@@ -36,6 +41,7 @@ class ConsoleView:
         self.state = RunState()
         self._console = console
         self._due: RoundSummary | None = None
+        self._named: set[str] = set()
         self._live = _LiveLine(console) if interactive else None
 
     def __enter__(self) -> ConsoleView:
@@ -55,7 +61,7 @@ class ConsoleView:
         if self._due is not None and self._settled(self._due, event):
             self._print_due()
         if event.kind == "run_started":
-            self._print(Text(run_line(header(self.state)), "bold"))
+            self._print_wrapped(run_line(header(self.state)), style="bold")
         if isinstance(event.payload, RoundCompleted):
             self._due = event.payload.summary
             if not self._awaits_update(self._due):
@@ -96,8 +102,29 @@ class ConsoleView:
         assert self._due is not None
         line = round_line(self.state, self._due)
         self._due = None
-        compact = self._console.width < COMPACT_WIDTH
-        self._print((_compact_line if compact else _wide_line)(line))
+        width = self._console.width
+        parts, left_out = fit_parts(width, *_forms(line, width))
+        remarks = _remarks(line)
+        text = GAP.join([join(parts), *remarks])
+        if cell_len(text) > width:
+            self._print_wrapped(join(parts))
+            for remark in remarks:
+                self._print_wrapped(remark, GAP)
+        else:
+            self._print(Text(printable(text)))
+        self._name_once(left_out)
+
+    def _name_once(self, left_out: list[str]) -> None:
+        """Says which parts of the lines have no room, where this was not yet said."""
+        names = [name for name in left_out if name not in self._named]
+        self._named.update(names)
+        if names:
+            text = f"left out at {self._console.width} columns: {', '.join(names)}"
+            self._print_wrapped(text, style="dim")
+
+    def _print_wrapped(self, text: str, indent: str = "", style: str = "") -> None:
+        for line in wrapped(printable(text), self._console.width, indent):
+            self._print(Text(line, style))
 
     def _print(self, text: Text) -> None:
         self._console.print(text, soft_wrap=True)
@@ -156,104 +183,123 @@ def run_line(facts: Header) -> str:
     return "; ".join([*parts, f"{sizes} parameters"])
 
 
-def _wide_line(line: RoundLine) -> Text:
-    cells = [
-        _round(line),
-        f"return {signed(line.mean_return):>6}",
-        f"accuracy {plain(line.mean_accuracy, 1):>4} %",
-        f"germinated {line.germinated:>2} fossilized {line.fossilized:>2} pruned {line.pruned:>2}",
+def _forms(line: RoundLine, width: int) -> list[list[Part]]:
+    compact = _compact_parts(line)
+    return [compact] if width < COMPACT_WIDTH else [_wide_parts(line), compact]
+
+
+def _wide_parts(line: RoundLine) -> list[Part]:
+    germinated, fossilized, pruned = _seeds(line)
+    return [
+        Part(text=_round(line)),
+        Part(text=f"return {signed(line.mean_return):>6}"),
+        Part(text=f"accuracy {plain(line.mean_accuracy, 1):>4} %"),
+        Part(text=f"germinated {germinated:>2} fossilized {fossilized:>2} pruned {pruned:>2}"),
         *_update(line, "entropy"),
-        f"ETA {duration(line.eta)}",
-        *_remarks(line),
+        Part(text=f"ETA {duration(line.eta)}"),
     ]
-    return Text("  ".join(cells))
 
 
-def _compact_line(line: RoundLine) -> Text:
-    seeds = f"{line.germinated}/{line.fossilized}/{line.pruned}"
-    cells = [
-        _round(line),
-        f"ret {signed(line.mean_return):>6}",
-        f"acc {plain(line.mean_accuracy, 1):>4} %",
-        f"seeds {seeds:<8}",
+def _compact_parts(line: RoundLine) -> list[Part]:
+    seeds = "/".join(_seeds(line))
+    return [
+        Part(text=_round(line)),
+        Part(text=f"ret {signed(line.mean_return):>6}"),
+        Part(text=f"acc {plain(line.mean_accuracy, 1):>4} %"),
+        Part(text=f"seeds {seeds:<8}", name="seeds", rank=1),
         *_update(line, "H"),
-        f"ETA {duration(line.eta)}",
-        *_remarks(line),
+        Part(text=f"ETA {duration(line.eta)}", name="ETA", rank=2),
     ]
-    return Text("  ".join(cells))
+
+
+def _seeds(line: RoundLine) -> tuple[str, str, str]:
+    return count(line.germinated), count(line.fossilized), count(line.pruned)
 
 
 def _round(line: RoundLine) -> str:
-    total = line.rounds_total
-    return f"round {line.round:>{len(str(total))}}/{total}" if total else f"round {line.round}"
+    number = index(line.round)
+    if not line.rounds_total:
+        return f"round {number}"
+    total = index(line.rounds_total)
+    return f"round {number:>{len(total)}}/{total}"
 
 
-def _update(line: RoundLine, entropy: str) -> list[str]:
+def _update(line: RoundLine, entropy: str) -> list[Part]:
     if line.kl is None and line.entropy is None:
         return []
-    return [f"KL {plain(line.kl, 3)}", f"{entropy} {plain(line.entropy, 2)}"]
+    return [
+        Part(text=f"KL {plain(line.kl, 3)}", name="KL", rank=3),
+        Part(text=f"{entropy} {plain(line.entropy, 2)}", name="entropy", rank=4),
+    ]
 
 
 def _remarks(line: RoundLine) -> list[str]:
     remarks = []
     if line.rollbacks:
-        causes = ", ".join(f"{number} {name}" for name, number in line.rollback_causes.items())
-        remarks.append(f"{line.rollbacks} rolled back" + (f": {causes}" if causes else ""))
+        found = line.rollback_causes.items()
+        causes = ", ".join(f"{count(number)} {name}" for name, number in found)
+        remarks.append(f"{count(line.rollbacks)} rolled back" + (f": {causes}" if causes else ""))
     if line.skipped is not None:
         remarks.append(f"update skipped: {line.skipped}")
     return remarks
 
 
 class _LiveLine:
-    """A bar at the bottom of a terminal: the run's share, and where the round stands."""
+    """A line at the bottom of a terminal: the run's share, and where the round stands."""
 
     def __init__(self, console: Console) -> None:
+        self._console = console
         self._shown: RunState | None = None
-        self._bar = ProgressBar(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=20 if console.width < COMPACT_WIDTH else 40),
-            TextColumn("{task.fields[detail]}"),
+        self._live = Live(
+            Text("starting"),
             console=console,
             auto_refresh=False,
             transient=True,
             redirect_stdout=False,
             redirect_stderr=False,
         )
-        self._task: TaskID = self._bar.add_task("starting", total=1.0, detail="")
 
     def start(self) -> None:
-        self._bar.start()
+        self._live.start(refresh=True)
 
     def stop(self) -> None:
-        self._bar.stop()
+        self._live.stop()
 
     def show(self, state: RunState) -> None:
         if state is self._shown:
             return
         self._shown = state
-        self._bar.update(
-            self._task,
-            description=_where(state),
-            completed=progress(state).share or 0.0,
-            detail=_detail(state),
-            refresh=True,
-        )
+        self._live.update(Text(live_line(state, self._console.width)), refresh=True)
 
 
-def _where(state: RunState) -> str:
+def live_line(state: RunState, width: int) -> str:
+    """Words where a run stands; what has no room at this width is counted, as in ``+2``."""
     if state.facts.started is None:
         return "starting"
-    now = progress(state)
-    return f"round {now.round}/{now.rounds_total}"
+    parts = _live_parts(state)
+    kept, left_out = fit_parts(width, parts)
+    if left_out:
+        kept, left_out = fit_parts(width - len(GAP) - 2, parts)
+        kept.append(Part(text=f"+{len(left_out)}"))
+    return join(kept)
 
 
-def _detail(state: RunState) -> str:
+def _live_parts(state: RunState) -> list[Part]:
     now = progress(state)
-    parts = []
-    if state.facts.started is not None and state.status is RunStatus.RUNNING:
-        parts.append(f"host epoch {now.epochs_done}/{now.epochs_total}")
+    where = f"round {index(now.round or 0)}"
+    if now.rounds_total:
+        where += f"/{index(now.rounds_total)}"
+    done = round(BAR_WIDTH * min(1.0, max(0.0, now.share or 0.0)))
+    parts = [
+        Part(text=where),
+        Part(text="━" * done + "─" * (BAR_WIDTH - done), name="bar", rank=4),
+    ]
+    if state.status is RunStatus.RUNNING:
+        epochs = f"host epoch {index(now.epochs_done or 0)}/{index(now.epochs_total or 0)}"
+        parts.append(Part(text=epochs, name="host epoch", rank=3))
     if now.mean_accuracy is not None:
-        parts.append(f"accuracy {plain(now.mean_accuracy, 1)} %")
+        accuracy = f"accuracy {plain(now.mean_accuracy, 1)} %"
+        parts.append(Part(text=accuracy, name="accuracy", rank=2))
     if now.eta is not None:
-        parts.append(f"ETA {duration(now.eta)}")
-    return "  ".join(parts)
+        parts.append(Part(text=f"ETA {duration(now.eta)}", name="ETA", rank=1))
+    return parts

@@ -1,30 +1,21 @@
-"""Renders a list of runs as plain aligned lines."""
+"""Renders a list of runs, and what there is to say of single ones."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderResult
-from rich.segment import Segment
-from rich.style import Style
+from rich.text import Text
 
+from esper_karn.layout import Column, FittedTable, Form
 from esper_karn.summaries import RunGlance
-from esper_karn.wording import MISSING, age, plain, signed
+from esper_karn.text import printable
+from esper_karn.wording import MISSING, age, index, plain, signed
 from esper_leyline import RunStatus
-
-COMPACT_WIDTH = 100
-"""Below this many columns the task, which the id names too, has no column of its own."""
-
-_HEADS = ("run", "task", "status", "rounds", "return", "acc %", "last event")
-_RIGHT = frozenset({"rounds", "return", "acc %"})
 
 
 class RunsTable:
-    """A list of runs as something that Rich prints; print it with ``soft_wrap=True``.
-
-    Lines are composed here and not by ``rich.table``, which needs a second for a
-    thousand rows. Nothing is cut: an id is what one copies to look at a run.
+    """A list of runs as something that Rich prints. An id is never cut.
 
     Args:
         glances: One a row, in this order.
@@ -36,38 +27,34 @@ class RunsTable:
         self._now = now
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        compact = options.max_width < COMPACT_WIDTH
-        columns = [name for name in _HEADS if not (compact and name == "task")]
-        rows = [dict(zip(_HEADS, self._cells(each), strict=True)) for each in self._glances]
-        table = [columns, *([row[name] for name in columns] for row in rows)]
-        right = [name in _RIGHT for name in columns]
-        for number, line in enumerate(_aligned(table, right)):
-            yield Segment(line, Style(bold=True) if number == 0 else None)
-            yield Segment.line()
+        yield FittedTable(Form(columns=self._columns()), rule=False)
+
+    def remarks(self) -> Iterator[Text]:
+        """Yields a line for each run that cannot be read, or of which something is to be said."""
         for each in self._glances:
-            if each.problem is not None:
-                yield Segment(f"{each.run_id}: {each.problem}", Style(color="yellow"))
-                yield Segment.line()
+            for remark in (each.problem, each.note):
+                if remark is not None:
+                    yield Text(printable(f"{each.run_id}: {remark}"), "yellow")
 
-    def _cells(self, each: RunGlance) -> tuple[str, ...]:
-        planned = f"/{each.planned}" if each.planned else ""
-        status = "unreadable" if each.status is None else each.status.value
-        return (
-            each.run_id,
-            each.task or MISSING,
-            "no end yet" if each.status is RunStatus.RUNNING else status,
-            f"{each.rounds}{planned}",
-            signed(each.last_return),
-            plain(each.accuracy, 1),
-            age(None if each.last_event is None else self._now - each.last_event),
-        )
+    def _columns(self) -> list[Column]:
+        runs = self._glances
+        ages = [None if each.last_event is None else self._now - each.last_event for each in runs]
+        return [
+            Column(head="run", cells=[each.run_id for each in runs], left=True),
+            Column(head="task", cells=[each.task or MISSING for each in runs], rank=5, left=True),
+            Column(head="status", cells=[_status(each) for each in runs], left=True),
+            Column(head="rounds", cells=[_rounds(each) for each in runs], rank=1),
+            Column(head="return", cells=[signed(each.last_return) for each in runs], rank=3),
+            Column(head="acc %", cells=[plain(each.accuracy, 1) for each in runs], rank=2),
+            Column(head="last event", cells=[age(each) for each in ages], rank=4, left=True),
+        ]
 
 
-def _aligned(table: Sequence[Sequence[str]], right: Sequence[bool]) -> Iterator[str]:
-    widths = [max(map(cell_len, column)) for column in zip(*table, strict=True)]
-    for row in table:
-        cells = []
-        for cell, width, to_right in zip(row, widths, right, strict=True):
-            blank = " " * (width - cell_len(cell))
-            cells.append(blank + cell if to_right else cell + blank)
-        yield "  ".join(cells).rstrip()
+def _status(run: RunGlance) -> str:
+    if run.status is None:
+        return "unreadable"
+    return "no end yet" if run.status is RunStatus.RUNNING else run.status.value
+
+
+def _rounds(run: RunGlance) -> str:
+    return f"{index(run.rounds)}/{index(run.planned)}" if run.planned else index(run.rounds)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import sys
 from typing import Any, TextIO
+
+_GONE = frozenset({errno.EPIPE, errno.EBADF, errno.ENXIO})
+"""Errors of a stream that nobody reads any more."""
 
 
 def guard_streams() -> None:
@@ -12,6 +17,7 @@ def guard_streams() -> None:
 
     Call it first in a program: where a standard stream is closed (``>&-``), the next file
     that the program opens would otherwise take its number, and children would write to it.
+    Characters that the stream's encoding lacks are escaped.
     """
     for number in (0, 1, 2):
         try:
@@ -24,14 +30,32 @@ def guard_streams() -> None:
             # Closed by the interpreter's own end.
             stream = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
         if not isinstance(stream, GuardedStream):
+            stream.reconfigure(errors="backslashreplace")
             setattr(sys, name, GuardedStream(stream))
 
 
+def lost_output() -> str | None:
+    """Flushes standard output, and returns why a part of it could not be written.
+
+    Returns:
+        The reason, such as ``No space left on device``; ``None`` if all was written, or if
+        the reader went away, as ``head`` does.
+    """
+    stream = sys.stdout
+    stream.flush()
+    return stream.failure if isinstance(stream, GuardedStream) else None
+
+
 class GuardedStream:
-    """A text stream that turns into the null device when its reader is gone."""
+    """A text stream that turns into the null device when it cannot be written to.
+
+    Attributes:
+        failure: Why it could not, ``None`` where only its reader is gone.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        self.failure: str | None = None
 
     def __getattr__(self, name: str) -> Any:
         """Everything else is the stream's own."""
@@ -41,16 +65,16 @@ class GuardedStream:
         """Writes text, or discards it."""
         try:
             return self._stream.write(text)
-        except OSError:
-            self._discard()
+        except OSError as error:
+            self._discard(error)
             return len(text)
 
     def flush(self) -> None:
         """Flushes the stream, or discards what it holds."""
         try:
             self._stream.flush()
-        except OSError:
-            self._discard()
+        except OSError as error:
+            self._discard(error)
 
     def isatty(self) -> bool:
         """Whether it is a terminal that is still there."""
@@ -59,10 +83,19 @@ class GuardedStream:
         except (OSError, ValueError):
             return False
 
-    def _discard(self) -> None:
+    def _discard(self, error: OSError) -> None:
+        if not self._is_gone(error):
+            self.failure = error.strerror or str(error)
         # The descriptor itself, so that the interpreter's last flush does not fail either.
         null = os.open(os.devnull, os.O_WRONLY)
         try:
             os.dup2(null, self._stream.fileno())
         finally:
             os.close(null)
+
+    def _is_gone(self, error: OSError) -> bool:
+        if error.errno in _GONE:
+            return True
+        # A terminal that was closed gives the error of a broken disk.
+        is_device = stat.S_ISCHR(os.fstat(self._stream.fileno()).st_mode)
+        return error.errno == errno.EIO and is_device

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from rich import box
 from rich.console import Console, ConsoleOptions, RenderResult
-from rich.table import Table
 from rich.text import Text
 
 from esper_karn.closing import Closing, ClosingRow, closing
+from esper_karn.layout import Column, FittedTable, Form
 from esper_karn.state import RunState
-from esper_karn.wording import MISSING, count, duration, mean_count, plain, several, signed
+from esper_karn.text import printable
+from esper_karn.wording import MISSING, count, duration, index, mean_count, plain, several, signed
 from esper_leyline import RunStatus, RunSummary
-
-COMPACT_WIDTH = 120
-"""Below this many columns, tables and lines are compact."""
 
 _STATUS_STYLES = {
     RunStatus.COMPLETED: "green",
@@ -33,6 +30,16 @@ _OP_HEADS = {
     "FOSSILIZE": "foss",
     "ADVANCE": "adv",
 }
+
+_OP_RANKS = {
+    "WAIT": 16,
+    "SET_ALPHA_TARGET": 15,
+    "ADVANCE": 14,
+    "PRUNE": 13,
+    "FOSSILIZE": 12,
+    "GERMINATE": 11,
+}
+"""Columns with a high rank are left out first."""
 
 
 def closing_table(source: RunState | RunSummary) -> ClosingTable:
@@ -53,46 +60,76 @@ class ClosingTable:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         if self.view.rows:
-            compact = options.max_width < COMPACT_WIDTH
-            yield _table(self.view, compact=compact)
-            if compact:
-                yield Text("seeds: germinated/fossilized/pruned", "dim")
+            yield Text()
+            yield _table(self.view)
+            yield Text()
         yield from _lines(self.view)
 
 
-def _table(view: Closing, *, compact: bool) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    heads = ["return", "acc%", "best%"] if compact else ["return", "accuracy %", "best %"]
-    ops = [_OP_HEADS.get(name, name.lower()) if compact else _head(name) for name in view.ops]
-    seeds = ["seeds"] if compact else ["germinated", "fossilized", "pruned"]
-    for number, head in enumerate(["round", *heads, *ops, *seeds, "grown"]):
-        table.add_column(head, justify="left" if number == 0 else "right", no_wrap=True)
-    previous = None
-    for row in view.rows:
-        if previous is not None and (previous.first == previous.last) != (row.first == row.last):
-            table.add_section()
-        table.add_row(*_cells(row, view.ops, compact=compact))
-        previous = row
-    return table
+def _table(view: Closing) -> FittedTable:
+    rows = view.rows
+    single = [row.first == row.last for row in rows]
+    changes = [row for row in range(1, len(rows)) if single[row] != single[row - 1]]
+    return FittedTable(_wide(view), _compact(view), breaks=frozenset(changes))
+
+
+def _wide(view: Closing) -> Form:
+    rows = view.rows
+    columns = [
+        *_results(rows, "accuracy %", "best %"),
+        *_ops(view, {name: _head(name) for name in view.ops}),
+        _numbers("germinated", [mean_count(row.germinated) for row in rows], 3),
+        _numbers("fossilized", [mean_count(row.fossilized) for row in rows], 3),
+        _numbers("pruned", [mean_count(row.pruned) for row in rows], 3),
+        _numbers("grown", [count(row.grown_parameters) for row in rows], 2),
+    ]
+    return Form(columns=columns)
+
+
+def _compact(view: Closing) -> Form:
+    rows = view.rows
+    columns = [
+        *_results(rows, "acc%", "best%"),
+        *_ops(view, {name: _OP_HEADS.get(name, name.lower()) for name in view.ops}),
+        _numbers("seeds", [_seed_counts(row) for row in rows], 3),
+        _numbers("grown", [count(row.grown_parameters) for row in rows], 2),
+    ]
+    return Form(columns=columns, notes=["seeds: germinated/fossilized/pruned"])
+
+
+def _results(rows: Sequence[ClosingRow], accuracy: str, best: str) -> list[Column]:
+    numbers = [index(row.first) for row in rows]
+    last = [index(row.last) for row in rows]
+    blocks = [a if a == b else f"{a}–{b}" for a, b in zip(numbers, last, strict=True)]
+    return [
+        Column(head="round", cells=blocks, left=True),
+        _numbers("return", [signed(row.mean_return) for row in rows], 0),
+        _numbers(accuracy, [plain(row.mean_accuracy, 1) for row in rows], 0),
+        _numbers(best, [plain(row.best_accuracy, 1) for row in rows], 1),
+    ]
+
+
+def _ops(view: Closing, heads: Mapping[str, str]) -> list[Column]:
+    return [
+        _numbers(
+            heads[name],
+            [mean_count(row.ops.get(name, 0)) for row in view.rows],
+            _OP_RANKS.get(name, 10),
+        )
+        for name in view.ops
+    ]
+
+
+def _numbers(head: str, cells: Sequence[str], rank: int) -> Column:
+    return Column(head=head, cells=cells, rank=rank)
 
 
 def _head(op: str) -> str:
     return op.lower().replace("_", " ").replace("set alpha target", "set alpha")
 
 
-def _cells(row: ClosingRow, ops: tuple[str, ...], *, compact: bool) -> Iterator[str]:
-    yield str(row.first) if row.first == row.last else f"{row.first}–{row.last}"
-    yield signed(row.mean_return)
-    yield plain(row.mean_accuracy, 1)
-    yield plain(row.best_accuracy, 1)
-    for name in ops:
-        yield mean_count(row.ops.get(name, 0))
-    seeds = [mean_count(each) for each in (row.germinated, row.fossilized, row.pruned)]
-    if compact:
-        yield "/".join(seeds)
-    else:
-        yield from seeds
-    yield count(row.grown_parameters)
+def _seed_counts(row: ClosingRow) -> str:
+    return "/".join(mean_count(each) for each in (row.germinated, row.fossilized, row.pruned))
 
 
 def _lines(view: Closing) -> Iterator[Text]:
@@ -105,8 +142,8 @@ def _lines(view: Closing) -> Iterator[Text]:
     if view.learning is not None:
         yield _learning_line(view)
     if view.ops:
-        used = ", ".join(f"{_head(name)} {total.ops[name]:,}" for name in view.ops)
-        yield Text(f"ops used: {used}")
+        used = ", ".join(f"{_head(name)} {count(total.ops[name])}" for name in view.ops)
+        yield Text(printable(f"ops used: {used}"))
     yield Text(_seeds(view))
     yield Text(_parameters(view))
     if view.mean_test_accuracy is not None:
@@ -118,14 +155,14 @@ def _status_line(view: Closing) -> Text:
     name = " on ".join(part for part in (view.command, view.task) if part) or "run"
     total = view.total
     rounds = several(total.rounds, "round") if total else "no round finished"
-    line = Text(f"{name} ").append(view.status.value, _STATUS_STYLES[view.status])
+    line = Text(f"{printable(name)} ").append(view.status.value, _STATUS_STYLES[view.status])
     line.append(f": {rounds}")
     if view.seconds is not None:
         line.append(f" in {duration(view.seconds)}")
     if view.peak_memory_mb is not None:
         line.append(f", peak memory {count(view.peak_memory_mb)} MB")
     if view.error:
-        line.append(f"; {view.error}")
+        line.append(f"; {printable(view.error)}")
     return line
 
 
@@ -143,8 +180,8 @@ def _seeds(view: Closing) -> str:
     total = view.total
     assert total is not None
     line = (
-        f"seeds: {total.germinated:,} germinated, {total.fossilized:,} fossilized, "
-        f"{total.pruned:,} pruned"
+        f"seeds: {count(total.germinated)} germinated, {count(total.fossilized)} fossilized, "
+        f"{count(total.pruned)} pruned"
     )
     return f"{line}; {several(total.rollbacks, 'rollback')}" if total.rollbacks else line
 

@@ -1,0 +1,250 @@
+"""Tables that fit the screen: whole columns are left out and named, nothing is cut."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from rich.cells import cell_len, chop_cells
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.segment import Segment
+from rich.style import Style
+
+from esper_karn.text import printable
+
+GAP = "  "
+"""Stands between two columns, and before the values of a row that is printed line by line."""
+
+_HEAD = Style(bold=True)
+_NOTE = Style(dim=True)
+# A long value may go on in the next line after a blank, or after these between two numbers.
+_PIECES = re.compile(r"[^\s–/]*[\s–/]+|[^\s–/]+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """One column of a table.
+
+    Attributes:
+        head: What stands above it, and what it is called where it is left out.
+        cells: One a row.
+        rank: 0 for a column that is never left out; of the others, the one with the
+            highest rank is left out first.
+        left: Whether its cells are aligned to the left, as text is.
+        styles: Rich styles of the cells; empty for none.
+    """
+
+    head: str
+    cells: Sequence[str]
+    rank: int = 0
+    left: bool = False
+    styles: Sequence[str] = ()
+
+    def width(self) -> int:
+        """Returns the width of its widest cell, in columns of a terminal."""
+        return max(cell_len(cell) for cell in (self.head, *self.cells))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Form:
+    """One way to print a table, such as one with full or with short heads.
+
+    Attributes:
+        columns: From left to right.
+        notes: Lines below the table that explain this form.
+    """
+
+    columns: Sequence[Column]
+    notes: Sequence[str] = ()
+
+
+class FittedTable:
+    """A table that Rich prints so that no cell is cut, whatever the width of the screen.
+
+    The first form that fits is taken. Where none does, the last one loses columns, those
+    with the highest rank first, and a line below the table names them. Where not even the
+    columns of rank 0 fit, every value of the first form gets a line of its own.
+
+    Args:
+        forms: From the widest to the narrowest; all have the same rows.
+        breaks: Indices of the rows that have an empty line before them.
+        rule: Whether a line is drawn below the heads.
+    """
+
+    def __init__(
+        self, *forms: Form, breaks: frozenset[int] = frozenset(), rule: bool = True
+    ) -> None:
+        self._forms = [_escaped(form) for form in forms]
+        self._breaks = breaks
+        self._rule = rule
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        width = options.max_width
+        form, left_out = self._fit(width)
+        if not form.columns:
+            yield from _line_by_line(self._forms[0].columns, width)
+            return
+        yield from self._rows(form.columns)
+        notes = list(form.notes)
+        if left_out:
+            notes.append(f"left out at {width} columns: {', '.join(left_out)}")
+        for note in notes:
+            for line in wrapped(note, width):
+                yield from _line(line, _NOTE)
+
+    def _fit(self, width: int) -> tuple[Form, list[str]]:
+        """Returns the form to print and the heads left out; a form without columns if none fits."""
+        for form in self._forms:
+            if _total(form.columns) <= width:
+                return form, []
+        form = self._forms[-1]
+        kept = list(form.columns)
+        for column in sorted(form.columns, key=lambda each: -each.rank):
+            if column.rank == 0:
+                return Form(columns=()), []
+            kept.remove(column)
+            if _total(kept) <= width:
+                break
+        left_out = [each.head for each in form.columns if each not in kept]
+        return Form(columns=kept, notes=form.notes), left_out
+
+    def _rows(self, columns: Sequence[Column]) -> Iterator[Segment]:
+        widths = [column.width() for column in columns]
+        yield from _line(_padded([each.head for each in columns], columns, widths), _HEAD)
+        if self._rule:
+            yield from _line("─" * (sum(widths) + len(GAP) * (len(widths) - 1)))
+        for row in range(len(columns[0].cells)):
+            if row in self._breaks:
+                yield Segment.line()
+            yield from _row(row, columns, widths)
+
+
+def wrapped(text: str, width: int, indent: str = "") -> Iterator[str]:
+    """Yields the lines of a text that is broken between words and between values.
+
+    Args:
+        text: One line.
+        width: Columns of a terminal, at least 20 for numbers of any size to stay whole;
+            only a word that is wider than a line, such as a path, goes on in the next one.
+        indent: Stands before each line.
+    """
+    room = width - len(indent)
+    line = ""
+    for piece in _PIECES.findall(text):
+        if line and cell_len(line + piece.rstrip()) > room:
+            yield indent + line.rstrip()
+            line = ""
+        line += piece
+        while cell_len(line.rstrip()) > room:
+            full, *_ = chop_cells(line, room)
+            yield indent + full
+            line = line[len(full) :]
+    yield indent + line.rstrip()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One part of a line, such as ``accuracy 46.7 %``.
+
+    Attributes:
+        name: What it is called where it is left out.
+        rank: As that of a column.
+    """
+
+    text: str
+    name: str = ""
+    rank: int = 0
+
+
+def fit_parts(width: int, *forms: Sequence[Part]) -> tuple[list[Part], list[str]]:
+    """Returns the parts of a line that fit, and the names of those left out.
+
+    The first form that fits is taken; the last one loses parts, as a table does columns.
+    Parts of rank 0 are never left out: they may be wider than the screen.
+    """
+    for form in forms:
+        if _length(form) <= width:
+            return list(form), []
+    kept = list(forms[-1])
+    for part in sorted(forms[-1], key=lambda each: -each.rank):
+        if part.rank == 0 or _length(kept) <= width:
+            break
+        kept.remove(part)
+    return kept, [part.name for part in forms[-1] if part not in kept]
+
+
+def join(parts: Sequence[Part]) -> str:
+    """Returns a line of parts."""
+    return GAP.join(part.text for part in parts)
+
+
+def _length(parts: Sequence[Part]) -> int:
+    return cell_len(join(parts))
+
+
+def _escaped(form: Form) -> Form:
+    columns = [
+        Column(
+            head=printable(each.head),
+            cells=[printable(cell) for cell in each.cells],
+            rank=each.rank,
+            left=each.left,
+            styles=each.styles,
+        )
+        for each in form.columns
+    ]
+    return Form(columns=columns, notes=[printable(note) for note in form.notes])
+
+
+def _total(columns: Sequence[Column]) -> int:
+    return sum(column.width() for column in columns) + len(GAP) * (len(columns) - 1)
+
+
+def _row(row: int, columns: Sequence[Column], widths: Sequence[int]) -> Iterator[Segment]:
+    cells = [column.cells[row] for column in columns]
+    if not any(column.styles and column.styles[row] for column in columns):
+        yield from _line(_padded(cells, columns, widths))
+        return
+    for place, (cell, column, width) in enumerate(zip(cells, columns, widths, strict=True)):
+        blank = " " * (width - cell_len(cell))
+        style = Style.parse(column.styles[row]) if column.styles else None
+        last = place == len(columns) - 1
+        yield Segment((GAP if place else "") + ("" if column.left else blank))
+        yield Segment(cell, style)
+        yield Segment(blank if column.left and not last else "")
+    yield Segment.line()
+
+
+def _padded(cells: Sequence[str], columns: Sequence[Column], widths: Sequence[int]) -> str:
+    padded = []
+    for cell, column, width in zip(cells, columns, widths, strict=True):
+        blank = " " * (width - cell_len(cell))
+        padded.append(cell + blank if column.left else blank + cell)
+    return GAP.join(padded).rstrip()
+
+
+def _line_by_line(columns: Sequence[Column], width: int) -> Iterator[Segment]:
+    """Yields each row as its first value, then a line for each other value."""
+    first, *others = columns
+    for row, cell in enumerate(first.cells):
+        for line in _named(first.head, cell, width, ""):
+            yield from _line(line, _HEAD)
+        for column in others:
+            style = Style.parse(column.styles[row]) if column.styles else None
+            for line in _named(column.head, column.cells[row], width, GAP):
+                yield from _line(line, style)
+
+
+def _named(head: str, cell: str, width: int, indent: str) -> Iterator[str]:
+    whole = f"{indent}{head} {cell}"
+    if cell_len(whole) <= width:
+        yield whole
+        return
+    yield from wrapped(head, width, indent)
+    yield from wrapped(cell, width, indent)
+
+
+def _line(text: str, style: Style | None = None) -> Iterator[Segment]:
+    yield Segment(text, style)
+    yield Segment.line()
