@@ -151,7 +151,7 @@ def test_mistakes_are_named(model):
     with pytest.raises(KasminaError, match="'r0c0' does not germinate: blueprint LORA does not"):
         grown(model, loop, Blueprint.LORA)
     model.slot.apply_command(Germinate(blueprint=Blueprint.NORM))
-    with pytest.raises(KasminaError, match="only a DORMANT slot germinates"):
+    with pytest.raises(KasminaError, match="holds a NORM seed that is GERMINATED"):
         grown(model, loop)
 
 

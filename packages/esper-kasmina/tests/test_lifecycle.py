@@ -17,7 +17,6 @@ from esper_leyline import (
     CNNHostSpec,
     Fossilize,
     Germinate,
-    LeylineError,
     LifecycleRules,
     MLPHostSpec,
     Op,
@@ -326,7 +325,7 @@ def test_prune_live_spares_fossils_and_takes_everything_else(make_host, grow, or
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
-        (lambda: SeedSlot("left"), LeylineError, "'left' is not a slot id"),
+        (lambda: SeedSlot("left"), KasminaError, "'left' is not a slot id"),
         (lambda: SeedSlot("r0c0", 8), KasminaError, "'r0c0' was given 8; .*Activations.maps"),
         (lambda: SeedSlot("r0c0", rules="strict"), KasminaError, "rules are 'strict'; give Lif"),
         (lambda: Activations.maps(0), KasminaError, "0 channels"),

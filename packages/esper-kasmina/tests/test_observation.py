@@ -209,7 +209,7 @@ def test_a_loop_that_ignores_the_model_is_named():
     message = refused(model, lambda _, optimizer: after(other, optimizer))
     assert "no gradient reached the seed in slot 'r0c0'" in message
     assert "train has to run the model that it is given" in message
-    assert model.slot.stage is SeedStage.PRUNED
+    assert model.slot.stage is SeedStage.DORMANT
 
 
 def test_a_place_that_is_never_run_is_named():

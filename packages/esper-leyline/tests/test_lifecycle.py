@@ -213,3 +213,26 @@ def test_a_seed_that_was_not_measured_does_not_fossilize():
     refused = advance(holding(), Fossilize(), evidence=unmeasured, rules=RULES)
     assert refused.rejection == "gate g5 failed: contribution_measured"
     assert Op.FOSSILIZE not in permitted_ops(holding(), unmeasured, RULES)
+
+
+@pytest.mark.parametrize(
+    ("command", "reason"),
+    [
+        (SetAlphaTarget(style=BlendStyle.LINEAR_ADD, alpha_target=1.5, ticks=0), "alpha_target is"),
+        (SetAlphaTarget(style=BlendStyle.LINEAR_ADD, alpha_target=0.5, ticks=-1), "ticks is -1"),
+        (Prune(ticks=-3), "ticks is -3; give a whole number from 0"),
+        (Germinate(blueprint=Blueprint.NORM, tempo=-1), "tempo is -1; give a whole number from 0"),
+        (
+            Germinate(blueprint=Blueprint.NORM, alpha_target=-0.1),
+            "alpha_target is -0.1; give a nu",
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value.kind,
+)
+def test_numbers_that_cannot_be_are_refused_in_every_stage(command, reason):
+    for stage in SeedStage:
+        state = SeedState(stage=stage)
+        result = advance(state, command, evidence=SeedEvidence(), rules=LifecycleRules())
+        assert result.rejection is not None
+        assert reason in result.rejection
+        assert result.state == state

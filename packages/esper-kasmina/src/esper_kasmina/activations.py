@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from numbers import Integral
 from typing import Literal, get_args
 
 from torch import Tensor
 
+from esper_kasmina.checks import shown
 from esper_kasmina.errors import KasminaError
 from esper_leyline import Topology
 
@@ -40,9 +42,9 @@ class Activations:
     batch_first: bool = True
 
     def __post_init__(self) -> None:
-        if self.channels < 1:
+        if not isinstance(self.channels, Integral) or self.channels < 1:
             raise KasminaError(
-                f"a slot of {self.channels} channels cannot hold a seed; give at least 1"
+                f"a slot of {shown(self.channels)} channels cannot hold a seed; give at least 1"
             )
         if self.topology is Topology.CNN and self.dimensions not in _SPATIAL_AXES:
             raise KasminaError(
@@ -51,7 +53,7 @@ class Activations:
             )
         if self.layout not in get_args(Layout):
             raise KasminaError(
-                f"the layout is {self.layout!r}; give 'channels_first' or 'channels_last'"
+                f"the layout is {shown(self.layout)}; give 'channels_first' or 'channels_last'"
             )
 
     @classmethod

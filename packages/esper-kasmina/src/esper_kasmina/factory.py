@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from esper_kasmina.checks import shown
 from esper_kasmina.cnn import CNNHost
 from esper_kasmina.errors import KasminaError
 from esper_kasmina.gpt import GPTHost
@@ -37,8 +38,12 @@ def build_host(
         seed: Decides every weight; torch's global generator is neither read nor moved.
 
     Raises:
-        KasminaError: If the host cannot be built, or lacks a slot.
+        KasminaError: If the spec is none, or the host cannot be built, or lacks a slot.
     """
+    if not isinstance(spec, CNNHostSpec | MLPHostSpec | TransformerHostSpec):
+        raise KasminaError(
+            f"the spec is {shown(spec)}; give that of a host, such as HOST_SPECS['cifar10']"
+        )
     try:
         enabled = check_slots(tuple(slots), spec.slots)
     except ValueError as error:

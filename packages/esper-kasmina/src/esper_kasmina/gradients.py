@@ -10,6 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
+from esper_kasmina.checks import shown
+from esper_kasmina.errors import KasminaError
+
 VANISHING_NORM = 1e-7
 """Below this L2 norm a gradient counts as vanished."""
 
@@ -50,8 +53,18 @@ def measure_gradients(parameters: Iterable[Parameter]) -> GradientMeasurement | 
     """Measures gradients where they stand; ``None`` if there are none at all.
 
     A parameter without a gradient among others that have one counts as vanished.
+
+    Args:
+        parameters: Parameters of any shape.
+
+    Raises:
+        KasminaError: If they are something else.
     """
-    group = list(parameters)
+    group = list(parameters) if isinstance(parameters, Iterable) else [parameters]
+    if not all(isinstance(each, Tensor) for each in group):
+        raise KasminaError(
+            f"the parameters are {shown(parameters)}; give parameters, such as model.parameters()"
+        )
     return measurement_of(group, gradient_norms(group))
 
 

@@ -12,6 +12,7 @@ from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 from esper_kasmina.activations import Activations
 from esper_kasmina.attributes import hidden_names
+from esper_kasmina.checks import check_model
 from esper_kasmina.errors import KasminaError
 from esper_kasmina.grafted import Grafted
 from esper_kasmina.optimizers import seed_slots
@@ -102,8 +103,7 @@ def graft(
 
 
 def _check_kinds(model: object, places: object) -> None:
-    if not isinstance(model, nn.Module):
-        raise KasminaError(f"the model is a {_kind(model)}; give an instance of nn.Module")
+    check_model(model)
     if not isinstance(places, Mapping):
         raise KasminaError(
             f"places are a {_kind(places)}; give slot ids and submodules, "

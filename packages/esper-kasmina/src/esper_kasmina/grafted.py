@@ -118,7 +118,8 @@ class Grafted(WrapsModel):
             reason = " ".join(str(error).split())
             raise KasminaError(
                 f"the {type(self.model).__name__} does not run on the example_inputs; give one "
-                f"input, or a tuple of positional ones ({type(error).__name__}: {reason})"
+                "input, or a tuple of positional ones; without example_inputs the first forward "
+                f"pass tells what flows ({type(error).__name__}: {reason})"
             ) from error
         finally:
             for module, mode in modes.items():

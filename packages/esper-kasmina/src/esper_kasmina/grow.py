@@ -1,24 +1,29 @@
-"""One seed's whole life in anybody's training loop, by a fixed schedule.
+"""One seed's whole life in a training loop of any kind, by a fixed schedule.
 
-For those who want a model to grow and have no controller: germinate, train in isolation,
-blend in, hold, measure, and keep the seed if it is worth its place.
+For a model that is to grow without a controller: germinate, train in isolation, blend in, hold,
+measure, and keep the seed if it is worth its place.
 """
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from numbers import Integral, Real
 from typing import Any
 
 from torch import nn
 from torch.optim import Optimizer
 
+from esper_kasmina.blueprints import blueprint_name
+from esper_kasmina.checks import shown
 from esper_kasmina.errors import KasminaError
 from esper_kasmina.observation import GradientObserver
-from esper_kasmina.optimizers import seed_slots, sync_optimizer
+from esper_kasmina.optimizers import parameter_groups, seed_slots, sync_optimizer
 from esper_kasmina.slot import SeedSlot
+from esper_kasmina.wrappers import unwrap_optimizer
 from esper_leyline import (
     ACTIVE_STAGES,
     Advance,
@@ -26,9 +31,13 @@ from esper_leyline import (
     BlendStyle,
     Fossilize,
     Germinate,
+    SeedEvidence,
     SeedMeasurement,
     SeedStage,
     SlotCommand,
+    Tick,
+    advance,
+    show_text,
 )
 
 
@@ -36,12 +45,18 @@ from esper_leyline import (
 class Schedule:
     """How long a seed stays in each stage, and what it must be worth.
 
+    An epoch is one call of ``train``. In isolation a seed gets the gradient at the host's output,
+    to which it adds nothing yet, so it learns a direction and no size: a few epochs are enough,
+    and at high learning rates more do harm.
+
     Attributes:
-        training: Epochs in isolation, at least 1.
-        blending: Epochs of the ramp to full strength.
-        holding: Epochs at full strength before it is judged, at least 1.
-        patience: Epochs that a gate may stay shut after its time before the seed is pruned.
-        min_contribution: What the model's score must owe it to be kept, in points.
+        training: Epochs in isolation (TRAINING), at least 1.
+        blending: Epochs of the ramp from nothing to full strength (BLENDING), from 0.
+        holding: Epochs at full strength before it is judged (HOLDING), at least 1.
+        patience: Epochs that a gate may stay shut after its time before the seed is pruned,
+            from 0.
+        min_contribution: What the model's score must owe it to be kept, in the units of the
+            score; it has to exceed this.
         style: How it is blended in.
     """
 
@@ -53,17 +68,27 @@ class Schedule:
     style: BlendStyle = BlendStyle.LINEAR_ADD
 
     def __post_init__(self) -> None:
-        """Checks every number.
+        """Checks every value.
 
         Raises:
-            KasminaError: If one of them is too small, or the bound is no number.
+            KasminaError: If a number of epochs is too small or not whole, the bound is no number,
+                or the style is none.
         """
         for name, least in {"training": 1, "blending": 0, "holding": 1, "patience": 0}.items():
             value = getattr(self, name)
+            if not isinstance(value, Integral):
+                raise KasminaError(f"{name} is {shown(value)}; give a whole number of epochs")
             if value < least:
                 raise KasminaError(f"{name} is {value}; give at least {least}")
-        if math.isnan(self.min_contribution):
-            raise KasminaError("min_contribution is nan; give a number of points, such as 0.0")
+        bound = self.min_contribution
+        if not isinstance(bound, Real) or math.isnan(bound):
+            raise KasminaError(
+                f"min_contribution is {shown(bound)}; give a number of points, such as 0.0"
+            )
+        if not isinstance(self.style, BlendStyle):
+            raise KasminaError(
+                f"style is {shown(self.style)}; give a BlendStyle, such as BlendStyle.LINEAR_ADD"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,11 +100,11 @@ class Growth:
         blueprint: What it was.
         fossilized: Whether it was kept.
         reason: Why, in a few words.
-        parameters: What it added, 0 if it was pruned.
-        contribution: The score with it minus the score without it, in points, when it was
-            judged.
-        score: Of the model at the end, in points.
-        epochs: How long that took.
+        parameters: How many parameters it added, 0 if it was pruned.
+        contribution: The score with it minus the score without it (leave one out), when it was
+            judged, in the units of the score.
+        score: Of the model as it is at the end, in the units of ``evaluate``.
+        epochs: How many epochs that took, one call of ``train`` each.
     """
 
     slot: str
@@ -106,58 +131,102 @@ def grow(  # noqa: PLR0917 - it reads as a sentence
 ) -> Growth:
     """Grows one seed from germination to its judgement, inside your own training loop.
 
+    Each epoch it calls ``train(model)``, then ``evaluate(model)``, and once the seed is blended in
+    ``evaluate(model)`` again with the slot empty, for what the seed contributes. The stages and
+    their gates are those of ``esper_leyline.advance``. In TRAINING the outputs and the gradients
+    of the host are what they are without the seed, which gets the gradient at the host's output
+    by a straight-through estimator (Bengio et al. 2013); it is born as the identity behind a
+    scale of 0 (ReZero, Bachlechner et al. 2021).
+
+    If anything fails or is interrupted on the way, the slot is empty again, as it was, and the
+    seed's parameters have left the optimizer; what the host has learned meanwhile stays. So the
+    call can be repeated once the mistake is corrected.
+
     Args:
-        model: Any model with slots: grafted, built, or with a ``SeedSlot`` in it.
-        slot: A dormant slot.
-        blueprint: What to grow.
-        optimizer: Trains the model; the seed's parameters join it and, if it is pruned,
-            leave it, and no other parameter's state is touched.
-        train: Trains the model for one epoch with ``optimizer``. It may clear gradients
+        model: Any model with slots: grafted, built, or with a ``SeedSlot`` in it. A grafted one
+            has seen its activations: a forward pass was run, or ``example_inputs`` given.
+        slot: The id of a DORMANT slot, such as ``"r0c0"``.
+        blueprint: What to grow: a ``Blueprint``, or the name of a registered one.
+        optimizer: Trains the model; the seed's parameters join it as a group of their own and,
+            if it is pruned, leave it, and no other parameter's state is touched.
+        train: Trains the model that it is given for one epoch with ``optimizer``; what it returns
+            is not read. It sets the mode (``model.train()``) itself. It may clear gradients
             before ``backward`` or after ``step``, accumulate, clip and scale them.
-        evaluate: Returns the model's score on validation data, in points (accuracy in
-            percent, say): more is better.
+        evaluate: Returns the model's score on validation data as one finite number, or a tensor
+            of one: more is better. It sets the mode (``model.eval()``) itself. Its unit is that
+            of contributions and of ``Schedule.min_contribution``; accuracy in percent gives
+            points. Give the negative of a loss.
         schedule: How long and how well; ``None`` takes the defaults.
         seed_options: In what the seed's parameter group differs from its host's, such as
             ``{"lr_scale": 0.5}``; see ``sync_optimizer``.
         scheduler: The optimizer's learning-rate scheduler, which ``train`` steps, or a
             wrapper of it. It follows the seed's group; most are found without this.
 
+    Returns:
+        Whether the seed was kept, why, and what it contributed.
+
     Raises:
-        KasminaError: If the slot is not there, is not dormant, the blueprint does not fit
-            it, ``train`` or ``evaluate`` cannot be called, ``evaluate`` returns no finite
-            number, or no gradient reached the seed in an epoch; the seed is pruned then.
+        KasminaError: If the slot is not there or not DORMANT, the blueprint does not fit it, the
+            optimizer trains nothing of the model or cannot take a group, an argument is of
+            another kind, ``train`` or ``evaluate`` does not take the model, ``evaluate`` returns
+            no finite number, or no gradient reached the seed in an epoch.
     """
     _check_loop(train, evaluate)
-    chosen = schedule or Schedule()
+    chosen = _check_schedule(schedule)
     place = _find(model, slot)
-    # Before the birth, so that an optimizer that is none leaves the slot as it was.
+    # Before the birth, so that a wrong optimizer leaves the slot as it was.
     sync = partial(sync_optimizer, optimizer, model, seed_options, scheduler=scheduler)
     sync()
-    germinate = Germinate(blueprint=blueprint, style=chosen.style, tempo=chosen.blending)
-    _command(place, germinate)
-    _command(place, Advance())
-    epochs, score, contribution, reason = 0, 0.0, 0.0, ""
-    while place.live:
+    _check_trains(unwrap_optimizer(optimizer), model)
+    _check_empty(place)
+    before = place.snapshot()
+    try:
+        germinate = Germinate(blueprint=blueprint, style=chosen.style, tempo=chosen.blending)
+        _command(place, germinate)
+        _command(place, Advance())
+        growth = _live(_Life(model, place, train, evaluate, chosen), optimizer, sync)
+    except BaseException:
+        place.restore(before)
         sync()
-        with GradientObserver(optimizer, model, [place]) as observed:
-            train(model)
+        raise
+    return growth
+
+
+@dataclass(frozen=True, slots=True)
+class _Life:
+    """A seed in TRAINING, and what happens to it."""
+
+    model: nn.Module
+    slot: SeedSlot
+    train: Callable[[nn.Module], object]
+    evaluate: Callable[[nn.Module], float]
+    schedule: Schedule
+
+
+def _live(life: _Life, optimizer: Optimizer, sync: Callable[[], None]) -> Growth:
+    """Trains until the seed is kept or pruned."""
+    model, slot = life.model, life.slot
+    blueprint = slot.state.blueprint
+    assert blueprint is not None
+    epochs, score, contribution, reason = 0, 0.0, 0.0, ""
+    while slot.live:
+        sync()
+        with GradientObserver(optimizer, model, [slot]) as observed:
+            _check_ran(life.train(model))
         if observed.missing:
-            reached = _runs(model, place, evaluate)
-            place.prune_now()
-            sync()
-            raise _unreached(place, reached=reached)
+            raise _unreached(slot, reached=_runs(model, slot, life.evaluate))
         epochs += 1
-        score, contribution = _measure(model, place, evaluate)
-        place.tick()
-        reason = _move_on(place, contribution, chosen)
+        score, contribution = _measure(model, slot, life.evaluate)
+        slot.tick()
+        reason = _move_on(slot, contribution, life.schedule)
     sync()
-    kept = place.stage is SeedStage.FOSSILIZED
+    kept = slot.stage is SeedStage.FOSSILIZED
     return Growth(
-        slot=slot,
+        slot=slot.name,
         blueprint=blueprint,
         fossilized=kept,
         reason=reason,
-        parameters=place.report().parameters,
+        parameters=slot.report().parameters,
         contribution=contribution,
         score=score if kept else score - contribution,
         epochs=epochs,
@@ -168,15 +237,80 @@ def _check_loop(train: object, evaluate: object) -> None:
     for name, part in (("train", train), ("evaluate", evaluate)):
         if not callable(part):
             raise KasminaError(
-                f"{name} is {part!r}, which cannot be called; give a function that takes the model"
+                f"{name} is {shown(part)}, which cannot be called; give a function that takes the "
+                "model"
             )
+        try:
+            signature = inspect.signature(part)
+        except (TypeError, ValueError):
+            continue  # functions written in C need not have one
+        try:
+            signature.bind(None)
+        except TypeError:
+            raise KasminaError(
+                f"{name} does not take one argument, but {show_text(str(signature))}; give a "
+                "function that takes the model"
+            ) from None
+
+
+def _check_schedule(schedule: object) -> Schedule:
+    if not isinstance(schedule, Schedule | None):
+        raise KasminaError(
+            f"the schedule is {shown(schedule)}; give Schedule(training=3, ...) or None"
+        )
+    return schedule or Schedule()
+
+
+def _check_trains(optimizer: Optimizer, model: nn.Module) -> None:
+    own = {id(p) for p in parameter_groups(model)[0]["params"] if p.requires_grad}
+    trained = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    if own and not own & trained:
+        raise KasminaError(
+            f"the {type(optimizer).__name__} trains no parameter of the model; make it from "
+            "parameter_groups(model), or freeze the model if only seeds are to learn"
+        )
+
+
+def _check_empty(slot: SeedSlot) -> None:
+    if slot.stage is SeedStage.DORMANT:
+        return
+    if not slot.occupied:
+        raise KasminaError(
+            f"slot '{slot.name}' is {slot.stage.name} and free after {_epochs_to_wait(slot)} more "
+            "epochs; call its tick() once an epoch until then, or choose another slot"
+        )
+    assert slot.state.blueprint is not None
+    held = f"slot '{slot.name}' holds a {blueprint_name(slot.state.blueprint)} seed that is "
+    if slot.stage is SeedStage.FOSSILIZED:
+        raise KasminaError(f"{held}FOSSILIZED; choose another slot, or graft the harvest again")
+    raise KasminaError(
+        f"{held}{slot.stage.name}; prune it (prune_now, then tick until it is DORMANT), or choose "
+        "another slot"
+    )
+
+
+def _epochs_to_wait(slot: SeedSlot) -> int:
+    state, epochs = slot.state, 0
+    while state.stage is not SeedStage.DORMANT:
+        state = advance(state, Tick(), evidence=SeedEvidence(), rules=slot.rules).state
+        epochs += 1
+    return epochs
+
+
+def _check_ran(returned: object) -> None:
+    if inspect.isgenerator(returned) or inspect.iscoroutine(returned):
+        returned.close()
+        raise KasminaError(
+            f"train returned a {type(returned).__name__}, so it has not run; give a function "
+            "without yield or await, which trains when it is called"
+        )
 
 
 def _find(model: nn.Module, name: str) -> SeedSlot:
     slots = {slot.name: slot for slot in seed_slots(model)}
     if name not in slots:
         there = ", ".join(slots) or "none"
-        raise KasminaError(f"the model has no slot '{name}'; there are: {there}")
+        raise KasminaError(f"the model has no slot {shown(name)}; there are: {there}")
     return slots[name]
 
 
@@ -235,7 +369,7 @@ def _score(model: nn.Module, evaluate: Callable[[nn.Module], float]) -> float:
     # NaN is below no bound, so a seed of unknown worth would be kept.
     if not math.isfinite(score):
         raise KasminaError(
-            f"evaluate returned {returned!r}; return one finite number, more is better"
+            f"evaluate returned {shown(returned)}; return one finite number, more is better"
         )
     return score
 

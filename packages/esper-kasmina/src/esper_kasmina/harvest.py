@@ -14,6 +14,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from esper_kasmina.blueprints.tokens.flex_attention import FlexAttention
 from esper_kasmina.branch_norms import BranchNorm2d, BranchNorm3d
+from esper_kasmina.checks import check_model
 from esper_kasmina.cnn import CNNHost
 from esper_kasmina.errors import KasminaError
 from esper_kasmina.gpt import GPTHost
@@ -64,7 +65,7 @@ def harvest(
             fossilized, if the outputs differ, or if a grafted model with fossils has seen
             no inputs to compare them on.
     """
-    model = _unwrapped(model)
+    model = _unwrapped(check_model(model))
     slots = seed_slots(model)
     if not slots:
         raise KasminaError("the model has no slots to harvest; graft some, or use it as it is")

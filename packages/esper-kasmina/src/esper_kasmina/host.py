@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import Parameter
 from torch.optim import Optimizer
 
+from esper_kasmina.checks import shown
 from esper_kasmina.errors import KasminaError
 from esper_kasmina.gradients import measure_gradients
 from esper_kasmina.optimizers import GroupSync
@@ -53,9 +54,9 @@ class SlottedHost(nn.Module):
             KasminaError: If ``max_seeds`` leaves no room for any seed.
         """
         super().__init__()
-        if max_seeds is not None and max_seeds < 1:
+        if max_seeds is not None and (not isinstance(max_seeds, int) or max_seeds < 1):
             raise KasminaError(
-                f"max_seeds is {max_seeds}; allow at least 1, or None for every slot"
+                f"max_seeds is {shown(max_seeds)}; allow at least 1, or None for every slot"
             )
         self.seed_slots = nn.ModuleDict(slots)
         self._slots: tuple[SeedSlot, ...] = tuple(slots.values())
@@ -91,7 +92,7 @@ class SlottedHost(nn.Module):
         """
         if not isinstance(command, SeedCommand):
             raise KasminaError(
-                f"{command!r} names no slot; "
+                f"{shown(command)} names no slot; "
                 f"give SeedCommand(slot='{next(iter(self.slots), 'r0c0')}', command=...)"
             )
         try:

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from torch.nn import Parameter
 from torch.optim import Optimizer
 
+from esper_kasmina.checks import check_model
 from esper_kasmina.gradients import GradientMeasurement, gradient_norms, measurement_of
-from esper_kasmina.optimizers import parameter_groups, seed_slots
+from esper_kasmina.optimizers import check_optimizer, parameter_groups, seed_slots
 from esper_kasmina.slot import SeedSlot
 from esper_kasmina.wrappers import unwrap_optimizer
 
@@ -41,8 +42,13 @@ class GradientObserver:
             optimizer: What the loop steps, or a wrapper that holds it as ``optimizer``.
             model: The model.
             slots: The slots to measure, all of the model's by default.
+
+        Raises:
+            KasminaError: If one of them is something else.
         """
         self._optimizer: Any = unwrap_optimizer(optimizer)
+        check_optimizer(self._optimizer)
+        check_model(model)
         self._model = model
         chosen = seed_slots(model) if slots is None else tuple(slots)
         self._slots = tuple(slot for slot in chosen if slot.seed is not None)

@@ -8,11 +8,12 @@ from typing import Any
 
 from torch import nn
 from torch.nn import Parameter
-from torch.optim import Optimizer
+from torch.optim import LBFGS, Optimizer
 
+from esper_kasmina.checks import check_model, check_rate, shown
 from esper_kasmina.errors import KasminaError
 from esper_kasmina.group_options import LR_SCALE, SLOT_KEY, find_owner, newborn_options
-from esper_kasmina.schedulers import Group, Origin, find_schedulers, follow_groups
+from esper_kasmina.schedulers import Group, Origin, check_scheduler, find_schedulers, follow_groups
 from esper_kasmina.sharding import shard_newborn
 from esper_kasmina.slot import SeedSlot
 from esper_kasmina.wrappers import unwrap_optimizer
@@ -20,7 +21,12 @@ from esper_leyline import unknown_name
 
 
 def seed_slots(model: nn.Module) -> tuple[SeedSlot, ...]:
-    """Returns every slot of a model, in the order in which they were registered."""
+    """Returns every slot of a model, in the order in which they were registered.
+
+    Raises:
+        KasminaError: If there is no model.
+    """
+    check_model(model)
     return tuple(module for module in model.modules() if isinstance(module, SeedSlot))
 
 
@@ -35,8 +41,10 @@ def parameter_groups(
             optimizer's defaults fill the rest.
 
     Raises:
-        KasminaError: If ``lr_scale`` is among the options; no rate is known yet to scale.
+        KasminaError: If there is no model, or ``lr_scale`` is among the options; no rate is
+            known yet to scale.
     """
+    _check_mapping(seed_options)
     if LR_SCALE in (seed_options or {}):
         raise KasminaError(
             f"parameter_groups knows no learning rate that {LR_SCALE} could multiply; "
@@ -83,14 +91,15 @@ def sync_optimizer(
             it, unless they are hidden from Python's garbage collector (``gc.freeze``).
 
     Raises:
-        KasminaError: If there is no optimizer where one should be, options are no mapping, or
-            one is unknown to the optimizer.
+        KasminaError: If there is no optimizer where one should be, it allows one group only or
+            refuses the seed's parameters, options are no mapping, or one is unknown to the
+            optimizer or out of range, or the scheduler is another optimizer's.
     """
     _check_kinds(unwrap_optimizer(optimizer), seed_options)
     if isinstance(slots, nn.Module):
         GroupSync(optimizer, seed_slots(slots), slots, seed_options, scheduler).run()
     else:
-        GroupSync(optimizer, slots, None, seed_options, scheduler).run()
+        GroupSync(optimizer, _check_slots(slots), None, seed_options, scheduler).run()
 
 
 class GroupSync:
@@ -122,7 +131,9 @@ class GroupSync:
         self._seeds = _seed_parameters(self._slots.values())
         self._model = model
         self._options = dict(seed_options or {})
-        self._scheduler = scheduler
+        self._scheduler = None if scheduler is None else check_scheduler(scheduler)
+        if self._scheduler is not None:
+            _check_owner(self._scheduler, self._optimizer)
         self._thorough = thorough
         self._origins: dict[int, Origin] = {}
 
@@ -200,7 +211,13 @@ class GroupSync:
         # Torch wants names in every group or in none.
         named = any("param_names" in group for group in groups)
         members = list(zip(self._named(name, newborn), newborn, strict=True)) if named else newborn
-        self._optimizer.add_param_group({**options, "params": members, SLOT_KEY: name})
+        try:
+            self._optimizer.add_param_group({**options, "params": members, SLOT_KEY: name})
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise KasminaError(
+                f"the {type(self._optimizer).__name__} does not take the seed in slot '{name}': "
+                f"{' '.join(str(error).split())}; train the seeds with another one"
+            ) from error
         self._origins[id(groups[-1])] = origin
 
     def _named(self, slot: str, newborn: list[Parameter]) -> list[str]:
@@ -210,24 +227,61 @@ class GroupSync:
         return [names[id(p)] for p in newborn]
 
 
-def _check_kinds(optimizer: Any, seed_options: object) -> None:
+def check_optimizer(optimizer: Any) -> None:
+    """Checks that something is an optimizer to which groups can be added.
+
+    Raises:
+        KasminaError: If it is not.
+    """
     # Wrappers that only look like an optimizer are welcome.
     if not hasattr(optimizer, "param_groups"):
         raise KasminaError(
             f"the optimizer is a {type(optimizer).__name__}; "
             "give one of torch.optim, which comes first, and then the model"
         )
-    if not isinstance(seed_options, Mapping | None):
+    if isinstance(optimizer, LBFGS):
         raise KasminaError(
-            f"seed_options are {seed_options!r}; give a mapping, such as {{'lr': 0.01}}"
+            "LBFGS takes one parameter group only, and a seed needs one of its own; train with "
+            "another optimizer, such as AdamW or SGD"
         )
+
+
+def _check_kinds(optimizer: Any, seed_options: object) -> None:
+    check_optimizer(optimizer)
+    options = _check_mapping(seed_options)
     # Torch keeps an option that no update reads, so a slip would train by the defaults.
     known = {*getattr(optimizer, "defaults", ()), *chain(*optimizer.param_groups)}
     allowed = sorted((known | {LR_SCALE}) - {"params", "param_names", SLOT_KEY})
-    for key in seed_options or ():
+    for key, value in options.items():
         if key not in allowed:
             option = f"option of a {type(optimizer).__name__}"
             raise KasminaError(f"seed_options: {unknown_name(option, str(key), allowed)}")
+        if key in ("lr", LR_SCALE):
+            check_rate(key, value)
+
+
+def _check_mapping(seed_options: object) -> Mapping[str, Any]:
+    if not isinstance(seed_options, Mapping | None):
+        raise KasminaError(
+            f"seed_options are {shown(seed_options)}; give a mapping, such as {{'lr': 0.01}}"
+        )
+    return seed_options or {}
+
+
+def _check_slots(slots: object) -> tuple[SeedSlot, ...]:
+    given = tuple(slots) if isinstance(slots, Iterable) else (slots,)
+    chosen = tuple(slot for slot in given if isinstance(slot, SeedSlot))
+    if len(chosen) < len(given):
+        raise KasminaError(f"the slots are {shown(slots)}; give the model, or its SeedSlots")
+    return chosen
+
+
+def _check_owner(scheduler: Any, optimizer: Any) -> None:
+    if unwrap_optimizer(scheduler.optimizer) is not optimizer:
+        raise KasminaError(
+            f"the {type(scheduler).__name__} belongs to another optimizer; give the scheduler of "
+            f"this {type(optimizer).__name__}"
+        )
 
 
 def _seed_parameters(slots: Iterable[SeedSlot]) -> dict[str, list[Parameter]]:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from esper_kasmina.activations import Activations
+from esper_kasmina.checks import shown
 from esper_kasmina.errors import KasminaError
 from esper_kasmina.randomness import seeded
 from esper_kasmina.record import SlotRecord, SlotState, pack, unpack
@@ -19,6 +20,7 @@ from esper_leyline import (
     ACTIVE_STAGES,
     LIVE_STAGES,
     OCCUPIED_STAGES,
+    LeylineError,
     LifecycleRules,
     SeedStage,
     SeedState,
@@ -76,18 +78,21 @@ class SeedBed(nn.Module):
                 weights of every seed born here.
 
         Raises:
-            LeylineError: If the name is no slot id.
-            KasminaError: If the activations or the rules are something else.
+            KasminaError: If the name is no slot id, or the activations or the rules are
+                something else.
         """
         super().__init__()
-        parse_slot(name)
+        try:
+            parse_slot(name)
+        except LeylineError as error:
+            raise KasminaError(str(error)) from None
         if not isinstance(activations, Activations | None):
             raise KasminaError(
-                f"slot '{name}' was given {activations!r}; say what flows there, "
+                f"slot '{name}' was given {shown(activations)}; say what flows there, "
                 "such as Activations.maps(8)"
             )
         if not isinstance(rules, LifecycleRules | None):
-            raise KasminaError(f"the rules are {rules!r}; give LifecycleRules(...) or None")
+            raise KasminaError(f"the rules are {shown(rules)}; give LifecycleRules(...) or None")
         self.name = name
         self.activations = activations
         self.rules = LifecycleRules() if rules is None else rules

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from numbers import Real
 
 import torch
 from torch import Tensor
 
 from esper_kasmina.blending import blend_overridden, isolate
 from esper_kasmina.blueprints import BLUEPRINTS, find_fault, why_unfit
+from esper_kasmina.checks import shown
 from esper_kasmina.errors import KasminaError
 from esper_kasmina.gradients import GradientMeasurement, measure_gradients
 from esper_kasmina.inference import infer
@@ -18,6 +20,7 @@ from esper_kasmina.randomness import seeded
 from esper_kasmina.seed_bed import SeedBed
 from esper_leyline import (
     GATE_OF_STAGE,
+    AlphaCurve,
     AlphaRamp,
     AnyBlueprint,
     BlendStyle,
@@ -117,7 +120,7 @@ class SeedSlot(SeedBed):
         """
         if not isinstance(command, SlotCommand):
             raise KasminaError(
-                f"{command!r} is no command; give Germinate(...), Advance(), "
+                f"{shown(command)} is no command; give Germinate(...), Advance(), "
                 "SetAlphaTarget(...), Prune(...) or Fossilize()"
             )
         reason = self._unfit(command)
@@ -208,8 +211,11 @@ class SeedSlot(SeedBed):
             measurement: What it said of this slot's seed, if that was measured.
 
         Raises:
-            KasminaError: If a measurement is given for a slot without a seed.
+            KasminaError: If a measurement is given for a slot without a seed, or the accuracy
+                is no number.
         """
+        if not isinstance(accuracy, Real | Tensor):
+            raise KasminaError(f"the accuracy is {shown(accuracy)}; give a number in percent")
         if measurement is not None and not self.occupied:
             raise KasminaError(
                 f"slot '{self.name}' is {self.stage.name} and holds no seed to be measured; "
@@ -231,12 +237,18 @@ class SeedSlot(SeedBed):
 
     def _unfit(self, command: SlotCommand) -> str | None:
         """Returns why a command cannot be carried out here, whatever the lifecycle says."""
+        for name, kind in (("style", BlendStyle), ("curve", AlphaCurve)):
+            value = getattr(command, name, None)
+            if value is not None and not isinstance(value, kind):
+                allowed = ", ".join(each.name for each in kind)
+                return f"{shown(value)} is no {kind.__name__}; allowed: {allowed}"
         if not isinstance(command, Germinate):
             return None
         if self.activations is None:
+            where = "it" if self.place is None else f"submodule '{self.place}'"
             return (
-                f"slot '{self.name}' has not seen its activations yet; run one forward pass, "
-                "or say what they are when you make it"
+                f"slot '{self.name}' has not seen its activations yet: no pass has reached "
+                f"{where}; run one forward pass, or say what they are when you make it"
             )
         reason = why_unfit(command.blueprint, self.activations)
         if reason is not None or isinstance(command.blueprint, Blueprint):

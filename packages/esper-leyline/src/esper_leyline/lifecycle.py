@@ -127,6 +127,15 @@ def advance(
     rules: LifecycleRules,
 ) -> Transition:
     """Returns what one tick or command makes of a seed; never raises for a refused one."""
+    impossible = _impossible_number(event)
+    if impossible is not None:
+        return _rejected(state, impossible)
+    return _carried_out(state, event, evidence, rules)
+
+
+def _carried_out(
+    state: SeedState, event: LifecycleInput, evidence: SeedEvidence, rules: LifecycleRules
+) -> Transition:
     match event:
         case Tick():
             return _tick(state, evidence, rules)
@@ -140,6 +149,19 @@ def advance(
             return _prune(state, event, rules)
         case Fossilize():
             return _fossilize(state, evidence, rules)
+
+
+def _impossible_number(event: LifecycleInput) -> str | None:
+    """Returns what is wrong with a command's numbers, ``None`` if nothing is."""
+    if isinstance(event, Germinate | SetAlphaTarget):
+        target = event.alpha_target
+        if not isinstance(target, int | float) or not 0.0 <= target <= 1.0:
+            return f"alpha_target is {target!r}; give a number between 0 and 1"
+    for name in ("tempo", "ticks"):
+        ticks = getattr(event, name, 0)
+        if not isinstance(ticks, int) or ticks < 0:
+            return f"{name} is {ticks!r}; give a whole number from 0"
+    return None
 
 
 def evaluate_gate(

@@ -23,10 +23,11 @@ def parse_slot(slot: str) -> tuple[int, int]:
     Raises:
         LeylineError: If the text is not of the form ``r<row>c<col>``.
     """
-    match = re.fullmatch(SLOT_PATTERN, slot)
+    # Callers without types may give anything.
+    match = re.fullmatch(SLOT_PATTERN, slot) if isinstance(slot, str) else None
     if match is None:
         raise LeylineError(
-            f"'{show_text(slot)}' is not a slot id; write r<row>c<col>, for example r0c1"
+            f"'{show_text(str(slot))}' is not a slot id; write r<row>c<col>, for example r0c1"
         )
     return int(match[1]), int(match[2])
 

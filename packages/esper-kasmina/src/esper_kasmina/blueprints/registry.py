@@ -16,6 +16,7 @@ from esper_kasmina.blueprints.cnn import (
 )
 from esper_kasmina.blueprints.spec import BlueprintSpec, BranchBuilder, blueprint_name
 from esper_kasmina.blueprints.tokens import flex_attention, lora, mlp
+from esper_kasmina.checks import shown
 from esper_kasmina.errors import KasminaError
 from esper_leyline import AnyBlueprint, Blueprint, Topology
 
@@ -103,7 +104,8 @@ def register_blueprint(
     for what, value, optional in (("build", build, False), ("parameters", parameters, True)):
         if not callable(value) and not (optional and value is None):
             raise KasminaError(
-                f"{what} of blueprint '{name}' is {value!r}; give a function that takes Activations"
+                f"{what} of blueprint '{name}' is {shown(value)}; "
+                "give a function that takes Activations"
             )
     spec = BlueprintSpec(blueprint=name, topologies=chosen, build=build, parameters=parameters)
     unregister_blueprint(name)
@@ -133,7 +135,7 @@ def why_unfit(blueprint: object, activations: Activations) -> str | None:
     elif isinstance(blueprint, str):
         known = any(blueprint in specs for specs in BLUEPRINTS.values())
     else:
-        return f"{blueprint!r} is no Blueprint; allowed: {allowed}"
+        return f"{shown(blueprint)} is no Blueprint; allowed: {allowed}"
     if not known:
         return _unknown(str(blueprint), allowed)
     if blueprint in fitting:
@@ -148,17 +150,18 @@ def why_unfit(blueprint: object, activations: Activations) -> str | None:
 def _unknown(name: str, allowed: str) -> str:
     member = Blueprint.__members__.get(name.upper())
     if member is not None:
-        return f"{name!r} is no Blueprint, but Blueprint.{member.name} is; allowed: {allowed}"
+        return f"{shown(name)} is no Blueprint, but Blueprint.{member.name} is; allowed: {allowed}"
     return (
-        f"{name!r} is no Blueprint and no name that was registered; allowed: {allowed}, or "
-        f"register_blueprint({name!r}, ...) first"
+        f"{shown(name)} is no Blueprint and no name that was registered; allowed: {allowed}, or "
+        f"register_blueprint({shown(name)}, ...) first"
     )
 
 
 def _check_name(name: object, *, replace: bool) -> None:
     if not isinstance(name, str) or isinstance(name, Blueprint) or not name.isidentifier():
         raise KasminaError(
-            f"a blueprint cannot be named {name!r}; give a Python identifier, such as 'MY_BLOCK'"
+            f"a blueprint cannot be named {shown(name)}; "
+            "give a Python identifier, such as 'MY_BLOCK'"
         )
     if name.upper() in Blueprint.__members__:
         raise KasminaError(f"blueprint '{name}' is built in; choose another name")
@@ -173,7 +176,7 @@ def _topologies_of(given: object) -> frozenset[Topology]:
     chosen = list(several)
     if not chosen or not all(isinstance(each, Topology) for each in chosen):
         raise KasminaError(
-            f"topologies are {given!r}; give at least one of Topology.CNN (maps), "
+            f"topologies are {shown(given)}; give at least one of Topology.CNN (maps), "
             "Topology.TRANSFORMER (tokens) and Topology.MLP (vectors)"
         )
     return frozenset(chosen)

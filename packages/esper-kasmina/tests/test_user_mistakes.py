@@ -1,0 +1,362 @@
+"""What a new user does wrong with the README's example gets one line that says what to do."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from esper_kasmina import (
+    Activations,
+    GradientObserver,
+    KasminaError,
+    Schedule,
+    SeedSlot,
+    build_host,
+    graft,
+    grow,
+    harvest,
+    measure_gradients,
+    parameter_groups,
+    seed_slots,
+    sync_optimizer,
+)
+from esper_leyline import Blueprint, Germinate, LifecycleRules, SeedStage
+
+POINTS = torch.randn(60, 2, generator=torch.Generator().manual_seed(0))
+LABELS = (POINTS.prod(dim=1) > 0).long()
+SHORT = Schedule(training=1, blending=1, holding=1, min_contribution=-200.0)
+
+
+def make_net() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(2, 8), nn.Tanh(), nn.Linear(8, 2))
+
+
+class Loop:
+    """The README's model and loop, smaller."""
+
+    def __init__(self, optimizer=torch.optim.Adam) -> None:
+        self.model = graft(make_net(), {"r0c0": "1"}, example_inputs=POINTS)
+        self.optimizer = optimizer(parameter_groups(self.model), lr=0.01)
+
+    @property
+    def slot(self) -> SeedSlot:
+        return self.model.slot("r0c0")
+
+    def train(self, model):
+        model.train()
+        self.optimizer.zero_grad()
+        cross_entropy(model(POINTS), LABELS).backward()
+        self.optimizer.step()
+
+    @torch.no_grad()
+    def evaluate(self, model):
+        return 100.0 * (model.eval()(POINTS).argmax(1) == LABELS).float().mean().item()
+
+    def grow(self, **changes):
+        arguments = {
+            "model": self.model,
+            "slot": "r0c0",
+            "blueprint": Blueprint.MLP,
+            "optimizer": self.optimizer,
+            "train": self.train,
+            "evaluate": self.evaluate,
+            "schedule": SHORT,
+        }
+        return grow(**{**arguments, **changes})
+
+
+@pytest.fixture
+def loop():
+    return Loop()
+
+
+def assert_one_line(error):
+    assert "\n" not in str(error.value)
+    assert len(str(error.value)) < 400
+
+
+def fails(_model):
+    raise ZeroDivisionError("of the user")
+
+
+def interrupted(_model):
+    raise KeyboardInterrupt
+
+
+def returns_text(_model):
+    return "good"
+
+
+def untrained(_model):
+    return None
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind"),
+    [
+        ({"train": fails}, ZeroDivisionError),
+        ({"train": interrupted}, KeyboardInterrupt),
+        ({"evaluate": fails}, ZeroDivisionError),
+        ({"evaluate": returns_text}, KasminaError),
+        ({"train": untrained}, KasminaError),
+    ],
+    ids=["train", "interrupt", "evaluate", "score", "unreached"],
+)
+def test_a_loop_that_fails_leaves_the_slot_as_it_was_so_that_the_cell_can_run_again(
+    loop, changes, kind
+):
+    with pytest.raises(kind):
+        loop.grow(**changes)
+    assert loop.slot.stage is SeedStage.DORMANT
+    assert len(loop.optimizer.param_groups) == 1
+    assert loop.grow().fossilized
+
+
+def test_a_slot_that_was_pruned_says_when_it_is_free(loop):
+    assert not loop.grow(schedule=Schedule(training=1, holding=1, min_contribution=200)).fossilized
+    with pytest.raises(KasminaError, match=r"r0c0' is PRUNED and free after 7 more epochs; .*tick"):
+        loop.grow()
+    for _ in range(7):
+        loop.slot.tick()
+    assert loop.grow().fossilized
+
+
+def test_a_slot_with_a_fossil_or_a_seed_says_what_it_holds(loop):
+    loop.slot.apply_command(Germinate(blueprint=Blueprint.NORM))
+    with pytest.raises(KasminaError, match=r"holds a NORM seed that is GERMINATED; prune it .*DO"):
+        loop.grow()
+    done = Loop()
+    done.grow()
+    with pytest.raises(KasminaError, match=r"holds a MLP seed that is FOSSILIZED; .*another slot"):
+        done.grow()
+
+
+@pytest.mark.parametrize("part", ["train", "evaluate"])
+def test_a_function_that_does_not_take_the_model_is_named(loop, part):
+    with pytest.raises(KasminaError, match=f"^{part} does not take one argument.*; give a funct"):
+        loop.grow(**{part: lambda: None})
+    with pytest.raises(KasminaError, match=f"^{part} does not take one argument"):
+        loop.grow(**{part: lambda model, data: None})
+    assert loop.slot.stage is SeedStage.DORMANT
+
+
+def test_a_train_that_is_a_generator_is_named(loop):
+    def train(model):
+        yield model
+
+    with pytest.raises(KasminaError, match="train returned a generator, so it has not run"):
+        loop.grow(train=train)
+
+
+def test_a_train_that_is_a_coroutine_is_named(loop):
+    async def train(model):
+        del model
+
+    with pytest.raises(KasminaError, match="train returned a coroutine, so it has not run"):
+        loop.grow(train=train)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"train": [(POINTS, LABELS)]}, "train is "),
+        ({"train": torch.optim.SGD(make_net().parameters(), lr=0.1)}, "train is SGD"),
+        ({"evaluate": lambda _model: POINTS}, "evaluate returned tensor"),
+        ({"blueprint": POINTS}, "is no Blueprint; allowed: NORM"),
+        ({"seed_options": [POINTS]}, "seed_options are "),
+        ({"model": "r0c0"}, "the model is a str; give an instance of nn.Module"),
+        ({"model": None}, "the model is a NoneType; give an instance of nn.Module"),
+        ({"slot": POINTS}, "no slot tensor"),
+        ({"schedule": {"training": 3}}, "the schedule is {'training': 3}; give Schedule"),
+        ({"seed_options": {"lr": "fast"}}, "lr is 'fast'; give a number from 0"),
+        ({"seed_options": {"lr": -1.0}}, "lr is -1.0; give a number from 0"),
+        ({"seed_options": {"lr_scale": "half"}}, "lr_scale is 'half'; give a number from 0"),
+        ({"seed_options": {"lr_scale": -0.5}}, "lr_scale is -0.5; give a number from 0"),
+        ({"seed_options": {"lr_scale": float("nan")}}, "lr_scale is nan; give a number from 0"),
+    ],
+    ids=[
+        *(
+            "loader",
+            "swapped",
+            "tensor_score",
+            "tensor_blueprint",
+            "list_of_options",
+            "swapped_model",
+        ),
+        *("no_model", "tensor_slot", "dict_schedule", "text_rate", "negative_rate", "text_scale"),
+        *("negative_scale", "nan_scale"),
+    ],
+)
+def test_what_is_of_another_kind_is_named_in_one_short_line(loop, changes, reason):
+    with pytest.raises(KasminaError, match=re.escape(reason)) as error:
+        loop.grow(**changes)
+    assert_one_line(error)
+    assert loop.slot.stage is SeedStage.DORMANT
+    assert len(loop.optimizer.param_groups) == 1
+
+
+def test_an_optimizer_of_another_model_is_named(loop):
+    other = torch.optim.Adam(make_net().parameters(), lr=0.1)
+    with pytest.raises(KasminaError, match=r"Adam trains no parameter of the model; .*parameter_g"):
+        loop.grow(optimizer=other)
+    assert len(other.param_groups) == 1
+    loop.model.requires_grad_(False)
+    seeds_only = torch.optim.Adam([torch.zeros(1, requires_grad=True)], lr=0.1)
+    loop.optimizer = seeds_only
+    assert loop.grow().fossilized
+
+
+def test_a_scheduler_of_another_optimizer_is_named(loop):
+    other = torch.optim.SGD(make_net().parameters(), lr=0.1)
+    scheduler = torch.optim.lr_scheduler.StepLR(other, 1)
+    with pytest.raises(KasminaError, match="StepLR belongs to another optimizer"):
+        loop.grow(scheduler=scheduler)
+    with pytest.raises(KasminaError, match="StepLR belongs to another optimizer"):
+        sync_optimizer(loop.optimizer, loop.model, scheduler=scheduler)
+    assert loop.slot.stage is SeedStage.DORMANT
+
+
+def test_an_optimizer_of_one_group_is_named_before_a_birth(loop):
+    single = torch.optim.LBFGS(loop.model.parameters())
+    with pytest.raises(KasminaError, match="LBFGS takes one parameter group only"):
+        loop.grow(optimizer=single)
+    with pytest.raises(KasminaError, match="LBFGS takes one parameter group only"):
+        sync_optimizer(single, loop.model)
+    assert loop.slot.stage is SeedStage.DORMANT
+
+
+def test_a_group_that_the_optimizer_refuses_is_named_and_the_slot_stays_empty(loop):
+    class Picky(torch.optim.SGD):
+        def add_param_group(self, group):
+            if getattr(self, "ready", False):
+                raise ValueError("matrices only")
+            super().add_param_group(group)
+
+    picky = Picky(loop.model.parameters(), lr=0.1)
+    picky.ready = True
+    with pytest.raises(KasminaError, match=r"Picky does not take the seed .*: matrices only"):
+        loop.grow(optimizer=picky)
+    assert loop.slot.stage is SeedStage.DORMANT
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"training": 1.5}, "training is 1.5; give a whole number"),
+        ({"holding": "3"}, "holding is '3'; give a whole number"),
+        ({"min_contribution": None}, "min_contribution is None; give a number"),
+        ({"min_contribution": "0"}, "min_contribution is '0'; give a number"),
+        ({"style": "linear_add"}, "style is 'linear_add'; give a BlendStyle, such as"),
+        ({"style": 1}, "style is 1; give a BlendStyle"),
+    ],
+    ids=str,
+)
+def test_a_schedule_of_other_kinds_is_named(options, reason):
+    with pytest.raises(KasminaError, match=re.escape(reason)):
+        Schedule(**options)
+
+
+def test_a_schedule_may_hold_a_tensor_free_number_of_points():
+    assert Schedule(min_contribution=1).min_contribution == 1
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: seed_slots(None),
+        lambda: parameter_groups([make_net()]),
+        lambda: harvest(None),
+        lambda: GradientObserver(torch.optim.SGD(make_net().parameters(), lr=0.1), None),
+    ],
+    ids=["seed_slots", "parameter_groups", "harvest", "observer"],
+)
+def test_no_model_is_named(call):
+    with pytest.raises(KasminaError, match=r"the model is a .*; give an instance of nn.Module"):
+        call()
+
+
+def test_other_arguments_of_other_kinds_are_named(loop):
+    optimizer = loop.optimizer
+    for slots in ([loop.model], "r0c0", [None]):
+        with pytest.raises(KasminaError, match="give the model, or its SeedSlots"):
+            sync_optimizer(optimizer, slots)
+    with pytest.raises(KasminaError, match="seed_options are 3; give a mapping"):
+        parameter_groups(loop.model, 3)
+    with pytest.raises(KasminaError, match="the optimizer is a NoneType"):
+        GradientObserver(None, loop.model)
+    with pytest.raises(KasminaError, match="max_seeds is '2'; allow at least 1"):
+        graft(make_net(), {"r0c0": "1"}, max_seeds="2")
+    with pytest.raises(KasminaError, match=r"give parameters, such as model.parameters\(\)"):
+        measure_gradients(None)
+    with pytest.raises(KasminaError, match=r"the spec is 'cifar10'; give .*HOST_SPECS\['cif"):
+        build_host("cifar10", slots=("r0c0",), rules=LifecycleRules(), max_seeds=None, seed=1)
+    with pytest.raises(KasminaError, match="accuracy is '90'; give a number"):
+        loop.slot.record_validation("90")
+
+
+@pytest.mark.parametrize("channels", ["8", 8.5, None])
+def test_channels_that_are_no_number_are_named(channels):
+    with pytest.raises(KasminaError, match=re.escape(f"{channels!r} channels")):
+        Activations.features(channels)
+
+
+@pytest.mark.parametrize("name", ["slot0", 0, None])
+def test_a_slot_of_no_id_is_named(name):
+    with pytest.raises(KasminaError, match="is not a slot id; write r<row>c<col>"):
+        SeedSlot(name)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"tempo": -1}, "tempo is -1; give a whole number from 0"),
+        ({"tempo": 1.5}, "tempo is 1.5; give a whole number from 0"),
+        ({"alpha_target": 7.0}, "alpha_target is 7.0; give a number between 0 and 1"),
+        ({"alpha_target": float("nan")}, "alpha_target is nan; give a number between 0 and 1"),
+        ({"style": "gate"}, "'gate' is no BlendStyle; allowed: LINEAR_ADD, "),
+    ],
+    ids=str,
+)
+def test_a_command_of_impossible_numbers_is_refused(loop, options, reason):
+    result = loop.slot.apply_command(Germinate(blueprint=Blueprint.MLP, **options))
+    assert not result.accepted
+    assert reason in result.reason
+    assert loop.slot.stage is SeedStage.DORMANT
+
+
+class Unused(nn.Module):
+    """Has a layer that its forward pass leaves out."""
+
+    def __init__(self):
+        super().__init__()
+        self.net, self.unused = make_net(), nn.Linear(8, 8)
+
+    def forward(self, points):
+        return self.net(points)
+
+
+def test_a_place_that_no_pass_has_reached_is_named_at_the_birth():
+    model = graft(Unused(), {"r0c0": "unused"}, example_inputs=POINTS)
+    result = model.slot("r0c0").apply_command(Germinate(blueprint=Blueprint.MLP))
+    assert "no pass has reached submodule 'unused'" in result.reason
+
+
+def test_example_inputs_by_name_say_what_else_to_do():
+    class Named(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = make_net()
+
+        def forward(self, *, points):
+            return self.net(points)
+
+    with pytest.raises(KasminaError, match="without example_inputs the first forward pass tells"):
+        graft(Named(), {"r0c0": "net.1"}, example_inputs={"points": POINTS})
+    model = graft(Named(), {"r0c0": "net.1"})
+    model(points=POINTS)
+    assert model.slot("r0c0").activations == Activations.features(8)
