@@ -269,7 +269,8 @@ def test_a_resumed_run_has_rounds_left(manifest_of, done: int, wanted: int, save
         return
     with pytest.raises(EsperError) as caught:
         resumed(manifest, scale=ScaleOptions(rounds=wanted))
-    assert f"has {done} rounds done; give --rounds more than {done}" in str(caught.value)
+    rounds = "round" if done == 1 else "rounds"
+    assert f"has {done} {rounds} done; give --rounds more than {done}" in str(caught.value)
     assert str(PATH) in str(caught.value)
 
 
@@ -315,6 +316,29 @@ def test_every_key_is_allowed_or_refused_by_its_name(manifest) -> None:
             resumed(manifest, f"{key}=1")
         assert f"--set {key} cannot change with --resume" in str(caught.value)
         assert ", ".join(RESUMABLE) in str(caught.value)
+
+
+@pytest.mark.parametrize("name", FLAGS)
+def test_a_flag_may_change_what_its_key_may(name: str, manifest) -> None:
+    kind, value = FLAGS[name]
+    allowed = any(f"{KEYS[name]}.".startswith(f"{key}.") for key in RESUMABLE)
+    if not allowed:
+        flag = f"--{name.replace('_', '-')}"
+        with pytest.raises(EsperError, match=f"^{flag} cannot change with --resume"):
+            resume_with(manifest, kind(**{name: value}))
+        return
+    value = 50 if name == "rounds" else value
+    plan = resume_with(manifest, kind(**{name: value}))
+    values = flatten_config(plan.config.model_dump(mode="json"))
+    assert values[KEYS[name]] == value
+
+
+def resume_with(manifest, options):
+    kinds = (ScaleOptions, ConfigOptions, LearnerOptions, TelemetryOptions)
+    *groups, checkpoints = (
+        options if isinstance(options, kind) else kind() for kind in (*kinds, CheckpointOptions)
+    )
+    return plan_resume(manifest, *groups, path=PATH, checkpoints=checkpoints)
 
 
 def test_the_readme_names_what_may_change() -> None:

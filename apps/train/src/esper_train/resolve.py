@@ -109,9 +109,8 @@ def plan_resume(
 
 def _check_rounds_left(path: Path, done: int, wanted: int) -> None:
     if wanted <= done:
-        raise TrainError(
-            f"checkpoint '{path}' has {done} rounds done; give --rounds more than {done}"
-        )
+        rounds = "1 round" if done == 1 else f"{done} rounds"
+        raise TrainError(f"checkpoint '{path}' has {rounds} done; give --rounds more than {done}")
 
 
 def plan_resolved(config: TrainingConfig) -> Plan:
