@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -138,16 +139,54 @@ def test_a_full_disk_under_the_log_does_not_end_the_run(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_log_that_is_deleted_is_said_once(tmp_path):
+@pytest.mark.parametrize("how", ["removed", "replaced", "truncated"])
+def test_a_log_that_is_taken_away_is_said_once_and_at_the_end(how, tmp_path):
     trainer = start(SHORT, tmp_path)
     wait_for(lambda: any(tmp_path.glob("runs/*/events.jsonl")))
     log = only_run(tmp_path) / "events.jsonl"
     wait_for(lambda: log.stat().st_size > 0)
-    log.unlink()
-    _, said = trainer.communicate(timeout=300)
+    if how == "truncated":
+        os.truncate(log, 0)
+    else:
+        log.unlink()
+    if how == "replaced":
+        log.touch()
+    printed, said = trainer.communicate(timeout=300)
     assert trainer.returncode == 0, said
-    assert said.count("was removed while the run wrote it") == 1
-    assert "was removed" in summary_of(only_run(tmp_path))["telemetry_lost"]["reason"]
+    assert said.count(f"was {how}") == said.count("\n") == 1
+    lost = summary_of(only_run(tmp_path))["telemetry_lost"]
+    assert f"was {how}" in lost["reason"]
+    (line,) = [line for line in printed.splitlines() if line.startswith("telemetry: ")]
+    assert f"{lost['events']:,} event" in line
+    assert lost["reason"] in line
+    if how == "truncated":
+        numbers = [json.loads(each)["sequence"] for each in log.read_text().splitlines()]
+        assert numbers == list(range(lost["events"], numbers[-1] + 1))
+        assert json.loads(log.read_text().splitlines()[-1])["payload"]["kind"] == "run_completed"
+
+
+def session_in(folder, **options):
+    runs = TelemetryOptions(runs=folder / "runs", no_tui=True, **options)
+    plan = plan_heuristic(HeuristicOptions(), ComputeOptions(device="cpu"), runs)
+    return runs, plan
+
+
+def test_a_restored_run_directory_points_at_its_log(tmp_path, capsys):
+    runs, plan = session_in(tmp_path, telemetry_file=tmp_path / "log.jsonl")
+    with StopRequest() as stop, RunSession("heuristic", plan, runs, stop) as session:
+        shutil.rmtree(session.directory.path)
+    run = only_run(tmp_path)
+    assert (run / "events.path").read_text() == f"{tmp_path / 'log.jsonl'}\n"
+    assert f"run directory '{run}' was deleted during the run" in capsys.readouterr().out
+    assert bash(f"'{OVERWATCH}' show '{run}'", tmp_path).returncode == 0
+
+
+def test_a_single_file_that_is_deleted_is_named(tmp_path, capsys):
+    runs, plan = session_in(tmp_path, telemetry_file=tmp_path / "log.jsonl")
+    with StopRequest() as stop, RunSession("heuristic", plan, runs, stop) as session:
+        (session.directory.path / "events.path").unlink()
+    assert (only_run(tmp_path) / "events.path").exists()
+    assert f"events.path of '{only_run(tmp_path)}' was deleted" in capsys.readouterr().out
 
 
 @pytest.mark.slow

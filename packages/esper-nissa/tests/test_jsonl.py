@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import math
+import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from esper_leyline.events import PAYLOADS, Event, RunCompleted, Vitals
+from esper_leyline.events import PAYLOADS, Event, RunCompleted, RunResumed, Vitals
 from esper_nissa import Hub, JsonlSink, LogError, LogPosition, NissaError, next_position
 
 EVERY_KIND = frozenset(PAYLOADS)
@@ -40,6 +43,14 @@ def write(path, events):
 
 def read(path):
     return [Event.model_validate_json(line) for line in path.read_bytes().splitlines()]
+
+
+def wait_for(condition):
+    for _ in range(2000):
+        if condition():
+            return
+        time.sleep(0.01)
+    raise AssertionError("this never came true")
 
 
 @given(values=st.lists(st.floats(allow_nan=True, allow_infinity=True), max_size=20))
@@ -182,6 +193,133 @@ def test_a_log_has_one_writer(tmp_path):
     JsonlSink(path).close()
 
 
+@pytest.mark.parametrize(("kept", "extra"), [(0, 0), (1, 0), (2, 20), (4, -2)])
+def test_a_truncated_log_says_what_is_gone_and_goes_on(tmp_path, kept, extra):
+    path, losses = tmp_path / "events.jsonl", []
+    hub = Hub("run-1", [JsonlSink(path)], EVERY_KIND, sequence=10, on_loss=losses.append)
+    for _ in range(5):
+        hub.emit(Vitals())
+    wait_for(lambda: path.read_bytes().count(b"\n") == 5)
+    lines = path.read_bytes().splitlines(keepends=True)
+    os.truncate(path, len(b"".join(lines[:kept])) + extra % len(lines[kept]))
+    for _ in range(3):
+        hub.emit(Vitals())
+    hub.close()
+    assert hub.lost.since_sequence == 10 + kept
+    assert hub.lost.events == 5 - kept
+    assert f"{path}' was truncated from" in hub.lost.reason
+    assert losses == [hub.lost]
+    whole = [line for line in path.read_bytes().splitlines() if line.endswith(b"}}")]
+    found = [Event.model_validate_json(line).sequence for line in whole]
+    assert found == [*range(10, 10 + kept), 15, 16, 17]
+
+
+def test_losses_of_one_log_add_up(tmp_path):
+    """It is truncated twice, and removed in the end."""
+    path = tmp_path / "events.jsonl"
+    hub = Hub("run-1", [JsonlSink(path)], EVERY_KIND)
+    for number in range(2):
+        for _ in range(4):
+            hub.emit(Vitals())
+        wait_for(lambda: path.stat().st_size > 0)
+        wait_for(lambda: path.read_bytes().count(b"\n") == 4)
+        os.truncate(path, 0)
+        hub.emit(RunResumed(checkpoint="c.pt", rounds_completed=number))
+        wait_for(lambda: path.read_bytes().count(b"\n") == 1)
+        os.truncate(path, 0)
+    hub.emit(Vitals())
+    hub.close()
+    assert (hub.lost.since_sequence, hub.lost.events) == (0, 10)
+    assert [each.sequence for each in read(path)] == [10]
+
+
+def test_after_a_failure_every_later_event_counts_as_lost(tmp_path):
+    path = tmp_path / "events.jsonl"
+    hub = Hub("run-1", [JsonlSink(path)], EVERY_KIND)
+    hub.emit(Vitals())
+    wait_for(lambda: path.stat().st_size > 0)
+    path.unlink()
+    hub.emit(RunResumed(checkpoint="c.pt", rounds_completed=0))
+    wait_for(lambda: not hub.writes)
+    for _ in range(5):
+        hub.emit(Vitals())
+    hub.close()
+    assert (hub.lost.since_sequence, hub.lost.events) == (0, 7)
+
+
+@pytest.mark.parametrize("kind", ["EPIPE", "EIO", "EBADF", "ENOSPC"])
+def test_every_failure_of_the_system_loses_the_log_alone(tmp_path, kind):
+    """The descriptor of the log is given another target, which fails in the kernel."""
+    path, losses = tmp_path / "events.jsonl", []
+    sink = JsonlSink(path)
+    target = failing_descriptor(kind)
+    os.dup2(target, sink._file.fileno())
+    os.close(target)
+    hub = Hub("run-1", [sink], EVERY_KIND, sequence=1, on_loss=losses.append)
+    for _ in range(3):
+        hub.emit(RunResumed(checkpoint="c.pt", rounds_completed=0))
+    hub.close()
+    assert (hub.lost.since_sequence, hub.lost.events) == (1, 3)
+    assert f"cannot write event log '{path}': {os.strerror(getattr(errno, kind))};" in (
+        hub.lost.reason
+    )
+    assert ("free space" in hub.lost.reason) == (kind == "ENOSPC")
+    assert len(losses) == 1
+
+
+def failing_descriptor(kind):
+    """Opens something that the kernel refuses to write to in a certain way."""
+    if kind == "EPIPE":
+        reader, writer = os.pipe()
+        os.close(reader)
+        return writer
+    if kind == "EIO":
+        # Nothing is mapped at the address 0 of this process.
+        return os.open("/proc/self/mem", os.O_WRONLY)
+    return os.open("/dev/full", os.O_RDONLY if kind == "EBADF" else os.O_WRONLY)
+
+
+_WATCHED = """
+import sys, time
+from pathlib import Path
+from esper_leyline.events import PAYLOADS, RunResumed
+from esper_nissa import Hub, JsonlSink
+losses = []
+with Hub("r", [JsonlSink(Path(sys.argv[1]))], frozenset(PAYLOADS), on_loss=losses.append) as hub:
+    print("open", flush=True)
+    sys.stdin.readline()
+    for number in range(3):
+        hub.emit(RunResumed(checkpoint="c.pt", rounds_completed=number))
+print([(loss.events, loss.reason) for loss in losses], hub.lost)
+"""
+
+
+def test_a_log_that_cannot_be_looked_at_is_written_all_the_same(tmp_path):
+    """Access to its folder is withdrawn from a user who is not root."""
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    path = folder / "events.jsonl"
+    command = [sys.executable, "-c", _WATCHED, str(path)]
+    if os.getuid() == 0:
+        # Root may look into every folder, but not without its privileges.
+        if shutil.which("setpriv") is None:
+            pytest.skip("this is root, and there is no setpriv to drop privileges")
+        command = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", *command]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as writer:
+        assert writer.stdout.readline() == "open\n"
+        folder.chmod(0)
+        try:
+            output, _ = writer.communicate("\n")
+        finally:
+            folder.chmod(0o700)
+    assert output.count("cannot look whether event log") == 1
+    assert output.startswith("[(0, ")
+    assert output.endswith("] None\n")
+    assert [each.sequence for each in read(path)] == [0, 1, 2]
+
+
 _RACER = """
 import sys
 from pathlib import Path
@@ -237,7 +375,7 @@ def test_a_killed_writer_leaves_a_log_that_goes_on(tmp_path):
     ) as writer:
         assert writer.stdout is not None
         assert writer.stdout.readline() == b"warm\n"
-        _wait_for_size(path, 100_000)
+        wait_for(lambda: path.exists() and path.stat().st_size > 100_000)
         writer.send_signal(signal.SIGKILL)
     *whole, last = path.read_bytes().split(b"\n")
     events = [Event.model_validate_json(line) for line in whole]
@@ -253,11 +391,3 @@ def test_a_killed_writer_leaves_a_log_that_goes_on(tmp_path):
     resumed = Event.model_validate_json(after[-2])
     assert (resumed.boot, resumed.sequence) == (1, len(events))
     assert len(after) == len(whole) + 2 + bool(last)
-
-
-def _wait_for_size(path, size):
-    for _ in range(2000):
-        if path.exists() and path.stat().st_size > size:
-            return
-        time.sleep(0.01)
-    raise AssertionError(f"{path} never reached {size} bytes")

@@ -98,6 +98,19 @@ def test_the_log_can_go_to_a_timestamped_folder(tmp_path):
     assert RunDirectory.open(run.path).events == run.events
 
 
+@pytest.mark.parametrize("moved", [False, True])
+def test_a_deleted_folder_is_restored_with_the_pointer_to_its_log(tmp_path, moved):
+    log = tmp_path / "log.jsonl" if moved else None
+    run = RunDirectory.create(tmp_path / "runs", "mnist1d", telemetry_file=log)
+    run.write_config(preset("mnist1d"))
+    assert run.restore(preset("mnist1d")) == ()
+    run.discard()
+    names = ("config.json", "events.path") if moved else ("config.json",)
+    assert run.restore(preset("mnist1d")) == names
+    assert RunDirectory.open(run.path) == run
+    assert run.checkpoints.is_dir()
+
+
 def test_file_and_folder_for_the_log_exclude_each_other(tmp_path):
     with pytest.raises(NissaError, match="give one of them"):
         RunDirectory.create(

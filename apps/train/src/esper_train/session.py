@@ -96,7 +96,7 @@ class RunSession:
             [self._open_log()],
             kinds=kinds_written(config.telemetry),
             group=self.group,
-            on_loss=_warn_of_loss,
+            on_loss=self._warn_of_loss,
         )
         say(f"run: {self.directory.path}")
         return self
@@ -126,6 +126,8 @@ class RunSession:
         Console().print(closing_table(summary))
         for note in self.progress.notes:
             say(note)
+        if summary.telemetry_lost is not None:
+            say(f"telemetry: {_missing(summary.telemetry_lost)}")
         say(f"run directory: {self.directory.path}")
         said = self._said(error)
         if self.progress.checkpoint is not None and summary.status is not RunStatus.COMPLETED:
@@ -177,6 +179,12 @@ class RunSession:
                 self.directory.discard()
             raise
 
+    def _warn_of_loss(self, loss: TelemetryLoss) -> None:
+        """Says at once what the log loses; called from the hub's own thread."""
+        kept = "" if self.hub.writes else f"; no event from number {loss.since_sequence} on is kept"
+        sys.stderr.write(f"warning: {loss.reason}{kept}; training goes on\n")
+        sys.stderr.flush()
+
     def _write_summary(self, error: str | None, seconds: float) -> RunSummary:
         """Writes the summary; a run that cannot be summed up on disk has failed."""
         summary = self._summary(error, seconds)
@@ -191,7 +199,7 @@ class RunSession:
     def _end_view(self) -> None:
         if self._viewer is None:
             return
-        if self.hub.lost is not None:
+        if not self.hub.writes:
             self._viewer.end()  # it waits for an end that the log does not have
         elif self._viewer.finish() != 0:
             say("the console view ended early; the run was not affected")
@@ -203,15 +211,20 @@ class RunSession:
             Why a run that had completed counts as failed; ``None`` if it does not.
         """
         path, progress = self.directory.path, self.progress
-        if not self.directory.config.exists():
+        there = path.exists()
+        try:
+            missing = self.directory.restore(self.plan.config)
+        except EsperError as failure:
+            missing = ()
+            progress.notes.append(str(failure))
+        if not there:
             progress.notes.append(
                 f"run directory '{path}' was deleted during the run; "
                 "it holds nothing from before that"
             )
-            try:
-                self.directory.restore(self.plan.config)
-            except EsperError as failure:
-                progress.notes.append(str(failure))
+        elif missing:
+            names = " and ".join(missing)
+            progress.notes.append(f"{names} of '{path}' was deleted during the run; written again")
         if progress.checkpoint is None or (path / progress.checkpoint).exists():
             return None
         gone = f"checkpoint '{path / progress.checkpoint}' was deleted"
@@ -294,12 +307,10 @@ def create_directory(config: TrainingConfig, options: TelemetryOptions) -> RunDi
     return directory
 
 
-def _warn_of_loss(loss: TelemetryLoss) -> None:
-    sys.stderr.write(
-        f"warning: {loss.reason}; events from number {loss.since_sequence} on are not kept, "
-        "and training goes on\n"
-    )
-    sys.stderr.flush()
+def _missing(loss: TelemetryLoss) -> str:
+    """Says what of the event log is missing, and why."""
+    count = "1 event is" if loss.events == 1 else f"{loss.events:,} events are"
+    return f"{count} missing, the first has number {loss.since_sequence}: {loss.reason}"
 
 
 def say(line: str) -> None:

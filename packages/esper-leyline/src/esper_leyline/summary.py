@@ -51,10 +51,12 @@ class TelemetryLoss(Contract):
 
     Attributes:
         since_sequence: Sequence number of the first event that is missing.
+        events: How many are missing, until now where none is written any more.
         reason: Why, in one line.
     """
 
     since_sequence: int
+    events: int
     reason: str
 
 

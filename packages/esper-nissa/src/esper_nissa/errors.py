@@ -10,16 +10,21 @@ class NissaError(EsperError):
 
 
 class LogError(NissaError):
-    """An event log cannot be written any more.
+    """Events are missing from a log, or may be.
 
     Attributes:
         first_lost: Sequence number of the first event that is not in the log; ``None``
             where that is the next one.
+        events: How many are missing in a log that goes on, possibly 0; ``None`` where the
+            log takes no further event.
     """
 
-    def __init__(self, message: str, *, first_lost: int | None = None) -> None:
+    def __init__(
+        self, message: str, *, first_lost: int | None = None, events: int | None = None
+    ) -> None:
         super().__init__(message)
         self.first_lost = first_lost
+        self.events = events
 
 
 def os_reason(error: OSError) -> str:

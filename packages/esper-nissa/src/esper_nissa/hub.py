@@ -6,6 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, runtime_checkable
 
@@ -17,6 +18,21 @@ DRAIN_INTERVAL = 0.025
 """Seconds the writer sleeps between looks at the queue; emitters never wake it."""
 
 _Stamped = tuple[int, float, float, str | None, int | None, AnyPayload]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Loss:
+    """Events that a sink has lost.
+
+    Attributes:
+        first: Sequence number of the first of them.
+        events: How many; ``None``: all from ``first`` on.
+    """
+
+    sink: TelemetrySink
+    first: int
+    events: int | None
+    reason: str
 
 
 @runtime_checkable
@@ -35,7 +51,8 @@ class Hub:
     writes everything that was emitted.
 
     A sink that fails gets no further event; the other sinks and the caller go on, because
-    telemetry must not end what it observes. ``lost`` and ``on_loss`` say what is missing.
+    telemetry must not end what it observes. A ``LogError`` that counts the missing events
+    is not a failure: its sink goes on. ``lost`` and ``on_loss`` say what is missing.
     Payloads are written after ``emit`` has returned: do not change their dicts afterwards.
 
     Args:
@@ -46,7 +63,8 @@ class Hub:
         boot: How many processes wrote this run's log before.
         sequence: Sequence number of the first event.
         group: The comparison that the run is an arm of, unless an event names another.
-        on_loss: Called once for each sink that fails, from the hub's own thread.
+        on_loss: Called from the hub's own thread, once for each sink that fails and each
+            loss that a sink reports; ``events`` is 0 where nothing is missing so far.
     """
 
     def __init__(
@@ -73,7 +91,7 @@ class Hub:
         # queue agree; the writer pops without it and cannot hold an emitter up.
         self._stamping = threading.Lock()
         self._stop = threading.Event()
-        self._lost: TelemetryLoss | None = None
+        self._losses: list[_Loss] = []
         self._closed = False
         self._passing = sequence
         self._writer = threading.Thread(target=self._write, name="esper-nissa-hub", daemon=True)
@@ -81,8 +99,20 @@ class Hub:
 
     @property
     def lost(self) -> TelemetryLoss | None:
-        """What the first sink that failed did not write; ``None`` while all of them work."""
-        return self._lost
+        """What is missing in the first sink that lost something; ``None`` where none did."""
+        losses = [loss for loss in self._losses if loss.sink is self._losses[0].sink]
+        if not losses:
+            return None
+        return TelemetryLoss(
+            since_sequence=min(loss.first for loss in losses),
+            events=_missing(losses, self._sequence),
+            reason="; ".join(dict.fromkeys(loss.reason for loss in losses)),
+        )
+
+    @property
+    def writes(self) -> bool:
+        """Whether a sink is left that takes events."""
+        return bool(self._sinks)
 
     def emit(
         self, payload: AnyPayload, *, environment: int | None = None, group: str | None = None
@@ -170,23 +200,40 @@ class Hub:
             self._guard(sink, sink.emit, event)
 
     def _guard(self, sink: TelemetrySink, call: Callable[..., None], *arguments: Event) -> None:
-        """Runs one call of a sink; a sink that fails is dropped and its failure kept."""
+        """Runs one call of a sink; a sink that fails is dropped, and what it lost is kept."""
         try:
             call(*arguments)
         except Exception as error:  # noqa: BLE001  sinks are plug-ins, and a dead writer loses events
-            if sink in self._sinks:
+            loss = _loss(sink, error, self._passing)
+            if loss.events is None and sink in self._sinks:
                 self._sinks.remove(sink)
-            self._report(_loss(sink, error, self._passing))
+            self._report(loss)
 
-    def _report(self, loss: TelemetryLoss) -> None:
-        if self._lost is None:
-            self._lost = loss
+    def _report(self, loss: _Loss) -> None:
+        if loss.events != 0:
+            self._losses.append(loss)
         if self._on_loss is not None:
-            self._on_loss(loss)
+            self._on_loss(
+                TelemetryLoss(
+                    since_sequence=loss.first,
+                    events=_missing([loss], self._sequence),
+                    reason=loss.reason,
+                )
+            )
 
 
-def _loss(sink: TelemetrySink, error: Exception, sequence: int) -> TelemetryLoss:
-    first = error.first_lost if isinstance(error, LogError) else None
+def _loss(sink: TelemetrySink, error: Exception, sequence: int) -> _Loss:
     known = isinstance(error, NissaError)
     reason = str(error) if known else f"telemetry sink {type(sink).__name__} failed: {error!r}"
-    return TelemetryLoss(since_sequence=sequence if first is None else first, reason=reason)
+    if not isinstance(error, LogError):
+        return _Loss(sink=sink, first=sequence, events=None, reason=reason)
+    first = sequence if error.first_lost is None else error.first_lost
+    return _Loss(sink=sink, first=first, events=error.events, reason=reason)
+
+
+def _missing(losses: Sequence[_Loss], sequence: int) -> int:
+    """Counts the events that one sink has lost before the event ``sequence``."""
+    # A sink fails once at most, and what it lost after that event is lost anyway.
+    failed = min((loss.first for loss in losses if loss.events is None), default=sequence)
+    before = sum(loss.events or 0 for loss in losses if loss.first < failed)
+    return before + sequence - failed

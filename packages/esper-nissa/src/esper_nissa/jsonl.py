@@ -11,12 +11,17 @@ from pathlib import Path
 
 from esper_leyline.events import Event
 from esper_nissa.errors import LogError, NissaError, os_reason
+from esper_nissa.written import WrittenEvents
 
 FLUSH_INTERVAL = 0.25
 """Seconds after which buffered events are written even while more keep coming."""
 
 LOOK_INTERVAL = 1.0
 """Seconds between looks whether the file is still where it was."""
+
+_BLOCK = 1 << 20
+
+_OUT_OF_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 _NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK})
 
@@ -46,7 +51,8 @@ class JsonlSink:
     torn, and a reader that follows the file never sees it shrink.
 
     The file is locked (``flock``) as long as the sink is open, so that two runs never
-    write one log.
+    write one log. If another process truncates it all the same, the sink says which events
+    are gone and goes on.
 
     Args:
         path: The log; created with its missing parent folders.
@@ -61,11 +67,14 @@ class JsonlSink:
         self._path = path
         self._lines: list[bytes] = []
         self._first_line: int | None = None
+        self._written = WrittenEvents()
+        self._unseen = False
+        self._start = self._size = 0
         self._flushed = self._looked = time.monotonic()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             # Unbuffered, because the lines are collected here and written in one call.
-            self._file = path.open("ab", buffering=0)
+            self._file = path.open("a+b", buffering=0)
             self._identity = os.fstat(self._file.fileno())
             self._regular = stat.S_ISREG(self._identity.st_mode)
             if self._regular:
@@ -77,7 +86,8 @@ class JsonlSink:
         """Appends one event.
 
         Raises:
-            NissaError: If the file cannot be written, for example because the disk is full.
+            LogError: If the file cannot be written, for example because the disk is full,
+                or if events are missing from it.
         """
         if self._first_line is None:
             self._first_line = event.sequence
@@ -91,7 +101,7 @@ class JsonlSink:
         """Hands buffered lines to the operating system.
 
         Raises:
-            NissaError: If the file cannot be written.
+            LogError: As ``emit`` does.
         """
         self._flush()
 
@@ -99,12 +109,14 @@ class JsonlSink:
         """Forces everything to disk and closes the file; further calls do nothing.
 
         Raises:
-            NissaError: If the file cannot be written.
+            LogError: As ``emit`` does.
         """
         if self._file.closed:
             return
-        self._flush(durable=True)
-        self._file.close()
+        try:
+            self._flush(durable=True)
+        finally:
+            self._file.close()
 
     def _claim(self, *, new: bool) -> None:
         """Takes the lock, and ends a last line that a killed writer left without an end."""
@@ -119,61 +131,106 @@ class JsonlSink:
             # Some network file systems know no locks; the log itself works there.
             if error.errno not in _NO_LOCKS:
                 raise
-        size = os.fstat(self._file.fileno()).st_size
-        if new and size > 0:
+        self._start = self._size = os.fstat(self._file.fileno()).st_size
+        if new and self._size > 0:
             self._file.close()
             raise NissaError(
                 f"event log '{self._path}' already holds something; name a new file or remove it"
             )
-        if not _ends_whole(self._path):
-            self._write(b"\n")
+        self._end_line()
 
     def _flush(self, *, durable: bool = False) -> None:
         self._flushed = time.monotonic()
         lines, self._lines = self._lines, []
         first, self._first_line = self._first_line, None
         try:
+            missing = self._find_truncation()
             if lines:
                 self._write(b"\n".join(lines) + b"\n")
             if durable and self._regular:
                 os.fsync(self._file.fileno())
-            if durable or self._flushed - self._looked >= LOOK_INTERVAL:
-                self._check_there()
         except OSError as error:
             self._file.close()
             raise self._failure(error, first_lost=first) from error
+        if first is not None:
+            self._written.add(first, len(lines))
+        if missing is not None:
+            raise missing
+        if durable or self._flushed - self._looked >= LOOK_INTERVAL:
+            self._check_there()
+
+    def _find_truncation(self) -> LogError | None:
+        """Finds out that the file was cut, and ends a line that was cut with it."""
+        size = os.fstat(self._file.fileno()).st_size if self._regular else self._size
+        if size >= self._size:
+            self._size = size
+            return None
+        before, self._size = self._size, size
+        self._start = min(self._start, size)
+        lost = self._written.keep(self._count_lines())
+        self._end_line()
+        first, count = (None, 0) if lost is None else lost
+        which = "no event is" if count == 0 else f"{count:,} events from number {first} on are"
+        return LogError(
+            f"event log '{self._path}' was truncated from {before} to {size} bytes while the run "
+            f"wrote it; {which} lost, and the log goes on",
+            first_lost=first,
+            events=count,
+        )
 
     def _check_there(self) -> None:
         """Finds out that the file was removed or replaced, which writing to it does not."""
         self._looked = self._flushed
         try:
             there = self._path.stat()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             there = None
+        except OSError as error:
+            self._say_unseen(error)
+            return
         if there is None or not os.path.samestat(there, self._identity):
             self._file.close()
             what = "removed" if there is None else "replaced"
             raise LogError(
                 f"event log '{self._path}' was {what} while the run wrote it; its events are lost",
-                first_lost=0,
+                first_lost=self._written.first,
             )
+
+    def _say_unseen(self, error: OSError) -> None:
+        """Says once that nobody can look whether the log is there; it is still written."""
+        if self._unseen:
+            return
+        self._unseen = True
+        raise LogError(
+            f"cannot look whether event log '{self._path}' is still there: {os_reason(error)}; "
+            "it is written as before",
+            events=0,
+        ) from error
 
     def _write(self, data: bytes) -> None:
         rest = memoryview(data)
         while rest:
-            rest = rest[self._file.write(rest) :]
+            written = self._file.write(rest)
+            self._size += written
+            rest = rest[written:]
 
-    def _failure(self, error: OSError, *, first_lost: int | None = None) -> LogError:
-        return LogError(
-            f"cannot write event log '{self._path}': {os_reason(error)}; "
-            "free space there or choose another place",
-            first_lost=first_lost,
+    def _end_line(self) -> None:
+        """Ends the last line where it has no end."""
+        size = self._size
+        if size > 0 and os.pread(self._file.fileno(), 1, size - 1) != b"\n":
+            self._write(b"\n")
+
+    def _count_lines(self) -> int:
+        """Counts the complete lines that stand behind what the file held at first."""
+        return sum(
+            os.pread(self._file.fileno(), min(_BLOCK, self._size - start), start).count(b"\n")
+            for start in range(self._start, self._size, _BLOCK)
         )
 
-
-def _ends_whole(path: Path) -> bool:
-    with path.open("rb") as file:
-        if file.seek(0, os.SEEK_END) == 0:
-            return True
-        file.seek(-1, os.SEEK_END)
-        return file.read(1) == b"\n"
+    def _failure(self, error: OSError, *, first_lost: int | None = None) -> LogError:
+        free = "free space there or " if error.errno in _OUT_OF_ROOM else ""
+        return LogError(
+            f"cannot write event log '{self._path}': {os_reason(error)}; "
+            f"{free}choose another place",
+            first_lost=first_lost,
+        )

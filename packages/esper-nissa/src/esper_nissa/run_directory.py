@@ -84,12 +84,13 @@ class RunDirectory:
             log = path / LOG_FILE
         try:
             _create_log(log)
-            if log.parent != path:
-                replace_file(path / POINTER_FILE, f"{log}\n")
+            directory = cls(path=path, events=log)
+            if not directory._pointed_at():
+                directory._write_pointer()
         except NissaError:
             _remove_new_folder(path)
             raise
-        return cls(path=path, events=log)
+        return directory
 
     @classmethod
     def open(cls, path: Path) -> RunDirectory:
@@ -129,15 +130,33 @@ class RunDirectory:
         """Removes a run that has not begun."""
         shutil.rmtree(self.path, ignore_errors=True)
 
-    def restore(self, config: TrainingConfig) -> None:
-        """Creates the folder again where it was deleted, with its config in it.
+    def restore(self, config: TrainingConfig) -> tuple[str, ...]:
+        """Creates again what is missing of the folder: itself, its config, where its log is.
+
+        Returns:
+            Names of the files that were missing.
 
         Raises:
-            NissaError: If it cannot be created.
+            NissaError: If something cannot be created.
         """
         with _creating_in(self.path.parent):
             self.checkpoints.mkdir(parents=True, exist_ok=True)
-        self.write_config(config)
+        missing = []
+        if not self.config.exists():
+            self.write_config(config)
+            missing.append(CONFIG_FILE)
+        if not self._pointed_at():
+            self._write_pointer()
+            missing.append(POINTER_FILE)
+        return tuple(missing)
+
+    def _pointed_at(self) -> bool:
+        """Whether a reader of the folder finds the log, as far as the folder goes."""
+        inside = self.events == self.path / LOG_FILE
+        return inside or (self.path / POINTER_FILE).exists()
+
+    def _write_pointer(self) -> None:
+        replace_file(self.path / POINTER_FILE, f"{self.events}\n")
 
     def write_config(self, config: TrainingConfig) -> None:
         """Writes ``config.json`` whole or not at all.
