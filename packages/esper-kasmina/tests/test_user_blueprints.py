@@ -325,6 +325,7 @@ def _zeroed(kind):
     return layer
 
 
+SHARED = nn.Linear(8, 8)
 FAULTS = {
     "error": (_fails, r"cannot be built for \[B, 8\] \(ZeroDivisionError: no channels\)"),
     "no_module": (lambda kind: kind.channels, "builds a int; return an nn.Module"),
@@ -336,6 +337,8 @@ FAULTS = {
     "infinite": (lambda kind: nn.Threshold(9.0, float("inf")), "birth: its branch returns numbers"),
     "zeros": (_zeroed, "cannot learn: its branch returns zeros at birth"),
     "noise": (lambda kind: nn.Dropout(0.5), "draws random numbers in its forward pass"),
+    "lazy": (lambda kind: nn.LazyLinear(8), "has layers whose size is not known yet"),
+    "shared": (lambda kind: SHARED, "builds the same parameters again"),
     "tracing": (lambda kind: _Branching(8, 8), "torch.fx does not trace its branch"),
 }  # fmt: skip
 
@@ -394,3 +397,12 @@ def test_a_command_with_its_name_goes_over_the_wire(dilated):
         read = adapter.validate_json(adapter.dump_json(command))
         assert read == command
         assert type(read.command.blueprint) is type(blueprint)
+
+
+def test_another_default_dtype_is_no_fault(dilated):
+    torch.set_default_dtype(torch.float64)
+    try:
+        slot = SeedSlot("r0c0", Activations.maps(4))
+        assert slot.apply_command(Germinate(blueprint=NAME)).accepted
+    finally:
+        torch.set_default_dtype(torch.float32)

@@ -13,6 +13,7 @@ from esper_kasmina import (
     Activations,
     GradientObserver,
     KasminaError,
+    Place,
     Schedule,
     SeedSlot,
     build_host,
@@ -223,9 +224,9 @@ def test_a_scheduler_of_another_optimizer_is_named(loop):
 
 def test_an_optimizer_of_one_group_is_named_before_a_birth(loop):
     single = torch.optim.LBFGS(loop.model.parameters())
-    with pytest.raises(KasminaError, match="LBFGS takes one parameter group only"):
+    with pytest.raises(KasminaError, match=r"LBFGS takes one parameter group only"):
         loop.grow(optimizer=single)
-    with pytest.raises(KasminaError, match="LBFGS takes one parameter group only"):
+    with pytest.raises(KasminaError, match=r"LBFGS takes one parameter group only"):
         sync_optimizer(single, loop.model)
     assert loop.slot.stage is SeedStage.DORMANT
 
@@ -360,3 +361,77 @@ def test_example_inputs_by_name_say_what_else_to_do():
     model = graft(Named(), {"r0c0": "net.1"})
     model(points=POINTS)
     assert model.slot("r0c0").activations == Activations.features(8)
+
+
+@pytest.mark.parametrize("name", ["Muon", "SparseAdam"])
+def test_an_optimizer_that_seeds_cannot_use_is_named_before_a_birth(loop, name):
+    if not hasattr(torch.optim, name):
+        pytest.skip(f"this torch has no {name}")
+    matrices = [p for p in loop.model.parameters() if p.dim() == 2]
+    loop.optimizer = getattr(torch.optim, name)(matrices, lr=0.01)
+    with pytest.raises(KasminaError, match=f"^{name} trains .*; .*another optimizer"):
+        loop.grow()
+    assert loop.slot.stage is SeedStage.DORMANT
+
+
+def test_the_gradients_of_such_an_optimizer_can_be_observed(loop):
+    with GradientObserver(torch.optim.LBFGS(loop.model.parameters()), loop.model) as observed:
+        pass
+    assert observed.missing == ()
+
+
+def test_a_released_model_says_that_it_has_no_slots_any_more(loop):
+    loop.grow()
+    loop.model.release()
+    with pytest.raises(KasminaError, match=r"release\(\) has taken the slots out; run the model"):
+        loop.model(POINTS)
+
+
+@pytest.mark.parametrize(
+    ("place", "reason"),
+    [
+        (lambda: Place(1), "the place is 1; give the name of a submodule"),
+        (lambda: Place("1", output=1.5), "output is 1.5; give a position, such as 0, or a name"),
+        (lambda: Place("1", output=[0]), "output is [0]; give a position"),
+        (lambda: Place("1", Activations.features), "is no Activations; give one"),
+    ],
+    ids=["module", "float", "list", "activations"],
+)
+def test_a_place_of_other_kinds_is_named(place, reason):
+    with pytest.raises(KasminaError, match=re.escape(reason)):
+        place()
+
+
+def test_an_element_of_a_single_tensor_is_named():
+    with pytest.raises(KasminaError, match=r"'1' returns one tensor, which has no ele.*leave outp"):
+        graft(make_net(), {"r0c0": Place("1", output=0)}, example_inputs=POINTS)
+
+
+def test_other_arguments_of_a_grafted_model_are_named(loop):
+    with pytest.raises(KasminaError, match=r"sets of slot ids, such as \[\{'r0c0'\}\]"):
+        loop.model.counterfactuals(POINTS, ["r0c0"])
+    with pytest.raises(KasminaError, match=r"alpha is 0.5; give a tensor with one row a sample"):
+        loop.model(POINTS, alpha=0.5)
+    with pytest.raises(KasminaError, match=r"the snapshot is 3; give what snapshot\(\) returned"):
+        loop.model.restore(3)
+    with pytest.raises(KasminaError, match=r"the snapshot is None; give what snapshot\(\) ret"):
+        loop.slot.restore(None)
+
+
+@pytest.mark.parametrize("inputs", [torch.randn(3, 5), "text"], ids=["width", "text"])
+def test_a_harvest_on_inputs_that_the_model_does_not_take_is_named(loop, inputs):
+    loop.grow()
+    with pytest.raises(KasminaError, match="grown model does not run on the inputs to compare"):
+        harvest(loop.model, example_inputs=inputs)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning")
+@pytest.mark.parametrize("kind", ["script", "trace"])
+def test_a_model_of_torchscript_is_named(kind):
+    scripted = (
+        torch.jit.script(make_net())
+        if kind == "script"
+        else torch.jit.trace(make_net(), (POINTS,), check_trace=False)
+    )
+    with pytest.raises(KasminaError, match="is compiled by TorchScript; graft the model before"):
+        graft(scripted, {"r0c0": "1"}, example_inputs=POINTS)

@@ -30,6 +30,16 @@ def check_model(model: object) -> nn.Module:
     return model
 
 
+def check_snapshot(snapshot: object, kind: type) -> None:
+    """Checks that something is a snapshot of a kind.
+
+    Raises:
+        KasminaError: If it is not.
+    """
+    if not isinstance(snapshot, kind):
+        raise KasminaError(f"the snapshot is {shown(snapshot)}; give what snapshot() returned")
+
+
 def check_rate(name: str, value: object) -> None:
     """Checks a learning rate, or a factor of one; it may be a tensor of one number.
 

@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 from esper_kasmina.activations import Activations
 from esper_kasmina.attributes import hidden_names
-from esper_kasmina.checks import check_model
+from esper_kasmina.checks import check_model, shown
 from esper_kasmina.errors import KasminaError
 from esper_kasmina.grafted import Grafted
 from esper_kasmina.optimizers import seed_slots
@@ -40,6 +41,27 @@ class Place:
     module: str
     activations: Activations | None = None
     output: OutputKey | None = None
+
+    def __post_init__(self) -> None:
+        """Checks every value.
+
+        Raises:
+            KasminaError: If one is of another kind.
+        """
+        if not isinstance(self.module, str):
+            raise KasminaError(
+                f"the place is {shown(self.module)}; give the name of a submodule, such as 'layer2'"
+            )
+        if not isinstance(self.activations, Activations | None):
+            raise KasminaError(
+                f"{shown(self.activations)} is no Activations; give one, such as "
+                "Activations.maps(8), or None"
+            )
+        if not isinstance(self.output, int | str | None):
+            raise KasminaError(
+                f"output is {shown(self.output)}; give a position, such as 0, or a name, such as "
+                "'last_hidden_state'"
+            )
 
 
 def graft(
@@ -104,6 +126,11 @@ def graft(
 
 def _check_kinds(model: object, places: object) -> None:
     check_model(model)
+    if isinstance(model, torch.jit.ScriptModule):
+        raise KasminaError(
+            "the model is compiled by TorchScript; graft the model before torch.jit, and script "
+            "its harvest"
+        )
     if not isinstance(places, Mapping):
         raise KasminaError(
             f"places are a {_kind(places)}; give slot ids and submodules, "

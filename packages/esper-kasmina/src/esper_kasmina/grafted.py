@@ -96,6 +96,10 @@ class Grafted(WrapsModel):
         # Compiled code cannot count; there places are taken on trust until an eager pass.
         if self._watching and not torch.compiler.is_compiling():
             return self._first_pass(*inputs, alpha=alpha, **options)
+        if not self._handles:
+            raise KasminaError(
+                "release() has taken the slots out; run the model that it returned, or graft that"
+            )
         if self._before_handle.id not in self.model._forward_pre_hooks:
             self._check_hooks()  # the model itself was replaced
         if alpha is None:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from esper_kasmina.errors import KasminaError
 from esper_kasmina.slot_hooks import SlotHook
 
 TOLERANCES = {torch.float64: 1e-6, torch.float32: 1e-4}
@@ -39,16 +40,32 @@ def describe_difference(
 
     Returns:
         How the outputs differ, ``None`` where they do by rounding at most.
+
+    Raises:
+        KasminaError: If the grown model does not run on these inputs.
     """
     try:
         wanted, hooks = _outputs(grown, inputs, options, hooks=False), False
     except Exception:  # noqa: BLE001 - a model may need its hooks, whatever it says without them
-        wanted, hooks = _outputs(grown, inputs, options, hooks=True), True
+        wanted, hooks = _grown_outputs(grown, inputs, options), True
     try:
         outputs = _outputs(plain, inputs, options, hooks=hooks)
     except Exception as error:  # noqa: BLE001 - the error is reported as the difference
         return f"in that it does not run ({type(error).__name__}: {' '.join(str(error).split())})"
     return _difference(wanted, outputs)
+
+
+def _grown_outputs(
+    grown: nn.Module, inputs: Sequence[Any], options: Mapping[str, Any]
+) -> list[Tensor]:
+    try:
+        return _outputs(grown, inputs, options, hooks=True)
+    except (TypeError, ValueError, RuntimeError, IndexError) as error:
+        raise KasminaError(
+            "the grown model does not run on the inputs to compare; give example_inputs, one "
+            "input or a tuple of positional ones, or say verify=False "
+            f"({type(error).__name__}: {' '.join(str(error).split())})"
+        ) from error
 
 
 def _outputs(

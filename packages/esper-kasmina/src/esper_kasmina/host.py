@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import Parameter
 from torch.optim import Optimizer
 
-from esper_kasmina.checks import shown
+from esper_kasmina.checks import check_snapshot, shown
 from esper_kasmina.errors import KasminaError
 from esper_kasmina.gradients import measure_gradients
 from esper_kasmina.optimizers import GroupSync
@@ -191,7 +191,12 @@ class SlottedHost(nn.Module):
         )
 
     def restore(self, snapshot: HostSnapshot) -> None:
-        """Puts the host back to a snapshot, which can be used again; gradients are cleared."""
+        """Puts the host back to a snapshot, which can be used again; gradients are cleared.
+
+        Raises:
+            KasminaError: If it is no snapshot of a host.
+        """
+        check_snapshot(snapshot, HostSnapshot)
         with torch.no_grad():
             for name, tensor in self._own_tensors():
                 tensor.copy_(snapshot.tensors[name])

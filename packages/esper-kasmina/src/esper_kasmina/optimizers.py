@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 from torch.nn import Parameter
-from torch.optim import LBFGS, Optimizer
+from torch.optim import Optimizer
 
 from esper_kasmina.checks import check_model, check_rate, shown
 from esper_kasmina.errors import KasminaError
@@ -18,6 +18,13 @@ from esper_kasmina.sharding import shard_newborn
 from esper_kasmina.slot import SeedSlot
 from esper_kasmina.wrappers import unwrap_optimizer
 from esper_leyline import unknown_name
+
+_NOT_FOR_SEEDS = {
+    "LBFGS": "takes one parameter group only, and a seed needs one of its own",
+    "Muon": "trains matrices only, and a seed has vectors too",
+    "SparseAdam": "trains with sparse gradients only, and those of a seed are dense",
+}
+"""Optimizers of torch that cannot train seeds, and why."""
 
 
 def seed_slots(model: nn.Module) -> tuple[SeedSlot, ...]:
@@ -228,7 +235,7 @@ class GroupSync:
 
 
 def check_optimizer(optimizer: Any) -> None:
-    """Checks that something is an optimizer to which groups can be added.
+    """Checks that something is an optimizer.
 
     Raises:
         KasminaError: If it is not.
@@ -239,15 +246,21 @@ def check_optimizer(optimizer: Any) -> None:
             f"the optimizer is a {type(optimizer).__name__}; "
             "give one of torch.optim, which comes first, and then the model"
         )
-    if isinstance(optimizer, LBFGS):
-        raise KasminaError(
-            "LBFGS takes one parameter group only, and a seed needs one of its own; train with "
-            "another optimizer, such as AdamW or SGD"
-        )
+
+
+def _check_takes_seeds(optimizer: Any) -> None:
+    for kind in type(optimizer).__mro__:
+        reason = _NOT_FOR_SEEDS.get(kind.__name__)
+        if reason is not None and kind.__module__.startswith("torch."):
+            raise KasminaError(
+                f"{kind.__name__} {reason}; give another optimizer of the model, such as AdamW or "
+                "SGD"
+            )
 
 
 def _check_kinds(optimizer: Any, seed_options: object) -> None:
     check_optimizer(optimizer)
+    _check_takes_seeds(optimizer)
     options = _check_mapping(seed_options)
     # Torch keeps an option that no update reads, so a slip would train by the defaults.
     known = {*getattr(optimizer, "defaults", ()), *chain(*optimizer.param_groups)}

@@ -30,6 +30,10 @@ def select_output(output: Any, key: OutputKey, *, place: str) -> Any:
             return output[key]
     elif key in _fields(output):
         return getattr(output, key)
+    if isinstance(output, Tensor):
+        raise KasminaError(
+            f"{place} returns one tensor, which has no element {key!r}; leave output out"
+        )
     raise KasminaError(
         f"{place} returns {_describe(output)}, which has no element {key!r}; "
         "give one of these as output="

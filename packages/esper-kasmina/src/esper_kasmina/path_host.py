@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from esper_kasmina.checks import shown
 from esper_kasmina.errors import KasminaError
 from esper_kasmina.host import SlottedHost
 from esper_kasmina.slot import SeedSlot
@@ -126,8 +127,13 @@ def check_configurations(host: SlottedHost, disabled: Sequence[frozenset[str]]) 
     """Checks what counterfactuals are asked for.
 
     Raises:
-        KasminaError: If a slot is not enabled.
+        KasminaError: If a slot is not enabled, or a configuration is no set of slots.
     """
+    if isinstance(disabled, str) or any(isinstance(each, str) for each in disabled):
+        raise KasminaError(
+            f"the configurations are {shown(disabled)}; give sets of slot ids, such as "
+            f"[{{'{host.slots[0]}'}}]"
+        )
     for name in frozenset().union(*disabled):
         host.slot(name)
 
@@ -138,6 +144,11 @@ def split_overrides(host: SlottedHost, samples: int, alpha: Tensor) -> dict[str,
     Raises:
         KasminaError: If there is not one row a sample and one column a slot.
     """
+    if not isinstance(alpha, Tensor):
+        raise KasminaError(
+            f"alpha is {shown(alpha)}; give a tensor with one row a sample and one column an "
+            f"enabled slot, ({samples}, {len(host.slots)})"
+        )
     if alpha.shape != (samples, len(host.slots)):
         raise KasminaError(
             f"alpha has shape {tuple(alpha.shape)}; it is one row a sample and one column "

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from esper_kasmina.activations import Activations
-from esper_kasmina.checks import shown
+from esper_kasmina.checks import check_snapshot, shown
 from esper_kasmina.errors import KasminaError
 from esper_kasmina.randomness import seeded
 from esper_kasmina.record import SlotRecord, SlotState, pack, unpack
@@ -234,7 +234,11 @@ class SeedBed(nn.Module):
 
         A seed that was there then and still is keeps its parameter objects, so an
         optimiser's groups stay valid.
+
+        Raises:
+            KasminaError: If it is no snapshot of a slot.
         """
+        check_snapshot(snapshot, SlotSnapshot)
         self._restore_seed(snapshot)
         self._record = snapshot.record.copy()
         self._settle()

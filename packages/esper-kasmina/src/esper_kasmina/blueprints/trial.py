@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import UninitializedParameter
 
 from esper_kasmina.activations import Activations
 from esper_kasmina.blueprints.spec import BlueprintSpec
@@ -42,12 +43,16 @@ def _plain_cpu() -> Iterator[None]:
 
 def _fault(spec: BlueprintSpec, activations: Activations) -> str | None:
     try:
-        branch = spec.build(activations)
+        branch, another = (spec.build(activations) for _ in range(2))
     except Exception as error:  # noqa: BLE001 - the user's code may raise anything
         return f"cannot be built for {activations} ({_describe(error)})"
     if not isinstance(branch, nn.Module):
         return f"builds a {type(branch).__name__}; return an nn.Module"
-    branch = branch.float()
+    if any(isinstance(each, UninitializedParameter) for each in branch.parameters()):
+        return "has layers whose size is not known yet; give every layer its sizes"
+    if _shares_parameters(branch, another):
+        return "builds the same parameters again; build new layers at each call"
+    branch = branch.to(torch.get_default_dtype())
     for length in _LENGTHS:
         for training in (False, True):
             fault = _fault_of_pass(branch.train(training), _example(activations, length))
@@ -58,6 +63,10 @@ def _fault(spec: BlueprintSpec, activations: Activations) -> str | None:
         or _fault_of_tracing(branch)
         or _fault_of_count(spec, branch, activations)
     )
+
+
+def _shares_parameters(branch: nn.Module, other: nn.Module) -> bool:
+    return bool({id(p) for p in branch.parameters()} & {id(p) for p in other.parameters()})
 
 
 def _example(activations: Activations, length: int) -> Tensor:
