@@ -342,7 +342,7 @@ class Twice(nn.Module):
             "'attention' returns a tuple of 2 elements, which has no element 2",
         ),
         (Place("attention", output="hidden"), "which has no element 'hidden'"),
-        (Place("own", output=0), "'own' returns one tensor, which has no element 0; leave output out"),
+        (Place("own", output=0), "'own' returns one tensor, which has no element 0; leave"),
     ],
 )
 def test_impossible_places_are_named(place, message):
