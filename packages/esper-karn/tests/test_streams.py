@@ -74,3 +74,21 @@ def test_characters_that_the_stream_lacks_are_escaped(tmp_path):
         env={"PYTHONIOENCODING": "ascii"},
     )
     assert done.stdout == b"10\\u201320\n"
+
+
+@pytest.mark.parametrize("first", ["raise", "parse"])
+def test_what_libraries_print_on_standard_error_is_escaped(tmp_path, first):
+    script = tmp_path / "program.py"
+    lines = [
+        "import argparse, sys",
+        "from esper_karn import guard_streams",
+        "guard_streams()",
+        "if sys.argv[1] == 'raise':",
+        "    raise ValueError(sys.argv[2])",
+        "argparse.ArgumentParser().parse_args()",
+    ]
+    script.write_text("\n".join(lines), encoding="utf-8")
+    command = [sys.executable, script, first, "--\x1b[31m\x9b\r\u202e"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "\\x1b[31m\\x9b\\r\\u202e" in done.stderr
+    assert all(line.isprintable() for line in done.stderr.split("\n"))

@@ -68,7 +68,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         guard_streams()
     try:
         app(arguments, exit_on_error=False, print_error=False)
-    except (CycloptsError, EsperError) as error:
+    except CycloptsError as error:
+        return _refuse(" ".join(str(error).split()))
+    except EsperError as error:
         return _refuse(str(error))
     return _check_output() if arguments is None else 0
 
@@ -82,7 +84,7 @@ def _console() -> Screen:
 def _refuse(message: str) -> int:
     from esper_karn import complain
 
-    complain(" ".join(message.split()))
+    complain(message)
     return USAGE_ERROR
 
 

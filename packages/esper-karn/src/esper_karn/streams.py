@@ -8,6 +8,8 @@ import stat
 import sys
 from typing import Any, TextIO
 
+from esper_karn.text import printable
+
 _GONE = frozenset({errno.EPIPE, errno.EBADF, errno.ENXIO})
 """Errors of a stream that nobody reads any more."""
 
@@ -17,7 +19,8 @@ def guard_streams() -> None:
 
     Call it first in a program: where a standard stream is closed (``>&-``), the next file
     that the program opens would otherwise take its number, and children would write to it.
-    Characters that the stream's encoding lacks are escaped.
+    Characters that the stream's encoding lacks are escaped; on standard error, so are those
+    that are not visible, such as escape sequences in a traceback.
     """
     for number in (0, 1, 2):
         try:
@@ -31,7 +34,7 @@ def guard_streams() -> None:
             stream = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
         if not isinstance(stream, GuardedStream):
             stream.reconfigure(errors="backslashreplace")
-            setattr(sys, name, GuardedStream(stream))
+            setattr(sys, name, GuardedStream(stream, escape=name == "stderr"))
 
 
 def lost_output() -> str | None:
@@ -49,12 +52,18 @@ def lost_output() -> str | None:
 class GuardedStream:
     """A text stream that turns into the null device when it cannot be written to.
 
+    Args:
+        stream: The stream itself.
+        escape: Whether characters that are not visible are escaped, line breaks excepted:
+            for a stream without colours, to which libraries and the interpreter print.
+
     Attributes:
         failure: Why it could not, ``None`` where only its reader is gone.
     """
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, *, escape: bool = False) -> None:
         self._stream = stream
+        self._escape = escape
         self.failure: str | None = None
 
     def __getattr__(self, name: str) -> Any:
@@ -63,6 +72,8 @@ class GuardedStream:
 
     def write(self, text: str) -> int:
         """Writes text, or discards it."""
+        if self._escape:
+            text = "\n".join(map(printable, text.split("\n")))
         try:
             return self._stream.write(text)
         except OSError as error:
