@@ -68,20 +68,20 @@ def test_the_governor_forfeits_everything():
     assert paid_out(life)[-1] == 0.0
 
 
-def test_a_ransom_loses_its_earnings_but_not_the_account():
+def test_an_inflated_contribution_loses_its_earnings_but_not_the_account():
     life = grown(contribution=10.0, max_epochs=20)
     earned = measured_epochs(life)
-    ransom = Measured(accuracy=40.0, contributions={"r0c0": 25.0})
-    life.step(at(Op.FOSSILIZE), ransom)
-    assert rewards_of(life, CONFIG)[-1].flags == ("ransom:r0c0",)
+    inflated = Measured(accuracy=40.0, contributions={"r0c0": 25.0})
+    life.step(at(Op.FOSSILIZE), inflated)
+    assert rewards_of(life, CONFIG)[-1].flags == ("inflated_contribution:r0c0",)
     assert paid_out(life)[-1] == pytest.approx(0.15 * earned)
 
 
-def test_a_ransom_still_bears_its_loss():
+def test_an_inflated_contribution_still_bears_its_loss():
     life = grown(contribution=-20.0, max_epochs=20)
     harmful = measured_epochs(life)
     life.step(at(Op.FOSSILIZE), Measured(accuracy=40.0, contributions={"r0c0": -10.0}))
-    assert rewards_of(life, CONFIG)[-1].flags == ("ransom:r0c0",)
+    assert rewards_of(life, CONFIG)[-1].flags == ("inflated_contribution:r0c0",)
     assert paid_out(life)[-1] == pytest.approx(-0.15 * (2 * harmful + 1))
 
 

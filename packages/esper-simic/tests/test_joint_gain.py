@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from esper_leyline import CounterfactualConfig, EpisodeEnd, RewardConfig, SeedStage
 from esper_simic import build_reward
-from esper_simic.rewards.worth import CAPPED, UNCAPPED, count_worth, joint_gain
+from esper_simic.rewards.measurement import CAPPED, UNCAPPED, count_contributions, joint_gain
 
 from .lives import WAIT, active_none
 from .reports import SLOTS, any_report, report, seed
@@ -28,7 +28,7 @@ def host(*contributions, gain=None, stage=SeedStage.FOSSILIZED, **facts):
 
 
 def counted(*contributions, gain=None):
-    worth = count_worth(host(*contributions, gain=gain))
+    worth = count_contributions(host(*contributions, gain=gain))
     return tuple(worth.points.values()), worth.notes
 
 
@@ -66,9 +66,9 @@ def test_where_nothing_is_gained_nothing_is_counted_but_harm():
 def test_without_the_bare_host_nothing_is_capped_and_that_is_said():
     assert counted(30.0, 30.0, 30.0) == ((30.0, 30.0, 30.0), (UNCAPPED,))
     broken = replace(host(30.0, 30.0), counterfactuals=(active_none(math.nan),))
-    assert count_worth(broken).notes == (UNCAPPED,)
+    assert count_contributions(broken).notes == (UNCAPPED,)
     blind = host(30.0, 30.0, gain=10.0, val_accuracy=None)
-    assert count_worth(blind).notes == (UNCAPPED,)
+    assert count_contributions(blind).notes == (UNCAPPED,)
     assert counted(30.0) == ((30.0,), ())
 
 
@@ -85,15 +85,15 @@ def test_one_seed_alone_is_its_own_joint_gain():
         report(seed(SeedStage.HOLDING, whole - bare), val_accuracy=whole),
         counterfactuals=(active_none(bare),),
     )
-    worth = count_worth(alone)
+    worth = count_contributions(alone)
     assert (worth.points["r0c0"], worth.notes) == (whole - bare, ())
 
 
 def test_seeds_that_take_no_part_claim_nothing():
     waiting = host(30.0, 30.0, gain=10.0, stage=SeedStage.TRAINING)
-    assert count_worth(waiting).points == {}
+    assert count_contributions(waiting).points == {}
     crashed = host(30.0, 30.0, gain=10.0, ended=EpisodeEnd.GOVERNOR)
-    assert count_worth(crashed).points == {}
+    assert count_contributions(crashed).points == {}
 
 
 @given(st.lists(points, min_size=1, max_size=3), points)
@@ -108,7 +108,7 @@ def test_no_more_is_counted_than_is_gained(contributions, gain):
 
 @given(any_report())
 def test_any_report_is_counted_in_finite_points(state):
-    assert all(math.isfinite(each) for each in count_worth(state).points.values())
+    assert all(math.isfinite(each) for each in count_contributions(state).points.values())
 
 
 def paid(name, state):

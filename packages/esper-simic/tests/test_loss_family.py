@@ -79,7 +79,7 @@ def test_progress_by_hand(mode):
 
 @pytest.mark.parametrize("name", LOSS)
 def test_no_counterfactual_is_read(name):
-    """Nor is a ransom suspected, which only a counterfactual could show."""
+    """Nor is an inflated contribution suspected, which only a counterfactual could show."""
     known = [
         report(replace(HELD, contribution=5.0), epoch=18, val_loss=1.4, val_accuracy=60.0),
         report(replace(HELD, contribution=5.0), epoch=19, val_loss=1.2, val_accuracy=60.0),

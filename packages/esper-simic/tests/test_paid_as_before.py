@@ -74,4 +74,4 @@ def test_the_default_reward_pays_what_it_paid(seed):
     rent, due = paid.pop("rent"), dict(PAID[seed])
     assert rent == pytest.approx(due.pop("rent"), rel=1e-14)
     assert paid == due
-    assert flags == [f"ransom:r0c{column}" for column in FLAGS[seed]]
+    assert flags == [f"inflated_contribution:r0c{column}" for column in FLAGS[seed]]

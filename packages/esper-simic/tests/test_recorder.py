@@ -66,7 +66,13 @@ def test_events_of_a_step_come_in_order(telemetry, recorder):
         ),
         ended=EpisodeEnd.GOVERNOR,
     )
-    recorder.step(1, report(), choice(Op.GERMINATE, 1), current, reward("ransom:r0c1", rent=-1.0))
+    recorder.step(
+        1,
+        report(),
+        choice(Op.GERMINATE, 1),
+        current,
+        reward("inflated_contribution:r0c1", rent=-1.0),
+    )
     assert [payload.kind for _, payload in telemetry.events] == [
         "seed_stage_changed",
         "seed_germinated",
@@ -170,9 +176,12 @@ def test_an_epoch_is_told_as_it_was_measured(telemetry, recorder):
 
 
 def test_a_suspicion_names_slot_and_reason(telemetry, recorder):
-    recorder.step(0, report(), choice(), report(), reward("ransom:r0c2", "odd"))
+    recorder.step(0, report(), choice(), report(), reward("inflated_contribution:r0c2", "odd"))
     told = telemetry.of("reward_hacking_suspected")
-    assert [(each.reason, each.slot) for each in told] == [("ransom", "r0c2"), ("odd", None)]
+    assert [(each.reason, each.slot) for each in told] == [
+        ("inflated_contribution", "r0c2"),
+        ("odd", None),
+    ]
 
 
 def test_an_outcome_adds_up_its_episode(telemetry, recorder):

@@ -227,21 +227,21 @@ def test_minimal_ends_as_sparse_does():
 
 
 @pytest.mark.parametrize("name", CONTRIBUTION)
-def test_a_ransom_is_flagged_in_every_mode_and_earns_nothing(name):
+def test_an_inflated_contribution_is_flagged_in_every_mode_and_earns_nothing(name):
     config = CONFIGS[name]
     before = report(replace(FOSSIL, contribution=5.0), val_accuracy=60.0)
     after = report(replace(FOSSIL, contribution=25.0), val_accuracy=50.0)
-    ransomed = build_reward(config, gamma=GAMMA)(before, WAIT, after)
-    assert ransomed.flags == ("ransom:r0c0",)
-    assert all(ransomed.components.get(part, 0) <= 0 for part in ("attribution", "drip"))
+    inflated = build_reward(config, gamma=GAMMA)(before, WAIT, after)
+    assert inflated.flags == ("inflated_contribution:r0c0",)
+    assert all(inflated.components.get(part, 0) <= 0 for part in ("attribution", "drip"))
     honest = build_reward(config, gamma=GAMMA)(before, WAIT, replace(after, val_accuracy=60.0))
     assert honest.flags == ()
     if "attribution" in honest.components:
-        assert honest.total > ransomed.total
+        assert honest.total > inflated.total
 
 
 @pytest.mark.parametrize("mode", ["simplified", "escrow"])
-def test_a_fossil_held_to_ransom_at_the_end_earns_no_bonus(mode):
+def test_an_inflated_fossil_at_the_end_earns_no_bonus(mode):
     before = report(replace(FOSSIL, contribution=5.0), val_accuracy=60.0)
     after = report(replace(FOSSIL, contribution=25.0), val_accuracy=50.0, **OVER)
     assert paid(mode, before, after)["terminal"] == pytest.approx(3 * 0.5)

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from esper_leyline import EpisodeEnd, Op, RewardConfig, SeedStage
 from esper_simic import build_reward
-from esper_simic.rewards.potential import potential
-from esper_simic.rewards.progress import LOSS_CAP
+from esper_simic.rewards.loss import LOSS_CAP
+from esper_simic.rewards.shaping import potential
 
 from .lives import WAIT, Life, Measured, at, germinate
 from .reports import actions, any_report, report

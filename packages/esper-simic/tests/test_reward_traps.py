@@ -165,7 +165,7 @@ def test_14_a_host_that_learns_is_paid_more_than_one_that_unlearns(name):
 @given(any_report())
 def test_15_the_end_is_judged_by_where_it_ended(name, previous):
     done = report(seed(SeedStage.FOSSILIZED, 8.0), val_accuracy=70.0, ended=EpisodeEnd.HORIZON)
-    # A ransom is the one thing that a look back may find.
+    # An inflated contribution is the one thing that a look back may find.
     previous = replace(previous, val_accuracy=70.0)
     due = paid(name, report(), done).components["terminal"]
     assert paid(name, previous, done).components["terminal"] == due
@@ -191,7 +191,9 @@ def test_17_what_was_not_measured_is_neither_paid_nor_suspected(name):
     first = paid(name, report(unknown, val_accuracy=60.0), report(known, val_accuracy=50.0))
     assert first.flags == ()
     zero = report(replace(known, contribution=0.0), val_accuracy=60.0)
-    assert paid(name, zero, report(known, val_accuracy=50.0)).flags == ("ransom:r0c0",)
+    assert paid(name, zero, report(known, val_accuracy=50.0)).flags == (
+        "inflated_contribution:r0c0",
+    )
     still = paid(name, report(unknown), report(unknown)).components
     assert all(still.get(part, 0.0) == 0 for part in ("attribution", "drip"))
 
@@ -220,7 +222,9 @@ def test_17_a_rise_is_seen_whatever_the_reported_velocity(name):
         report(seed(SeedStage.FOSSILIZED, 25.0, contribution_velocity=velocity), val_accuracy=50.0)
         for velocity in (None, 0.0, 20.0)
     ]
-    assert [paid(name, before, after).flags for after in reports] == [("ransom:r0c0",)] * 3
+    assert [paid(name, before, after).flags for after in reports] == [
+        ("inflated_contribution:r0c0",)
+    ] * 3
 
 
 # 23: what was farmed in practice.

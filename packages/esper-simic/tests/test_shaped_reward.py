@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from esper_leyline import EpisodeEnd, Op, RewardConfig, SeedReport, SeedStage
 from esper_simic import build_reward
-from esper_simic.rewards.potential import potential
+from esper_simic.rewards.shaping import potential
 
 from .reports import SLOTS, act, actions, any_report, report, seed
 
@@ -197,11 +197,11 @@ def test_credit_outlives_the_horizon_but_not_the_governor():
     assert attribution(kept, kept, ended=EpisodeEnd.GOVERNOR) == pytest.approx(-0.2)
 
 
-def test_a_ransom_is_flagged_and_not_paid():
+def test_an_inflated_contribution_is_flagged_and_not_paid():
     before = report(seed(SeedStage.BLENDING, 5.0), val_accuracy=60.0)
     after = report(seed(SeedStage.BLENDING, 25.0), val_accuracy=50.0)
     paid = REWARD(before, WAIT, after)
-    assert paid.flags == ("ransom:r0c0",)
+    assert paid.flags == ("inflated_contribution:r0c0",)
     assert paid.components["attribution"] == 0
     honest = REWARD(before, WAIT, replace(after, val_accuracy=60.0))
     assert honest.flags == ()
@@ -221,13 +221,13 @@ def test_a_ransom_is_flagged_and_not_paid():
         (SeedStage.HOLDING, 1.0, -2.0, False),
     ],
 )
-def test_what_is_taken_for_a_ransom(stage, rise, drop, flagged):
+def test_which_contributions_are_inflated(stage, rise, drop, flagged):
     before = report(seed(stage, 5.0), val_accuracy=60.0)
     after = report(seed(stage, 5.0 + rise), val_accuracy=60.0 - drop)
-    assert REWARD(before, WAIT, after).flags == (("ransom:r0c0",) if flagged else ())
+    assert REWARD(before, WAIT, after).flags == (("inflated_contribution:r0c0",) if flagged else ())
 
 
-def test_a_ransom_still_bears_its_loss():
+def test_an_inflated_contribution_still_bears_its_loss():
     before = report(seed(SeedStage.FOSSILIZED, -20.0), val_accuracy=60.0)
     after = report(seed(SeedStage.FOSSILIZED, -10.0), val_accuracy=50.0)
     assert REWARD(before, WAIT, after).components["attribution"] < 0

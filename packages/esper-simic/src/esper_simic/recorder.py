@@ -28,7 +28,7 @@ from esper_leyline.events import (
     Throughput,
 )
 from esper_simic.choices import Choice
-from esper_simic.rewards.measures import finite
+from esper_simic.rewards.measurement import finite
 from esper_simic.seed_events import seed_payload
 from esper_simic.stopwatch import Stopwatch
 

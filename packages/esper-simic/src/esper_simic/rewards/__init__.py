@@ -1,6 +1,5 @@
-"""What a policy is paid for: one module a mode, chosen by configuration."""
+"""The rewards of a policy, by mode and family."""
 
-from esper_simic.rewards.composed import ComposedReward
-from esper_simic.rewards.registry import REWARDS, build_reward
+from esper_simic.rewards.recipes import REWARDS, ComposedReward, build_reward
 
 __all__ = ["REWARDS", "ComposedReward", "build_reward"]

@@ -1,4 +1,4 @@
-"""One step as the parts of a reward see it."""
+"""One step as the parts of a reward read it."""
 
 from __future__ import annotations
 
@@ -6,23 +6,27 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from esper_leyline import EpisodeEnd, FactoredAction, RewardConfig, StepReport
-from esper_simic.rewards.ransom import find_ransoms
-from esper_simic.rewards.worth import NOTHING, Worth, count_worth
+from esper_simic.rewards.measurement import (
+    NO_CONTRIBUTIONS,
+    Contributions,
+    count_contributions,
+    find_inflated,
+)
 
 REFERENCE_EPOCHS = 20
-"""Longer episodes spread the same total pay and rent over their epochs."""
+"""Longer episodes distribute the same total reward and rent over their epochs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """What an action made of a report, and what is counted in both.
+    """A transition: the report before the action, the action, and the report after it.
 
     Attributes:
         gamma: The learner's discount.
-        before: What the seeds were counted for before the action; nothing in the family
-            ``loss``, which reads no counterfactual.
-        after: The same after it.
-        ransoms: Slots whose seeds are not to be paid for this step.
+        before: Contributions before the action; none in the family ``loss``, which does not
+            use counterfactuals.
+        after: Contributions after it.
+        inflated: Slots that earn no positive reward in this step.
     """
 
     previous: StepReport
@@ -30,9 +34,9 @@ class Step:
     current: StepReport
     config: RewardConfig
     gamma: float
-    before: Worth = NOTHING
-    after: Worth = NOTHING
-    ransoms: tuple[str, ...] = ()
+    before: Contributions = NO_CONTRIBUTIONS
+    after: Contributions = NO_CONTRIBUTIONS
+    inflated: tuple[str, ...] = ()
 
     @property
     def crashed(self) -> bool:
@@ -41,12 +45,12 @@ class Step:
 
     @property
     def epochs_left(self) -> int:
-        """Epochs that can still be paid for, the one just over included; at least 1."""
+        """Epochs that can still be rewarded, including the last one; at least 1."""
         return max(self.current.max_epochs - self.current.epoch, 0) + 1
 
     @property
     def epoch_share(self) -> float:
-        """How much one epoch of this episode counts for payments made every epoch."""
+        """Weight of one epoch in rewards that are paid every epoch."""
         return min(1.0, REFERENCE_EPOCHS / max(self.current.max_epochs, 1))
 
 
@@ -54,7 +58,7 @@ Part = Callable[[Step], float]
 """One named part of a reward."""
 
 Parts = Mapping[str, Part]
-"""A reward mode: its parts by name, which is one of Leyline's ``RewardPart``."""
+"""A reward mode: its parts by name, each one of Leyline's ``RewardPart``."""
 
 
 def read_step(
@@ -64,13 +68,13 @@ def read_step(
     config: RewardConfig,
     gamma: float,
 ) -> Step:
-    """Counts what the parts of one step's reward need."""
+    """Returns the step with its contributions."""
     step = Step(previous=previous, action=action, current=current, config=config, gamma=gamma)
     if config.family == "loss":
         return step
     return replace(
         step,
-        before=count_worth(previous),
-        after=count_worth(current),
-        ransoms=find_ransoms(previous, current),
+        before=count_contributions(previous),
+        after=count_contributions(current),
+        inflated=find_inflated(previous, current),
     )

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 
 from esper_leyline import EpisodeEnd, Op
 from esper_simic import build_reward
-from esper_simic.rewards.memory import EpisodeMemory
+from esper_simic.rewards.ledger import EpisodeLedger
 
 from .lives import WAIT, Measured, at
 from .reports import report
@@ -83,12 +83,12 @@ def finished(*, contribution):
 
 
 def test_a_memory_answers_only_where_the_episode_goes_on():
-    memory, seen = EpisodeMemory[str](), report(environment=2, seed=7, epoch=4)
-    assert memory.recall(seen) is None
-    memory.keep(seen, "kept")
-    assert memory.recall(replace(seen, val_loss=9.0)) == "kept"
+    memory, seen = EpisodeLedger[str](), report(environment=2, seed=7, epoch=4)
+    assert memory.get(seen) is None
+    memory.put(seen, "kept")
+    assert memory.get(replace(seen, val_loss=9.0)) == "kept"
     for other in ({"environment": 1}, {"seed": 8}, {"epoch": 5}, {"epoch": 0}):
-        assert memory.recall(replace(seen, **other)) is None, other
-    memory.keep(replace(seen, epoch=5, ended=EpisodeEnd.HORIZON), "over")
-    assert memory.recall(seen) is None
-    assert memory.recall(replace(seen, epoch=5)) is None
+        assert memory.get(replace(seen, **other)) is None, other
+    memory.put(replace(seen, epoch=5, ended=EpisodeEnd.HORIZON), "over")
+    assert memory.get(seen) is None
+    assert memory.get(replace(seen, epoch=5)) is None

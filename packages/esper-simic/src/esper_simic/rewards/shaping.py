@@ -17,14 +17,14 @@ STAGE_POTENTIAL: Mapping[SeedStage, float] = MappingProxyType(
         SeedStage.FOSSILIZED: 6.0,
     }
 )
-"""How far along a stage is; stages that are not named are worth nothing."""
+"""Potential of each stage; all other stages have 0."""
 
 
 def potential(report: StepReport, config: RewardConfig) -> float:
-    """Returns the potential of a state; 0 once its episode is over.
+    """Returns the potential of a state; 0 after the end of its episode.
 
-    Each seed counts its stage and, up to a cap, the epochs it has spent there. It is a
-    function of the report alone, so whatever a loop of actions gains it gives back.
+    It is the sum over seeds of the stage's potential and, up to a cap, a bonus per epoch in that
+    stage. It depends on the report only, so a loop of actions earns nothing in total.
     """
     if report.ended is not None:
         return 0.0

@@ -1,31 +1,36 @@
-"""What the end of an episode is worth. It depends on where it ended, not on the last step."""
+"""Rewards at the end of an episode. They depend on the final state, not on the last step."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 
 from esper_leyline import SeedReport, SeedStage, StepReport
-from esper_simic.rewards.measures import CLEARLY_POSITIVE, clip, finite
+from esper_simic.rewards.measurement import (
+    BLENDED_STAGES,
+    CLEARLY_POSITIVE,
+    Contributions,
+    clip,
+    finite,
+)
 from esper_simic.rewards.step import Step
-from esper_simic.rewards.worth import BLENDED_STAGES, Worth
 
 GOVERNOR_PENALTY = 1.0
-"""Least penalty for an episode that the governor ended."""
+"""Smallest penalty for an episode that the governor ended."""
 
 
 def terminal(step: Step) -> float:
-    """Pays for accuracy and contributing fossils; charges if the governor ended it."""
+    """Rewards accuracy and contributing fossils; penalizes a rollback."""
     return outcome(step, step.config.terminal_fossil_bonus)
 
 
 def outcome(step: Step, fossil_bonus: float, unpaid: Collection[str] = ()) -> float:
-    """Returns weight * accuracy + bonus * contributing fossils, once the episode is over.
+    """Returns weight * accuracy + bonus * contributing fossils in the last step, else 0.
 
     Args:
         step: The step.
-        fossil_bonus: For a fossil that contributes ``CLEARLY_POSITIVE`` points or more;
-            less, in proportion, for one within the noise.
-        unpaid: Slots whose fossils get none.
+        fossil_bonus: For a fossil that contributes ``CLEARLY_POSITIVE`` points or more, and in
+            proportion below that.
+        unpaid: Slots whose fossils get no bonus.
     """
     if step.current.ended is None or step.crashed:
         return crash(step)
@@ -37,22 +42,22 @@ def outcome(step: Step, fossil_bonus: float, unpaid: Collection[str] = ()) -> fl
 
 
 def crash(step: Step) -> float:
-    """Charges if the governor ended the episode, in modes that pay for no other ending."""
+    """Returns the penalty for an episode that the governor ended, else 0."""
     if not step.crashed:
         return 0.0
     return -max(GOVERNOR_PENALTY, step.config.terminal_accuracy_weight)
 
 
 def accuracy_share(accuracy: float | None) -> float:
-    """Returns an accuracy in percent as a share; 0 where it was not measured."""
+    """Returns an accuracy in percent as a share of 1; 0 if it was not measured."""
     return clip(finite(accuracy) or 0.0, 0.0, 100.0) / 100.0
 
 
 def committed_accuracy(report: StepReport) -> float | None:
-    """Returns the accuracy in percent that fossils alone would leave, uncommitted seeds gone.
+    """Returns the accuracy in percent of the host with its fossils only.
 
-    It is read off the counterfactuals where that configuration was validated. Where it was
-    not, what the uncommitted seeds contribute, one left out at a time, is taken off.
+    If that configuration was validated, it is in the counterfactuals. If not, the contributions of
+    the live seeds are subtracted from the accuracy.
     """
     fossils = {seed.slot for seed in report.seeds if seed.stage is SeedStage.FOSSILIZED}
     for each in report.counterfactuals:
@@ -64,10 +69,10 @@ def committed_accuracy(report: StepReport) -> float | None:
     return whole - sum(_uncommitted(seed) for seed in report.seeds)
 
 
-def _contributing(seed: SeedReport, worth: Worth) -> float:
+def _contributing(seed: SeedReport, contributions: Contributions) -> float:
     if seed.stage is not SeedStage.FOSSILIZED:
         return 0.0
-    return clip(worth.points.get(seed.slot, 0.0) / CLEARLY_POSITIVE, 0.0, 1.0)
+    return clip(contributions.points.get(seed.slot, 0.0) / CLEARLY_POSITIVE, 0.0, 1.0)
 
 
 def _uncommitted(seed: SeedReport) -> float:
