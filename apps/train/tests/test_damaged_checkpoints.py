@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import pickle
-import socket
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -243,40 +242,6 @@ def test_no_code_of_a_file_is_run(tmp_path, capsys):
     path.write_bytes(seal(buffer.getvalue()))
     assert "never loaded" in complaints(path, capsys, tmp_path)
     assert not proof.exists()
-
-
-def special(kind: str, path: Path) -> Path:
-    """Makes a path that is no regular file."""
-    if kind == "pipe":
-        os.mkfifo(path)
-    elif kind == "folder":
-        path.mkdir()
-    elif kind == "socket":
-        with socket.socket(socket.AF_UNIX) as server:
-            server.bind(str(path))
-    elif kind == "endless":
-        path.symlink_to("/dev/zero")
-    elif kind == "loop":
-        path.symlink_to(path)
-    elif kind == "nowhere":
-        path.symlink_to("missing")
-    return path
-
-
-@pytest.mark.parametrize("kind", ["pipe", "folder", "socket", "endless", "loop", "nowhere"])
-@pytest.mark.parametrize("flag", ["--resume", "--arms", "--save"])
-def test_what_is_no_file_is_never_waited_for(kind, flag, tmp_path, capsys, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    if (kind, flag) == ("nowhere", "--save"):
-        pytest.skip("a link to a file that is not there yet can be written")
-    path = special(kind, Path("odd"))
-    command = "evaluate" if flag == "--arms" else "ppo"
-    small = [] if flag == "--resume" else ["--device", "cpu"]
-    assert main([command, flag, str(path), *small]) == 2
-    message = capsys.readouterr().err
-    assert message.count("\n") == 1
-    assert "odd" in message
-    assert sorted(each.name for each in tmp_path.iterdir()) == ["odd"]
 
 
 def test_checking_where_to_save_leaves_nothing_behind(tmp_path, capsys, monkeypatch):

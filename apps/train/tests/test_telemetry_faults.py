@@ -222,20 +222,6 @@ def test_of_two_runs_on_one_log_the_second_is_refused(tmp_path):
     assert {json.loads(each)["run_id"] for each in lines} == {run.name}
 
 
-@pytest.mark.parametrize("kind", ["pipe", "folder"])
-def test_a_log_that_is_no_file_is_refused_at_once(kind, tmp_path):
-    log = tmp_path / "log"
-    if kind == "pipe":
-        os.mkfifo(log)
-    else:
-        log.mkdir()
-    done = bash(f"'{PROGRAM}' {SHORT} --telemetry-file log", tmp_path, timeout=120)
-    assert done.returncode == 2
-    assert done.stderr.startswith("error: event log")
-    assert done.stderr.count("\n") == 1
-    assert not any((tmp_path / "runs").iterdir())
-
-
 def test_an_arm_of_a_comparison_survives_a_reader_that_is_gone():
     """It fails for want of its run directory, and not for want of a reader."""
     arm = f"'{sys.executable}' -m esper_train.dual.arm nowhere --group g | true"

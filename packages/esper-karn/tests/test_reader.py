@@ -168,7 +168,7 @@ def test_only_the_wanted_kinds_are_read(tmp_path, run_of, as_log):
 
 
 def test_what_cannot_be_read_is_one_clear_line(tmp_path):
-    with EventReader(tmp_path) as reader, pytest.raises(KarnError, match="Is a directory"):
+    with EventReader(tmp_path) as reader, pytest.raises(KarnError, match="is a folder"):
         list(reader.read())
 
 

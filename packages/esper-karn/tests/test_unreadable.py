@@ -36,11 +36,11 @@ def make_socket(path):
 
 
 SPECIAL = {
-    "FIFO": make_fifo,
-    "socket|No such device": make_socket,
-    "Is a directory": lambda path: path.mkdir(),
+    "is a named pipe": make_fifo,
+    "is a socket": make_socket,
+    "is a folder": lambda path: path.mkdir(),
     "symbolic links": lambda path: path.symlink_to(path),
-    "device": lambda path: path.symlink_to("/dev/zero"),
+    "is a device": lambda path: path.symlink_to("/dev/zero"),
 }
 
 

@@ -139,6 +139,18 @@ def test_a_log_that_cannot_be_opened_is_one_clear_line(tmp_path):
         next_position(tmp_path / "file" / "events.jsonl")
 
 
+def test_a_named_pipe_is_refused_without_waiting(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    for descriptor in (reader, None):
+        # Whether a process reads from it or none does.
+        with pytest.raises(NissaError, match=r"'.*pipe': (it is a named pipe|No such device)"):
+            JsonlSink(pipe)
+        if descriptor is not None:
+            os.close(descriptor)
+
+
 def test_a_full_disk_is_not_lost_silently():
     hub = Hub("run-1", [JsonlSink(Path("/dev/full"))], EVERY_KIND, sequence=7)
     hub.emit(Vitals())

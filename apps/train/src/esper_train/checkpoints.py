@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import pickle
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from pydantic import ValidationError
@@ -29,6 +30,7 @@ from esper_train.errors import TrainError
 MOST_BYTES = 2**32
 """Largest checkpoint that is read; that of the default policy has about 2 MB."""
 
+_START = b"PK"
 _LABEL = b"sha256:"
 _SEAL_BYTES = len(_LABEL) + 2 * hashlib.sha256().digest_size
 
@@ -58,11 +60,21 @@ def copy_checkpoint(path: Path, target: Path) -> None:
         TrainError: If it cannot be written; names the one that is there.
     """
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(target, path.read_bytes())
     except OSError as error:
         raise TrainError(
             f"cannot write --save {target}: {error.strerror}; the same checkpoint is '{path}'"
         ) from None
+
+
+def file_version(path: Path) -> tuple[int, int] | None:
+    """Returns what changes when a file is replaced or written; ``None`` if there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns
 
 
 def load_checkpoint(path: Path) -> tuple[CheckpointManifest, dict[str, Any]]:
@@ -101,13 +113,6 @@ def _unseal(sealed: bytes) -> bytes:
         TrainError: If there is none, or it is another.
     """
     covered, found = sealed[:-_SEAL_BYTES], sealed[-_SEAL_BYTES:]
-    if not sealed.startswith(b"PK"):
-        raise TrainError("is not a checkpoint of esper-train")
-    if not found.startswith(_LABEL):
-        raise TrainError(
-            "has no checksum: it is damaged, or of a version of esper-train before checkpoint "
-            f"version {CHECKPOINT_VERSION}"
-        )
     if found != _checksum(covered):
         raise TrainError("is damaged: its checksum differs; use another checkpoint of the run")
     return sealed
@@ -120,12 +125,29 @@ def _checksum(covered: bytes) -> bytes:
 def _read(path: Path) -> bytes:
     try:
         with open_regular(path) as file:
-            content = file.read(MOST_BYTES + 1)
+            _check_ends(file)
+            return file.read()
     except OSError as error:
         raise TrainError(f"cannot be read: {error.strerror}") from None
-    if len(content) > MOST_BYTES:
+
+
+def _check_ends(file: BinaryIO) -> None:
+    """Finds out from a file's ends, before all of it is in memory, that it is no checkpoint."""
+    size = file.seek(0, os.SEEK_END)
+    if size > MOST_BYTES:
         raise TrainError(f"has more than {MOST_BYTES:,} bytes")
-    return content
+    file.seek(max(0, size - _SEAL_BYTES))
+    end = file.read(_SEAL_BYTES)
+    file.seek(0)
+    start = file.read(len(_START))
+    file.seek(0)
+    if start != _START:
+        raise TrainError("is not a checkpoint of esper-train")
+    if not end.startswith(_LABEL):
+        raise TrainError(
+            "has no checksum: it is damaged, or of a version of esper-train before checkpoint "
+            f"version {CHECKPOINT_VERSION}"
+        )
 
 
 def _unpickle(archive: bytes) -> dict[str, Any]:

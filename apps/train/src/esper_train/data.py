@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from esper_tolaria import data_is_here, fetch_data
+from esper_train.paths import check_folder_of
 from esper_train.resolve import Plan
 from esper_train.session import say
 
@@ -13,9 +14,10 @@ def make_data_ready(plan: Plan) -> None:
     """Downloads what a run needs and has not got, and says so.
 
     Raises:
-        EsperError: If that fails.
+        EsperError: If that fails, or the folder for data is something else.
     """
     spec, root = plan.task.data, Path(plan.config.data_root)
+    check_folder_of("--data-root", root)
     if not data_is_here(spec, root):
         say(f"data: {spec.source}: not in '{root}' yet, so it is downloaded")
         fetch_data(spec, root)

@@ -10,6 +10,7 @@ from esper_tolaria import build_environment
 from esper_train.data import make_data_ready
 from esper_train.interrupts import StopRequest
 from esper_train.options import ComputeOptions, HeuristicOptions, TelemetryOptions
+from esper_train.paths import check_places
 from esper_train.resolve import Plan, plan_heuristic
 from esper_train.session import RunSession, mean_test_accuracy, say
 
@@ -18,6 +19,7 @@ def run_heuristic(
     *, options: HeuristicOptions, hardware: ComputeOptions, telemetry: TelemetryOptions
 ) -> int:
     """Grows hosts by the heuristic and returns the process's exit code."""
+    check_places(telemetry)
     plan = plan_heuristic(options, hardware, telemetry)
     for note in plan.notes:
         say(note)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryFile
 from typing import Any
 
 import torch
@@ -16,14 +15,13 @@ from esper_leyline import (
     EsperError,
     RewardFunction,
     RunStatus,
-    kind_of_file,
     observation_size,
 )
 from esper_leyline.events import CheckpointLoaded, CheckpointSaved, RunResumed
 from esper_simic import PPOTrainer, SkippedUpdatesError, build_reward
 from esper_tamiyo import RecurrentPolicy
 from esper_tolaria import build_environment
-from esper_train.checkpoints import copy_checkpoint, load_checkpoint, save_checkpoint
+from esper_train.checkpoints import copy_checkpoint, file_version, load_checkpoint, save_checkpoint
 from esper_train.data import make_data_ready
 from esper_train.errors import TrainError
 from esper_train.interrupts import StopRequest
@@ -34,6 +32,7 @@ from esper_train.options import (
     ScaleOptions,
     TelemetryOptions,
 )
+from esper_train.paths import check_file_of, check_places, check_writable
 from esper_train.resolve import Plan, plan_ppo, plan_resume
 from esper_train.session import RunSession, mean_test_accuracy, say
 
@@ -56,6 +55,7 @@ def run_ppo(
     telemetry: TelemetryOptions,
 ) -> int:
     """Trains a policy and returns the process's exit code."""
+    check_places(telemetry)
     resumption = None if checkpoints.resume is None else _read(checkpoints.resume)
     if resumption is None:
         plan = plan_ppo(scale, config, hardware, telemetry, checkpoints=checkpoints)
@@ -69,9 +69,9 @@ def run_ppo(
             path=resumption.path,
             checkpoints=checkpoints,
         )
-    _check_writable(checkpoints.save)
+    save_notes = () if checkpoints.save is None else check_save(checkpoints.save)
     reward = build_reward(plan.config.reward, gamma=plan.config.ppo.gamma)
-    for note in plan.notes:
+    for note in (*plan.notes, *save_notes):
         say(note)
     make_data_ready(plan)
     group = None if resumption is None else resumption.manifest.group
@@ -122,6 +122,7 @@ class PPORun:
         """Trains until the last round, or until asked to stop."""
         session, progress = self._session, self._session.progress
         progress.save = copy_to
+        before = None if copy_to is None else file_version(copy_to)
         try:
             with stop.breakable():
                 session.status = self._trainer.run(should_stop=stop).status
@@ -134,8 +135,14 @@ class PPORun:
             self._keep_rounds()
             self._environment.close()
         if copy_to is not None and progress.checkpoint is not None:
+            replaced = file_version(copy_to)
             copy_checkpoint(session.directory.path / progress.checkpoint, copy_to)
             progress.notes.append(f"checkpoint saved to {copy_to}")
+            if replaced not in (None, before):
+                progress.notes.append(
+                    f"it replaced a file that another run wrote to {copy_to} in the meantime; "
+                    "that run's own checkpoints are in its run directory"
+                )
 
     def _keep_rounds(self) -> None:
         """Makes sure, where no signal can interfere, that every complete round is kept."""
@@ -166,16 +173,14 @@ class PPORun:
 
     def _write(self, path: Path, done: int, state: dict[str, Any]) -> None:
         """Writes a checkpoint, if need be in the room of those before the last."""
-        if path not in self._written:
-            self._written.append(path)
         try:
             save_checkpoint(path, self._manifest(done), state)
         except TrainError:
-            self._written.remove(path)
             if len(self._written) < 2:
                 raise
             self._remove_old(keep=1)
             save_checkpoint(path, self._manifest(done), state)
+        if path not in self._written:
             self._written.append(path)
 
     def _remove_old(self, keep: int | None = None) -> None:
@@ -210,18 +215,15 @@ def _read(path: Path) -> Resumption:
     return Resumption(path=path, manifest=manifest, state=state)
 
 
-def _check_writable(path: Path | None) -> None:
-    """Finds out before training, not after, that ``--save`` cannot be written; creates nothing."""
-    if path is None:
-        return
-    try:
-        with suppress(FileNotFoundError):
-            kind = kind_of_file(path.stat().st_mode)
-            if kind is not None:
-                free = path.with_name("policy.pt")
-                raise TrainError(f"--save {path} is {kind}; name a file, such as {free}")
-        folder = next(each for each in path.absolute().parents if each.exists())
-        with TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise TrainError(f"cannot write --save {path}: {error.strerror}") from None
+def check_save(path: Path) -> tuple[str, ...]:
+    """Finds out before training, not after, that ``--save`` cannot be written; creates nothing.
+
+    Returns:
+        What to print about it.
+
+    Raises:
+        TrainError: If it cannot.
+    """
+    there = check_file_of("--save", path)
+    check_writable("--save", path)
+    return (f"--save {path} is there already and is replaced when the run ends",) if there else ()

@@ -9,6 +9,7 @@ from esper_kasmina import build_host
 from esper_leyline import CNNHostSpec, HostSpec, LifecycleRules, TaskSpec, TrainingConfig
 from esper_tolaria import TASKS, data_is_here, get_task
 from esper_train.options import HardwareOptions, TasksOptions
+from esper_train.paths import check_folder_of
 from esper_train.resolve import find_device
 from esper_train.session import say
 from esper_train.timing import epoch_seconds
@@ -22,6 +23,7 @@ _NUMBERS = frozenset({"parameters", _TIME_HEAD})
 def run_tasks(*, options: TasksOptions, hardware: HardwareOptions) -> int:
     """Prints a line a task and returns the process's exit code."""
     root = str(hardware.data_root or TrainingConfig().data_root)
+    check_folder_of("--data-root", Path(root))
     device, _ = find_device(hardware.device)
     tasks = [get_task(name) for name in TASKS]
     known = [_describe(task, Path(root)) for task in tasks]

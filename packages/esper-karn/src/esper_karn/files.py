@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 import errno
-import os
-import stat
 from pathlib import Path
 from typing import BinaryIO
 
+from esper_leyline import LeylineError, open_regular
+
 MAX_LINE = 4 << 20
 """Longest line of a log that is read, in bytes: many times the longest event."""
-
-_KINDS = {
-    stat.S_IFIFO: "a FIFO",
-    stat.S_IFSOCK: "a socket",
-    stat.S_IFCHR: "a device",
-    stat.S_IFBLK: "a device",
-}
 
 
 def open_file(path: Path) -> BinaryIO:
@@ -27,15 +20,10 @@ def open_file(path: Path) -> BinaryIO:
     Raises:
         OSError: If the file cannot be opened or is not a regular file.
     """
-    # Without O_NONBLOCK, opening a FIFO waits for a writer.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    kind = stat.S_IFMT(os.fstat(descriptor).st_mode)
-    if kind == stat.S_IFREG:
-        return os.fdopen(descriptor, "rb")
-    os.close(descriptor)
-    if kind == stat.S_IFDIR:
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-    raise OSError(errno.EINVAL, f"it is {_KINDS.get(kind, 'a special file')}, not a regular file")
+    try:
+        return open_regular(path)
+    except LeylineError as error:
+        raise OSError(errno.EINVAL, f"it {error}") from None
 
 
 def read_file(path: Path, limit: int) -> bytes:

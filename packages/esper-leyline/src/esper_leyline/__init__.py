@@ -75,7 +75,7 @@ from esper_leyline.errors import (
 )
 from esper_leyline.gates import Gate, GateResult, LifecycleRules, SeedEvidence, gate_checks
 from esper_leyline.host_specs import HOST_SPECS
-from esper_leyline.json_files import kind_of_file, open_regular, parse_json, read_json
+from esper_leyline.json_files import parse_json, read_json
 from esper_leyline.lifecycle import (
     GATE_OF_STAGE,
     AlphaMode,
@@ -101,6 +101,13 @@ from esper_leyline.observation import (
     observation_size,
     policy_input_size,
     symlog,
+)
+from esper_leyline.paths import (
+    check_file,
+    check_folder,
+    create_folders,
+    open_regular,
+    remove_empty,
 )
 from esper_leyline.ports import (
     HOST_GROUP,
@@ -304,11 +311,14 @@ __all__ = [
     "Transition",
     "advance",
     "built_in",
+    "check_file",
+    "check_folder",
     "check_slots",
     "cifar10",
     "cifar10_blind",
     "cifar10_deep",
     "cifar10_stable",
+    "create_folders",
     "curve_value",
     "digits",
     "evaluate_gate",
@@ -318,7 +328,6 @@ __all__ = [
     "flatten_config",
     "gate_checks",
     "head_sizes",
-    "kind_of_file",
     "mnist1d",
     "mnist1d_blind",
     "mnist1d_shuffled",
@@ -334,6 +343,7 @@ __all__ = [
     "preset",
     "read_config",
     "read_json",
+    "remove_empty",
     "show_text",
     "symlog",
     "tinystories",

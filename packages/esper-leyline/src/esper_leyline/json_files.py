@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import stat
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from esper_leyline.errors import LeylineError, show_text
+from esper_leyline.paths import open_regular
 
 MOST_BYTES = 1_000_000
 """Size of a JSON file that is read."""
@@ -19,38 +18,6 @@ MOST_LEVELS = 32
 """Depth of objects and arrays inside each other."""
 
 _TOKENS = re.compile(r'"(?:[^"\\]|\\.)*"?|[\[{]|[\]}]', re.DOTALL)
-
-_KINDS = {
-    stat.S_ISDIR: "a folder",
-    stat.S_ISFIFO: "a named pipe",
-    stat.S_ISCHR: "a device",
-    stat.S_ISBLK: "a device",
-    stat.S_ISSOCK: "a socket",
-}
-
-
-def open_regular(path: Path) -> BinaryIO:
-    """Opens a regular file for reading, and never waits.
-
-    Raises:
-        OSError: If it cannot be opened.
-        LeylineError: If it is a folder, a named pipe, a device or a socket.
-    """
-    # Without O_NONBLOCK, opening a named pipe waits for a writer.
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    try:
-        kind = kind_of_file(os.fstat(descriptor).st_mode)
-        if kind is not None:
-            raise LeylineError(f"is {kind}; name a regular file")
-        return os.fdopen(descriptor, "rb")
-    except BaseException:
-        os.close(descriptor)
-        raise
-
-
-def kind_of_file(mode: int) -> str | None:
-    """Returns what a path is, in words, from its ``st_mode``; ``None`` for a regular file."""
-    return next((words for is_kind, words in _KINDS.items() if is_kind(mode)), None)
 
 
 def read_json(path: Path) -> Any:

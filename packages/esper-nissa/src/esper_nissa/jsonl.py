@@ -74,7 +74,7 @@ class JsonlSink:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             # Unbuffered, because the lines are collected here and written in one call.
-            self._file = path.open("a+b", buffering=0)
+            self._file = open(path, "a+b", buffering=0, opener=_open_without_waiting)  # noqa: SIM115
             self._identity = os.fstat(self._file.fileno())
             self._regular = stat.S_ISREG(self._identity.st_mode)
             if self._regular:
@@ -234,3 +234,12 @@ class JsonlSink:
             f"{free}choose another place",
             first_lost=first_lost,
         )
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    """Opens a log; a named pipe is refused, because opening and writing it may wait for ever."""
+    descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+    if stat.S_ISFIFO(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.ENXIO, "it is a named pipe")
+    return descriptor

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import BinaryIO
 
 from pydantic import ValidationError
 
+from esper_leyline import LeylineError, open_regular
 from esper_leyline.events import Event
 from esper_nissa.errors import NissaError, os_reason
 
@@ -46,7 +46,7 @@ def next_position(log: Path) -> LogPosition:
         NissaError: If the log cannot be read or is not a regular file.
     """
     try:
-        with _open_file(log) as file:
+        with open_regular(log) as file:
             for line in _lines_backwards(file):
                 try:
                     event = Event.model_validate_json(line)
@@ -57,16 +57,9 @@ def next_position(log: Path) -> LogPosition:
         pass
     except OSError as error:
         raise NissaError(f"cannot read event log '{log}': {os_reason(error)}") from error
+    except LeylineError as error:
+        raise NissaError(f"event log '{log}' {error}") from None
     return LogPosition(boot=0, sequence=0)
-
-
-def _open_file(log: Path) -> BinaryIO:
-    # Opening a FIFO without O_NONBLOCK waits for a writer.
-    descriptor = os.open(log, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise OSError(f"'{log}' is not a regular file")
-    return os.fdopen(descriptor, "rb")
 
 
 def _lines_backwards(file: BinaryIO) -> Iterator[bytes]:

@@ -16,8 +16,10 @@ from esper_leyline import (
     LeylineError,
     RunSummary,
     TrainingConfig,
-    kind_of_file,
+    check_file,
+    create_folders,
     open_regular,
+    remove_empty,
     write_atomically,
 )
 from esper_nissa.errors import NissaError, os_reason
@@ -78,6 +80,8 @@ class RunDirectory:
                 f"telemetry file '{telemetry_file}' and telemetry folder '{telemetry_dir}' "
                 "both say where the log goes; give one of them"
             )
+        with _creating_in(root):
+            created = create_folders(root)
         path = _create_run_folder(root, task)
         log = _elsewhere(path.name, telemetry_file, telemetry_dir)
         if log is None:
@@ -89,6 +93,7 @@ class RunDirectory:
                 directory._write_pointer()
         except NissaError:
             _remove_new_folder(path)
+            remove_empty(created)
             raise
         return directory
 
@@ -182,7 +187,7 @@ def create_folder(root: Path, name: str) -> Path:
         NissaError: If it cannot be created; names ``root`` and the reason.
     """
     with _creating_in(root):
-        root.mkdir(parents=True, exist_ok=True)
+        create_folders(root)
         while True:
             stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
             path = root / f"{stamp}-{name}-{secrets.token_hex(4)}"
@@ -239,6 +244,8 @@ def _creating_in(root: Path) -> Iterator[None]:
             f"cannot create a folder in '{root}': {os_reason(error)}; "
             "choose one that can be written"
         ) from error
+    except LeylineError as error:
+        raise NissaError(f"cannot create a folder in '{root}', which {error}") from None
 
 
 def _elsewhere(run_id: str, telemetry_file: Path | None, telemetry_dir: Path | None) -> Path | None:
@@ -252,11 +259,9 @@ def _elsewhere(run_id: str, telemetry_file: Path | None, telemetry_dir: Path | N
 
 def _create_log(log: Path) -> None:
     try:
-        log.parent.mkdir(parents=True, exist_ok=True)
-        kind = kind_of_file(log.stat().st_mode) if log.exists() else None
-        if kind is not None:
-            # Opening a named pipe would wait for a reader, for ever if none comes.
-            raise NissaError(f"event log '{log}' is {kind}; name a file")
+        create_folders(log.parent)
+        # Opening a named pipe would wait for a reader, for ever if none comes.
+        check_file(log)
         with log.open("ab"):
             used = log.stat().st_size > 0
     except OSError as error:
@@ -264,6 +269,8 @@ def _create_log(log: Path) -> None:
             f"cannot create event log '{log}': {os_reason(error)}; "
             "name a file in a folder that can be written"
         ) from error
+    except LeylineError as error:
+        raise NissaError(f"event log '{log}' {error}") from None
     if used:
         raise NissaError(
             f"telemetry file '{log}' already holds something; name a new file or remove it"

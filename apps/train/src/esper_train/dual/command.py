@@ -29,6 +29,7 @@ from esper_train.options import (
     SpreadOptions,
     TelemetryOptions,
 )
+from esper_train.paths import check_places
 from esper_train.resolve import Plan
 from esper_train.session import FAILED, say
 
@@ -43,6 +44,7 @@ def run_dual(
     telemetry: TelemetryOptions,
 ) -> int:
     """Trains and compares two policies, and returns the process's exit code."""
+    check_places(telemetry)
     plan = plan_dual(
         dual=dual,
         scale=scale,

@@ -15,7 +15,7 @@ import torch
 from rich.console import Console
 
 from esper_kasmina import build_host
-from esper_leyline import HostFactory, override, write_atomically
+from esper_leyline import HostFactory, create_folders, override, remove_empty, write_atomically
 from esper_tolaria import build_environment
 from esper_train.data import make_data_ready
 from esper_train.errors import TrainError
@@ -29,6 +29,7 @@ from esper_train.evaluation.scratch import GrownHosts, lifetimes, model_of
 from esper_train.evaluation.table import EvaluationTable, origin
 from esper_train.interrupts import StopRequest
 from esper_train.options import EvaluateOptions, SpreadOptions
+from esper_train.paths import check_file_of, check_folder_of
 from esper_train.session import say
 
 RESULTS = "evaluation.json"
@@ -40,6 +41,7 @@ def run_evaluate(*, options: EvaluateOptions, hardware: SpreadOptions) -> int:
     plan = plan_evaluation(options, hardware)
     for note in plan.run.notes:
         say(note)
+    check_folder_of("--out", plan.out)
     make_data_ready(plan.run)
     with results_folder(plan.out), StopRequest() as stop:
         arms = play(plan, stop)
@@ -161,17 +163,20 @@ def results_folder(out: Path) -> Iterator[None]:
 
     Where there are none in the end, no empty folder stays behind.
     """
+    for path in (out / RESULTS, out / PICTURE):
+        check_file_of("--out", path)
+    created: tuple[Path, ...] = ()
     try:
-        out.mkdir(parents=True, exist_ok=True)
+        created = create_folders(out)
         with TemporaryFile(dir=out):
             pass
     except OSError as error:
+        remove_empty(created)
         raise TrainError(f"cannot write to --out {out}: {error.strerror}") from None
     try:
         yield
     finally:
-        if not any(out.iterdir()):
-            out.rmdir()
+        remove_empty(created)
 
 
 def write(results: EvaluationResults, out: Path) -> None:
@@ -185,7 +190,7 @@ def write(results: EvaluationResults, out: Path) -> None:
 
     try:
         write_atomically(out / RESULTS, f"{results.model_dump_json(indent=2)}\n".encode())
-        draw(results, out / PICTURE)
+        write_atomically(out / PICTURE, draw(results))
     except OSError as error:
         raise TrainError(f"cannot write results to {out}: {error.strerror}") from None
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
-from pathlib import Path
 from textwrap import fill
 from typing import Any
 
@@ -30,12 +30,8 @@ _PANELS: tuple[tuple[str, Callable[[EpisodeResult], int]], ...] = (
 )
 
 
-def draw(results: EvaluationResults, path: Path) -> None:
-    """Writes the picture as a PNG.
-
-    Raises:
-        OSError: If it cannot be written.
-    """
+def draw(results: EvaluationResults) -> bytes:
+    """Returns the picture as a PNG."""
     figure = Figure(figsize=_INCHES, dpi=_DPI, layout="constrained")
     panels = figure.subplots(1, len(_PANELS), sharey=True, squeeze=False)[0]
     for axes, (label, cost) in zip(panels, _PANELS, strict=True):
@@ -54,7 +50,9 @@ def draw(results: EvaluationResults, path: Path) -> None:
         "(small: one host; large: mean)",
         fontsize="medium",
     )
-    figure.savefig(path, format="png")
+    content = io.BytesIO()
+    figure.savefig(content, format="png")
+    return content.getvalue()
 
 
 def _scatter(axes: Axes, arm: ArmResult, cost: Callable[[EpisodeResult], int], number: int) -> None:
