@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from textwrap import fill
 from typing import Any
 
@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
+from esper_karn import printable
 from esper_train.evaluation.results import ArmResult, EpisodeResult, EvaluationResults
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart; shapes help the rest.
@@ -41,7 +42,7 @@ def draw(results: EvaluationResults) -> bytes:
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
         axes.grid(alpha=0.25)
     panels[0].set_ylabel("test accuracy, %")
-    panels[-1].legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
+    _name_arms(panels[-1], results.arms)
     epochs, seeds = f"{results.config.max_epochs} epochs", len(results.seeds)
     if any(arm.budget == "flops" for arm in results.arms):
         epochs += " (or equal FLOPs)"
@@ -49,10 +50,19 @@ def draw(results: EvaluationResults) -> bytes:
         f"{results.task}: {epochs}, {seeds} unseen hosts ({results.seed_range.value}) an arm "
         "(small: one host; large: mean)",
         fontsize="medium",
+        parse_math=False,
     )
     content = io.BytesIO()
     figure.savefig(content, format="png")
     return content.getvalue()
+
+
+def _name_arms(axes: Axes, arms: Sequence[ArmResult]) -> None:
+    """Adds the legend. Names are written after it is made, because it leaves out ``_x``."""
+    legend = axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
+    for text, arm in zip(legend.get_texts(), arms, strict=True):
+        text.set_parse_math(False)  # two `$` in the name of a file are no formula
+        text.set_text(fill(printable(arm.label), _LEGEND))
 
 
 def _scatter(axes: Axes, arm: ArmResult, cost: Callable[[EpisodeResult], int], number: int) -> None:
@@ -69,7 +79,7 @@ def _scatter(axes: Axes, arm: ArmResult, cost: Callable[[EpisodeResult], int], n
         [arm.accuracy.value],
         s=120,
         edgecolors="white",
-        label=fill(arm.label, _LEGEND),
+        label=str(number),
         zorder=3,
         **style,
     )
