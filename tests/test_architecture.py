@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
@@ -164,3 +165,35 @@ def test_no_file_names_a_registry_or_a_path_of_one_machine():
 def test_the_search_for_foreign_names_finds_them():
     for text in ("https" + "://pypi.org/simple", "https" + "://registry.x.org", "see /ro" + "ot/x"):
         assert FOREIGN.search(text)
+
+
+PRINTERS = {
+    "packages/esper-karn/src/esper_karn/screen.py",
+    "packages/esper-leyline/src/esper_leyline/schemas.py",  # a tool of developers, below Karn
+}
+"""The modules that may write to the standard streams."""
+
+WRITES = {"print", "Console", "sys.stdout.write", "sys.stderr.write", "sys.stdout.writelines"}
+WRITES |= {"sys.stderr.writelines", "rich.print", "traceback.print_exc", "argparse.ArgumentParser"}
+
+
+def written_calls(source: str) -> list[str]:
+    """The calls in a module that write to a standard stream past Karn's screen."""
+    calls = [node.func for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+    return [name for name in map(ast.unparse, calls) if name in WRITES]
+
+
+def test_all_output_passes_through_one_module():
+    found = {}
+    for path in sorted(ROOT.glob("*/*/src/**/*.py")):
+        name = path.relative_to(ROOT).as_posix()
+        calls = written_calls(path.read_text(encoding="utf-8"))
+        if calls and name not in PRINTERS:
+            found[name] = calls
+    assert found == {}
+
+
+def test_the_search_for_output_finds_it():
+    assert written_calls("print(1)\nsys.stdout.write('a')\nConsole().print('x')") == [
+        *("print", "sys.stdout.write", "Console"),
+    ]

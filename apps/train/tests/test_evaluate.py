@@ -177,6 +177,10 @@ def test_the_table_says_which_hosts_broke(done: Evaluated) -> None:
         (16_960, "17.0 k"),
         (254.4e6, "254 M"),
         (2e21, "2000.00 E"),
+        (-16_960, "-17.0 k"),
+        (1e308, "1.0e308"),
+        (float("nan"), "NaN"),
+        (float("inf"), "inf"),
     ],
 )
 def test_large_numbers_have_three_digits_and_a_prefix(value: float, shown: str) -> None:
@@ -253,7 +257,9 @@ def test_json_comes_back_as_it_was(done: Evaluated) -> None:
 
 
 def test_the_table_shows_every_arm_and_fits_80_columns(done: Evaluated) -> None:
-    lines = done.output.splitlines()
+    narrow = Console(width=80, file=io.StringIO())
+    narrow.print(EvaluationTable(done.results))
+    lines = narrow.file.getvalue().splitlines()
     table = lines[next(i for i, line in enumerate(lines) if "test %" in line) :]
     firsts = [line.split()[0] for line in table if line.strip()]
     for label in (*RULES, "round-00002"):

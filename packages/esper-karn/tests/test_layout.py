@@ -163,3 +163,19 @@ def test_escape_sequences_in_cells_and_heads_are_escaped():
 )
 def test_long_values_break_between_numbers(text, lines):
     assert list(wrapped(text, 8)) == lines
+
+
+def test_a_long_name_is_folded_before_a_column_is_left_out():
+    name = "schedule:germinate=1,blueprint=norm"
+    columns = [
+        Column(head="arm", cells=[name], left=True, fold=True),
+        Column(head="value", cells=["12"], rank=1, name="value of arm"),
+    ]
+    fitted = FittedTable(Form(columns=columns), rule=False)
+    assert printed(fitted, 45).splitlines()[1] == f"{name}     12"
+    assert [line.rstrip() for line in printed(fitted, 30).splitlines()] == [
+        "arm                      value",
+        "schedule:germinate=1,bl     12",
+        "ueprint=norm",
+    ]
+    assert printed(fitted, 20).splitlines()[-1] == "value of arm"

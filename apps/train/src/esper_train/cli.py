@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from cyclopts import App, CycloptsError
 
-from esper_karn import guard_streams
+from esper_karn import complain, guard_streams, lost_output
 from esper_leyline import EsperError
 from esper_train.interrupts import ignore_signals
 from esper_train.options import (
@@ -25,6 +25,7 @@ from esper_train.options import (
     TelemetryOptions,
 )
 
+FAILED = 1
 USAGE_ERROR = 2
 STOPPED = 128
 INTERRUPTED = STOPPED + 2
@@ -110,7 +111,13 @@ def tasks(*, options: TasksOptions = _TASKS, hardware: HardwareOptions = _HARDWA
     """List what there is to train on, and whether its data is here."""
     from esper_train.tasks import run_tasks
 
-    return run_tasks(options=options, hardware=hardware)
+    code = run_tasks(options=options, hardware=hardware)
+    reason = lost_output()
+    if reason is None:
+        return code
+    # Its output is all that this command is for; a run has its directory.
+    complain(f"cannot write to standard output: {reason}")
+    return FAILED
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -143,5 +150,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _fail(message: str) -> int:
-    sys.stderr.write(f"error: {message}\n")
+    complain(message)
     return USAGE_ERROR

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from esper_karn import say
 from esper_tolaria import data_is_here, fetch_data
 from esper_train.paths import check_folder_of
 from esper_train.resolve import Plan
-from esper_train.session import say
 
 
 def make_data_ready(plan: Plan) -> None:

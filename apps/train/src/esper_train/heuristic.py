@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from esper_karn import say
 from esper_kasmina import build_host
 from esper_leyline import RunStatus, TaskSpec, TrainingConfig
 from esper_simic import build_reward, run_controllers
@@ -12,7 +13,7 @@ from esper_train.interrupts import StopRequest
 from esper_train.options import ComputeOptions, HeuristicOptions, TelemetryOptions
 from esper_train.paths import check_places
 from esper_train.resolve import Plan, plan_heuristic
-from esper_train.session import RunSession, mean_test_accuracy, say
+from esper_train.session import RunSession, mean_test_accuracy
 
 
 def run_heuristic(

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from esper_karn import say
 from esper_kasmina import build_host
 from esper_leyline import (
     CheckpointManifest,
@@ -34,7 +35,7 @@ from esper_train.options import (
 )
 from esper_train.paths import check_file_of, check_places, check_writable
 from esper_train.resolve import Plan, plan_ppo, plan_resume
-from esper_train.session import RunSession, mean_test_accuracy, say
+from esper_train.session import RunSession, mean_test_accuracy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

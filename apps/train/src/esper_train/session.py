@@ -5,16 +5,14 @@ from __future__ import annotations
 import platform
 import resource
 import shlex
-import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 
 import torch
-from rich.console import Console
 
-from esper_karn import closing_table
+from esper_karn import Screen, closing_table, complain, say
 from esper_leyline import (
     Environment,
     EnvironmentSpec,
@@ -123,7 +121,7 @@ class RunSession:
         self.hub.close()  # first, because the summary says whether the log is whole
         summary = self._write_summary(text, seconds)
         self._end_view()
-        Console().print(closing_table(summary))
+        Screen().print(closing_table(summary))
         for note in self.progress.notes:
             say(note)
         if summary.telemetry_lost is not None:
@@ -182,8 +180,7 @@ class RunSession:
     def _warn_of_loss(self, loss: TelemetryLoss) -> None:
         """Says at once what the log loses; called from the hub's own thread."""
         kept = "" if self.hub.writes else f"; no event from number {loss.since_sequence} on is kept"
-        sys.stderr.write(f"warning: {loss.reason}{kept}; training goes on\n")
-        sys.stderr.flush()
+        complain(f"{loss.reason}{kept}; training goes on", kind="warning")
 
     def _write_summary(self, error: str | None, seconds: float) -> RunSummary:
         """Writes the summary; a run that cannot be summed up on disk has failed."""
@@ -268,7 +265,7 @@ class RunSession:
         """Swallows what needs no traceback: interruptions, and errors that say it all."""
         if isinstance(error, EsperError):
             notes = getattr(error, "__notes__", ())
-            sys.stderr.write(f"error: {'; '.join([str(error), *notes])}\n")
+            complain("; ".join([str(error), *notes]))
         return isinstance(error, EsperError | KeyboardInterrupt)
 
     def _summary(self, error: str | None, seconds: float) -> RunSummary:
@@ -311,12 +308,6 @@ def _missing(loss: TelemetryLoss) -> str:
     """Says what of the event log is missing, and why."""
     count = "1 event is" if loss.events == 1 else f"{loss.events:,} events are"
     return f"{count} missing, the first has number {loss.since_sequence}: {loss.reason}"
-
-
-def say(line: str) -> None:
-    """Prints one line at once, so that it stands before what other processes print."""
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
 
 
 def peak_memory_mb() -> float:

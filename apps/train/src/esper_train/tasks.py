@@ -5,19 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from esper_karn import Column, FittedTable, Form, Screen, count, number, say
 from esper_kasmina import build_host
-from esper_leyline import CNNHostSpec, HostSpec, LifecycleRules, TaskSpec, TrainingConfig
+from esper_leyline import CNNHostSpec, DataSpec, HostSpec, LifecycleRules, TaskSpec, TrainingConfig
 from esper_tolaria import TASKS, data_is_here, get_task
 from esper_train.options import HardwareOptions, TasksOptions
 from esper_train.paths import check_folder_of
 from esper_train.resolve import find_device
-from esper_train.session import say
 from esper_train.timing import epoch_seconds
-
-_HEADS = ("task", "host", "parameters", "rows", "here")
-_TIME_HEAD = "epoch"
-_TIME_WIDTH = 7
-_NUMBERS = frozenset({"parameters", _TIME_HEAD})
 
 
 def run_tasks(*, options: TasksOptions, hardware: HardwareOptions) -> int:
@@ -26,32 +21,30 @@ def run_tasks(*, options: TasksOptions, hardware: HardwareOptions) -> int:
     check_folder_of("--data-root", Path(root))
     device, _ = find_device(hardware.device)
     tasks = [get_task(name) for name in TASKS]
-    known = [_describe(task, Path(root)) for task in tasks]
-    widths = [max(map(len, column)) for column in zip(_HEADS, *known, strict=True)]
-    heads: tuple[str, ...] = _HEADS
-    timed = not options.no_time
-    if timed:
-        heads, widths = (*_HEADS, _TIME_HEAD), [*widths, _TIME_WIDTH]
-    say(_line(heads, heads, widths))
-    for task, cells in zip(tasks, known, strict=True):
-        measured = [_measure(task, device, root)] if timed else []
-        say(_line([*cells, *measured], heads, widths))
-    for line in _legend(root, device, timed=timed):
+    columns = _columns(tasks, Path(root))
+    if not options.no_time:
+        seconds = [_measure(task, device, root) for task in tasks]
+        columns.append(Column(head="epoch", cells=seconds, rank=1))
+    Screen().print(FittedTable(Form(columns=columns), rule=False))
+    for line in _legend(root, device, timed=not options.no_time):
         say(line)
     return 0
 
 
-def _describe(task: TaskSpec, root: Path) -> tuple[str, ...]:
+def _columns(tasks: Sequence[TaskSpec], root: Path) -> list[Column]:
+    here = [data_is_here(task.data, root) for task in tasks]
+    return [
+        Column(head="task", cells=[task.name for task in tasks], left=True),
+        Column(head="host", cells=[_host(task.host) for task in tasks], rank=2, left=True),
+        Column(head="parameters", cells=[count(_parameters(task)) for task in tasks], rank=3),
+        Column(head="rows", cells=[_rows(task.data) for task in tasks], rank=4, left=True),
+        Column(head="here", cells=["yes" if each else "no" for each in here], left=True),
+    ]
+
+
+def _parameters(task: TaskSpec) -> int:
     host = build_host(task.host, slots=task.slots, rules=LifecycleRules(), max_seeds=None, seed=0)
-    data = task.data
-    sizes = (data.train_size, data.validation_size, data.test_size)
-    return (
-        task.name,
-        _host(task.host),
-        f"{host.parameter_counts().host:,}",
-        "/".join(map(_rows, sizes)),
-        "yes" if data_is_here(data, root) else "no",
-    )
+    return host.parameter_counts().host
 
 
 def _host(spec: HostSpec) -> str:
@@ -61,22 +54,18 @@ def _host(spec: HostSpec) -> str:
     return f"{spec.kind} {'-'.join(map(str, spec.widths))}{sight}"
 
 
-def _rows(count: int) -> str:
-    return f"{count // 1000}k" if count % 1000 == 0 else str(count)
+def _rows(data: DataSpec) -> str:
+    return "/".join(map(_size, (data.train_size, data.validation_size, data.test_size)))
+
+
+def _size(rows: int) -> str:
+    return f"{rows // 1000}k" if rows % 1000 == 0 else str(rows)
 
 
 def _measure(task: TaskSpec, device: str, root: str) -> str:
     if not data_is_here(task.data, Path(root)):
         return "-"
-    return f"{epoch_seconds(task, device=device, data_root=root):.2f} s"
-
-
-def _line(cells: Sequence[str], heads: Sequence[str], widths: Sequence[int]) -> str:
-    padded = [
-        cell.rjust(width) if head in _NUMBERS else cell.ljust(width)
-        for cell, head, width in zip(cells, heads, widths, strict=True)
-    ]
-    return "  ".join(padded).rstrip()
+    return f"{number(epoch_seconds(task, device=device, data_root=root), 2)} s"
 
 
 def _legend(root: str, device: str, *, timed: bool) -> list[str]:

@@ -5,21 +5,29 @@ The trainer starts it; if it dies, training goes on.
 
 from __future__ import annotations
 
-import argparse
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
-from rich.console import Console
-
-from esper_karn import follow, guard_streams, resolve_log
+from esper_karn import Screen, follow, guard_streams, resolve_log
+from esper_train.arguments import ArgumentParser
 from esper_train.interrupts import STOPPING, ignore_signals
 
 DRAIN_SECONDS = 10.0
+"""How long a view may take to show the end of a log."""
+
+ENDING_SECONDS = 3.0
+"""How long it may take to end when it is asked to."""
+
+POLL_SECONDS = 0.2
+ENDED = 143
+"""Exit code of a view that the trainer ended."""
 
 
 class Viewer:
@@ -53,29 +61,43 @@ class Viewer:
             return None
 
     def end(self) -> None:
-        """Ends the view at once."""
-        self._process.kill()
-        self._process.wait()
+        """Ends the view within seconds, and gives the terminal its cursor back."""
+        deadline = time.monotonic() + ENDING_SECONDS
+        while self._process.poll() is None and time.monotonic() < deadline:
+            self._process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(timeout=POLL_SECONDS)
+        if self._process.poll() is None:
+            # A stopped process acts on no signal but this one, which leaves the cursor hidden.
+            self._process.kill()
+            self._process.wait()
+            Screen().show_cursor()
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Follows the log of one run until it ends or its trainer is gone."""
-    parser = argparse.ArgumentParser(prog="esper_train.viewer")
+    parser = ArgumentParser(prog="esper_train.viewer")
     parser.add_argument("run", type=Path)
     parser.add_argument("--parent", type=int, required=True)
     parser.add_argument("--plain", action="store_true")
     options = parser.parse_args(arguments)
     guard_streams()
+    # Held back and asked for by ``_ended``: only the trainer may end this view.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     # Ctrl-C reaches the whole terminal group; the trainer decides, and this view shows the end.
     ignore_signals()
-    console = Console(no_color=True if options.plain else None)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    console = Screen(colors=not options.plain)
     interactive = console.is_terminal and not options.plain
-    follow(
-        resolve_log(options.run),
-        console,
-        interactive=interactive,
-        stop=_orphaned(options.parent),
-    )
+    try:
+        follow(
+            resolve_log(options.run),
+            console,
+            interactive=interactive,
+            stop=partial(has_no_writer, options.parent),
+        )
+    except EndedError:
+        return ENDED
     return 0
 
 
@@ -89,8 +111,20 @@ def _interrupts_held_back() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _orphaned(parent: int) -> Callable[[], bool]:
-    return lambda: os.getppid() != parent
+class EndedError(Exception):
+    """The trainer ends the view."""
+
+
+def has_no_writer(parent: int) -> bool:
+    """Whether the trainer is gone.
+
+    Raises:
+        EndedError: If the trainer, and not the terminal or a scheduler, sent ``SIGTERM``.
+    """
+    sent = signal.sigtimedwait({signal.SIGTERM}, 0)
+    if sent is not None and sent.si_pid == parent:
+        raise EndedError
+    return os.getppid() != parent
 
 
 if __name__ == "__main__":

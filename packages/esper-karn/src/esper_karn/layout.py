@@ -16,6 +16,9 @@ from esper_karn.text import printable
 GAP = "  "
 """Stands between two columns, and before the values of a row that is printed line by line."""
 
+FOLDED = 16
+"""The least width of a column whose cells go on in the next line."""
+
 _HEAD = Style(bold=True)
 _NOTE = Style(dim=True)
 # A long value may go on in the next line after a blank, or after these between two numbers.
@@ -27,11 +30,14 @@ class Column:
     """One column of a table.
 
     Attributes:
-        head: What stands above it, and what it is called where it is left out.
+        head: What stands above it.
         cells: One a row.
         rank: 0 for a column that is never left out; of the others, the one with the
             highest rank is left out first.
         left: Whether its cells are aligned to the left, as text is.
+        fold: Whether long cells may go on in the next line, as a name may, where the table
+            would not fit otherwise.
+        name: What it is called where it is left out, if that is not its head.
         styles: Rich styles of the cells; empty for none.
     """
 
@@ -39,6 +45,8 @@ class Column:
     cells: Sequence[str]
     rank: int = 0
     left: bool = False
+    fold: bool = False
+    name: str = ""
     styles: Sequence[str] = ()
 
     def width(self) -> int:
@@ -85,7 +93,7 @@ class FittedTable:
         if not form.columns:
             yield from _line_by_line(self._forms[0].columns, width)
             return
-        yield from self._rows(form.columns)
+        yield from self._rows(form.columns, width)
         notes = list(form.notes)
         if left_out:
             notes.append(f"left out at {width} columns: {', '.join(left_out)}")
@@ -96,7 +104,10 @@ class FittedTable:
     def _fit(self, width: int) -> tuple[Form, list[str]]:
         """Returns the form to print and the heads left out; a form without columns if none fits."""
         for form in self._forms:
-            if _total(form.columns) <= width:
+            if _total([each.width() for each in form.columns]) <= width:
+                return form, []
+        for form in self._forms:
+            if _total(_widths(form.columns, width)) <= width:
                 return form, []
         form = self._forms[-1]
         kept = list(form.columns)
@@ -104,20 +115,21 @@ class FittedTable:
             if column.rank == 0:
                 return Form(columns=()), []
             kept.remove(column)
-            if _total(kept) <= width:
+            if _total(_widths(kept, width)) <= width:
                 break
-        left_out = [each.head for each in form.columns if each not in kept]
+        left_out = [each.name or each.head for each in form.columns if each not in kept]
         return Form(columns=kept, notes=form.notes), left_out
 
-    def _rows(self, columns: Sequence[Column]) -> Iterator[Segment]:
-        widths = [column.width() for column in columns]
-        yield from _line(_padded([each.head for each in columns], columns, widths), _HEAD)
+    def _rows(self, columns: Sequence[Column], width: int) -> Iterator[Segment]:
+        widths = _widths(columns, width)
+        yield from _lines([each.head for each in columns], columns, widths, [_HEAD] * len(columns))
         if self._rule:
-            yield from _line("─" * (sum(widths) + len(GAP) * (len(widths) - 1)))
+            yield from _line("─" * _total(widths))
         for row in range(len(columns[0].cells)):
             if row in self._breaks:
                 yield Segment.line()
-            yield from _row(row, columns, widths)
+            styles = [Style.parse(each.styles[row]) if each.styles else None for each in columns]
+            yield from _lines([each.cells[row] for each in columns], columns, widths, styles)
 
 
 def wrapped(text: str, width: int, indent: str = "") -> Iterator[str]:
@@ -190,6 +202,8 @@ def _escaped(form: Form) -> Form:
             cells=[printable(cell) for cell in each.cells],
             rank=each.rank,
             left=each.left,
+            fold=each.fold,
+            name=each.name,
             styles=each.styles,
         )
         for each in form.columns
@@ -197,31 +211,45 @@ def _escaped(form: Form) -> Form:
     return Form(columns=columns, notes=[printable(note) for note in form.notes])
 
 
-def _total(columns: Sequence[Column]) -> int:
-    return sum(column.width() for column in columns) + len(GAP) * (len(columns) - 1)
+def _total(widths: Sequence[int]) -> int:
+    return sum(widths) + len(GAP) * (len(widths) - 1)
 
 
-def _row(row: int, columns: Sequence[Column], widths: Sequence[int]) -> Iterator[Segment]:
-    cells = [column.cells[row] for column in columns]
-    if not any(column.styles and column.styles[row] for column in columns):
-        yield from _line(_padded(cells, columns, widths))
-        return
-    for place, (cell, column, width) in enumerate(zip(cells, columns, widths, strict=True)):
-        blank = " " * (width - cell_len(cell))
-        style = Style.parse(column.styles[row]) if column.styles else None
-        last = place == len(columns) - 1
-        yield Segment((GAP if place else "") + ("" if column.left else blank))
-        yield Segment(cell, style)
-        yield Segment(blank if column.left and not last else "")
-    yield Segment.line()
+def _widths(columns: Sequence[Column], width: int) -> list[int]:
+    """Returns the widths of columns, where those that may be folded fill the space left."""
+    widths = [each.width() for each in columns]
+    for place, column in enumerate(columns):
+        excess = _total(widths) - width
+        if column.fold and excess > 0:
+            least = min(widths[place], max(FOLDED, cell_len(column.head)))
+            widths[place] = max(least, widths[place] - excess)
+    return widths
 
 
-def _padded(cells: Sequence[str], columns: Sequence[Column], widths: Sequence[int]) -> str:
-    padded = []
-    for cell, column, width in zip(cells, columns, widths, strict=True):
-        blank = " " * (width - cell_len(cell))
-        padded.append(cell + blank if column.left else blank + cell)
-    return GAP.join(padded).rstrip()
+def _lines(
+    cells: Sequence[str],
+    columns: Sequence[Column],
+    widths: Sequence[int],
+    styles: Sequence[Style | None],
+) -> Iterator[Segment]:
+    """Yields a row, as several lines where a cell is folded."""
+    folded = [_folded(*each) for each in zip(cells, columns, widths, strict=True)]
+    for number in range(max(map(len, folded))):
+        pieces = [each[number] if number < len(each) else "" for each in folded]
+        texts = [*map(_padded, pieces, columns, widths)]
+        texts[-1] = texts[-1].rstrip()
+        for text, style in zip(texts[:-1], styles[:-1], strict=True):
+            yield Segment(text + GAP, style)
+        yield from _line(texts[-1], styles[-1])
+
+
+def _padded(cell: str, column: Column, width: int) -> str:
+    blank = " " * (width - cell_len(cell))
+    return cell + blank if column.left else blank + cell
+
+
+def _folded(cell: str, column: Column, width: int) -> list[str]:
+    return chop_cells(cell, width) if column.fold and cell_len(cell) > width else [cell]
 
 
 def _line_by_line(columns: Sequence[Column], width: int) -> Iterator[Segment]:

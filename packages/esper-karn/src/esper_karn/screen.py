@@ -29,14 +29,17 @@ class Screen(Console):
     Args:
         file: Where to print, ``None`` for standard output.
         colors: Whether colours may be used.
+
+    Attributes:
+        limited: Whether there is a width that lines have to fit.
     """
 
     def __init__(self, file: TextIO | None = None, *, colors: bool = True) -> None:
         stream = sys.stdout if file is None else file
-        limited = stream.isatty() or os.environ.get("COLUMNS", "").isdigit()
+        self.limited = stream.isatty() or os.environ.get("COLUMNS", "").isdigit()
         super().__init__(
             file=file,
-            width=None if limited else NO_LIMIT,
+            width=None if self.limited else NO_LIMIT,
             no_color=None if colors else True,
         )
 

@@ -6,18 +6,18 @@ the run ends in order, as after Ctrl-C.
 
 from __future__ import annotations
 
-import argparse
 import os
 import threading
 from pathlib import Path
 
 from esper_karn import guard_streams
+from esper_train.arguments import ArgumentParser
 from esper_train.interrupts import StopRequest
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Trains the run whose directory, with its config, is there already."""
-    parser = argparse.ArgumentParser(prog="esper_train.dual.arm")
+    parser = ArgumentParser(prog="esper_train.dual.arm")
     parser.add_argument("run", type=Path)
     parser.add_argument("--group", required=True)
     parser.add_argument("--plain", action="store_true")

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-
+from esper_karn import Screen, say
 from esper_leyline import override
 from esper_nissa import create_folder
 from esper_simic.evaluation import SeedRange, evaluation_seeds
@@ -31,7 +30,7 @@ from esper_train.options import (
 )
 from esper_train.paths import check_places
 from esper_train.resolve import Plan
-from esper_train.session import FAILED, say
+from esper_train.session import FAILED
 
 
 def run_dual(
@@ -87,7 +86,7 @@ def _judge(plan: DualPlan, runs: Sequence[ArmRun], folder: Path, stop: StopReque
         return False
     results = collect(evaluation, arms)
     write(results, folder)
-    Console().print(EvaluationTable(results, seeds_flag="--ab-seeds"))
+    Screen().print(EvaluationTable(results, seeds_flag="--ab-seeds"))
     for line in verdict_lines(results):
         say(line)
     for run in runs:

@@ -10,20 +10,19 @@ import time
 from dataclasses import dataclass
 from typing import IO
 
-from rich.console import Console
-
-from esper_karn import KarnError, read_summary
+from esper_karn import KarnError, Screen, read_summary, say
 from esper_leyline import RunStatus, RunSummary
 from esper_nissa import RunDirectory
 from esper_train.dual.pairing import ArmPlan, DualPlan
 from esper_train.interrupts import StopRequest
 from esper_train.options import TelemetryOptions
-from esper_train.session import create_directory, say
+from esper_train.session import create_directory
 
 POLL_SECONDS = 0.1
 ENDING_SECONDS = 30.0
 """How long a run may take to end in order after a second signal."""
 PRINTING_SECONDS = 5.0
+_COLORS = frozenset({"FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +109,11 @@ def _start(
         command.append("--plain")
     environment = dict(os.environ)
     if name is not None:
-        environment["COLUMNS"] = str(max(Console().width - len(_prefix(name)), 40))
+        # Its escape sequences would be escaped here.
+        environment = {key: value for key, value in environment.items() if key not in _COLORS}
+        screen = Screen()
+        if screen.limited:
+            environment["COLUMNS"] = str(max(screen.width - len(_prefix(name)), 40))
     # A process group of its own: a Ctrl-C reaches this process alone, which passes it on once.
     return subprocess.Popen(  # noqa: S603 - our own module
         command,

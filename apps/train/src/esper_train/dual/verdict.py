@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from esper_karn import number
 from esper_simic.evaluation import Verdict
 from esper_train.evaluation.results import ArmComparison, EvaluationResults
 
@@ -12,16 +13,20 @@ def verdict_lines(results: EvaluationResults) -> Sequence[str]:
     """Returns who won, by how much, and how far that goes."""
     (found,) = results.comparisons
     difference = found.difference
-    bounds = f"{difference.low:+.1f} to {difference.high:+.1f}"
-    covered = f"{results.confidence * 100:.0f} %: {bounds}"
-    by = f"{difference.value:+.1f} points of test accuracy ({covered})"
-    wins = f"it wins on {found.win_rate.value * 100:.0f} % of {found.pairs} hosts"
+    bounds = f"{_points(difference.low)} to {_points(difference.high)}"
+    covered = f"{number(results.confidence * 100, 0)} %: {bounds}"
+    by = f"{_points(difference.value)} points of test accuracy ({covered})"
+    wins = f"it wins on {number(found.win_rate.value * 100, 0)} % of {found.pairs} hosts"
     seed = results.config.seed
     return (
         f"verdict: {_verdict(found)}",
         f"{found.arm} minus {found.baseline}: {by}; {wins}",
         f"two policies from seed {seed} were judged; to judge the modes, repeat with other --seed",
     )
+
+
+def _points(value: float) -> str:
+    return number(value, 1, sign=True)
 
 
 def _verdict(found: ArmComparison) -> str:

@@ -12,8 +12,8 @@ from tempfile import TemporaryFile
 from time import perf_counter
 
 import torch
-from rich.console import Console
 
+from esper_karn import Screen, say
 from esper_kasmina import build_host
 from esper_leyline import HostFactory, create_folders, override, remove_empty, write_atomically
 from esper_tolaria import build_environment
@@ -30,7 +30,6 @@ from esper_train.evaluation.table import EvaluationTable, origin
 from esper_train.interrupts import StopRequest
 from esper_train.options import EvaluateOptions, SpreadOptions
 from esper_train.paths import check_file_of, check_folder_of
-from esper_train.session import say
 
 RESULTS = "evaluation.json"
 PICTURE = "evaluation.png"
@@ -50,7 +49,7 @@ def run_evaluate(*, options: EvaluateOptions, hardware: SpreadOptions) -> int:
             return stop.exit_code
         results = collect(plan, arms)
         write(results, plan.out)
-    Console().print(EvaluationTable(results))
+    Screen().print(EvaluationTable(results))
     say(f"results: {plan.out / RESULTS}, {plan.out / PICTURE}")
     return 0
 

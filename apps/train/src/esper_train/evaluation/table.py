@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from rich import box
 from rich.console import Console, ConsoleOptions, RenderResult
-from rich.table import Table
 from rich.text import Text
 
+from esper_karn import Column, FittedTable, Form, count, number, printable
 from esper_leyline import EpisodeEnd
 from esper_simic.evaluation import SeedRange, Verdict, evaluation_seeds
 from esper_train.evaluation.results import ArmResult, Budget, EvaluationResults, Interval
@@ -24,6 +23,7 @@ _HOSTS = {
     SeedRange.REPORTING: "hosts {}–{} of the reporting range; choose no settings by them",
 }
 _PREFIXES = ("", "k", "M", "G", "T", "P", "E")
+_BEYOND_PREFIXES = 1e24
 
 
 class EvaluationTable:
@@ -39,58 +39,84 @@ class EvaluationTable:
         self._seeds_flag = seeds_flag
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield Text()
         yield self._accuracies()
+        yield Text()
         if self._results.comparisons:
             yield self._differences()
+            yield Text()
         yield self._costs()
+        yield Text()
         for line in self._legend():
-            yield Text(line, "dim")
+            yield Text(printable(line), "dim")
 
-    def _accuracies(self) -> Table:
-        table = _table("arm", "test %", "95 %", "IQM")
-        for arm in self._results.arms:
-            mean, iqm = arm.accuracy, arm.accuracy_iqm
-            table.add_row(arm.label, f"{mean.value:.1f}", _range(mean), f"{iqm.value:.1f}")
-        return table
+    def _accuracies(self) -> FittedTable:
+        arms = self._results.arms
+        columns = [
+            _arms([arm.label for arm in arms]),
+            Column(head="test %", cells=[number(arm.accuracy.value, 1) for arm in arms]),
+            Column(head="95 %", cells=[_range(arm.accuracy) for arm in arms], rank=1),
+            Column(head="IQM", cells=[number(arm.accuracy_iqm.value, 1) for arm in arms], rank=2),
+        ]
+        return FittedTable(Form(columns=columns))
 
-    def _differences(self) -> Table:
-        table = _table("arm", "diff", "95 %", "IQM of diff", "wins %", "95 %", "verdict")
-        for compared in self._results.comparisons:
-            table.add_row(
-                compared.arm,
-                f"{compared.difference.value:+.1f}",
-                _signed_range(compared.difference),
-                f"{compared.iqm_difference.value:+.1f}",
-                f"{100 * compared.win_rate.value:.0f}",
-                f"{100 * compared.win_rate.low:.0f}–{100 * compared.win_rate.high:.0f}",
-                Text(compared.verdict.value, _VERDICT_STYLES[compared.verdict]),
-            )
-        return table
+    def _differences(self) -> FittedTable:
+        found = self._results.comparisons
+        iqm = [_points(each.iqm_difference.value) for each in found]
+        verdicts = [each.verdict for each in found]
+        columns = [
+            _arms([each.arm for each in found]),
+            Column(head="diff", cells=[_points(each.difference.value) for each in found]),
+            Column(
+                head="95 %",
+                cells=[_signed_range(each.difference) for each in found],
+                rank=1,
+                name="95 % of diff",
+            ),
+            Column(head="IQM of diff", cells=iqm, rank=3),
+            Column(head="wins %", cells=[_percent(each.win_rate.value) for each in found], rank=2),
+            Column(
+                head="95 %",
+                cells=[_percent_range(each.win_rate) for each in found],
+                rank=4,
+                name="95 % of wins",
+            ),
+            Column(
+                head="verdict",
+                cells=[each.value for each in verdicts],
+                styles=[_VERDICT_STYLES[each] for each in verdicts],
+            ),
+        ]
+        return FittedTable(Form(columns=columns))
 
-    def _costs(self) -> Table:
-        table = _table(
-            "arm",
-            "parameters",
-            "FLOPs\na row",
-            "train\nFLOPs",
-            "val\nFLOPs",
-            "total\nFLOPs",
-            "seconds",
-            "seeds",
+    def _costs(self) -> FittedTable:
+        wide = ("parameters", "FLOPs a row", "train FLOPs", "val FLOPs", "total FLOPs", "seconds")
+        narrow = ("params", "row", "train", "val", "total", "sec")
+        note = "row, train, val, total: FLOPs; row: of one row"
+        return FittedTable(
+            Form(columns=self._cost_columns(wide)),
+            Form(columns=self._cost_columns(narrow), notes=[note]),
         )
-        for arm in self._results.arms:
-            costs = arm.costs
-            table.add_row(
-                arm.label,
-                f"{costs.parameters:,.0f}",
-                with_prefix(costs.forward_flops),
-                with_prefix(costs.train_flops),
-                with_prefix(costs.validation_flops),
-                with_prefix(costs.total_flops),
-                f"{costs.seconds:.2f}",
-                _seeds(arm),
-            )
-        return table
+
+    def _cost_columns(self, heads: Sequence[str]) -> list[Column]:
+        arms = self._results.arms
+        costs = [arm.costs for arm in arms]
+        parameters, row, train, validation, total, seconds = heads
+        totals = [with_prefix(each.total_flops) for each in costs]
+        return [
+            _arms([arm.label for arm in arms]),
+            Column(head=parameters, cells=[count(each.parameters) for each in costs], rank=1),
+            Column(head=row, cells=[with_prefix(each.forward_flops) for each in costs], rank=3),
+            Column(head=train, cells=[with_prefix(each.train_flops) for each in costs], rank=4),
+            Column(
+                head=validation,
+                cells=[with_prefix(each.validation_flops) for each in costs],
+                rank=5,
+            ),
+            Column(head=total, cells=totals),
+            Column(head=seconds, cells=[number(each.seconds, 2) for each in costs], rank=2),
+            Column(head="seeds", cells=[_seeds(arm) for arm in arms], rank=6),
+        ]
 
     def _legend(self) -> Sequence[str]:
         results = self._results
@@ -136,36 +162,46 @@ def origin(model: str, budget: Budget | None, epochs: Collection[int]) -> str:
     if budget != "flops":
         return born
     least, most = min(epochs), max(epochs)
-    count = f"{least}" if least == most else f"{least} to {most}"
-    return f"{born}, trained for as many FLOPs: {count} epochs"
+    lives = f"{least}" if least == most else f"{least} to {most}"
+    return f"{born}, trained for as many FLOPs: {lives} epochs"
 
 
 def with_prefix(value: float) -> str:
     """Writes a large number with three digits and a prefix, such as ``1.23 G``."""
+    if not abs(value) < _BEYOND_PREFIXES:
+        return number(value, 0)
     for prefix in _PREFIXES[:-1]:
         # What would be rounded up to 1000 takes the next prefix.
-        if value < 999.5:
-            digits = 0 if not prefix or value >= 99.95 else 1 if value >= 9.995 else 2
-            return f"{value:.{digits}f} {prefix}".rstrip()
+        if abs(value) < 999.5:
+            size = abs(value)
+            digits = 0 if not prefix or size >= 99.95 else 1 if size >= 9.995 else 2
+            return f"{number(value, digits)} {prefix}".rstrip()
         value /= 1000
-    return f"{value:.2f} {_PREFIXES[-1]}"
+    return f"{number(value, 2)} {_PREFIXES[-1]}"
 
 
-def _table(*heads: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for number, head in enumerate(heads):
-        table.add_column(
-            head, justify="left" if number == 0 else "right", overflow="fold", no_wrap=number > 0
-        )
-    return table
+def _arms(labels: Sequence[str]) -> Column:
+    return Column(head="arm", cells=labels, left=True, fold=True)
 
 
 def _range(interval: Interval) -> str:
-    return f"{interval.low:.1f}–{interval.high:.1f}"
+    return f"{number(interval.low, 1)}–{number(interval.high, 1)}"
+
+
+def _points(value: float) -> str:
+    return number(value, 1, sign=True)
 
 
 def _signed_range(interval: Interval) -> str:
-    return f"{interval.low:+.1f} to {interval.high:+.1f}"
+    return f"{_points(interval.low)} to {_points(interval.high)}"
+
+
+def _percent(share: float) -> str:
+    return number(100 * share, 0)
+
+
+def _percent_range(interval: Interval) -> str:
+    return f"{_percent(interval.low)}–{_percent(interval.high)}"
 
 
 def _epochs(arm: ArmResult) -> list[int]:
@@ -181,10 +217,10 @@ def _broken(arm: ArmResult) -> str:
 
 
 def _seeds(arm: ArmResult) -> str:
-    count = len(arm.episodes)
+    hosts = len(arm.episodes)
     totals = (
         sum(episode.germinated for episode in arm.episodes),
         sum(episode.fossilized for episode in arm.episodes),
         sum(episode.pruned for episode in arm.episodes),
     )
-    return "/".join(f"{total / count:.1f}" for total in totals)
+    return "/".join(number(total / hosts, 1) for total in totals)
