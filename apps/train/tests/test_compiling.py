@@ -83,6 +83,15 @@ def test_a_flag_overrules_what_a_checkpoint_was_compiled_by(saved, flags, settle
     assert plan.config.compile == CompileConfig(**settled)
 
 
+def test_not_to_force_leaves_the_mode_alone(manifest_of):
+    config = override(preset("digits"), {"device": "cpu", "compile": {"mode": "off"}})
+    options = (ScaleOptions(), ConfigOptions(set=["compile.force=false"]), LearnerOptions())
+    plan = plan_resume(
+        manifest_of(config, done=1), *options, TelemetryOptions(), path=Path("round-00001.pt")
+    )
+    assert plan.config.compile == CompileConfig(mode="off")
+
+
 @pytest.mark.parametrize("force", [False, True])
 def test_the_plan_says_what_is_compiled(force):
     plan = planned(force_compile=force)

@@ -249,7 +249,7 @@ def test_rules_take_settings_too() -> None:
     assert config.host.max_batches == 50
 
 
-def test_the_devices_of_a_config_and_of_set_are_the_same_wish() -> None:
+def test_devices_that_are_set_have_to_agree() -> None:
     with pytest.raises(EsperError, match="--set device cpu is none of --set devices cuda:0"):
         planned("device=cpu", 'devices=["cuda:0"]', hardware=LearnerOptions())
 

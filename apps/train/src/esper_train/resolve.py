@@ -203,7 +203,7 @@ def base_config(
 
 
 def find_device(wanted: str | None) -> tuple[str, str | None]:
-    """Returns the device to train on, and why where nobody wanted one.
+    """Returns the device to train on, and the reason where none was named.
 
     Raises:
         TrainError: If the wanted one is not here.
@@ -250,11 +250,11 @@ def _spread(config: TrainingConfig, given: Given) -> list[str]:
 
 
 def _compile(config: TrainingConfig, given: Given) -> dict[str, object]:
-    """Lets either flag overrule both of a config's settings: together they are one wish."""
+    """Lets either flag override both settings of a config, mode and force."""
     mode, force = (key in given.values for key in ("compile.mode", "compile.force"))
     if mode and not force:
         return {"force": False}
-    if force and not mode and config.compile.mode == "off":
+    if force and config.compile.force and not mode and config.compile.mode == "off":
         return {"mode": "default"}
     return {}
 
@@ -275,7 +275,7 @@ def _settle_annealing(config: TrainingConfig, given: Given) -> tuple[TrainingCon
 
 
 def default_preset() -> tuple[str, str]:
-    """Returns the preset, and the task of its name, for who asked for none, and why it is that."""
+    """Returns the default preset, named like its task, and the reason."""
     if torch.cuda.is_available():
         return GPU_PRESET, "the default where there is a CUDA GPU"
     return CPU_PRESET, f"no CUDA GPU here (with one the default is {GPU_PRESET})"
