@@ -7,11 +7,12 @@ import os
 import signal
 import subprocess
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from esper_leyline import RunSummary
+from esper_leyline import RunStatus, RunSummary
 
 LONG = ("--rounds", "200", "--workers", "2")
 
@@ -116,3 +117,98 @@ def test_a_stopped_worker_does_not_hold_up_the_end(command, small, tmp_path) -> 
     assert process.returncode == 130, output + errors
     check(run)
     assert not Path(f"/proc/{stopped}").exists()
+
+
+RULES = ("heuristic", "--task", "mnist1d_blind", "--episodes", "500", "--max-epochs", "8")
+JUDGED = ("evaluate", "--task", "mnist1d_blind", "--arms", "static", "--seeds", "500")
+BOTH = ("ppo", "--dual-ab", "shaped-vs-sparse", "--rounds", "500", "--workers", "2")
+TWICE = (signal.SIGINT, signal.SIGINT)
+
+
+def alive(session: int) -> list[tuple[int, bytes]]:
+    """Finds the processes of a session that have not ended, with their commands."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        if not folder.name.isdigit():
+            continue
+        try:
+            state, *fields = (folder / "stat").read_text().rpartition(")")[2].split()
+            if int(fields[2]) == session and state not in "ZX":
+                found.append((int(folder.name), (folder / "cmdline").read_bytes()))
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    return found
+
+
+def printed(path: Path, word: str, process: subprocess.Popen[str]) -> None:
+    while word not in path.read_text():
+        assert process.poll() is None, path.read_text()
+        time.sleep(0.05)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ending:
+    """What is started, what happens to it, and what it says of that.
+
+    Attributes:
+        once: What it has printed before the signals come.
+        signals: Sent to all of its processes, or to it alone if one of them is stopped.
+        stopped: Whether a worker is stopped before.
+    """
+
+    arguments: tuple[str, ...]
+    once: str
+    signals: tuple[int, ...]
+    stopped: bool = False
+    says: str
+
+
+ENDINGS = {
+    "heuristic-usr1": Ending(
+        arguments=RULES, once="round", signals=(signal.SIGUSR1,), says="interrupted"
+    ),
+    "heuristic-int-twice": Ending(arguments=RULES, once="round", signals=TWICE, says="interrupted"),
+    "evaluate-hup": Ending(
+        arguments=JUDGED, once="static:", signals=(signal.SIGHUP,), says="no results"
+    ),
+    "evaluate-stopped-worker": Ending(
+        arguments=JUDGED, once="static:", signals=TWICE, stopped=True, says="no results"
+    ),
+    "dual-term": Ending(arguments=BOTH, once="round", signals=(signal.SIGTERM,), says="go on: "),
+    "dual-stopped-worker": Ending(
+        arguments=BOTH, once="round", signals=TWICE, stopped=True, says="go on: "
+    ),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ENDINGS)
+def test_every_command_ends_in_order_and_leaves_no_process(command, small, tmp_path, name) -> None:
+    ending = ENDINGS[name]
+    sizes = small if ending.arguments is BOTH else ()
+    output = tmp_path / "output"
+    with output.open("w") as file:
+        process = subprocess.Popen(
+            command(*ending.arguments, *sizes),
+            cwd=tmp_path,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+    printed(output, ending.once, process)
+    if ending.stopped:
+        workers = [pid for pid, line in alive(process.pid) if b"spawn_main" in line]
+        os.kill(workers[0], signal.SIGSTOP)
+    for number in ending.signals:
+        os.kill(process.pid, number) if ending.stopped else os.killpg(process.pid, number)
+        time.sleep(0.2)
+    assert process.wait(timeout=240) == 128 + ending.signals[0], output.read_text()
+    assert ending.says in output.read_text()
+    assert "Traceback" not in output.read_text()
+    assert alive(process.pid) == []
+    if ending.arguments is not JUDGED:
+        (run,) = [path.parent for path in tmp_path.glob("runs/*/summary.json")]
+        summary = RunSummary.model_validate_json((run / "summary.json").read_text())
+        assert summary.status is RunStatus.INTERRUPTED
+        assert not list(run.rglob("*.partial"))

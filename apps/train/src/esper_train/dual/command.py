@@ -144,4 +144,5 @@ def how_to_go_on(plan: DualPlan, runs: Sequence[ArmRun], folder: Path) -> Sequen
 def _state(run: ArmRun) -> str:
     if run.summary is None:
         return f"{run.mode} ended without a summary ({run.directory.path})"
-    return f"{run.mode} {run.summary.status.value} after {len(run.summary.rounds)} rounds"
+    done = len(run.summary.rounds)
+    return f"{run.mode} {run.summary.status.value} after {done} round{'s' * (done != 1)}"
