@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -98,3 +99,16 @@ with share_dataset(Dataset(train=rows, validation=rows, test=rows, seed=0)) as s
     child.stdout.close()
     assert not path.exists()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_limit_on_file_sizes_is_named():
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
+    try:
+        with (
+            pytest.raises(TolariaError, match=r"\(File too large\); free some space.*--workers 1"),
+            share_dataset(dataset(1, 4)),
+        ):
+            pytest.fail("the context was entered")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)

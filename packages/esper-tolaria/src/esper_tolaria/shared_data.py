@@ -76,7 +76,8 @@ def share_dataset(data: Dataset) -> Iterator[SharedDataset]:
             where = tempfile.tempdir or "the folder for temporary files"
             raise TolariaError(
                 f"the data cannot be written for worker processes in {where} ({error.strerror}); "
-                "free some space, or name another folder with the environment variable TMPDIR"
+                "free some space, name another folder with the environment variable TMPDIR, or use "
+                "one process (--workers 1, or 'workers' in a config)"
             ) from None
         yield SharedDataset(train=train, validation=validation, test=test, seed=data.seed)
 
@@ -94,8 +95,10 @@ def _write(tensor: Tensor, files: ExitStack) -> MappedTensor:
     images = tensor.dim() == 4
     stored = (tensor.permute(0, 2, 3, 1) if images else tensor).contiguous()
     file, path = _temporary_file(files)
-    stored.numpy().tofile(file)
-    file.flush()
+    rest = stored.reshape(-1).view(torch.uint8).numpy().data
+    while rest:
+        # The system's own call: NumPy's writer hides the reason of a failure.
+        rest = rest[os.write(file.fileno(), rest) :]
     return MappedTensor(path, tuple(stored.shape), stored.dtype, images)
 
 
