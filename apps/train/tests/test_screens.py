@@ -227,8 +227,10 @@ from pathlib import Path
 from esper_train.viewer import Viewer
 viewer = Viewer.start(Path(sys.argv[1]), plain=False)
 print(viewer._process.pid, file=sys.stderr, flush=True)
-sys.stdin.readline()
-viewer.end()
+if sys.stdin.readline() == "end\\n":
+    viewer.end()
+else:
+    viewer.finish()
 """
 
 
@@ -256,8 +258,10 @@ def live_run(tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stopped", [False, True])
-def test_ending_the_view_gives_the_cursor_back(live_run: Path, stopped: bool) -> None:
+@pytest.mark.parametrize(
+    "sent", [None, signal.SIGSTOP, signal.SIGKILL], ids=["running", "stopped", "killed"]
+)
+def test_ending_the_view_gives_the_cursor_back(live_run: Path, sent: int | None) -> None:
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-c", _VIEW, str(live_run)],
@@ -274,9 +278,9 @@ def test_ending_the_view_gives_the_cursor_back(live_run: Path, stopped: bool) ->
     while b"round 1/3" not in seen:
         seen += os.read(ours, 1024)
     assert b"\x1b[?25l" in seen
-    if stopped:
-        os.kill(child, signal.SIGSTOP)
-    process.communicate("end\n", timeout=60)
+    if sent is not None:
+        os.kill(child, sent)
+    process.communicate("finish\n" if sent == signal.SIGKILL else "end\n", timeout=60)
     with os.fdopen(ours, "rb", buffering=0) as terminal:
         while chunk := _read(terminal):
             seen += chunk

@@ -54,11 +54,13 @@ class Viewer:
             Its exit code; ``None`` if it had to be ended.
         """
         try:
-            return self._process.wait(timeout=DRAIN_SECONDS)
+            code = self._process.wait(timeout=DRAIN_SECONDS)
         except subprocess.TimeoutExpired:
             # It ignores polite signals, and a stopped process acts on none.
             self.end()
             return None
+        self._show_cursor()
+        return code
 
     def end(self) -> None:
         """Ends the view within seconds, and gives the terminal its cursor back."""
@@ -68,9 +70,14 @@ class Viewer:
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(timeout=POLL_SECONDS)
         if self._process.poll() is None:
-            # A stopped process acts on no signal but this one, which leaves the cursor hidden.
+            # A stopped process acts on no signal but this one.
             self._process.kill()
             self._process.wait()
+        self._show_cursor()
+
+    def _show_cursor(self) -> None:
+        """Shows the cursor where a view that was killed left it hidden."""
+        if self._process.returncode not in {0, ENDED}:
             Screen().show_cursor()
 
 

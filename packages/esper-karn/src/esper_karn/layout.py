@@ -96,7 +96,10 @@ class FittedTable:
         yield from self._rows(form.columns, width)
         notes = list(form.notes)
         if left_out:
-            notes.append(f"left out at {width} columns: {', '.join(left_out)}")
+            notes.append(
+                f"left out at {width} columns: {', '.join(left_out)}; a wider screen or a pipe "
+                "(| cat) has them"
+            )
         for note in notes:
             for line in wrapped(note, width):
                 yield from _line(line, _NOTE)
