@@ -435,3 +435,56 @@ def test_a_model_of_torchscript_is_named(kind):
     )
     with pytest.raises(KasminaError, match="is compiled by TorchScript; graft the model before"):
         graft(scripted, {"r0c0": "1"}, example_inputs=POINTS)
+
+
+def test_a_train_that_removes_the_seed_is_named(loop):
+    before = {name: value.clone() for name, value in loop.model.state_dict().items()}
+
+    def prune(model):
+        loop.train(model)
+        model.slot("r0c0").prune_now()
+
+    def roll_back(model):
+        loop.train(model)
+        model.load_state_dict(before)
+
+    for train in (prune, roll_back):
+        with pytest.raises(KasminaError, match=r"the seed in slot 'r0c0' is gone .*; leave its"):
+            loop.grow(train=train)
+        assert loop.slot.stage is SeedStage.DORMANT
+    assert loop.grow().fossilized
+
+
+def test_two_slots_of_one_id_are_named():
+    pair = nn.Sequential(Loop().model, Loop().model)
+    optimizer = torch.optim.SGD(pair.parameters(), lr=0.1)
+    for call in (
+        lambda: parameter_groups(pair),
+        lambda: sync_optimizer(optimizer, pair),
+        lambda: GradientObserver(optimizer, pair),
+        lambda: Loop().grow(model=pair, optimizer=optimizer),
+    ):
+        with pytest.raises(KasminaError, match="two slots are called 'r0c0'; give every slot"):
+            call()
+    slots = seed_slots(pair)
+    sync_optimizer(optimizer, [slots[0], slots[0]])
+
+
+def test_a_model_grafted_and_run_in_inference_mode_can_grow():
+    model = make_net()
+    with torch.inference_mode():
+        grafted = graft(model, {"r0c0": "1"}, example_inputs=POINTS)
+    loop = Loop()
+    loop.model, loop.optimizer = grafted, torch.optim.Adam(parameter_groups(grafted), lr=0.01)
+    assert loop.grow().fossilized
+
+
+def test_a_slot_that_meets_another_dtype_in_inference_mode_can_grow():
+    slot = SeedSlot("r0c0")
+    with torch.inference_mode():
+        slot(POINTS.double())
+        assert slot.apply_command(Germinate(blueprint=Blueprint.MLP)).accepted
+        slot.tick()
+    assert not any(p.is_inference() for p in slot.seed.parameters())
+    slot.tick()
+    assert slot(POINTS.double()).dtype is torch.float64

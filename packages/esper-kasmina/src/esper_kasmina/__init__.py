@@ -17,7 +17,8 @@ from esper_kasmina.gradients import GradientMeasurement, measure_gradients
 from esper_kasmina.graft import Place, graft
 from esper_kasmina.grafted import Grafted
 from esper_kasmina.group_options import SLOT_KEY
-from esper_kasmina.grow import Growth, Schedule, grow
+from esper_kasmina.grow import grow
+from esper_kasmina.growth import Growth, Schedule
 from esper_kasmina.harvest import harvest
 from esper_kasmina.host import HostSnapshot, SlottedHost
 from esper_kasmina.mlp import MLPHost

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from esper_kasmina.errors import KasminaError
-from esper_kasmina.optimizers import seed_slots
+from esper_kasmina.optimizers import seed_slots, slots_by_name
 from esper_kasmina.slot import SeedSlot
 
 
@@ -28,8 +28,8 @@ def sync_average(averaged: nn.Module, model: nn.Module) -> None:
     Raises:
         KasminaError: If the two do not have the same slots.
     """
-    theirs = {slot.name: slot for slot in seed_slots(averaged)}
-    ours = {slot.name: slot for slot in seed_slots(model)}
+    theirs = slots_by_name(seed_slots(averaged))
+    ours = slots_by_name(seed_slots(model))
     if theirs.keys() != ours.keys():
         raise KasminaError(
             f"the average has the slots {', '.join(theirs) or 'none'} and the model "

@@ -11,7 +11,6 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from numbers import Integral, Real
 from typing import Any
 
 from torch import nn
@@ -20,15 +19,15 @@ from torch.optim import Optimizer
 from esper_kasmina.blueprints import blueprint_name
 from esper_kasmina.checks import shown
 from esper_kasmina.errors import KasminaError
+from esper_kasmina.growth import Growth, Schedule
 from esper_kasmina.observation import GradientObserver
-from esper_kasmina.optimizers import parameter_groups, seed_slots, sync_optimizer
+from esper_kasmina.optimizers import parameter_groups, seed_slots, slots_by_name, sync_optimizer
 from esper_kasmina.slot import SeedSlot
 from esper_kasmina.wrappers import unwrap_optimizer
 from esper_leyline import (
     ACTIVE_STAGES,
     Advance,
     AnyBlueprint,
-    BlendStyle,
     Fossilize,
     Germinate,
     SeedEvidence,
@@ -39,82 +38,6 @@ from esper_leyline import (
     advance,
     show_text,
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Schedule:
-    """How long a seed stays in each stage, and what it must be worth.
-
-    An epoch is one call of ``train``. In isolation a seed gets the gradient at the host's output,
-    to which it adds nothing yet, so it learns a direction and no size: a few epochs are enough,
-    and at high learning rates more do harm.
-
-    Attributes:
-        training: Epochs in isolation (TRAINING), at least 1.
-        blending: Epochs of the ramp from nothing to full strength (BLENDING), from 0.
-        holding: Epochs at full strength before it is judged (HOLDING), at least 1.
-        patience: Epochs that a gate may stay shut after its time before the seed is pruned,
-            from 0.
-        min_contribution: What the model's score must owe it to be kept, in the units of the
-            score; it has to exceed this.
-        style: How it is blended in.
-    """
-
-    training: int = 3
-    blending: int = 3
-    holding: int = 2
-    patience: int = 5
-    min_contribution: float = 0.0
-    style: BlendStyle = BlendStyle.LINEAR_ADD
-
-    def __post_init__(self) -> None:
-        """Checks every value.
-
-        Raises:
-            KasminaError: If a number of epochs is too small or not whole, the bound is no number,
-                or the style is none.
-        """
-        for name, least in {"training": 1, "blending": 0, "holding": 1, "patience": 0}.items():
-            value = getattr(self, name)
-            if not isinstance(value, Integral):
-                raise KasminaError(f"{name} is {shown(value)}; give a whole number of epochs")
-            if value < least:
-                raise KasminaError(f"{name} is {value}; give at least {least}")
-        bound = self.min_contribution
-        if not isinstance(bound, Real) or math.isnan(bound):
-            raise KasminaError(
-                f"min_contribution is {shown(bound)}; give a number of points, such as 0.0"
-            )
-        if not isinstance(self.style, BlendStyle):
-            raise KasminaError(
-                f"style is {shown(self.style)}; give a BlendStyle, such as BlendStyle.LINEAR_ADD"
-            )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Growth:
-    """What became of a seed.
-
-    Attributes:
-        slot: Where it grew.
-        blueprint: What it was.
-        fossilized: Whether it was kept.
-        reason: Why, in a few words.
-        parameters: How many parameters it added, 0 if it was pruned.
-        contribution: The score with it minus the score without it (leave one out), when it was
-            judged, in the units of the score.
-        score: Of the model as it is at the end, in the units of ``evaluate``.
-        epochs: How many epochs that took, one call of ``train`` each.
-    """
-
-    slot: str
-    blueprint: AnyBlueprint
-    fossilized: bool
-    reason: str
-    parameters: int
-    contribution: float
-    score: float
-    epochs: int
 
 
 def grow(  # noqa: PLR0917 - it reads as a sentence
@@ -213,10 +136,12 @@ def _live(life: _Life, optimizer: Optimizer, sync: Callable[[], None]) -> Growth
         sync()
         with GradientObserver(optimizer, model, [slot]) as observed:
             _check_ran(life.train(model))
+        _check_present(slot)
         if observed.missing:
             raise _unreached(slot, reached=_runs(model, slot, life.evaluate))
         epochs += 1
         score, contribution = _measure(model, slot, life.evaluate)
+        _check_present(slot)
         slot.tick()
         reason = _move_on(slot, contribution, life.schedule)
     sync()
@@ -306,8 +231,16 @@ def _check_ran(returned: object) -> None:
         )
 
 
+def _check_present(slot: SeedSlot) -> None:
+    if slot.stage not in _GROWING:
+        raise KasminaError(
+            f"the seed in slot '{slot.name}' is gone (the slot is {slot.stage.name}) after train "
+            "or evaluate has run; leave its slot to grow: give no commands, and load no state"
+        )
+
+
 def _find(model: nn.Module, name: str) -> SeedSlot:
-    slots = {slot.name: slot for slot in seed_slots(model)}
+    slots = slots_by_name(seed_slots(model))
     if name not in slots:
         there = ", ".join(slots) or "none"
         raise KasminaError(f"the model has no slot {shown(name)}; there are: {there}")
@@ -372,6 +305,9 @@ def _score(model: nn.Module, evaluate: Callable[[nn.Module], float]) -> float:
             f"evaluate returned {shown(returned)}; return one finite number, more is better"
         )
     return score
+
+
+_GROWING = (SeedStage.TRAINING, SeedStage.BLENDING, SeedStage.HOLDING)
 
 
 def _move_on(slot: SeedSlot, contribution: float, schedule: Schedule) -> str:

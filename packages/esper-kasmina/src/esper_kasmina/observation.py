@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 
 from esper_kasmina.checks import check_model
 from esper_kasmina.gradients import GradientMeasurement, gradient_norms, measurement_of
-from esper_kasmina.optimizers import check_optimizer, parameter_groups, seed_slots
+from esper_kasmina.optimizers import check_optimizer, parameter_groups, seed_slots, slots_by_name
 from esper_kasmina.slot import SeedSlot
 from esper_kasmina.wrappers import unwrap_optimizer
 
@@ -51,7 +51,7 @@ class GradientObserver:
         check_model(model)
         self._model = model
         chosen = seed_slots(model) if slots is None else tuple(slots)
-        self._slots = tuple(slot for slot in chosen if slot.seed is not None)
+        self._slots = tuple(s for s in slots_by_name(chosen).values() if s.seed is not None)
         self.missing: tuple[str, ...] = ()
 
     def __enter__(self) -> GradientObserver:

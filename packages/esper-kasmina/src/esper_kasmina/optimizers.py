@@ -37,6 +37,22 @@ def seed_slots(model: nn.Module) -> tuple[SeedSlot, ...]:
     return tuple(module for module in model.modules() if isinstance(module, SeedSlot))
 
 
+def slots_by_name(slots: Iterable[SeedSlot]) -> dict[str, SeedSlot]:
+    """Returns slots by their ids.
+
+    Raises:
+        KasminaError: If two of them have the same.
+    """
+    named: dict[str, SeedSlot] = {}
+    for slot in slots:
+        if named.setdefault(slot.name, slot) is not slot:
+            raise KasminaError(
+                f"two slots are called '{slot.name}'; give every slot of a model an id of its own, "
+                "such as r0c0 and r1c0"
+            )
+    return named
+
+
 def parameter_groups(
     model: nn.Module, seed_options: Mapping[str, Any] | None = None
 ) -> list[dict[str, Any]]:
@@ -48,8 +64,8 @@ def parameter_groups(
             optimizer's defaults fill the rest.
 
     Raises:
-        KasminaError: If there is no model, or ``lr_scale`` is among the options; no rate is
-            known yet to scale.
+        KasminaError: If there is no model, two of its slots have one id, or ``lr_scale`` is among
+            the options; no rate is known yet to scale.
     """
     _check_mapping(seed_options)
     if LR_SCALE in (seed_options or {}):
@@ -134,7 +150,8 @@ class GroupSync:
         """
         self._optimizer = unwrap_optimizer(optimizer)
         _check_kinds(self._optimizer, seed_options)
-        self._slots = {slot.name: slot for slot in slots if slot.seed is not None}
+        every = slots_by_name(slots)
+        self._slots = {name: slot for name, slot in every.items() if slot.seed is not None}
         self._seeds = _seed_parameters(self._slots.values())
         self._model = model
         self._options = dict(seed_options or {})
@@ -298,7 +315,11 @@ def _check_owner(scheduler: Any, optimizer: Any) -> None:
 
 
 def _seed_parameters(slots: Iterable[SeedSlot]) -> dict[str, list[Parameter]]:
-    return {slot.name: list(slot.seed.parameters()) for slot in slots if slot.seed is not None}
+    return {
+        name: list(slot.seed.parameters())
+        for name, slot in slots_by_name(slots).items()
+        if slot.seed is not None
+    }
 
 
 def _keep(group: Group, wanted: set[int]) -> None:

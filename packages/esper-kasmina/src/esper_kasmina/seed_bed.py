@@ -102,10 +102,11 @@ class SeedBed(nn.Module):
         self.follows_inputs = True
         self.place: str | None = None
         self.revision = 0
-        # Follows the model to its device and dtype, so that newborn seeds do too.
-        self.register_buffer("_place", torch.empty(0), persistent=False)
-        # Alpha as a tensor, so that compiled code need not change with it.
-        self.register_buffer("_strength", torch.zeros(()), persistent=False)
+        with torch.inference_mode(mode=False):  # a tensor made in that mode could never change
+            # Follows the model to its device and dtype, so that newborn seeds do too.
+            self.register_buffer("_place", torch.empty(0), persistent=False)
+            # Alpha as a tensor, so that compiled code need not change with it.
+            self.register_buffer("_strength", torch.zeros(()), persistent=False)
         self._record = SlotRecord(slot=name)
         self._packed: Tensor | None = None
         self._settle()
@@ -203,8 +204,9 @@ class SeedBed(nn.Module):
         if (tensor.dtype, tensor.device) == (self._place.dtype, self._place.device):
             return
         # Made new, because a tensor on ``meta`` has no values to move.
-        self._place = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
-        self._strength = torch.empty((), dtype=tensor.dtype, device=tensor.device)
+        with torch.inference_mode(mode=False):
+            self._place = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
+            self._strength = torch.empty((), dtype=tensor.dtype, device=tensor.device)
         self._fill_strength()
 
     def _follow(self, hidden: Tensor) -> None:
@@ -300,13 +302,14 @@ class SeedBed(nn.Module):
             return None
         assert state.style is not None
         assert self.activations is not None
-        with seeded(self.random_seed, self.name, record.germinations):
-            seed = Seed(state.blueprint, self.activations, state.style.algorithm)
-        if state.pruning:
-            seed.freeze()
-        if self.channels_last:
-            seed.to(memory_format=torch.channels_last)
-        return seed.to(self._place).train(self.training)
+        with torch.inference_mode(mode=False):
+            with seeded(self.random_seed, self.name, record.germinations):
+                seed = Seed(state.blueprint, self.activations, state.style.algorithm)
+            if state.pruning:
+                seed.freeze()
+            if self.channels_last:
+                seed.to(memory_format=torch.channels_last)
+            return seed.to(self._place).train(self.training)
 
     def _restore_seed(self, snapshot: SlotSnapshot) -> None:
         kept = snapshot.seed
