@@ -149,3 +149,28 @@ def test_telemetry_can_be_off_or_elsewhere(run, small, tmp_path: Path) -> None:
     log = tmp_path / "elsewhere.jsonl"
     run(tmp_path / "moved", *short, "--telemetry-file", str(log))
     assert "run_completed" in log.read_text().splitlines()[-1]
+
+
+@pytest.mark.slow
+def test_the_last_of_two_runs_that_save_to_one_file_says_so(command, small, tmp_path: Path) -> None:
+    saved, runs = tmp_path / "policy.pt", tmp_path / "runs"
+    saved.write_text("of an earlier run")
+    arguments = ["ppo", *small, "--rounds", "500", "--save", str(saved), "--runs", str(runs)]
+    process = subprocess.Popen(
+        command(*arguments), stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert process.stdout is not None
+    before = []
+    for line in process.stdout:
+        before.append(line)
+        if line.startswith("round") and "1/500" in line:
+            break
+    saved.write_text("of a run that ended earlier than this one")
+    os.killpg(process.pid, signal.SIGINT)
+    after, _ = process.communicate(timeout=300)
+    assert process.returncode == 130
+    assert f"--save {saved} is there already and is replaced" in "".join(before)
+    assert "it replaced a file that another run wrote" in after
+    (directory,) = runs.iterdir()
+    summary = RunSummary.model_validate_json((directory / "summary.json").read_text())
+    assert saved.read_bytes() == (directory / str(summary.checkpoint)).read_bytes()

@@ -42,7 +42,7 @@ def current_umask() -> int:
 
 def test_a_leftover_of_an_earlier_crash_is_no_obstacle(tmp_path):
     path = tmp_path / "file"
-    (tmp_path / "file.partial").write_text("half")
+    (tmp_path / "file.0123abcd.partial").write_text("half")
     write_atomically(path, b"whole")
     assert path.read_bytes() == b"whole"
     assert [each.name for each in tmp_path.iterdir()] == ["file"]
@@ -70,6 +70,70 @@ def test_a_folder_that_is_not_there(tmp_path):
         write_atomically(tmp_path / "nowhere" / "file", b"x")
 
 
+RIVAL = """
+import sys
+from pathlib import Path
+from esper_leyline import write_atomically
+
+if sys.argv[2] == "named":
+    import os
+    del os.O_TMPFILE
+print("ready", flush=True)
+sys.stdin.readline()
+for number in range(150):
+    write_atomically(Path(sys.argv[1]), b"x" * 100)
+"""
+
+
+@pytest.mark.parametrize("how", ["unnamed", "named"])
+def test_two_processes_that_write_one_file_do_not_disturb_each_other(tmp_path, how):
+    path = tmp_path / "file"
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    rivals = [
+        subprocess.Popen([sys.executable, "-c", RIVAL, str(path), how], text=True, **pipes)
+        for _ in range(2)
+    ]
+    for rival in rivals:
+        assert rival.stdout.readline() == "ready\n"
+    for rival in rivals:
+        rival.stdin.write("\n")
+        rival.stdin.flush()
+    errors = [rival.communicate()[1] for rival in rivals]
+    assert errors == ["", ""]
+    assert path.read_bytes() == b"x" * 100
+    assert [each.name for each in tmp_path.iterdir()] == ["file"]
+
+
+HALF_DONE = """
+import sys, time
+from pathlib import Path
+from esper_leyline.atomic_files import _open_named, _write
+
+_write(_open_named(Path(sys.argv[1])), b"half")
+print("ready", flush=True)
+time.sleep(600)
+"""
+
+
+def test_only_the_parts_of_killed_processes_are_removed(tmp_path):
+    path, part = tmp_path / "file", tmp_path / "file.0123abcd.partial"
+    others = [tmp_path / name for name in ("file.old.partial", "file.b.0123abcd.partial")]
+    for each in others:
+        each.write_text("of something else")
+    child = subprocess.Popen(
+        [sys.executable, "-c", HALF_DONE, str(part)], stdout=subprocess.PIPE, text=True
+    )
+    assert child.stdout is not None
+    child.stdout.readline()
+    write_atomically(path, b"whole")
+    assert part.read_bytes() == b"half"
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    child.stdout.close()
+    write_atomically(path, b"whole")
+    assert sorted(tmp_path.iterdir()) == sorted([path, *others])
+
+
 def test_kills_at_any_moment_leave_one_whole_file(tmp_path):
     size, path, leftovers = 3_000_000, tmp_path / "file", 0
     for number in range(8):
@@ -86,8 +150,9 @@ def test_kills_at_any_moment_leave_one_whole_file(tmp_path):
             content = path.read_bytes()
             assert len(content) == size
             assert content == content[:1] * size
-        assert {each.name for each in tmp_path.iterdir()} <= {"file", "file.partial"}
-        leftovers += (tmp_path / "file.partial").exists()
+        parts = [each for each in tmp_path.iterdir() if each != path]
+        assert all(each.stat().st_size == size for each in parts)
+        leftovers += len(parts)
     # A complete file has another name for some microseconds; the next write removes it.
     assert leftovers <= 2
     write_atomically(path, b"next")

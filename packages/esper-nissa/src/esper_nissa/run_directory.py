@@ -279,7 +279,7 @@ def _create_log(log: Path) -> None:
 
 def _remove_new_folder(path: Path) -> None:
     """Takes back a run folder that nothing has been written to."""
-    for part in (path / POINTER_FILE, path / LOG_FILE, path / f"{POINTER_FILE}.partial"):
+    for part in (path / POINTER_FILE, path / LOG_FILE):
         part.unlink(missing_ok=True)
     (path / CHECKPOINT_FOLDER).rmdir()
     path.rmdir()
