@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -16,6 +15,7 @@ from esper_kasmina.blueprints.tokens.flex_attention import FlexAttention
 from esper_kasmina.branch_norms import BranchNorm2d, BranchNorm3d
 from esper_kasmina.checks import check_model
 from esper_kasmina.cnn import CNNHost
+from esper_kasmina.copies import copy_model
 from esper_kasmina.errors import KasminaError
 from esper_kasmina.gpt import GPTHost
 from esper_kasmina.grafted import Grafted, as_arguments
@@ -166,7 +166,7 @@ def _check_settled(slots: tuple[SeedSlot, ...]) -> None:
 
 
 def _harvest_grafted(grafted: Grafted, *, wrapping: bool) -> nn.Module:
-    copied = copy.deepcopy(grafted)
+    copied = copy_model(grafted)
     hooks = [
         (hook, handle)
         for hook, handle in copied.slot_hooks
@@ -186,7 +186,7 @@ def _harvest_grafted(grafted: Grafted, *, wrapping: bool) -> nn.Module:
 
 
 def _harvest_path(host: PathHost) -> nn.Module:
-    copied = copy.deepcopy(host)
+    copied = copy_model(host)
     seeds = [_fossil(slot) for _, slot in copied.path]
     grown = {
         slot.name: seed
@@ -200,7 +200,7 @@ def _harvest_path(host: PathHost) -> nn.Module:
 
 
 def _harvest_in_place(model: nn.Module, *, wrapping: bool) -> nn.Module:
-    copied = copy.deepcopy(model)
+    copied = copy_model(model)
     for name, module in list(copied.named_modules()):
         if isinstance(module, Grafted):
             copied.set_submodule(name, _harvest_grafted(module, wrapping=wrapping))

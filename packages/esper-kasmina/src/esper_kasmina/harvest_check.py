@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from esper_kasmina.copies import copy_model
 from esper_kasmina.errors import KasminaError
 from esper_kasmina.slot_hooks import SlotHook
 
@@ -72,7 +73,7 @@ def _outputs(
     model: nn.Module, inputs: Sequence[Any], options: Mapping[str, Any], *, hooks: bool
 ) -> list[Tensor]:
     """Runs a copy of a model in evaluation mode, always from the same random state."""
-    copied = copy.deepcopy(model).eval()
+    copied = copy_model(model).eval()
     if not hooks:
         _remove_foreign_hooks(copied)
     arguments, named = copy.deepcopy((tuple(inputs), dict(options)))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 
 def unwrap_optimizer(optimizer: Any) -> Any:
     """Returns the optimizer inside wrappers that hold it as ``optimizer``."""
-    while not isinstance(optimizer, Optimizer) and hasattr(optimizer, "optimizer"):
+    # The wrapper of ``accelerate`` is a subclass of Optimizer that lacks an optimizer's parts.
+    while hasattr(optimizer, "optimizer"):
         optimizer = optimizer.optimizer
     return optimizer
 

@@ -26,16 +26,22 @@ class SelfAttention(nn.Module):
         self.norm = stream_norm(width)
         self.project = linear(width, 3 * width)
         self.out = linear(width, width)
-        self._split = (3, self.heads, -1)
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Takes and returns [B, T, D], or [T, B, D] where the batch comes second."""
         if not self.batch_first:
             hidden = hidden.transpose(0, 1)
-        parts = self.project(self.norm(hidden)).unflatten(-1, self._split).permute(2, 0, 3, 1, 4)
-        seen = self.attend(parts[0], parts[1], parts[2]).transpose(1, 2).flatten(2)
+        # Three equal parts of whatever width, so that a harvest can be pruned by structure.
+        parts = self.project(self.norm(hidden)).chunk(3, dim=-1)
+        query, key, value = (self._heads_first(parts[index]) for index in range(3))
+        seen = self.attend(query, key, value).transpose(1, 2).flatten(2)
         output: Tensor = self.out(seen)
         return output if self.batch_first else output.transpose(0, 1)
+
+    def _heads_first(self, part: Tensor) -> Tensor:
+        """Takes [B, T, D] and returns [B, heads, T, D / heads]."""
+        heads: Tensor = part.unflatten(-1, (self.heads, -1))
+        return heads.transpose(1, 2)
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """Takes and returns [B, heads, T, D / heads]."""
