@@ -22,6 +22,7 @@ from esper_kasmina.errors import KasminaError
 from esper_kasmina.growth import Growth, Schedule
 from esper_kasmina.observation import GradientObserver
 from esper_kasmina.optimizers import parameter_groups, seed_slots, slots_by_name, sync_optimizer
+from esper_kasmina.parallel import check_not_wrapped
 from esper_kasmina.slot import SeedSlot
 from esper_kasmina.wrappers import unwrap_optimizer
 from esper_leyline import (
@@ -97,6 +98,7 @@ def grow(  # noqa: PLR0917 - it reads as a sentence
     _check_loop(train, evaluate)
     chosen = _check_schedule(schedule)
     place = _find(model, slot)
+    check_not_wrapped(model)
     # Before the birth, so that a wrong optimizer leaves the slot as it was.
     sync = partial(sync_optimizer, optimizer, model, seed_options, scheduler=scheduler)
     sync()

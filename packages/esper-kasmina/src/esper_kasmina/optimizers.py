@@ -13,8 +13,9 @@ from torch.optim import Optimizer
 from esper_kasmina.checks import check_model, check_rate, shown
 from esper_kasmina.errors import KasminaError
 from esper_kasmina.group_options import LR_SCALE, SLOT_KEY, find_owner, newborn_options
+from esper_kasmina.parallel import check_wrapper
 from esper_kasmina.schedulers import Group, Origin, check_scheduler, find_schedulers, follow_groups
-from esper_kasmina.sharding import shard_newborn
+from esper_kasmina.sharding import check_sharded, shard_newborn
 from esper_kasmina.slot import SeedSlot
 from esper_kasmina.wrappers import unwrap_optimizer
 from esper_leyline import unknown_name
@@ -164,8 +165,13 @@ class GroupSync:
     def run(self) -> None:
         """Brings the groups, and every scheduler's entries, in step with the seeds."""
         if self._model is not None:
+            for slot in self._slots.values():
+                assert slot.seed is not None
+                check_wrapper(self._model, slot.seed, slot.name)
             shard_newborn(self._model, self._slots.values())
             self._seeds = _seed_parameters(self._slots.values())
+        else:
+            check_sharded(self._optimizer, self._slots.values())
         living = {id(p) for parameters in self._seeds.values() for p in parameters}
         if not self._changes(living):
             return

@@ -6,7 +6,9 @@ from collections.abc import Iterable
 from typing import Any, cast
 
 from torch import nn
+from torch.optim import Optimizer
 
+from esper_kasmina.errors import KasminaError
 from esper_kasmina.slot import SeedSlot
 
 
@@ -43,6 +45,24 @@ def shard_newborn(model: nn.Module, slots: Iterable[SeedSlot]) -> None:
     for seed in newborn:
         fully_shard(seed, mesh=cast("Any", sharded[0]).device_mesh, mp_policy=policy)
         register_fsdp_forward_method(seed, "blended")
+
+
+def check_sharded(optimizer: Optimizer, slots: Iterable[SeedSlot]) -> None:
+    """Refuses seeds that are not sharded in an optimizer of parameters that are.
+
+    Raises:
+        KasminaError: If there is such a seed.
+    """
+    others = [p for group in optimizer.param_groups for p in group["params"]]
+    if not any(map(_is_sharded, others)):
+        return
+    for slot in slots:
+        if slot.seed is not None and not all(map(_is_sharded, slot.seed.parameters())):
+            raise KasminaError(
+                f"the seed in slot '{slot.name}' is not sharded, and the optimizer's parameters "
+                "are; give sync_optimizer the model instead of its slots, so that the seed is "
+                "sharded like it"
+            )
 
 
 def _is_sharded(parameter: nn.Parameter) -> bool:

@@ -16,6 +16,7 @@ from esper_kasmina.checks import shown
 from esper_kasmina.errors import KasminaError
 from esper_kasmina.gradients import GradientMeasurement, measure_gradients
 from esper_kasmina.inference import infer
+from esper_kasmina.parallel import check_reduced
 from esper_kasmina.randomness import seeded
 from esper_kasmina.seed_bed import SeedBed
 from esper_leyline import (
@@ -91,6 +92,8 @@ class SeedSlot(SeedBed):
             return hidden
         seed = self.seed
         assert seed is not None
+        if self.training and not torch.compiler.is_compiling():
+            check_reduced(seed, self.name)
         if seed.training and known.topology is Topology.CNN and known.is_single_value(hidden):
             # Batch norm cannot normalise one value a channel; the host may have no such layer.
             with seed.evaluating():
