@@ -8,8 +8,9 @@ verdict; 5 % of them should. Power is how often an interval sees a true differen
 
 from __future__ import annotations
 
+import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,10 @@ from esper_simic.evaluation import Resampling, estimate_iqm, estimate_mean
 sys.path.insert(0, str(Path(__file__).parents[2] / "packages" / "esper-simic" / "tests"))
 from null_differences import NULLS, Draw
 
+SHAPES: Mapping[str, Draw] = {
+    **NULLS,
+    "skewed (lognormal)": lambda generator, shape: generator.lognormal(size=shape) - math.exp(0.5),
+}
 PAIRS = (6, 8, 12, 20, 40)
 SAMPLES, RESAMPLES = 2_000, 400
 Interval = Callable[[NDArray[np.float64]], tuple[float, float]]
@@ -91,7 +96,7 @@ def main() -> None:
     print(f"{SAMPLES} samples each, {RESAMPLES} resamples; standard error at 5 %: 0.5\n")
     print("pairs  shape, true mean 0      " + "".join(f"{name:>13}" for name in CANDIDATES))
     for pairs in PAIRS:
-        for name, draw in NULLS.items():
+        for name, draw in SHAPES.items():
             print(row(pairs, name, verdicts(draw, pairs)), flush=True)
     print("\nPower: the same with a true difference\n")
     for pairs in PAIRS:
