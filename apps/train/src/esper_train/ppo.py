@@ -96,6 +96,8 @@ class PPORun:
         self._plan = plan
         self._session = session
         self._written: list[Path] = []
+        self._kept = 0
+        self._newest: dict[str, Any] = {}
         config = plan.config
         assert config.device is not None
         self._environment = build_environment(plan.task, config, build_host)
@@ -133,7 +135,7 @@ class PPORun:
             progress.remedy = error.changes
             raise
         finally:
-            self._keep_rounds()
+            self._keep_rounds(copy_to)
             self._environment.close()
         if copy_to is not None and progress.checkpoint is not None:
             replaced = file_version(copy_to)
@@ -145,13 +147,29 @@ class PPORun:
                     "that run's own checkpoints are in its run directory"
                 )
 
-    def _keep_rounds(self) -> None:
+    def _keep_rounds(self, elsewhere: Path | None) -> None:
         """Makes sure, where no signal can interfere, that every complete round is kept."""
         self._session.progress.rounds = list(self._trainer.rounds)
-        if self._trainer.rounds:
-            # A checkpoint that cannot be written is the error that has ended the run.
-            with suppress(EsperError):
-                self._trainer.save()
+        if not self._trainer.rounds:
+            return
+        try:
+            self._trainer.save()
+        except EsperError:
+            # This is the error that has ended the run.
+            self._session.progress.notes += self._save_elsewhere(elsewhere)
+
+    def _save_elsewhere(self, target: Path | None) -> list[str]:
+        """Writes what the run directory does not take to ``--save``; says what is kept where."""
+        done, notes = self._trainer.rounds_completed, []
+        if target is not None:
+            try:
+                save_checkpoint(target, self._manifest(done), self._newest)
+            except TrainError as failure:
+                notes.append(str(failure))
+            else:
+                return [f"checkpoint of {done} rounds saved to {target}; go on: --resume {target}"]
+        rest = f"the last checkpoint holds {self._kept}" if self._kept else "there is no checkpoint"
+        return [*notes, f"what the policy learned in {done} rounds is not kept: {rest}"]
 
     def _resume(self, resumption: Resumption) -> None:
         done = resumption.manifest.rounds_completed
@@ -162,13 +180,14 @@ class PPORun:
 
     def _save(self, state: dict[str, Any]) -> None:
         done = self._trainer.rounds_completed
+        self._newest = state
         directory = self._session.directory
         path = directory.checkpoints / f"round-{done:05d}.pt"
         shown = str(path.relative_to(directory.path))
         # One step for signals: the file, the summary's record of it and the event agree.
         with self._session.stop.held_back():
             self._write(path, done, state)
-            self._session.progress.checkpoint = shown
+            self._session.progress.checkpoint, self._kept = shown, done
             self._session.hub.emit(CheckpointSaved(path=shown, rounds_completed=done))
             self._remove_old()
 

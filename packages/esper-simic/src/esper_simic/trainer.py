@@ -224,7 +224,7 @@ class PPOTrainer:
         try:
             self.save()
         except EsperError as unsaved:
-            if unsaved is not error:
+            if str(unsaved) != str(error):
                 error.add_note(str(unsaved))
 
     def _report(self, update: PPOUpdate) -> None:
