@@ -13,12 +13,13 @@ from matplotlib.image import imread
 from rich.console import Console
 
 from esper_kasmina import build_host
-from esper_leyline import EpisodeEnd, FactoredAction
+from esper_leyline import EpisodeEnd, FactoredAction, read_config
 from esper_simic import episode_seeds
 from esper_simic.evaluation import compare, estimate_iqm, estimate_mean, evaluation_seeds
 from esper_tolaria import build_environment, get_task
 from esper_train import main
 from esper_train.evaluation.arms import read_arms
+from esper_train.evaluation.flops import FlopCounter
 from esper_train.evaluation.plot import COLOURS
 from esper_train.evaluation.results import ArmResult, EvaluationResults
 from esper_train.evaluation.scratch import check_scratch
@@ -250,6 +251,28 @@ def test_hosts_that_share_their_data_are_said_to(done: Evaluated) -> None:
     apart = Console(width=80, file=io.StringIO())
     apart.print(EvaluationTable(done.results.model_copy(update={"shared_data": False})))
     assert "data set" not in apart.file.getvalue()
+
+
+def test_images_that_are_changed_at_random_are_said_to_be(done: Evaluated) -> None:
+    assert not done.results.augmented
+    assert "images:" not in done.output
+    changed = Console(width=80, file=io.StringIO())
+    changed.print(EvaluationTable(done.results.model_copy(update={"augmented": True})))
+    assert "images: changed at random for each host and epoch" in changed.file.getvalue()
+
+
+def test_the_training_of_a_policy_is_counted(done: Evaluated, ppo_run) -> None:
+    """Two rounds of two hosts for four epochs."""
+    assert all(done.arm(name).bill is None for name in RULES)
+    bill = done.arm(done.checkpoint).bill
+    assert bill is not None
+    assert (bill.rounds, bill.episodes, bill.epochs) == (2, 4, 16)
+    config = read_config(ppo_run.directory / "config.json")
+    flops = FlopCounter(get_task("mnist1d_blind"), config)
+    # A pass over the rows that train forwards and two backwards, and one over those that validate.
+    assert bill.least_flops == 16 * flops.host * (3 * flops.rows + flops.validation_rows)
+    said = " ".join(done.output.split())
+    assert "round-00002: policy trained on 4 hosts for 16 epochs in all, at least" in said
 
 
 def test_json_comes_back_as_it_was(done: Evaluated) -> None:

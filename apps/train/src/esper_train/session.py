@@ -300,7 +300,11 @@ def create_directory(config: TrainingConfig, options: TelemetryOptions) -> RunDi
         telemetry_file=options.telemetry_file,
         telemetry_dir=options.telemetry_dir,
     )
-    directory.write_config(config)
+    try:
+        directory.write_config(config)
+    except EsperError:
+        directory.discard()
+        raise
     return directory
 
 

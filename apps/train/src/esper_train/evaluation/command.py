@@ -20,6 +20,7 @@ from esper_tolaria import build_environment
 from esper_train.data import make_data_ready
 from esper_train.errors import TrainError
 from esper_train.evaluation.arms import Arm, CheckpointArm, ScratchArm
+from esper_train.evaluation.bill import training_bill
 from esper_train.evaluation.flops import FlopCounter
 from esper_train.evaluation.judge import RESAMPLING, compare_arms, sum_up
 from esper_train.evaluation.plan import EvaluationPlan, plan_evaluation
@@ -124,14 +125,17 @@ def _play_on(
             if episodes is None:
                 return None
             found = sum_up(arm.name, arm.label, episodes, perf_counter() - started)
-            results.append(found.model_copy(update={"trained_on": _school(arm)}))
+            results.append(found.model_copy(update=_training(arm)))
     finally:
         environment.close()
     return results
 
 
-def _school(arm: Arm) -> str | None:
-    return arm.manifest.task if isinstance(arm, CheckpointArm) else None
+def _training(arm: Arm) -> dict[str, object]:
+    """Returns what is known of how an arm's policy was trained."""
+    if not isinstance(arm, CheckpointArm):
+        return {}
+    return {"trained_on": arm.manifest.task, "bill": training_bill(arm)}
 
 
 def collect(plan: EvaluationPlan, arms: tuple[ArmResult, ...]) -> EvaluationResults:
@@ -146,6 +150,7 @@ def collect(plan: EvaluationPlan, arms: tuple[ArmResult, ...]) -> EvaluationResu
         seeds=plan.seeds,
         seed_range=plan.seed_range,
         shared_data=plan.run.task.data.shared,
+        augmented=not (plan.run.config.host or plan.run.task.training).augmentation.changes_nothing,
         policy="greedy" if plan.greedy else "sampled",
         baseline=plan.baseline,
         confidence=RESAMPLING.confidence,

@@ -102,6 +102,22 @@ class Costs(Contract):
     seconds: Float
 
 
+class TrainingBill(Contract):
+    """What the training of a checkpoint's policy took, in all rounds up to the checkpoint.
+
+    Attributes:
+        episodes: Hosts that it was trained on.
+        epochs: Epochs that they trained for together.
+        least_flops: What they computed at least: training, and a validation after each epoch,
+            of hosts without seeds. Seeds, counterfactuals and the policy itself come on top.
+    """
+
+    rounds: int
+    episodes: int
+    epochs: int
+    least_flops: int
+
+
 class ArmResult(Contract):
     """One arm.
 
@@ -111,6 +127,7 @@ class ArmResult(Contract):
         copied: Label of the arm whose final networks this one's hosts were born as.
         budget: What of its training they were then given as much of.
         trained_on: The task that a checkpoint's policy learnt on.
+        bill: What the training of a checkpoint's policy took.
         accuracy: Mean of the test accuracies, in percent.
         accuracy_iqm: Interquartile mean of the same.
         wall_seconds: From the first host's birth to the last one's end.
@@ -121,6 +138,7 @@ class ArmResult(Contract):
     copied: str | None = None
     budget: Budget | None = None
     trained_on: str | None = None
+    bill: TrainingBill | None = None
     accuracy: Interval
     accuracy_iqm: Interval
     costs: Costs
@@ -158,6 +176,7 @@ class EvaluationResults(Contract):
         seeds: The hosts' seeds, in the order of each arm's episodes; no run trains on them.
         seed_range: What the seeds are for; the ranges share none.
         shared_data: Whether all hosts use the same rows of one data set.
+        augmented: Whether training changes images at random, differently for each host.
         confidence: What the intervals cover.
         notes: What to know of how it was done.
     """
@@ -168,6 +187,7 @@ class EvaluationResults(Contract):
     seeds: tuple[int, ...] = Field(min_length=2)
     seed_range: SeedRange
     shared_data: bool
+    augmented: bool = False
     policy: Policy
     baseline: str
     confidence: float

@@ -10,7 +10,13 @@ from rich.text import Text
 from esper_karn import Column, FittedTable, Form, count, number, printable
 from esper_leyline import EpisodeEnd
 from esper_simic.evaluation import SeedRange, Verdict, evaluation_seeds
-from esper_train.evaluation.results import ArmResult, Budget, EvaluationResults, Interval
+from esper_train.evaluation.results import (
+    ArmResult,
+    Budget,
+    EvaluationResults,
+    Interval,
+    TrainingBill,
+)
 
 _VERDICT_STYLES = {
     Verdict.BETTER: "green",
@@ -22,6 +28,7 @@ _HOSTS = {
     SeedRange.TUNING: "hosts {}–{} of the tuning range; for figures to publish: --range reporting",
     SeedRange.REPORTING: "hosts {}–{} of the reporting range; choose no settings by them",
 }
+_AUGMENTED = "images: changed at random for each host and epoch of training, not for judging"
 _PREFIXES = ("", "k", "M", "G", "T", "P", "E")
 _BEYOND_PREFIXES = 1e24
 
@@ -131,6 +138,8 @@ class EvaluationTable:
         ]
         if results.shared_data:
             lines.insert(2, "data: all hosts share one data set; unseen are their initial weights")
+        if results.augmented:
+            lines.insert(3 if results.shared_data else 2, _AUGMENTED)
         if results.comparisons:
             lines.insert(
                 1,
@@ -147,6 +156,7 @@ class EvaluationTable:
             for arm in results.arms
             if arm.trained_on not in (None, results.task)
         ]
+        lines += [f"{arm.label}: {_bill(arm.bill)}" for arm in results.arms if arm.bill is not None]
         lines += [_broken(arm) for arm in results.arms if _governed(arm)]
         least = {each.least_pairs for each in results.comparisons if pairs < each.least_pairs}
         if least:
@@ -182,6 +192,15 @@ def with_prefix(value: float) -> str:
 
 def _arms(labels: Sequence[str]) -> Column:
     return Column(head="arm", cells=labels, left=True, fold=True)
+
+
+def _bill(bill: TrainingBill) -> str:
+    """Says what the training of a policy took."""
+    hosts = "1 host" if bill.episodes == 1 else f"{bill.episodes:,} hosts"
+    return (
+        f"policy trained on {hosts} for {bill.epochs:,} epochs in all, at least "
+        f"{with_prefix(bill.least_flops)} FLOPs without seeds and counterfactuals"
+    )
 
 
 def _range(interval: Interval) -> str:
