@@ -106,11 +106,14 @@ class Worker:
 
 def _end(connection: Connection, process: SpawnProcess, seconds: float) -> None:
     connection.close()
-    process.join(seconds)
-    if process.is_alive():
-        # It ignores polite signals, and a stopped process acts on none.
-        process.kill()
-        process.join(FAREWELL_SECONDS)
+    try:
+        process.join(seconds)
+    finally:
+        # Also when an interrupt ends the wait: nothing else would end the process.
+        if process.is_alive():
+            # It ignores polite signals, and a stopped process acts on none.
+            process.kill()
+            process.join(FAREWELL_SECONDS)
 
 
 def _context() -> multiprocessing.context.SpawnContext:
