@@ -152,6 +152,7 @@ VARIANTS: dict[str, tuple[Change, str]] = {
     "a negative count": (put("updater", "episodes", value=-1), "is -1, which is negative"),
     "infinite returns": (put("updater", "values", "mean", value=float("inf")), "not finite"),
     "negative spread": (put("updater", "values", "squares", value=-1.0), "which is negative"),
+    "negative rate": (put("updater", "rate_scale", value=-0.5), "is -0.5, which is negative"),
     "another horizon": (put("environment", "max_epochs", value=99), "'environment.max_epochs'"),
     "other hosts": (put("environment", "environments", value="2"), "'environment.environments'"),
     "other slots": (put("environment", "slots", value=["r0c0"]), "'environment.slots'"),

@@ -75,6 +75,7 @@ def an_evaluation(q_values) -> PolicyEvaluation:
     of_heads, of_steps = torch.zeros(3, 2, len(HEADS)), torch.zeros(3, 2)
     return PolicyEvaluation(
         log_probs=of_heads,
+        log_distributions=of_heads.unsqueeze(-1),
         entropies=of_heads,
         choosable=of_heads.bool(),
         q_values=q_values,
@@ -132,7 +133,7 @@ def test_the_memory_is_measured_by_environment():
 def test_what_was_never_measured_is_null():
     told = a_report().payload()
     assert {name: getattr(told, name) for name in NUMBERS} == dict.fromkeys(NUMBERS)
-    assert told.head_entropy == told.head_gradient_norm == dict.fromkeys(HEADS)
+    assert told.head_entropy == told.head_gradient_norm == told.head_kl == dict.fromkeys(HEADS)
     assert told.q_values == ()
     assert (told.round, told.learning_rate, told.entropy_coefficient) == (3, 0.1, 0.2)
 
@@ -162,10 +163,12 @@ def test_a_constant_return_is_explained_by_nobody():
 
 
 def terms(**facts) -> Terms:
-    names = ("loss", "policy", "value", "kl", "clipped", "ratio_min", "ratio_max")
+    names = ("loss", "policy", "value", "clipped", "ratio_min", "ratio_max")
     numbers = {name: torch.tensor(float(index)) for index, name in enumerate(names)}
     entropy = torch.arange(len(HEADS)) / 10
-    return Terms(**numbers | {"entropy": entropy} | facts)
+    kl = torch.zeros(len(HEADS))
+    kl[1], kl[4] = 0.25, 0.5
+    return Terms(**numbers | {"entropy": entropy, "kl": kl} | facts)
 
 
 def test_a_pass_by_hand():
@@ -177,8 +180,9 @@ def test_a_pass_by_hand():
     chosen = {HEADS[1]: pytest.approx(0.1), HEADS[4]: pytest.approx(0.4)}
     assert told.head_entropy == dict.fromkeys(HEADS) | chosen
     assert told.entropy == pytest.approx((30 * 0.1 + 10 * 0.4) / 40)
-    assert (told.policy_loss, told.value_loss, told.kl, told.clip_fraction) == (1, 2, 3, 4)
-    assert (told.ratio_min, told.ratio_max) == (5, 6)
+    assert (told.policy_loss, told.value_loss, told.kl, told.clip_fraction) == (1, 2, 0.75, 3)
+    assert (told.ratio_min, told.ratio_max) == (4, 5)
+    assert told.head_kl == dict.fromkeys(HEADS) | {HEADS[1]: 0.25, HEADS[4]: 0.5}
 
 
 def test_a_pass_in_which_nothing_was_chosen_tells_of_the_critic_alone():

@@ -4,16 +4,20 @@ import math
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from esper_simic.losses import (
+    categorical_kl,
     clipped_surrogate,
     explained_variance,
-    joint_kl,
     masked_mean,
     masked_std,
     standardize,
     value_loss,
 )
+
+LOGITS = st.floats(-8, 8)
 
 
 @pytest.mark.parametrize(
@@ -61,22 +65,34 @@ def test_value_loss_by_hand():
     assert out.item() == pytest.approx(0.5 * (4 + 0) / 2)
 
 
-def test_kl_is_zero_for_the_same_policy_and_estimates_the_true_one():
-    steps = torch.ones(3, dtype=torch.bool)
-    assert joint_kl(torch.zeros(3), steps).item() == 0
-    old, new = torch.tensor([0.5, 0.3, 0.2]), torch.tensor([0.3, 0.3, 0.4])
-    samples = torch.multinomial(
-        old, 200_000, replacement=True, generator=torch.Generator().manual_seed(0)
-    )
-    log_ratio = (new.log() - old.log())[samples]
-    true = (old * (old.log() - new.log())).sum().item()
-    estimate = joint_kl(log_ratio, torch.ones_like(log_ratio, dtype=torch.bool)).item()
-    assert estimate == pytest.approx(true, rel=0.02)
+def test_kl_by_hand_closed_choices_included():
+    old = torch.tensor([0.5, 0.3, 0.2, 0.0]).log()
+    new = torch.tensor([0.3, 0.3, 0.4, 0.0]).log()
+    by_hand = 0.5 * math.log(5 / 3) + 0.2 * math.log(1 / 2)
+    assert categorical_kl(old, new).item() == pytest.approx(by_hand)
+    assert categorical_kl(old, old).item() == 0
 
 
-def test_kl_reads_nothing_under_the_mask():
-    out = joint_kl(torch.tensor([0.0, math.nan]), torch.tensor([True, False]))
-    assert out.item() == 0
+@given(st.lists(st.tuples(LOGITS, LOGITS), min_size=2, max_size=6), st.integers(0, 5))
+def test_kl_is_what_samples_of_the_old_policy_mean(pairs, closed):
+    """The sum over choices is the expectation of (r - 1) - ln r, whatever is closed."""
+    logits = torch.tensor(pairs, dtype=torch.float64)
+    logits[closed % len(pairs)] = -torch.inf
+    old, new = logits.log_softmax(dim=0).unbind(dim=1)
+    kept = old > -torch.inf
+    log_ratio = (new - old)[kept]
+    expected = (old[kept].exp() * (torch.expm1(log_ratio) - log_ratio)).sum()
+    found = categorical_kl(old, new)
+    assert found.item() == pytest.approx(expected.item(), abs=1e-9)
+    assert found >= -1e-12
+
+
+def test_kl_has_no_tail_where_samples_have_one():
+    """A choice that the old policy hardly ever takes and the new one likes."""
+    old, new = torch.tensor([0.999, 0.001]).log(), torch.tensor([0.9, 0.1]).log()
+    log_ratio = new - old
+    of_samples = torch.expm1(log_ratio) - log_ratio
+    assert of_samples[1] > 900 * categorical_kl(old, new)
 
 
 def test_explained_variance_by_hand():

@@ -27,10 +27,21 @@ def by_head(*entries, shape):
 def an_evaluation(q_values, **facts) -> PolicyEvaluation:
     shape = q_values.shape[:2]
     junk = by_head(shape=shape)
-    facts = {"log_probs": junk, "entropies": junk, "value": torch.zeros(shape)} | facts
+    distributions = torch.full((*junk.shape, 2), math.log(0.5))
+    facts = {
+        "log_probs": junk,
+        "log_distributions": distributions,
+        "entropies": junk,
+        "value": torch.zeros(shape),
+    } | facts
     choosable = facts.pop("choosable", junk > 0)
     state = (torch.zeros(shape[1], 1), torch.zeros(shape[1], 1))
     return PolicyEvaluation(q_values=q_values, choosable=choosable, state=state, **facts)
+
+
+def odds(probability):
+    """Log-probabilities of two choices."""
+    return torch.tensor([probability, 1 - probability]).log()
 
 
 @pytest.fixture
@@ -43,14 +54,20 @@ def step():
     q_values = torch.zeros(1, 2, len(Op))
     q_values[0, 0] = torch.tensor([7.0, 3.0, 7.0, 7.0, 7.0, 7.0])
     q_values[0, 1] = torch.tensor([2.0, 7.0, 7.0, 7.0, 7.0, 7.0])
+    before = torch.full((1, 2, len(HEADS), 2), math.log(0.5))
+    after = before.clone()
+    # A host that waits reads no slot, so that what the slot's logits do there does not count.
+    after[0, 0, OP], after[0, 0, SLOT], after[0, 1, SLOT] = odds(0.6), odds(0.2), odds(0.01)
     evaluation = an_evaluation(
         q_values.requires_grad_(),
+        log_distributions=after,
         log_probs=by_head(*new, shape=(1, 2)),
         entropies=by_head((0, 0, OP, 0.5), (0, 0, SLOT, 0.25), (0, 1, OP, 1.0), shape=(1, 2)),
     )
     piece = Piece(
         ops=torch.tensor([[[Op.GERMINATE], [Op.WAIT]]]),
         old_log_probs=by_head(*old, shape=(1, 2)) - 5 * ~choosable,
+        old_distributions=before,
         advantages=by_head((0, 0, OP, 2.0), (0, 0, SLOT, 1.0), (0, 1, OP, -1.0), shape=(1, 2)),
         targets=torch.tensor([[1.0, 2.0]]),
         valid=torch.ones(1, 2, dtype=torch.bool),
@@ -76,8 +93,10 @@ def test_the_objective_by_hand(step):
 
 def test_what_is_worth_knowing_of_it_by_hand(step):
     _, terms = step
-    joint = math.log(1.5) + math.log(0.5)
-    assert terms.kl.item() == pytest.approx((math.expm1(joint) - joint) / 2)
+    moved = {head: -0.5 * math.log(4 * p * (1 - p)) for head, p in ((OP, 0.6), (SLOT, 0.2))}
+    assert terms.kl[OP].item() == pytest.approx(moved[OP] / 2, rel=1e-4)
+    assert terms.kl[SLOT].item() == pytest.approx(moved[SLOT] / 2, rel=1e-4)
+    assert terms.kl.sum() == terms.kl[OP] + terms.kl[SLOT]
     assert terms.clipped.item() == pytest.approx(2 / 3)
     assert (terms.ratio_min.item(), terms.ratio_max.item()) == pytest.approx((0.5, 1.5))
     assert terms.entropy[OP].item() == pytest.approx(0.75)

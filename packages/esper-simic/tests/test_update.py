@@ -12,6 +12,7 @@ from esper_simic import PPOUpdater
 from esper_simic.adam import Adam
 from esper_simic.batch import baselines, head_advantages, make_batch
 from esper_simic.errors import SimicError
+from esper_simic.learning_rate import LEAST_SCALE
 from esper_simic.losses import clipped_surrogate
 from esper_simic.rollout import slice_observation
 
@@ -50,11 +51,59 @@ def test_several_passes_move_the_ratio_a_little(policy, rollout):
     assert 0 < event.kl < 0.1
 
 
-def test_the_kl_stop_ends_the_passes(policy, rollout):
-    _, event = updated(policy, rollout, epochs=50, learning_rate=1e-2, target_kl=0.01)
-    assert 1 <= event.passes < 50
-    assert event.kl > 0.01
+def test_every_pass_is_made_however_far_the_policy_moves(policy, rollout):
+    """The critic learns in all of them; what grows too large is cut by the learning rate."""
+    _, few = updated(policy, rollout, epochs=2, learning_rate=1e-2, target_kl=1e-4)
+    after, event = updated(policy, rollout, epochs=50, learning_rate=1e-2, target_kl=1e-4)
+    assert event.passes == 50
     assert event.skipped is None
+    assert event.learning_rate == pytest.approx(1e-2 * LEAST_SCALE)
+    assert event.value_loss < few.value_loss
+    free, far = updated(policy, rollout, epochs=50, learning_rate=1e-2, target_kl=None)
+    assert far.learning_rate == 1e-2
+    assert event.kl < far.kl
+    assert not torch.equal(weights(after), weights(free))
+
+
+def test_the_kl_of_a_decision_is_the_sum_of_its_heads(policy, rollout):
+    _, event = updated(policy, rollout, epochs=4)
+    measured = {head: kl for head, kl in event.head_kl.items() if kl is not None}
+    assert measured.keys() == {"op", "slot", "tempo", "alpha_target"}
+    assert min(measured.values()) > 0
+    assert event.kl == pytest.approx(sum(measured.values()))
+
+
+def test_the_head_that_moved_furthest_decides_the_rate(policy, rollout):
+    _, event = updated(policy, rollout, epochs=2)
+    furthest = max(kl for kl in event.head_kl.values() if kl is not None)
+    for share, scale in ((0.49, 1 / 1.5), (0.51, 1.0), (1.9, 1.0)):
+        _, cut = updated(policy, rollout, epochs=2, target_kl=furthest * share)
+        assert cut.learning_rate == pytest.approx(3e-3 * scale)
+
+
+def test_the_rate_rises_again_up_to_the_configured_one(policy, rollout):
+    learner = PPOUpdater(deepcopy(policy), PPOConfig(epochs=3, learning_rate=1e-4, target_kl=10.0))
+    learner.rate_scale = 0.5
+    rates = [learner.update(rollout, round_number=n).learning_rate for n in (1, 2, 3)]
+    assert rates == pytest.approx([1e-4] * 3)
+    assert learner.rate_scale == 1.0
+
+
+def test_one_step_an_update_says_nothing_of_the_kl(policy, rollout):
+    learner = PPOUpdater(deepcopy(policy), PPOConfig(epochs=1, target_kl=10.0))
+    learner.rate_scale = 0.5
+    assert learner.update(rollout, round_number=1).learning_rate == pytest.approx(1.5e-4)
+
+
+def test_a_changed_rate_is_scaled_as_the_one_before(policy):
+    first = PPOUpdater(policy, PPOConfig(learning_rate=1e-3))
+    first.rate_scale = 0.5
+    second = PPOUpdater(policy, PPOConfig(learning_rate=1e-4))
+    second.load_state_dict(first.state_dict())
+    assert second.learning_rate == pytest.approx(5e-5)
+    fixed = PPOUpdater(policy, PPOConfig(learning_rate=1e-4, target_kl=None))
+    fixed.load_state_dict(first.state_dict())
+    assert fixed.learning_rate == 1e-4
 
 
 def test_padding_is_not_read(policy, rollout):

@@ -188,6 +188,21 @@ def test_irrelevant_heads_are_canonical_and_add_nothing(policy, rollout):
     assert len(ops) >= 4
 
 
+def test_log_distributions_are_those_that_were_acted_on(policy, rollout):
+    evaluation = evaluated(policy, rollout)
+    found = evaluation.log_distributions
+    assert not found.requires_grad
+    actions = decided(rollout, "actions").unsqueeze(-1)
+    taken = found.gather(-1, actions).squeeze(-1)
+    assert torch.equal(taken, evaluation.log_probs.detach())
+    for step, (_, _, decision) in enumerate(rollout):
+        for head, probabilities in decision.probabilities.items():
+            row = found[step, :, HEADS.index(head)].exp()
+            size = probabilities.shape[-1]
+            assert_close(row[:, :size], probabilities, msg=head)
+            assert not row[:, size:].any()
+
+
 def test_choosable_is_relevance_and_two_open_choices(policy, rollout):
     evaluation = evaluated(policy, rollout)
     observation, actions = stacked(rollout), decided(rollout, "actions")

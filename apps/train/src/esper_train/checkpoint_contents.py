@@ -21,8 +21,10 @@ from esper_simic import PPOUpdater
 from esper_tamiyo import RecurrentPolicy
 from esper_tolaria import environment_state, get_task, make_setup
 
-_NOT_NEGATIVE = frozenset({"count", "squares", "steps", "episodes", "consecutive_skips"})
-"""Parts that are counts or sums of squares."""
+_NOT_NEGATIVE = frozenset(
+    {"count", "squares", "steps", "episodes", "consecutive_skips", "rate_scale"}
+)
+"""Parts that are counts, sums of squares or factors."""
 
 
 def find_fault(manifest: CheckpointManifest, state: Any) -> str | None:

@@ -113,7 +113,11 @@ class PPOConfig(Settings):
     entropy_anneal_episodes: Episodes = 0
     entropy_multipliers: dict[Name, Weight] = Field(default_factory=dict, max_length=len(HEADS))
     target_kl: float | None = Field(
-        default=0.05, gt=0, le=1e6, description="Joint KL that stops a round's passes."
+        default=0.05,
+        gt=0,
+        le=1e6,
+        description="KL divergence, in nats a decision, that no head should pass by far in a "
+        "round: the learning rate is cut and restored around it. None: a fixed learning rate.",
     )
     chunk_length: Epochs | None = Field(default=None, description="None: whole episodes.")
     normalize_values: bool = True

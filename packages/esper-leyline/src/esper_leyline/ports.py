@@ -251,6 +251,8 @@ class PolicyEvaluation:
 
     Attributes:
         log_probs: [T, N, heads], irrelevant heads 0.
+        log_distributions: Log-probabilities of every choice, [T, N, heads, widest head], given
+            the op that was taken; minus infinity where closed. No gradient.
         entropies: [T, N, heads], divided by ln(open choices); 0 where nothing can be chosen.
         choosable: [T, N, heads] bool: the op reads the head and it has two or more open choices.
         q_values: [T, N, ops] in the critic's own units.
@@ -259,6 +261,7 @@ class PolicyEvaluation:
     """
 
     log_probs: Tensor
+    log_distributions: Tensor
     entropies: Tensor
     choosable: Tensor
     q_values: Tensor

@@ -103,7 +103,7 @@ def _small(task: str) -> TrainingConfig:
             learning_rate=2e-3,
             entropy_coefficient=0.02,
             entropy_multipliers={"blueprint": 3.0},
-            target_kl=0.1,
+            target_kl=0.03,
         ),
         policy=PolicyConfig(
             feature_size=64,

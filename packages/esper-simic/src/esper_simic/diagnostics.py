@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -42,6 +42,7 @@ class Report:
     numbers: dict[str, float | None] = field(default_factory=dict)
     head_entropy: dict[str, float | None] = field(default_factory=dict)
     head_gradient_norm: dict[str, float | None] = field(default_factory=dict)
+    head_kl: dict[str, float | None] = field(default_factory=dict)
     q_values: tuple[QValue, ...] = ()
     passes: int = 0
     kept: list[float] = field(default_factory=list)
@@ -57,6 +58,7 @@ class Report:
             entropy_coefficient=self.entropy_coefficient,
             head_entropy={head: self.head_entropy.get(head) for head in HEADS},
             head_gradient_norm={head: self.head_gradient_norm.get(head) for head in HEADS},
+            head_kl={head: self.head_kl.get(head) for head in HEADS},
             q_values=self.q_values,
             q_spread=max(means) - min(means) if len(means) > 1 else None,
             gradient_kept=math.fsum(self.kept) / len(self.kept) if self.kept else None,
@@ -129,10 +131,8 @@ def describe_pass(report: Report, terms: Terms, choosable: Tensor) -> None:
     """Notes a pass's objective; ``choosable`` counts each head's steps, [heads]."""
     counts = choosable.tolist()
     entropies = terms.entropy.tolist()
-    report.head_entropy = {
-        head: entropy if count else None
-        for head, entropy, count in zip(HEADS, entropies, counts, strict=True)
-    }
+    report.head_entropy = _by_head(entropies, counts)
+    report.head_kl = _by_head(terms.kl.tolist(), counts)
     entries = sum(counts)
     weighted = sum(entropy * count for entropy, count in zip(entropies, counts, strict=True))
     acted = entries > 0
@@ -140,10 +140,18 @@ def describe_pass(report: Report, terms: Terms, choosable: Tensor) -> None:
         "value_loss": _known(terms.value),
         "policy_loss": _known(terms.policy) if acted else None,
         "entropy": weighted / entries if acted else None,
-        "kl": _known(terms.kl) if acted else None,
+        "kl": _known(terms.kl.sum()) if acted else None,
         "clip_fraction": _known(terms.clipped) if acted else None,
         "ratio_min": _known(terms.ratio_min) if acted else None,
         "ratio_max": _known(terms.ratio_max) if acted else None,
+    }
+
+
+def _by_head(values: Sequence[float], counts: Sequence[int]) -> dict[str, float | None]:
+    """Names the heads' values; ``None`` for a head without a step."""
+    return {
+        head: value if count else None
+        for head, value, count in zip(HEADS, values, counts, strict=True)
     }
 
 

@@ -24,6 +24,7 @@ class Lesson:
         batch: [T, N, ...].
         targets: What Q of the ops taken should be, in critic units, [T, N].
         old_log_probs: Of the policy before the first step, [T, N, heads].
+        old_distributions: Its log-probabilities of every choice, [T, N, heads, choices].
         evaluation: That policy's view of the whole batch with its gradient still to be
             taken; ``None`` where there is none, or once it was used.
         untouched: Whether no step was made yet.
@@ -32,6 +33,7 @@ class Lesson:
     batch: Batch
     targets: Tensor
     old_log_probs: Tensor
+    old_distributions: Tensor
     evaluation: PolicyEvaluation | None = None
     untouched: bool = True
 
@@ -56,6 +58,7 @@ class Lesson:
             batch=_pick_batch(self.batch, chosen),
             targets=self.targets.index_select(1, chosen),
             old_log_probs=self.old_log_probs.index_select(1, chosen),
+            old_distributions=self.old_distributions.index_select(1, chosen),
             untouched=self.untouched,
         )
 
@@ -65,6 +68,7 @@ class Lesson:
         return Piece(
             ops=batch.actions[begin:end, :, :1],
             old_log_probs=self.old_log_probs[begin:end],
+            old_distributions=self.old_distributions[begin:end],
             advantages=batch.advantages[begin:end],
             targets=self.targets[begin:end],
             valid=batch.valid[begin:end],

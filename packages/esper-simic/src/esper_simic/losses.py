@@ -67,19 +67,20 @@ def value_loss(
     return 0.5 * masked_mean((predicted - target).square(), mask, count=count)
 
 
-def joint_kl(log_ratio: Tensor, mask: Tensor, count: Tensor | None = None) -> Tensor:
-    """KL(old || new) of whole actions, estimated from samples of the old policy.
+def categorical_kl(old: Tensor, new: Tensor) -> Tensor:
+    """KL(old || new) of categorical distributions, exact.
 
-    The estimator (r - 1) - ln r is unbiased and never negative (Schulman, "Approximating
-    KL divergence", 2020).
+    It sums over all choices. An estimate from the ratios of the choices taken has heavy tails:
+    a single step can be most of its mean.
 
     Args:
-        log_ratio: New minus old log-probability of the whole action, [...].
-        mask: The steps that count, [...].
-        count: As in ``masked_mean``.
+        old: Log-probabilities [..., choices]; minus infinity where closed.
+        new: The same, with the same choices closed.
+
+    Returns:
+        [...], in nats.
     """
-    kept = torch.where(mask, log_ratio, 0.0)
-    return masked_mean(torch.expm1(kept) - kept, mask, count=count)
+    return torch.where(old > -torch.inf, old.exp() * (old - new), 0.0).sum(dim=-1)
 
 
 def explained_variance(predicted: Tensor, target: Tensor, mask: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from esper_leyline import PolicyEvaluation
-from esper_simic.losses import clipped_surrogate, joint_kl, masked_mean, value_loss
+from esper_simic.losses import categorical_kl, clipped_surrogate, masked_mean, value_loss
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +19,7 @@ class Piece:
     Attributes:
         ops: The op taken, [T', N, 1] int64.
         old_log_probs: [T', N, heads].
+        old_distributions: [T', N, heads, choices].
         advantages: [T', N, heads].
         targets: What Q of the op taken should be, in critic units, [T', N].
         valid: [T', N] bool.
@@ -28,6 +29,7 @@ class Piece:
 
     ops: Tensor
     old_log_probs: Tensor
+    old_distributions: Tensor
     advantages: Tensor
     targets: Tensor
     valid: Tensor
@@ -74,7 +76,7 @@ class Terms:
         policy: Scalar.
         value: Scalar.
         entropy: Mean by head over the steps at which it had a choice, [heads].
-        kl: Joint KL, old to new.
+        kl: KL divergence by head, old to new, mean over the decisions, [heads].
         clipped: Share of choosable entries whose ratio was clipped.
         ratio_min: Smallest ratio of a choosable entry; 1 where there is none.
         ratio_max: Largest.
@@ -128,11 +130,16 @@ def ppo_terms(
         policy=policy,
         value=value,
         entropy=masked_mean(evaluation.entropies, mask, (0, 1), counts.choosable),
-        kl=joint_kl(log_ratios.sum(dim=-1), piece.decided, decisions),
+        kl=masked_mean(_moved(evaluation, piece), mask, (0, 1), decisions),
         clipped=masked_mean(outside, mask, count=counts.choosable.sum()),
         ratio_min=ratios.amin(),
         ratio_max=ratios.amax(),
     )
+
+
+def _moved(evaluation: PolicyEvaluation, piece: Piece) -> Tensor:
+    """Returns the KL divergence of every head at every step, [T', N, heads]."""
+    return categorical_kl(piece.old_distributions, evaluation.log_distributions)
 
 
 def add_up(terms: Sequence[Terms]) -> Terms:

@@ -23,6 +23,7 @@ from esper_simic.diagnostics import (
     describe_pass,
     gradient_norms,
 )
+from esper_simic.learning_rate import adapt_scale
 from esper_simic.lesson import Lesson, share_out
 from esper_simic.normalizers import RewardScaler, Units, ValueNormalizer
 from esper_simic.objective import Counts, Terms, Told, Weights, add_up, join, ppo_terms
@@ -38,7 +39,7 @@ class PPOUpdater:
 
     In this order: the policy's observation statistics and the reward scale take the
     rollout in; the critic values it under those statistics; advantages and returns
-    follow; then up to ``epochs`` passes, each of them ``minibatches`` optimiser steps over
+    follow; then ``epochs`` passes, each of them ``minibatches`` optimiser steps over
     a share of the environments, which is dealt anew by round and pass.
 
     Because the statistics move between acting and updating, the log-probabilities
@@ -52,11 +53,13 @@ class PPOUpdater:
     Attributes:
         episodes: Episodes learnt from so far; entropy and learning rate are annealed by it.
         consecutive_skips: Updates in a row that met a number that is not finite.
+        rate_scale: Part of the configured learning rate that ``target_kl`` leaves.
     """
 
     def __init__(self, policy: TrainablePolicy, config: PPOConfig) -> None:
         self.episodes = 0
         self.consecutive_skips = 0
+        self.rate_scale = 1.0
         self._policy = policy
         self._config = config
         self._optimizer = Adam(
@@ -86,11 +89,12 @@ class PPOUpdater:
 
     @property
     def learning_rate(self) -> float:
-        """Step size at this number of episodes."""
+        """Step size now: the configured one at this number of episodes, times ``rate_scale``."""
         config = self._config
-        return self._annealed(
+        configured = self._annealed(
             config.learning_rate, config.learning_rate_final, config.learning_rate_anneal_episodes
         )
+        return configured if config.target_kl is None else configured * self.rate_scale
 
     def update(self, rollout: Rollout, *, round_number: int) -> PPOUpdate:
         """Learns from one round and says how it went.
@@ -114,7 +118,6 @@ class PPOUpdater:
         lesson = self._prepare(rollout, report)
         middle = time.perf_counter()
         if lesson is not None:
-            self._optimizer.learning_rate = report.learning_rate
             self._passes(lesson, report)
         report.seconds = {"prepare": middle - begin, "passes": time.perf_counter() - middle}
         self.consecutive_skips = 0 if report.skipped is None else self.consecutive_skips + 1
@@ -129,6 +132,7 @@ class PPOUpdater:
             "rewards": self._rewards.state_dict(),
             "episodes": self.episodes,
             "consecutive_skips": self.consecutive_skips,
+            "rate_scale": self.rate_scale,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -138,6 +142,7 @@ class PPOUpdater:
         self._rewards.load_state_dict(state["rewards"])
         self.episodes = state["episodes"]
         self.consecutive_skips = state["consecutive_skips"]
+        self.rate_scale = state["rate_scale"]
 
     def _annealed(self, first: float, last: float | None, span: int) -> float:
         if last is None or span == 0:
@@ -167,6 +172,7 @@ class PPOUpdater:
             batch=batch,
             targets=self._values.normalize(batch.returns),
             old_log_probs=evaluation.log_probs[:-1].detach().clone(),
+            old_distributions=evaluation.log_distributions[:-1].clone(),
             evaluation=_without_last(evaluation) if at_once else None,
         )
 
@@ -196,7 +202,7 @@ class PPOUpdater:
             return self._policy.evaluate(observation, actions, state, starts)
 
     def _passes(self, lesson: Lesson, report: Report) -> None:
-        """Makes the passes, until one is broken off by the KL stop or a fault."""
+        """Makes the passes, until a fault breaks one off."""
         shares = self._config.minibatches
         for index in range(self._config.epochs):
             parts = [lesson]
@@ -224,8 +230,7 @@ class PPOUpdater:
         if not _finite(terms.loss):
             report.skipped = f"the loss of pass {report.passes + 1} is not finite"
             return False
-        if self._moved_enough(terms):
-            return False
+        self._set_learning_rate(terms.kl, report)
         norms = gradient_norms(self._policy)
         describe_gradients(report, norms)
         if not math.isfinite(norms.total):
@@ -234,9 +239,12 @@ class PPOUpdater:
         report.kept.append(self._step(norms.total))
         return True
 
-    def _moved_enough(self, terms: Terms) -> bool:
-        limit = self._config.target_kl
-        return limit is not None and float(terms.kl) > limit
+    def _set_learning_rate(self, kl: Tensor, report: Report) -> None:
+        """Adapts the step size to the head that moved furthest; ``kl`` is by head, [heads]."""
+        target = self._config.target_kl
+        if target is not None:
+            self.rate_scale = adapt_scale(self.rate_scale, float(kl.max()), target)
+        report.learning_rate = self._optimizer.learning_rate = self.learning_rate
 
     def _accumulate(self, part: Lesson, counts: Counts, *, noting: bool) -> Terms:
         """Sums the gradients of all chunks.
@@ -259,6 +267,7 @@ class PPOUpdater:
             )
             if noting:
                 part.old_log_probs[begin:end] = evaluation.log_probs.detach()
+                part.old_distributions[begin:end] = evaluation.log_distributions
             terms = ppo_terms(evaluation, part.piece(begin, end), counts, weights)
             torch.autograd.backward(terms.loss)
             collected.append(terms)
@@ -295,6 +304,7 @@ def _without_last(evaluation: PolicyEvaluation) -> PolicyEvaluation:
     return replace(
         evaluation,
         log_probs=evaluation.log_probs[:-1],
+        log_distributions=evaluation.log_distributions[:-1],
         entropies=evaluation.entropies[:-1],
         choosable=evaluation.choosable[:-1],
         q_values=evaluation.q_values[:-1],

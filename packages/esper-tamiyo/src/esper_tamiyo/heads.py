@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import torch
@@ -97,6 +98,15 @@ class PolicyHeads(nn.Module):
             for name, row in zip(ARGUMENT_HEADS, rows, strict=True)
         }
         return {"op": op.probs, **named}
+
+    def log_distributions(self, op: MaskedCategorical, arguments: MaskedCategorical) -> Tensor:
+        """Joins the log-probabilities of all heads, [..., 8, W], without gradient.
+
+        Minus infinity where a choice is closed or a head has no such choice.
+        """
+        missing = (0, self.width - op.log_probs.shape[-1])
+        ops = functional.pad(op.log_probs.detach(), missing, value=-math.inf)
+        return torch.cat((ops.unsqueeze(-2), arguments.log_probs.detach()), dim=-2)
 
     def _argument_mask(self, op: Tensor, masks: Mapping[str, Tensor]) -> Tensor:
         aims = op[..., None, None].expand(*op.shape, 1, self.sizes["slot"])

@@ -131,11 +131,12 @@ class RecurrentPolicy(nn.Module):
             starts: [T, N] bool, true where an episode starts and the state is zeroed.
         """
         memory, after = self.trunk(self._inputs(observation), state, starts)
-        log_probs, entropies, choosable, q_values, value = self._judge(
+        log_probs, distributions, entropies, choosable, q_values, value = self._judge(
             memory, actions, dict(observation.masks)
         )
         return PolicyEvaluation(
             log_probs=log_probs,
+            log_distributions=distributions,
             entropies=entropies,
             choosable=choosable,
             q_values=q_values,
@@ -158,7 +159,7 @@ class RecurrentPolicy(nn.Module):
 
     def _judge_eagerly(
         self, memory: Tensor, actions: Tensor, masks: dict[str, Tensor]
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
         """What an evaluation says of memory [T, N, H], but for the state."""
         op, chosen = actions[..., 0], actions[..., 1:]
         ops = self.policy.ops(memory, masks["op"])
@@ -166,6 +167,7 @@ class RecurrentPolicy(nn.Module):
         q_values = self.critic(memory)
         return (
             _joined(ops.log_prob(op), arguments.log_prob(chosen)),
+            self.policy.log_distributions(ops, arguments),
             _joined(ops.entropy, arguments.entropy),
             _joined(ops.choices > 1, arguments.choices > 1),
             q_values,

@@ -69,8 +69,12 @@ class PPOUpdate(Contract):
     """One round's update; means over valid, relevant steps.
 
     Attributes:
-        kl: Joint KL of the last pass, old to new policy, estimated from samples.
-        passes: Passes over the rollout made before the KL stop.
+        kl: KL divergence of the last pass, old to new policy, of a whole decision: the sum of
+            ``head_kl``.
+        head_kl: The same by head, exact, mean over the decisions; ``None`` for a head that was
+            never relevant. The learning rate follows the largest.
+        learning_rate: Step size of the last step.
+        passes: Passes over the rollout that were made; fewer than configured after a fault.
         head_entropy: Entropy by head, 1 being uniform over the open choices;
             ``None`` for a head that was never relevant.
         head_gradient_norm: Gradient norm by head, before clipping.
@@ -89,6 +93,7 @@ class PPOUpdate(Contract):
     gradient_norm: Float | None
     gradient_kept: Float | None = None
     kl: Float | None
+    head_kl: dict[str, Float | None] = Field(default_factory=dict)
     clip_fraction: Float | None
     ratio_min: Float | None
     ratio_max: Float | None
