@@ -85,7 +85,7 @@ def test_runs_folder_that_cannot_be_written(
     blocked.write_text("in the way")
     where = ("--preset", "mnist1d_blind", "--device", "cpu", "--runs", str(blocked))
     assert main(["ppo", *PAIR, *where]) == 2
-    assert f"cannot create a folder in '{blocked}'" in capsys.readouterr().err
+    assert f"--runs {blocked} is a file; name a folder" in capsys.readouterr().err
 
 
 def planned(**hardware):
