@@ -132,11 +132,13 @@ def ppo_run(tmp_path_factory: pytest.TempPathFactory) -> Finished:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def hang_ups_are_not_ignored():
-    """Under nohup they are, here and in every process that a test starts."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+def signals_are_not_ignored():
+    """A caller may ignore them (nohup, a shell's background), here and in all child processes."""
+    handlers = {signal.SIGHUP: signal.SIG_DFL, signal.SIGINT: signal.default_int_handler}
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     yield
-    signal.signal(signal.SIGHUP, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 SMALL_CONFIG = {

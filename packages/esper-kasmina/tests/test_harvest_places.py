@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import fx, nn
 
-from esper_kasmina import graft, harvest
-from esper_leyline import BlendStyle, Blueprint, SeedStage
+from esper_kasmina import BLUEPRINTS, Activations, Place, graft, harvest
+from esper_leyline import BlendStyle, Blueprint, SeedStage, Topology
 
 from .gardening import raise_seed
 
@@ -183,6 +183,31 @@ def test_harvests_are_scripted_where_their_models_are(name, training):
 def test_every_layer_of_a_seed_is_scripted(blueprint):
     plain = harvest(grown(*MODELS["names from 1"], blueprint=blueprint))
     torch.testing.assert_close(torch.jit.script(plain)(IMAGES), plain(IMAGES))
+
+
+class Words(nn.Module):
+    """Reads tokens [B, T] through one layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(20, 16)
+        self.layer = nn.Sequential(nn.Linear(16, 16), nn.GELU())
+
+    def forward(self, tokens):
+        return self.layer(self.embed(tokens))
+
+
+TOKEN_SEEDS = [each for each in BLUEPRINTS[Topology.TRANSFORMER] if isinstance(each, Blueprint)]
+
+
+@pytest.mark.parametrize("blueprint", TOKEN_SEEDS, ids=lambda each: each.name)
+def test_every_seed_for_tokens_is_scripted(blueprint):
+    tokens = torch.randint(20, (3, 7), generator=torch.Generator().manual_seed(3))
+    place = Place("layer", Activations.tokens(16, causal=True))
+    grafted = graft(Words(), {"r0c0": place}, example_inputs=tokens)
+    raise_seed(grafted, "r0c0", SeedStage.FOSSILIZED, blueprint, tokens)
+    plain = harvest(grafted.eval())
+    torch.testing.assert_close(torch.jit.script(plain)(tokens), plain(tokens))
 
 
 def test_a_graph_of_a_harvest_is_the_same():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import signal
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -199,3 +200,11 @@ def play() -> Callable[..., list[tuple[StepReport, ...]]]:
         return [tuple(replace(report, seconds={}) for report in step) for step in steps]
 
     return run
+
+
+@pytest.fixture(scope="session", autouse=True)
+def interrupts_are_not_ignored():
+    """A shell ignores them in its background, for all child processes."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

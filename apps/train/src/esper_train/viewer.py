@@ -110,7 +110,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 @contextmanager
 def _interrupts_held_back() -> Iterator[None]:
-    """Lets a child be born deaf to Ctrl-C, which this process hears a moment later at most."""
+    """Blocks stopping signals while the child starts; this process receives them afterwards."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
     try:
         yield

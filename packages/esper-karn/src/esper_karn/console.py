@@ -68,7 +68,7 @@ class ConsoleView:
                 self._print_due()
 
     def refresh(self) -> None:
-        """Draws the moving line anew if anything has changed."""
+        """Draws the moving line again if anything has changed."""
         if self._live is not None:
             self._live.show(self.state)
 
@@ -138,7 +138,7 @@ def follow(
     interactive: bool | None = None,
     poll: float = 0.1,
 ) -> RunState:
-    """Shows a run from its log until it ends, or nobody writes any more.
+    """Shows a run from its log until it ends or its writer is gone.
 
     Args:
         path: The log; it need not exist yet.

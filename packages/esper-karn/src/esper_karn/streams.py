@@ -11,7 +11,7 @@ from typing import Any, TextIO
 from esper_karn.text import printable
 
 _GONE = frozenset({errno.EPIPE, errno.EBADF, errno.ENXIO})
-"""Errors of a stream that nobody reads any more."""
+"""Errors of a stream whose reader is gone."""
 
 
 def guard_streams() -> None:

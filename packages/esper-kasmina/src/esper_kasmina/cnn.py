@@ -46,7 +46,7 @@ class ConvBlock(nn.Module):
                 return halved
         hidden = self.norm(hidden)
         # Pooling first is the same function, as both are monotonic, and ReLU then has
-        # a fraction of the elements. Nobody else holds the tensor, so it is reused.
+        # a fraction of the elements. Nothing else uses the tensor, so it is reused.
         if self._pool is not None:
             hidden = self._pool(hidden)
         return torch.relu_(hidden)

@@ -70,7 +70,7 @@ class SlottedHost(nn.Module):
 
     @property
     def revision(self) -> int:
-        """Counts the changes of what is trained; build DDP anew when it has moved."""
+        """Counts the changes of what is trained; wrap the model in DDP again when it changes."""
         return sum(slot.revision for slot in self._slots)
 
     def slot(self, name: str) -> SeedSlot:
@@ -137,7 +137,7 @@ class SlottedHost(nn.Module):
     def take_events(self) -> tuple[SeedEvent, ...]:
         """Returns what happened since the last call, in order, and forgets it.
 
-        Where nobody ever asks, the oldest events go.
+        If they are never read, the oldest events are dropped.
         """
         events = tuple(self._events)
         self._events.clear()

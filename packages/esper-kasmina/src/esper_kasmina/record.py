@@ -29,7 +29,7 @@ from esper_leyline import (
 )
 
 EVENTS_KEPT = 1024
-"""Events a slot or a host keeps for whoever asks; where nobody ever does, the oldest go."""
+"""Most events that a slot or a host keeps until they are read; the oldest are dropped."""
 
 PAGE = 4096
 """A slot's packed state is a multiple of this many bytes; one is enough without events."""

@@ -115,7 +115,7 @@ def _marked(
 
 @contextmanager
 def _replayed(answers: list[tuple[nn.Module, Any]]) -> Iterator[None]:
-    """Lets modules give their answers again, in order, and then compute anew."""
+    """Lets modules give their answers again, in order, and then compute again."""
     queues: dict[nn.Module, list[Any]] = {}
     for module, answer in answers:
         queues.setdefault(module, []).append(answer)

@@ -53,7 +53,7 @@ class SeedBed(nn.Module):
             for the seeds to come; otherwise it keeps those of its module.
         place: The submodule after which it runs in a grafted model; part of its state.
         revision: Counts the changes of what is trained here: a birth, a removal, a
-            freezing. Whatever keeps lists of parameters (DDP) is built anew when it moves.
+            freezing. What keeps lists of parameters (DDP) is built again when it changes.
     """
 
     _place: Tensor
@@ -222,7 +222,7 @@ class SeedBed(nn.Module):
         return self
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Takes the state of a pickle or of a copy, whose tensors count their writes anew."""
+        """Takes the state of a pickle or of a copy, whose tensors count writes from 0."""
         super().__setstate__(state)  # type: ignore[no-untyped-call]
         self._packed = None
         self._fill_strength()

@@ -64,7 +64,7 @@ class SignalStack(nn.Module):
         own = [_own_parameters(host) for host in hosts]
         self._shapes = [parameter.shape for parameter in own[0]]
         self._sizes = [parameter.numel() for parameter in own[0]]
-        # What is left of a row is nobody's.
+        # Pads each row to the alignment.
         self._sizes.append(-sum(self._sizes) % _ALIGNMENT)
         weights = own[0][0].new_zeros(self._rows, sum(self._sizes))
         self.weights = nn.Parameter(weights)
@@ -186,7 +186,7 @@ class _Halved(torch.autograd.Function):
 
 
 def _windows(hidden: Tensor, kernel: int) -> Tensor:
-    """Lays each position's neighbours beside it: [K, C, L, B] to [K, C · kernel, L, B]."""
+    """Stacks each position with its neighbours: [K, C, L, B] to [K, C · kernel, L, B]."""
     if kernel == 1:
         return hidden
     length = hidden.shape[2]

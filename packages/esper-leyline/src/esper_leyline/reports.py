@@ -192,7 +192,7 @@ class StepReport:
 
     Losses are mean cross-entropies in nats; accuracies are percentages of the
     validation split (or of the training batches where named so). A fresh host has
-    epoch 0 and measurements of ``None``: it was validated by nobody.
+    epoch 0 and measurements of ``None``: it was not validated yet.
 
     Attributes:
         environment: Index of the environment.
@@ -256,7 +256,7 @@ class RewardBreakdown:
     Attributes:
         components: Value of each component, penalties negative.
         flags: Names of suspicions raised on the way, such as reward hacking.
-        notes: What to know of how it was reckoned; a note suspects nobody.
+        notes: How it was computed, where that needs a remark.
     """
 
     __pydantic_config__ = WIRE_CONFIG

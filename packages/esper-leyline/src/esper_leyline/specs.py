@@ -142,7 +142,7 @@ class DataSpec(Settings):
 
 
 class Augmentation(Settings):
-    """Random changes to training images, drawn anew for every host and epoch."""
+    """Random changes to training images, drawn for every host and epoch."""
 
     crop_padding: int = Field(
         default=0,

@@ -197,7 +197,7 @@ class JsonlSink:
             )
 
     def _say_unseen(self, error: OSError) -> None:
-        """Says once that nobody can look whether the log is there; it is still written."""
+        """Says once that the log cannot be looked at; it is still written."""
         if self._unseen:
             return
         self._unseen = True

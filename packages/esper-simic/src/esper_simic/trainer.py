@@ -43,7 +43,7 @@ class _Finished:
 
 
 def never() -> bool:
-    """Answers that nobody asked to stop."""
+    """Returns False: no stop was requested."""
     return False
 
 

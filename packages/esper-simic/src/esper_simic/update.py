@@ -40,7 +40,7 @@ class PPOUpdater:
     In this order: the policy's observation statistics and the reward scale take the
     rollout in; the critic values it under those statistics; advantages and returns
     follow; then ``epochs`` passes, each of them ``minibatches`` optimiser steps over
-    a share of the environments, which is dealt anew by round and pass.
+    a share of the environments, which is drawn for each round and pass.
 
     Because the statistics move between acting and updating, the log-probabilities
     noted when acting belong to slightly different inputs. The old policy of the ratio

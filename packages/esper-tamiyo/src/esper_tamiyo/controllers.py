@@ -49,7 +49,7 @@ class RandomMaskedController:
         self._random = random.Random(0)  # noqa: S311
 
     def reset(self, seed: int) -> None:
-        """Starts its random stream anew."""
+        """Seeds its random generator again."""
         self._random = random.Random(seed)  # noqa: S311
 
     def decide(self, report: StepReport) -> FactoredAction:

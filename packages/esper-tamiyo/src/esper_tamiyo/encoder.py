@@ -224,6 +224,6 @@ _SLOT: Mapping[str, Callable[[SeedReport, int], Reading]] = {
     "seed_age": lambda s, horizon: (_epochs(s.age, horizon),),
 }
 
-# The layout decides the order; a feature it names and nobody reads fails at import.
+# The layout decides the order; a feature that it names and that is not read fails at import.
 _BASE_READERS = tuple(_BASE[feature.name] for feature in BASE_FEATURES)
 _SLOT_READERS = tuple(_SLOT[feature.name] for feature in SLOT_FEATURES)

@@ -85,7 +85,7 @@ class ScheduleController:
         self.reset(0)
 
     def reset(self, seed: int) -> None:  # noqa: ARG002
-        """Starts the timetable anew."""
+        """Starts the schedule again."""
         self._germinated = 0
 
     def decide(self, report: StepReport) -> FactoredAction:

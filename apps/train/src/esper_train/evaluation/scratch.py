@@ -1,6 +1,6 @@
 """From scratch at the final size: hosts born with the seeds that another arm grew.
 
-What growing adds is not told by a comparison with smaller networks. So these arms train,
+A comparison with smaller networks does not show what growing adds. So these arms train,
 seed for seed, the very network that another arm ended with: the same host, newly
 initialised, every seed that was in it built in and newly initialised too, all of it trained
 from the first epoch to the last. That last one is where the other arm's was, or where as

@@ -9,7 +9,7 @@ from esper_tolaria.tasks.whole import whole_task
 def tinystories_task() -> TaskSpec:
     """The next token of a short story (Eldan and Li 2023) by a GPT of 30 million parameters.
 
-    An epoch is 500 batches, 4 million tokens, drawn anew from the 26 million taken.
+    An epoch is 500 batches, 4 million tokens, drawn from the 26 million taken.
     """
     return whole_task(
         "tinystories",
