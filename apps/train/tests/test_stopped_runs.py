@@ -174,9 +174,9 @@ ENDINGS = {
     "evaluate-stopped-worker": Ending(
         arguments=JUDGED, once="static:", signals=TWICE, stopped=True, says="no results"
     ),
-    "dual-term": Ending(arguments=BOTH, once="round", signals=(signal.SIGTERM,), says="go on: "),
+    "dual-term": Ending(arguments=BOTH, once="/500", signals=(signal.SIGTERM,), says="go on: "),
     "dual-stopped-worker": Ending(
-        arguments=BOTH, once="round", signals=TWICE, stopped=True, says="go on: "
+        arguments=BOTH, once="/500", signals=TWICE, stopped=True, says="go on: "
     ),
 }
 
