@@ -81,7 +81,7 @@ def test_the_question_says_nothing_of_the_cue():
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [0, 1, 2])
 def test_memory_recalls_op_and_slot(seed):
     world = TwoHeadRecall(environments=64)
     policy = small_policy(world, size=32, seed=seed)
