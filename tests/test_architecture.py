@@ -168,7 +168,7 @@ def test_the_search_for_foreign_names_finds_them():
 
 
 PRINTERS = {
-    "packages/esper-karn/src/esper_karn/screen.py",
+    "packages/esper-karn/src/esper_karn/console/screen.py",
     "packages/esper-leyline/src/esper_leyline/schemas.py",  # a tool of developers, below Karn
 }
 """The modules that may write to the standard streams."""

@@ -14,7 +14,7 @@ from esper_leyline import RoundSummary, RunSummary, preset
 from esper_leyline.events import PAYLOADS, EpochCompleted, RoundCompleted, RunStarted
 from esper_nissa import Hub, JsonlSink, RunDirectory
 from esper_overwatch import main
-from esper_overwatch.runs import list_runs, show_run
+from esper_overwatch.commands.runs import list_runs, show_run
 
 NOW = 1_735_740_000.0
 
@@ -219,6 +219,6 @@ def test_listing_reads_no_log_where_there_is_a_summary(runs, monkeypatch):
         (run,) = runs.glob(f"*-{name}")
         (run / "config.json").unlink()
         (run / "events.jsonl").unlink()
-    monkeypatch.setattr("esper_karn.edges.open_file", None)
+    monkeypatch.setattr("esper_karn.log.log_ends.open_file", None)
     lines = printed(lambda console: list_runs(runs, console, now=NOW))
     assert len(lines) == 3

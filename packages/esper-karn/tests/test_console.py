@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from esper_karn import ConsoleView, KarnError, closing_table, fold, follow
-from esper_karn.console import live_line
+from esper_karn.console.console_view import live_line
 from esper_leyline import RunStatus, RunSummary
 from esper_leyline.events import RoundCompleted
 
@@ -265,7 +265,7 @@ def test_a_round_that_awaits_its_update_comes_before_the_last_word(tmp_path, run
 
 def test_waiting_costs_no_more_than_a_look_now_and_then(tmp_path, monkeypatch):
     slept = []
-    monkeypatch.setattr("esper_karn.console.time.sleep", slept.append)
+    monkeypatch.setattr("esper_karn.console.console_view.time.sleep", slept.append)
     asked = iter([False, False, False, True])
     follow(tmp_path / "events.jsonl", paper(), stop=lambda: next(asked), poll=0.25)
     assert slept == [0.25] * 3

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from esper_karn import EventReader, KarnError, Problem, fold, resolve_log
-from esper_karn.reader import CHUNK, PROBLEMS_KEPT
+from esper_karn.log.reader import CHUNK, PROBLEMS_KEPT
 
 
 def sequences(events):

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from esper_karn import RunState, fold, reduce
-from esper_karn.state import NOTICES
+from esper_karn.state.run import NOTICES
 from esper_leyline import Blueprint, GovernorCause, Rollback, RunStatus, SeedStage
 from esper_leyline.events import (
     PAYLOADS,

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from esper_karn import RoundHistory, Series
-from esper_karn.rounds import BLOCKS, EDGE
-from esper_karn.series import CAPACITY
+from esper_karn.state.rounds import BLOCKS, EDGE
+from esper_karn.state.series import CAPACITY
 
 ODD = st.sampled_from([None, float("nan"), float("inf"), float("-inf")])
 VALUES = st.lists(ODD | st.floats(-1e6, 1e6), max_size=4 * CAPACITY + 3)

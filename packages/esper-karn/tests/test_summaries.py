@@ -77,7 +77,7 @@ def test_where_no_end_of_a_round_is_near_the_round_at_work_tells(run, run_of, as
     events = run_of(9, end=False)
     at = max(n for n, e in enumerate(events) if e.kind == "epoch_completed")
     run.events.write_bytes(as_log(events[: at + 1]))
-    monkeypatch.setattr("esper_karn.edges.TAIL_BYTES", 3000)
+    monkeypatch.setattr("esper_karn.log.log_ends.TAIL_BYTES", 3000)
     seen = glance(run.path)
     assert (seen.rounds, seen.planned, seen.last_return) == (8, 9, None)
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from esper_karn import EventReader, KarnError, glance, is_run, resolve_log, summarize
-from esper_karn.files import MAX_LINE, LineSplitter
+from esper_karn.log.lines import MAX_LINE, LineSplitter
 from esper_leyline import preset
 from esper_nissa import RunDirectory, next_position
 

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from esper_karn import printable
-from esper_karn.wording import (
+from esper_karn.formatting import (
     age,
     count,
     duration,

@@ -81,7 +81,7 @@ def test_lines_are_buffered_until_a_flush_or_an_event_that_must_last(tmp_path):
 
 def test_steady_load_is_written_without_a_flush(tmp_path, monkeypatch):
     clock = iter([0.0, 0.1, 0.2, 0.3, 0.3])
-    monkeypatch.setattr("esper_nissa.jsonl.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("esper_nissa.sinks.jsonl.time.monotonic", lambda: next(clock))
     path = tmp_path / "events.jsonl"
     sink = JsonlSink(path)
     for number in range(2):

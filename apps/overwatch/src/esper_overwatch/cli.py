@@ -31,7 +31,7 @@ def list_command(runs_folder: Path = Path("runs"), /) -> None:
     runs_folder
         The folder that esper-train's --runs named.
     """
-    from esper_overwatch.runs import list_runs
+    from esper_overwatch.commands.runs import list_runs
 
     list_runs(runs_folder, _console(), now=time.time())
 
@@ -45,7 +45,7 @@ def show(run: Path, /) -> None:
     run
         The run's directory.
     """
-    from esper_overwatch.runs import show_run
+    from esper_overwatch.commands.runs import show_run
 
     show_run(run, _console(), now=time.time())
 

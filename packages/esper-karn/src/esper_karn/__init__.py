@@ -1,18 +1,26 @@
 """Memory of Esper: event reader, reducer, view models and the console view."""
 
-from esper_karn.closing import Closing, ClosingRow, Learning, closing
-from esper_karn.console import ConsoleView, follow
+from esper_karn.console.closing_table import ClosingTable, closing_table
+from esper_karn.console.console_view import ConsoleView, follow
+from esper_karn.console.layout import Column, FittedTable, Form
+from esper_karn.console.runs_table import RunsTable
+from esper_karn.console.screen import Screen, complain, say
+from esper_karn.console.streams import guard_streams, lost_output
 from esper_karn.errors import KarnError
-from esper_karn.layout import Column, FittedTable, Form
-from esper_karn.reader import EventReader, Problem
-from esper_karn.reducer import fold, reduce
-from esper_karn.rounds import RoundBlock, RoundHistory
-from esper_karn.run_folder import is_run, resolve_log
-from esper_karn.runs_table import RunsTable
-from esper_karn.screen import Screen, complain, say
-from esper_karn.selectors import Header, Progress, RoundLine, header, progress, round_line
-from esper_karn.series import Bucket, Series
-from esper_karn.state import (
+from esper_karn.formatting import count, number
+from esper_karn.log.reader import EventReader, Problem
+from esper_karn.runs.folder import is_run, resolve_log
+from esper_karn.runs.records import (
+    RunGlance,
+    RunRecord,
+    glance,
+    read_summary,
+    status_text,
+    summarize,
+)
+from esper_karn.state.reducer import fold, reduce
+from esper_karn.state.rounds import RoundBlock, RoundHistory
+from esper_karn.state.run import (
     Cursor,
     EnvironmentState,
     Notice,
@@ -22,18 +30,10 @@ from esper_karn.state import (
     RunState,
     SlotState,
 )
-from esper_karn.streams import guard_streams, lost_output
-from esper_karn.summaries import (
-    RunGlance,
-    RunRecord,
-    glance,
-    read_summary,
-    status_text,
-    summarize,
-)
-from esper_karn.table import ClosingTable, closing_table
+from esper_karn.state.series import Bucket, Series
 from esper_karn.text import printable
-from esper_karn.wording import count, number
+from esper_karn.views.progress import Header, Progress, RoundLine, header, progress, round_line
+from esper_karn.views.run_report import Closing, ClosingRow, Learning, closing
 
 __all__ = [
     "Bucket",

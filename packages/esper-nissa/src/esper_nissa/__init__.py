@@ -2,9 +2,9 @@
 
 from esper_nissa.errors import LogError, NissaError
 from esper_nissa.hub import FlushingSink, Hub
-from esper_nissa.jsonl import JsonlSink
-from esper_nissa.position import LogPosition, next_position
+from esper_nissa.log_position import LogPosition, next_position
 from esper_nissa.run_directory import RunDirectory, create_folder
+from esper_nissa.sinks.jsonl import JsonlSink
 
 __all__ = [
     "FlushingSink",

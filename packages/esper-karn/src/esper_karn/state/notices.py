@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from esper_karn.state import Notice
+from esper_karn.state.run import Notice
 from esper_leyline.events import Event
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
-from esper_karn.environments import (
+from esper_karn.state.environments import (
     seed_fossilized,
     seed_germinated,
     seed_pruned,
@@ -15,8 +15,8 @@ from esper_karn.environments import (
     with_epoch,
     with_outcome,
 )
-from esper_karn.notices import anomaly_notice, lifecycle_notice
-from esper_karn.state import NOTICES, Cursor, EnvironmentState, Notices, RunSeries, RunState
+from esper_karn.state.notices import anomaly_notice, lifecycle_notice
+from esper_karn.state.run import NOTICES, Cursor, EnvironmentState, Notices, RunSeries, RunState
 from esper_leyline import RunStatus
 from esper_leyline.events import (
     CheckpointSaved,

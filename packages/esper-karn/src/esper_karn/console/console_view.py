@@ -11,13 +11,13 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from esper_karn.layout import GAP, Part, fit_parts, join, wrapped
-from esper_karn.reader import EventReader, problems_text
-from esper_karn.reducer import reduce
-from esper_karn.selectors import Header, RoundLine, header, progress, round_line
-from esper_karn.state import RunState
+from esper_karn.console.layout import GAP, Part, fit_parts, join, wrapped
+from esper_karn.formatting import count, duration, index, plain, several, signed
+from esper_karn.log.reader import EventReader, problems_text
+from esper_karn.state.reducer import reduce
+from esper_karn.state.run import RunState
 from esper_karn.text import printable
-from esper_karn.wording import count, duration, index, plain, several, signed
+from esper_karn.views.progress import Header, RoundLine, header, progress, round_line
 from esper_leyline import RoundSummary, RunStatus
 from esper_leyline.events import Event, PPOUpdate, RoundCompleted
 

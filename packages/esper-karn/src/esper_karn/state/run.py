@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from esper_karn.rounds import RoundHistory
-from esper_karn.series import Series
+from esper_karn.state.rounds import RoundHistory
+from esper_karn.state.series import Series
 from esper_leyline import Blueprint, EpisodeEnd, RunStatus, SeedStage
 from esper_leyline.events import PPOUpdate, RunStarted
 

@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from esper_karn.reducer import rounds_worked
-from esper_karn.state import Cursor, EnvironmentState, RunState
+from esper_karn.state.reducer import rounds_worked
+from esper_karn.state.run import Cursor, EnvironmentState, RunState
 from esper_leyline import RoundSummary, RunStatus
 
 

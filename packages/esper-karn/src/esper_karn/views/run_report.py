@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 from functools import reduce
 
-from esper_karn.rounds import RoundBlock, RoundHistory, merge
-from esper_karn.state import RunState
+from esper_karn.state.rounds import RoundBlock, RoundHistory, merge
+from esper_karn.state.run import RunState
 from esper_leyline import Op, RoundSummary, RunStatus, RunSummary
 
 CONDENSED = 5

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from esper_karn.errors import KarnError, os_reason
-from esper_karn.files import read_file
+from esper_karn.log.lines import read_file
 
 CONFIG_FILE = "config.json"
 LOG_FILE = "events.jsonl"

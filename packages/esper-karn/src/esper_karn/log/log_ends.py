@@ -6,8 +6,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from esper_karn.files import MAX_LINE, open_file
-from esper_karn.reader import TOO_LONG, parse_event, unreadable
+from esper_karn.log.lines import MAX_LINE, open_file
+from esper_karn.log.reader import TOO_LONG, parse_event, unreadable
 from esper_leyline.events import Event
 
 HEAD_BYTES = 1 << 16

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from esper_karn.state import EnvironmentState, SlotState
+from esper_karn.state.run import EnvironmentState, SlotState
 from esper_leyline import SeedReport, SeedStage, built_in
 from esper_leyline.events import (
     EpisodeOutcome,

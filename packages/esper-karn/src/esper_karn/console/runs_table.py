@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
-from esper_karn.layout import Column, FittedTable, Form
-from esper_karn.summaries import RunGlance
+from esper_karn.console.layout import Column, FittedTable, Form
+from esper_karn.formatting import MISSING, age, index, plain, signed
+from esper_karn.runs.records import RunGlance
 from esper_karn.text import printable
-from esper_karn.wording import MISSING, age, index, plain, signed
 from esper_leyline import RunStatus
 
 

@@ -7,14 +7,14 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from esper_karn.edges import LogTail, first_event
 from esper_karn.errors import KarnError, os_reason
-from esper_karn.files import read_file
-from esper_karn.reader import EventReader, Problem, problems_text
-from esper_karn.reducer import fold
-from esper_karn.run_folder import SUMMARY_FILE, resolve_log
-from esper_karn.state import RunState
-from esper_karn.wording import age
+from esper_karn.formatting import age
+from esper_karn.log.lines import read_file
+from esper_karn.log.log_ends import LogTail, first_event
+from esper_karn.log.reader import EventReader, Problem, problems_text
+from esper_karn.runs.folder import SUMMARY_FILE, resolve_log
+from esper_karn.state.reducer import fold
+from esper_karn.state.run import RunState
 from esper_leyline import RunStatus, RunSummary
 from esper_leyline.events import RoundCompleted, RunCompleted, RunFailed, RunStarted
 

@@ -14,9 +14,9 @@ from typing import BinaryIO
 from pydantic import ValidationError
 
 from esper_karn.errors import KarnError, os_reason
-from esper_karn.files import MAX_LINE, LineSplitter, open_file
+from esper_karn.formatting import several
+from esper_karn.log.lines import MAX_LINE, LineSplitter, open_file
 from esper_karn.text import printable
-from esper_karn.wording import several
 from esper_leyline.events import SCHEMA_VERSION, Event
 
 CHUNK = 1 << 20

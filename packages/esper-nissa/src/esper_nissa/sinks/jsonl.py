@@ -11,7 +11,7 @@ from pathlib import Path
 
 from esper_leyline.events import Event
 from esper_nissa.errors import LogError, NissaError, os_reason
-from esper_nissa.written import WrittenEvents
+from esper_nissa.sinks.written_events import WrittenEvents
 
 FLUSH_INTERVAL = 0.25
 """Seconds after which buffered events are written even while more keep coming."""

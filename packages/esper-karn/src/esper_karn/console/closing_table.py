@@ -8,11 +8,20 @@ from dataclasses import dataclass
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
-from esper_karn.closing import Closing, ClosingRow, closing
-from esper_karn.layout import Column, FittedTable, Form
-from esper_karn.state import RunState
+from esper_karn.console.layout import Column, FittedTable, Form
+from esper_karn.formatting import (
+    MISSING,
+    count,
+    duration,
+    index,
+    mean_count,
+    plain,
+    several,
+    signed,
+)
+from esper_karn.state.run import RunState
 from esper_karn.text import printable
-from esper_karn.wording import MISSING, count, duration, index, mean_count, plain, several, signed
+from esper_karn.views.run_report import Closing, ClosingRow, closing
 from esper_leyline import RunStatus, RunSummary
 
 _STATUS_STYLES = {

@@ -1,0 +1,1 @@
+"""Prints views to a terminal, a pipe or a file."""

@@ -1,0 +1,1 @@
+"""Reads a run's event log, also while it is being written."""

@@ -1,0 +1,1 @@
+"""View models: what an interface shows, selected from a run's state."""

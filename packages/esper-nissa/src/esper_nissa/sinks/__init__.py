@@ -1,0 +1,1 @@
+"""Where events go: a class with ``emit`` and ``close`` for each destination."""
