@@ -16,12 +16,12 @@ import time
 
 import gymnasium
 import torch
-from foreign import (
-    ForeignEnvironment,
-    ForeignPolicy,
+from external_tasks import (
+    ExternalEnvironment,
+    ExternalPolicy,
     Outcome,
     Pairs,
-    foreign_policy,
+    external_policy,
     greedy_returns,
     task_reward,
 )
@@ -65,9 +65,9 @@ def _seen(state) -> Pairs:
     return ((float(state[0]) / 2.4, float(state[2]) / 0.21),)
 
 
-def train(seed: int) -> tuple[ForeignPolicy, int]:
-    world = ForeignEnvironment(CartPole, ENVIRONMENTS, LENGTH)
-    policy = foreign_policy(world, SIZE, seed)
+def train(seed: int) -> tuple[ExternalPolicy, int]:
+    world = ExternalEnvironment(CartPole, ENVIRONMENTS, LENGTH)
+    policy = external_policy(world, SIZE, seed)
     config = TrainingConfig(seed=seed, n_envs=ENVIRONMENTS, max_epochs=LENGTH, ppo=PPO)
     trainer = PPOTrainer(world, policy, task_reward, config)
     steps = 0
@@ -83,7 +83,7 @@ def main(seed: int) -> bool:
     started = time.perf_counter()
     policy, steps = train(seed)
     seconds = time.perf_counter() - started
-    judge = ForeignEnvironment(CartPole, 100, LENGTH)
+    judge = ExternalEnvironment(CartPole, 100, LENGTH)
     returns = greedy_returns(judge, policy, range(10_000, 10_100))
     mean, spread = statistics.fmean(returns), statistics.pstdev(returns)
     print(

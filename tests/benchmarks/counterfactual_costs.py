@@ -14,7 +14,7 @@ import sys
 from dataclasses import dataclass
 
 import torch
-from pairs import compare as time_pairs
+from abba_timing import compare as time_pairs
 from torch import Tensor
 
 from esper_kasmina import CNNHost, build_host

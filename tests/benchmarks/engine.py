@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from pairs import compare
+from abba_timing import compare
 from torch import nn
 from torch.nn.functional import cross_entropy
 

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from pairs import compare
+from abba_timing import compare
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torchvision.models import resnet18

@@ -3,9 +3,9 @@
     uv run python tests/benchmarks/ppo_update.py [PAIRS]
 
 One update over 4 environments of 150 steps, LSTM 512, 4 epochs, one batch, as a ratio to what
-sb3-contrib and TorchRL take for as much, A B A B in one process, median (quartiles). The peers get
-a network of the same size and a rollout whose advantages are already there; Esper's time includes
-valuing the rollout, advantages, statistics and diagnostics.
+sb3-contrib and TorchRL take for as much, A B A B in one process, median (quartiles). These get a
+network of the same size and a rollout whose advantages are already there; Esper's time includes
+values of the rollout, advantages, statistics and metrics.
 
 sb3-contrib is timed twice: as it learns, with an episode starting at a rollout's first step, which
 sends it through a Python loop over the steps; and with no start marked, its fast path.
@@ -23,8 +23,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from pairs import compare
-from peers import sb3_update, torchrl_update
+from abba_timing import compare
+from baselines import sb3_update, torchrl_update
 
 from esper_leyline import (
     BlendStyle,
@@ -125,15 +125,15 @@ def esper_update(environments: int) -> Callable[[], object]:
     return lambda: updater.update(rollout, round_number=1)
 
 
-def against_peers(pairs: int) -> None:
+def against_baselines(pairs: int) -> None:
     print(f"update, 4 environments x {STEPS} steps, LSTM {SIZE}, {EPOCHS} epochs", flush=True)
-    peers = {
+    baselines = {
         "sb3-contrib, as it learns": sb3_update(4, STEPS, EPOCHS, SIZE, starts=True),
         "sb3-contrib, no start marked": sb3_update(4, STEPS, EPOCHS, SIZE, starts=False),
         "TorchRL": torchrl_update(4, STEPS, EPOCHS, SIZE),
     }
-    for name, peer in peers.items():
-        ratio = compare(esper_update(4), peer, pairs=pairs, repeats=1)
+    for name, baseline in baselines.items():
+        ratio = compare(esper_update(4), baseline, pairs=pairs, repeats=1)
         ours, theirs = ratio.seconds
         print(f"  esper / {name:<30} {ratio}   {ours:.3f} s against {theirs:.3f} s", flush=True)
 
@@ -201,6 +201,6 @@ if __name__ == "__main__":
     else:
         count = int(sys.argv[1]) if len(sys.argv) > 1 else 15
         print(f"torch {torch.__version__}, one thread, {count} pairs; median (quartiles)")
-        against_peers(count)
+        against_baselines(count)
         decisions()
         growth(max(3, count // 3))

@@ -18,11 +18,11 @@ import sys
 import time
 
 import torch
-from foreign import (
-    ForeignEnvironment,
+from external_tasks import (
+    ExternalEnvironment,
     Outcome,
     Pairs,
-    foreign_policy,
+    external_policy,
     greedy_returns,
     task_reward,
 )
@@ -72,14 +72,14 @@ def _shown(suit: int | None) -> Pairs:
 
 
 def train(seed: int, *, memory: bool, rounds: int) -> float:
-    world = ForeignEnvironment(RepeatPrevious, ENVIRONMENTS, CARDS, slots=SUITS)
-    policy = foreign_policy(world, SIZE, seed, memory=memory)
+    world = ExternalEnvironment(RepeatPrevious, ENVIRONMENTS, CARDS, slots=SUITS)
+    policy = external_policy(world, SIZE, seed, memory=memory)
     config = TrainingConfig(seed=seed, n_envs=ENVIRONMENTS, max_epochs=CARDS, ppo=PPO)
     trainer = PPOTrainer(world, policy, task_reward, config)
     for number in range(25, rounds + 1, 25):
         last = trainer.run(number).rounds[-1]
         print(f"  round {number:>3}  return {last.mean_return:+.2f}", flush=True)
-    judge = ForeignEnvironment(RepeatPrevious, 100, CARDS, slots=SUITS)
+    judge = ExternalEnvironment(RepeatPrevious, 100, CARDS, slots=SUITS)
     return statistics.fmean(greedy_returns(judge, policy, range(10_000, 10_100)))
 
 

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from foreign import ForeignEnvironment, Outcome, Pairs, foreign_policy, task_reward
+from external_tasks import ExternalEnvironment, Outcome, Pairs, external_policy, task_reward
 
 from esper_leyline import (
     ALPHA_SPEED_TICKS,
@@ -67,7 +67,7 @@ class ThreeHeadRecall:
 
 
 @dataclass
-class ThreeHeadEnvironment(ForeignEnvironment):
+class ThreeHeadEnvironment(ExternalEnvironment):
     """Opens the two ops, on all slots but one, at the last step alone."""
 
     def reset(self, seeds: Sequence[int]) -> tuple[StepReport, ...]:
@@ -108,7 +108,7 @@ def _in_pairs(numbers: Sequence[float]) -> Pairs:
 
 def make_trainer(seed: int, ppo: PPOConfig = PPO, *, memory: bool = True) -> PPOTrainer:
     world = ThreeHeadEnvironment(ThreeHeadRecall, ENVIRONMENTS, LENGTH, slots=SLOTS)
-    policy = foreign_policy(world, SIZE, seed, memory=memory)
+    policy = external_policy(world, SIZE, seed, memory=memory)
     config = TrainingConfig(seed=seed, n_envs=ENVIRONMENTS, max_epochs=LENGTH, ppo=ppo)
     return PPOTrainer(world, policy, task_reward, config)
 

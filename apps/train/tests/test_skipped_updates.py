@@ -10,7 +10,7 @@ import torch
 
 from esper_karn import EventReader
 from esper_leyline import RunStatus, RunSummary, read_config
-from esper_simic.adam import Adam
+from esper_simic.ppo.adam import Adam
 from esper_train import main
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from .playing import play
-from .worlds import PuzzleEnvironment, bandit_reward, small_policy
+from .toy_environments import PuzzleEnvironment, bandit_reward, small_policy
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -25,7 +25,7 @@ from esper_leyline import (
     to_command,
 )
 
-from .paper import _apply, _describe, _Seed
+from .simulated_hosts import _apply, _describe, _Seed
 
 SLOTS = ("r0c0", "r0c1", "r0c2")
 HAND_OVER = LifecycleRules(auto_forward_g1=True, auto_forward_g2=True, auto_forward_g3=True)

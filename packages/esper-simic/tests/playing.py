@@ -16,7 +16,7 @@ from esper_simic import (
     play_round,
 )
 
-from .worlds import PuzzleEnvironment, recall_reward
+from .toy_environments import PuzzleEnvironment, recall_reward
 
 PLAIN_UNITS = Units(mean=0.0, std=1.0, critic_scale=1.0, reward_scale=1.0)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from esper_leyline import EnvironmentSpec, FactoredAction, Op, RewardBreakdown, StepReport
 from esper_leyline.reports import SeedReport
 
-from .worlds import PuzzleEnvironment
+from .toy_environments import PuzzleEnvironment
 
 ASKED = (Op.FOSSILIZE, Op.ADVANCE)
 SLOTS = ("r0c0", "r0c1", "r0c2")

@@ -9,8 +9,8 @@ import torch
 
 from esper_leyline import HEADS, Observation, Op, PolicyEvaluation
 from esper_simic import Units
-from esper_simic.batch import Baselines, Batch
-from esper_simic.diagnostics import (
+from esper_simic.ppo.batch import Baselines, Batch
+from esper_simic.ppo.metrics import (
     GradientNorms,
     Report,
     describe_batch,
@@ -19,7 +19,7 @@ from esper_simic.diagnostics import (
     describe_pass,
     gradient_norms,
 )
-from esper_simic.objective import Terms
+from esper_simic.ppo.objective import Terms
 
 UNITS = Units(mean=1.0, std=2.0, critic_scale=3.0, reward_scale=10.0)
 """A critic that says q means (2 q + 1) * 3 in reward units."""

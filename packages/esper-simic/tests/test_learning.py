@@ -7,9 +7,9 @@ from esper_leyline import Op, PolicyConfig, RewardBreakdown, mnist1d
 from esper_simic import PPOTrainer, build_reward, run_controllers
 from esper_tamiyo import RandomMaskedController, RecurrentPolicy
 
-from .paper import PaperEnvironment
 from .playing import config
-from .worlds import (
+from .simulated_hosts import PaperEnvironment
+from .toy_environments import (
     ForgetfulPolicy,
     PuzzleEnvironment,
     bandit_reward,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from esper_simic.learning_rate import LEAST_SCALE, adapt_scale
+from esper_simic.ppo.learning_rate import LEAST_SCALE, adapt_scale
 
 SCALES = st.floats(LEAST_SCALE, 1.0)
 TARGETS = st.floats(1e-6, 1e6)

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from esper_simic.losses import (
+from esper_simic.ppo.losses import (
     categorical_kl,
     clipped_surrogate,
     explained_variance,

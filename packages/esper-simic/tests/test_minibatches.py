@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from esper_leyline import HEADS, PPOConfig
 from esper_simic import PPOTrainer, PPOUpdater, SimicError
-from esper_simic.lesson import Lesson, share_out
-from esper_simic.objective import Told, Weights, count_steps, join, ppo_terms
+from esper_simic.ppo.minibatches import Lesson, share_out
+from esper_simic.ppo.objective import Told, Weights, count_steps, join, ppo_terms
 
 from .playing import config, permuted, weights
-from .worlds import PuzzleEnvironment, bandit_reward, small_policy
+from .toy_environments import PuzzleEnvironment, bandit_reward, small_policy
 
 
 def updater(policy, **ppo):

@@ -9,9 +9,9 @@ import torch
 
 from esper_leyline import HEADS, Observation, Op, PolicyEvaluation, PPOConfig
 from esper_simic import Rollout, Units
-from esper_simic.batch import baselines, make_batch
-from esper_simic.objective import Piece, Weights, count_steps, ppo_terms
-from esper_simic.rollout import AT_HORIZON, GOES_ON
+from esper_simic.ppo.batch import baselines, make_batch
+from esper_simic.ppo.objective import Piece, Weights, count_steps, ppo_terms
+from esper_simic.rollout.storage import AT_HORIZON, GOES_ON
 
 OP, SLOT, STYLE = (HEADS.index(head) for head in ("op", "slot", "style"))
 

@@ -18,7 +18,7 @@ from .recall import (
     cued_slot,
     recall_reward,
 )
-from .worlds import ForgetfulPolicy, small_policy
+from .toy_environments import ForgetfulPolicy, small_policy
 
 LEARNER = {
     "epochs": 8,

@@ -24,7 +24,7 @@ from esper_simic import Choice, RoundRecorder, SimicError
 from esper_simic.seed_events import seed_payload
 
 from .reports import act, report, seed
-from .worlds import RecordedTelemetry
+from .toy_environments import RecordedTelemetry
 
 GERMINATED = SeedEvent(
     kind=SeedEventKind.GERMINATED,

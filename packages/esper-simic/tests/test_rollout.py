@@ -5,10 +5,10 @@ import torch
 
 from esper_leyline import HEADS, Op
 from esper_simic import PolicyActor, RolloutBuffer, SimicError
-from esper_simic.rollout import AT_HORIZON, BY_GOVERNOR
+from esper_simic.rollout.storage import AT_HORIZON, BY_GOVERNOR
 
 from .playing import PLAIN_UNITS, play
-from .worlds import PuzzleEnvironment, bandit_reward, small_policy
+from .toy_environments import PuzzleEnvironment, bandit_reward, small_policy
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ from esper_simic import (
 )
 
 from .playing import config, weights
-from .worlds import PuzzleEnvironment, RecordedTelemetry, bandit_reward, small_policy
+from .toy_environments import PuzzleEnvironment, RecordedTelemetry, bandit_reward, small_policy
 
 
 @dataclass

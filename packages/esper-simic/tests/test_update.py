@@ -9,15 +9,15 @@ import torch
 
 from esper_leyline import HEADS, FactoredAction, PPOConfig, RewardBreakdown
 from esper_simic import PPOUpdater
-from esper_simic.adam import Adam
-from esper_simic.batch import baselines, head_advantages, make_batch
 from esper_simic.errors import SimicError
-from esper_simic.learning_rate import LEAST_SCALE
-from esper_simic.losses import clipped_surrogate
-from esper_simic.rollout import slice_observation
+from esper_simic.ppo.adam import Adam
+from esper_simic.ppo.batch import baselines, head_advantages, make_batch
+from esper_simic.ppo.learning_rate import LEAST_SCALE
+from esper_simic.ppo.losses import clipped_surrogate
+from esper_simic.rollout.storage import slice_observation
 
 from .playing import PLAIN_UNITS, changed, permuted, play, weights
-from .worlds import ForgetfulPolicy, PuzzleEnvironment, bandit_reward, small_policy
+from .toy_environments import ForgetfulPolicy, PuzzleEnvironment, bandit_reward, small_policy
 
 
 def updated(policy, rollout, **ppo):

@@ -14,10 +14,10 @@ from esper_leyline import (
     Telemetry,
     TrainingConfig,
 )
-from esper_simic.choices import ControllerDecider
-from esper_simic.episodes import RunOutcome, episode_seeds, play_round
 from esper_simic.recorder import RoundRecorder
-from esper_simic.trainer import check_environments, never
+from esper_simic.rollout.actor import ControllerDecider
+from esper_simic.rollout.collect import RunOutcome, episode_seeds, play_round
+from esper_simic.runner import check_environments, never
 
 
 def run_controllers(

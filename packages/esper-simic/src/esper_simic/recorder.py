@@ -27,10 +27,10 @@ from esper_leyline.events import (
     ShapleyMeasured,
     Throughput,
 )
-from esper_simic.choices import Choice
 from esper_simic.rewards.measurement import finite
+from esper_simic.rollout.actor import Choice
+from esper_simic.rollout.stopwatch import Stopwatch
 from esper_simic.seed_events import seed_payload
-from esper_simic.stopwatch import Stopwatch
 
 
 @dataclass(slots=True)

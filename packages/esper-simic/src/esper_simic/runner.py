@@ -21,14 +21,14 @@ from esper_leyline import (
     TrainingConfig,
 )
 from esper_leyline.events import PPOUpdate
-from esper_simic.actor import PolicyActor
-from esper_simic.anomalies import detect_anomalies, thresholds_for
-from esper_simic.episodes import RunOutcome, action_seed, episode_seeds, play_round
 from esper_simic.errors import SimicError, SkippedUpdatesError
-from esper_simic.lesson import check_shares
-from esper_simic.policy import TrainablePolicy
+from esper_simic.ppo.actor import PolicyActor
+from esper_simic.ppo.anomalies import detect_anomalies, thresholds_for
+from esper_simic.ppo.minibatches import check_shares
+from esper_simic.ppo.policy import TrainablePolicy
+from esper_simic.ppo.ppo import BAD_OBSERVATION, BAD_REWARD, PPOUpdater
 from esper_simic.recorder import RoundRecorder
-from esper_simic.update import BAD_OBSERVATION, BAD_REWARD, PPOUpdater
+from esper_simic.rollout.collect import RunOutcome, action_seed, episode_seeds, play_round
 
 MOST_SKIPS = 3
 """Skipped updates in a row that end a run."""

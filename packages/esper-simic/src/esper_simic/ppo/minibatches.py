@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from esper_leyline import Observation, PolicyEvaluation
-from esper_simic.batch import Batch
 from esper_simic.errors import SimicError
-from esper_simic.objective import Counts, Piece, count_steps
-from esper_simic.rollout import pick_environments
+from esper_simic.ppo.batch import Batch
+from esper_simic.ppo.objective import Counts, Piece, count_steps
+from esper_simic.rollout.storage import pick_environments
 
 
 @dataclass(slots=True, kw_only=True)

@@ -55,7 +55,7 @@ class Task(Protocol):
 
 
 @dataclass
-class ForeignEnvironment:
+class ExternalEnvironment:
     """Tasks side by side.
 
     An episode that fails is over for good, as where Esper's governor ends one; the last step of
@@ -139,7 +139,7 @@ def task_reward(
     return RewardBreakdown(components={"task": current.train_loss})
 
 
-class ForeignPolicy(RecurrentPolicy):
+class ExternalPolicy(RecurrentPolicy):
     """Tamiyo's policy, seeing a task's numbers in place of a host's."""
 
     def encode(self, reports: Sequence[StepReport]) -> Observation:
@@ -150,7 +150,7 @@ class ForeignPolicy(RecurrentPolicy):
         return replace(observation, features=features)
 
 
-class ForgetfulForeignPolicy(ForeignPolicy):
+class MemorylessExternalPolicy(ExternalPolicy):
     """The same network without its memory: every step begins with a blank state."""
 
     def act(self, observation, state, *, generator, greedy=False):
@@ -161,17 +161,17 @@ class ForgetfulForeignPolicy(ForeignPolicy):
         return super().evaluate(observation, actions, state, torch.ones_like(starts))
 
 
-def foreign_policy(
-    environment: ForeignEnvironment, size: int, seed: int, *, memory: bool = True
-) -> ForeignPolicy:
+def external_policy(
+    environment: ExternalEnvironment, size: int, seed: int, *, memory: bool = True
+) -> ExternalPolicy:
     torch.manual_seed(seed)
     config = PolicyConfig(feature_size=size, memory_size=size, floors=dict.fromkeys(HEADS, 0.0))
-    kind = ForeignPolicy if memory else ForgetfulForeignPolicy
+    kind = ExternalPolicy if memory else MemorylessExternalPolicy
     return kind(environment.spec, config)
 
 
 def greedy_returns(
-    environment: ForeignEnvironment, policy: ForeignPolicy, seeds: Sequence[int]
+    environment: ExternalEnvironment, policy: ExternalPolicy, seeds: Sequence[int]
 ) -> list[float]:
     """Plays one episode a seed, the most probable action at every step."""
     reports, state = environment.reset(seeds), policy.initial_state(len(seeds))

@@ -17,11 +17,11 @@ from esper_leyline import (
     StepReport,
 )
 from esper_leyline.events import HeadDecision
-from esper_simic.choices import Choice
 from esper_simic.errors import SimicError
-from esper_simic.normalizers import Units
-from esper_simic.policy import TrainablePolicy
-from esper_simic.rollout import Rollout, RolloutBuffer
+from esper_simic.ppo.normalizers import Units
+from esper_simic.ppo.policy import TrainablePolicy
+from esper_simic.rollout.actor import Choice
+from esper_simic.rollout.storage import Rollout, RolloutBuffer
 
 
 class PolicyActor:

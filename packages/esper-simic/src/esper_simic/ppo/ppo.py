@@ -13,9 +13,10 @@ from torch import Tensor
 
 from esper_leyline import HEADS, Observation, PolicyEvaluation, PolicyState, PPOConfig
 from esper_leyline.events import PPOUpdate
-from esper_simic.adam import Adam
-from esper_simic.batch import baselines, make_batch
-from esper_simic.diagnostics import (
+from esper_simic.ppo.adam import Adam
+from esper_simic.ppo.batch import baselines, make_batch
+from esper_simic.ppo.learning_rate import adapt_scale
+from esper_simic.ppo.metrics import (
     Report,
     describe_batch,
     describe_evaluation,
@@ -23,12 +24,11 @@ from esper_simic.diagnostics import (
     describe_pass,
     gradient_norms,
 )
-from esper_simic.learning_rate import adapt_scale
-from esper_simic.lesson import Lesson, share_out
-from esper_simic.normalizers import RewardScaler, Units, ValueNormalizer
-from esper_simic.objective import Counts, Terms, Told, Weights, add_up, join, ppo_terms
-from esper_simic.policy import TrainablePolicy
-from esper_simic.rollout import Rollout, slice_observation
+from esper_simic.ppo.minibatches import Lesson, share_out
+from esper_simic.ppo.normalizers import RewardScaler, Units, ValueNormalizer
+from esper_simic.ppo.objective import Counts, Terms, Told, Weights, add_up, join, ppo_terms
+from esper_simic.ppo.policy import TrainablePolicy
+from esper_simic.rollout.storage import Rollout, slice_observation
 
 BAD_REWARD = "a reward is not finite"
 BAD_OBSERVATION = "an observation is not finite"

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from esper_leyline import Environment, RewardFunction, RoundSummary, RunStatus
-from esper_simic.choices import Decider
 from esper_simic.recorder import RoundRecorder
+from esper_simic.rollout.actor import Decider
 
 _HOSTS, _ACTIONS = 0, 1
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from esper_leyline import PolicyEvaluation
-from esper_simic.losses import categorical_kl, clipped_surrogate, masked_mean, value_loss
+from esper_simic.ppo.losses import categorical_kl, clipped_surrogate, masked_mean, value_loss
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

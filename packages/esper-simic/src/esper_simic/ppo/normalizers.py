@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from esper_simic.returns import discounted_sums
+from esper_simic.ppo.returns import discounted_sums
 
 _SMALLEST_STD = 1e-6
 

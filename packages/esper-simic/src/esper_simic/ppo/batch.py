@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from esper_leyline import Observation, PolicyEvaluation, PPOConfig
-from esper_simic.losses import standardize
-from esper_simic.normalizers import Units
-from esper_simic.returns import gae, lambda_returns
-from esper_simic.rollout import BY_GOVERNOR, GOES_ON, Rollout, slice_observation
+from esper_simic.ppo.losses import standardize
+from esper_simic.ppo.normalizers import Units
+from esper_simic.ppo.returns import gae, lambda_returns
+from esper_simic.rollout.storage import BY_GOVERNOR, GOES_ON, Rollout, slice_observation
 
 SMALLEST_SPREAD = 0.05
 """Advantages are divided by at least this share of the returns' ordinary spread.

@@ -12,13 +12,13 @@ from torch import Tensor
 
 from esper_leyline import HEADS, Op, PolicyEvaluation
 from esper_leyline.events import PPOUpdate, QValue
-from esper_simic.losses import explained_variance, masked_mean, masked_std
-from esper_simic.normalizers import Units
-from esper_simic.policy import TrainablePolicy
+from esper_simic.ppo.losses import explained_variance, masked_mean, masked_std
+from esper_simic.ppo.normalizers import Units
+from esper_simic.ppo.policy import TrainablePolicy
 
 if TYPE_CHECKING:
-    from esper_simic.batch import Baselines, Batch
-    from esper_simic.objective import Terms
+    from esper_simic.ppo.batch import Baselines, Batch
+    from esper_simic.ppo.objective import Terms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,1 @@
+"""Recurrent PPO: advantages, losses, and the update of a policy."""

@@ -1,0 +1,1 @@
+"""Rollouts: who acts, how steps are collected, and how they are stored."""
