@@ -26,13 +26,13 @@ READMES = [
 
 COMMANDS = ("ppo", "heuristic", "evaluate", "tasks")
 PRINTED_BY = {
-    "apps/train/src/esper_train/ppo.py": ("ppo",),
-    "apps/train/src/esper_train/compiling.py": ("ppo",),
+    "apps/train/src/esper_train/commands/ppo.py": ("ppo",),
+    "apps/train/src/esper_train/settings/compiling.py": ("ppo",),
     "apps/train/src/esper_train/session.py": ("ppo",),
     "apps/train/src/esper_train/dual/": ("ppo",),
-    "apps/train/src/esper_train/heuristic.py": ("heuristic",),
+    "apps/train/src/esper_train/commands/heuristic.py": ("heuristic",),
     "apps/train/src/esper_train/evaluation/": ("evaluate",),
-    "apps/train/src/esper_train/tasks.py": ("tasks",),
+    "apps/train/src/esper_train/commands/tasks.py": ("tasks",),
 }
 """Commands that a module's texts are printed by; of all others it is any of ``COMMANDS``."""
 

@@ -168,7 +168,7 @@ def sound_checkpoint(
         torch_version="2",
         config=config,
     )
-    from esper_train.checkpoint_contents import initial_state
+    from esper_train.checkpoints.contents import initial_state
 
     state = initial_state(manifest)
     means = state["updater"]["optimizer"]["means"]

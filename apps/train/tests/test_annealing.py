@@ -5,8 +5,13 @@ from pathlib import Path
 import pytest
 
 from esper_train import main
-from esper_train.options import ComputeOptions, ConfigOptions, ScaleOptions, TelemetryOptions
-from esper_train.resolve import plan_ppo
+from esper_train.settings.options import (
+    ComputeOptions,
+    ConfigOptions,
+    ScaleOptions,
+    TelemetryOptions,
+)
+from esper_train.settings.resolve import plan_ppo
 
 
 def plan(preset: str, episodes: int | None):

@@ -6,7 +6,7 @@ import resource
 
 import pytest
 
-from esper_train.checkpoints import copy_checkpoint, load_checkpoint, save_checkpoint
+from esper_train.checkpoints.files import copy_checkpoint, load_checkpoint, save_checkpoint
 from esper_train.errors import TrainError
 
 

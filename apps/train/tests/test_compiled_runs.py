@@ -17,7 +17,7 @@ from esper_simic import PPOTrainer, build_reward
 from esper_tamiyo import RecurrentPolicy
 from esper_tolaria import build_environment, get_task
 from esper_train import main
-from esper_train.checkpoints import load_checkpoint
+from esper_train.checkpoints.files import load_checkpoint
 
 pytestmark = [
     pytest.mark.slow,

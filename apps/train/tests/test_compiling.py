@@ -7,9 +7,14 @@ from pathlib import Path
 import pytest
 
 from esper_leyline import CompileConfig, EsperError, override, preset
-from esper_train.compiling import choose_compilation
-from esper_train.options import ConfigOptions, LearnerOptions, ScaleOptions, TelemetryOptions
-from esper_train.resolve import plan_ppo, plan_resolved, plan_resume
+from esper_train.settings.compiling import choose_compilation
+from esper_train.settings.options import (
+    ConfigOptions,
+    LearnerOptions,
+    ScaleOptions,
+    TelemetryOptions,
+)
+from esper_train.settings.resolve import plan_ppo, plan_resolved, plan_resume
 
 
 @pytest.mark.parametrize(

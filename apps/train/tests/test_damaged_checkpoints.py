@@ -15,7 +15,7 @@ import torch
 
 from esper_leyline import CheckpointManifest
 from esper_train import main
-from esper_train.checkpoints import load_checkpoint, save_checkpoint, seal
+from esper_train.checkpoints.files import load_checkpoint, save_checkpoint, seal
 from esper_train.errors import TrainError
 
 

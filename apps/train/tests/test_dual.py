@@ -12,7 +12,7 @@ from esper_leyline import RoundSummary, RunStatus, RunSummary, read_config
 from esper_nissa import RunDirectory
 from esper_simic.evaluation import SeedRange, Verdict
 from esper_train import main
-from esper_train.dual.command import how_to_go_on
+from esper_train.commands.dual import how_to_go_on
 from esper_train.dual.pairing import MODES, plan_dual, read_pair
 from esper_train.dual.training import ArmRun, read_arm_summary
 from esper_train.dual.verdict import verdict_lines
@@ -23,7 +23,7 @@ from esper_train.evaluation.results import (
     EvaluationResults,
     Interval,
 )
-from esper_train.options import (
+from esper_train.settings.options import (
     CheckpointOptions,
     ConfigOptions,
     DualOptions,

@@ -8,7 +8,7 @@ import pytest
 
 from esper_leyline import preset
 from esper_train import main
-from esper_train.checkpoints import save_checkpoint
+from esper_train.checkpoints.files import save_checkpoint
 from esper_train.errors import TrainError
 from esper_train.evaluation.arms import CheckpointArm
 from esper_train.evaluation.plan import _check_fit

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from esper_train.checkpoints import load_checkpoint
+from esper_train.checkpoints.files import load_checkpoint
 
 PROGRAM = Path(sys.executable).with_name("esper-train")
 ENVIRONMENT = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "NO_COLOR": "1", "OMP_NUM_THREADS": "1"}

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from esper_leyline import EnvironmentSpec, EsperError, FeedConfig
+from esper_train.commands.heuristic import heuristic_rules
 from esper_train.evaluation.arms import read_arms
-from esper_train.heuristic import heuristic_rules
-from esper_train.options import (
+from esper_train.settings.options import (
     ComputeOptions,
     ConfigOptions,
     HeuristicOptions,
@@ -15,7 +15,7 @@ from esper_train.options import (
     SpreadOptions,
     TelemetryOptions,
 )
-from esper_train.resolve import plan_heuristic, plan_ppo
+from esper_train.settings.resolve import plan_heuristic, plan_ppo
 
 
 def plan(config=None, **flags):

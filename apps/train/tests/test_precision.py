@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from esper_train.options import (
+from esper_train.settings.options import (
     ComputeOptions,
     ConfigOptions,
     HeuristicOptions,
     ScaleOptions,
     TelemetryOptions,
 )
-from esper_train.resolve import plan_heuristic, plan_ppo
+from esper_train.settings.resolve import plan_heuristic, plan_ppo
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from esper_leyline import EsperError, TrainingConfig, flatten_config, override, preset
 from esper_train import main
-from esper_train.options import (
+from esper_train.settings.given import KEYS, RESUMABLE
+from esper_train.settings.options import (
     CheckpointOptions,
     ComputeOptions,
     ConfigOptions,
@@ -21,8 +22,7 @@ from esper_train.options import (
     ScaleOptions,
     TelemetryOptions,
 )
-from esper_train.resolve import plan_heuristic, plan_ppo, plan_resume
-from esper_train.settings import KEYS, RESUMABLE
+from esper_train.settings.resolve import plan_heuristic, plan_ppo, plan_resume
 
 PATH = Path("runs/one/checkpoints/round-00040.pt")
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from esper_train.interrupts import StopRequest
-from esper_train.options import ComputeOptions, HeuristicOptions, TelemetryOptions
-from esper_train.resolve import plan_heuristic
 from esper_train.session import RunSession
+from esper_train.settings.options import ComputeOptions, HeuristicOptions, TelemetryOptions
+from esper_train.settings.resolve import plan_heuristic
 
 PROGRAM = Path(sys.executable).with_name("esper-train")
 OVERWATCH = Path(sys.executable).with_name("esper-overwatch")

@@ -10,7 +10,7 @@ from cyclopts import App, CycloptsError
 from esper_karn import complain, guard_streams, lost_output
 from esper_leyline import EsperError
 from esper_train.interrupts import ignore_signals
-from esper_train.options import (
+from esper_train.settings.options import (
     CheckpointOptions,
     ComputeOptions,
     ConfigOptions,
@@ -64,7 +64,7 @@ def ppo(
 ) -> int:
     """Train Tamiyo, a recurrent policy, with PPO to grow networks while they train."""
     if dual != _DUAL:
-        from esper_train.dual.command import run_dual
+        from esper_train.commands.dual import run_dual
 
         return run_dual(
             dual=dual,
@@ -74,7 +74,7 @@ def ppo(
             checkpoints=checkpoints,
             telemetry=telemetry,
         )
-    from esper_train.ppo import run_ppo
+    from esper_train.commands.ppo import run_ppo
 
     return run_ppo(
         scale=scale,
@@ -93,7 +93,7 @@ def heuristic(
     telemetry: TelemetryOptions = _TELEMETRY,
 ) -> int:
     """Grow networks by rules: the baseline that a policy has to beat."""
-    from esper_train.heuristic import run_heuristic
+    from esper_train.commands.heuristic import run_heuristic
 
     return run_heuristic(options=options, hardware=hardware, telemetry=telemetry)
 
@@ -101,7 +101,7 @@ def heuristic(
 @app.command
 def evaluate(*, options: EvaluateOptions = _EVALUATE, hardware: SpreadOptions = _SPREAD) -> int:
     """Compare controllers and policies on the same unseen hosts: accuracy, and what it cost."""
-    from esper_train.evaluation.command import run_evaluate
+    from esper_train.commands.evaluate import run_evaluate
 
     return run_evaluate(options=options, hardware=hardware)
 
@@ -109,7 +109,7 @@ def evaluate(*, options: EvaluateOptions = _EVALUATE, hardware: SpreadOptions = 
 @app.command
 def tasks(*, options: TasksOptions = _TASKS, hardware: HardwareOptions = _HARDWARE) -> int:
     """List what there is to train on, and whether its data is here."""
-    from esper_train.tasks import run_tasks
+    from esper_train.commands.tasks import run_tasks
 
     code = run_tasks(options=options, hardware=hardware)
     reason = lost_output()

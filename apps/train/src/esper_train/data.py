@@ -7,7 +7,7 @@ from pathlib import Path
 from esper_karn import say
 from esper_tolaria import data_is_here, fetch_data
 from esper_train.paths import check_folder_of
-from esper_train.resolve import Plan
+from esper_train.settings.resolve import Plan
 
 
 def make_data_ready(plan: Plan) -> None:

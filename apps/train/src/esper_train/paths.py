@@ -9,7 +9,7 @@ from tempfile import TemporaryFile
 
 from esper_leyline import LeylineError, check_file, check_folder
 from esper_train.errors import TrainError
-from esper_train.options import TelemetryOptions
+from esper_train.settings.options import TelemetryOptions
 
 
 def check_places(telemetry: TelemetryOptions) -> None:

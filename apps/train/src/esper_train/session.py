@@ -27,8 +27,8 @@ from esper_leyline.events import RunCompleted, RunFailed, RunStarted, kinds_writ
 from esper_nissa import Hub, JsonlSink, RunDirectory
 from esper_simic import MOST_SKIPS
 from esper_train.interrupts import StopRequest
-from esper_train.options import TelemetryOptions
-from esper_train.resolve import Plan
+from esper_train.settings.options import TelemetryOptions
+from esper_train.settings.resolve import Plan
 from esper_train.viewer import Viewer
 
 FAILED = 1

@@ -40,10 +40,10 @@ def _train(path: Path, group: str, *, plain: bool, stop: StopRequest) -> int:
     from esper_leyline import read_config
     from esper_nissa import RunDirectory
     from esper_simic import build_reward
-    from esper_train.options import TelemetryOptions
-    from esper_train.ppo import PPORun
-    from esper_train.resolve import plan_resolved
+    from esper_train.commands.ppo import PPORun
     from esper_train.session import RunSession
+    from esper_train.settings.options import TelemetryOptions
+    from esper_train.settings.resolve import plan_resolved
 
     directory = RunDirectory.open(path)
     plan = plan_resolved(read_config(directory.config))

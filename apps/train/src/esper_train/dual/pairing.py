@@ -12,7 +12,8 @@ from esper_leyline import RewardMode, TrainingConfig, override, unknown_name
 from esper_simic import build_reward
 from esper_train.errors import TrainError
 from esper_train.evaluation.plan import check_seeds
-from esper_train.options import (
+from esper_train.settings.given import Given, read_given
+from esper_train.settings.options import (
     JUDGING_SEEDS,
     CheckpointOptions,
     ConfigOptions,
@@ -21,8 +22,7 @@ from esper_train.options import (
     SpreadOptions,
     TelemetryOptions,
 )
-from esper_train.resolve import Plan, base_config, plan_ppo
-from esper_train.settings import Given, read_given
+from esper_train.settings.resolve import Plan, base_config, plan_ppo
 
 MODES: tuple[str, ...] = get_args(RewardMode)
 BETWEEN = "-vs-"

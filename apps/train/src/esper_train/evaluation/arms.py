@@ -26,12 +26,12 @@ from esper_tamiyo import (
     ScheduleController,
     StaticController,
 )
-from esper_train.checkpoints import load_checkpoint
+from esper_train.checkpoints.files import load_checkpoint
+from esper_train.commands.heuristic import heuristic_rules
 from esper_train.errors import TrainError
 from esper_train.evaluation.results import Budget
-from esper_train.heuristic import heuristic_rules
-from esper_train.numbers import parse_whole
-from esper_train.resolve import Plan
+from esper_train.settings.numbers import parse_whole
+from esper_train.settings.resolve import Plan
 
 SCHEDULE = "schedule"
 STATIC = "static"

@@ -13,9 +13,9 @@ from esper_tolaria import get_task
 from esper_train.errors import TrainError
 from esper_train.evaluation.arms import DEFAULT_ARMS, Arm, CheckpointArm, read_arms
 from esper_train.evaluation.scratch import check_scratch
-from esper_train.options import JUDGING_SEEDS, EvaluateOptions, SpreadOptions
-from esper_train.resolve import Plan, default_preset, finish_plan
-from esper_train.settings import apply, read_given
+from esper_train.settings.given import apply, read_given
+from esper_train.settings.options import JUDGING_SEEDS, EvaluateOptions, SpreadOptions
+from esper_train.settings.resolve import Plan, default_preset, finish_plan
 
 LEAST_SEEDS = 2
 MOST_SEEDS = 10_000

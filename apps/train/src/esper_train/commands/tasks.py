@@ -9,9 +9,9 @@ from esper_karn import Column, FittedTable, Form, Screen, count, number, say
 from esper_kasmina import build_host
 from esper_leyline import CNNHostSpec, DataSpec, HostSpec, LifecycleRules, TaskSpec, TrainingConfig
 from esper_tolaria import TASKS, data_is_here, get_task
-from esper_train.options import HardwareOptions, TasksOptions
 from esper_train.paths import check_folder_of
-from esper_train.resolve import find_device
+from esper_train.settings.options import HardwareOptions, TasksOptions
+from esper_train.settings.resolve import find_device
 from esper_train.timing import epoch_seconds
 
 

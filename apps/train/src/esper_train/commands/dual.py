@@ -9,18 +9,20 @@ from esper_karn import Screen, say
 from esper_leyline import override
 from esper_nissa import create_folder
 from esper_simic.evaluation import SeedRange, evaluation_seeds
-from esper_train.checkpoints import load_checkpoint
+from esper_train.checkpoints.files import load_checkpoint
+from esper_train.commands.evaluate import PICTURE, RESULTS, collect, play, write
 from esper_train.data import make_data_ready
 from esper_train.dual.pairing import DualPlan, plan_dual
 from esper_train.dual.training import ArmRun, train_both
 from esper_train.dual.verdict import verdict_lines
 from esper_train.errors import TrainError
 from esper_train.evaluation.arms import CheckpointArm
-from esper_train.evaluation.command import PICTURE, RESULTS, collect, play, write
 from esper_train.evaluation.plan import EvaluationPlan
 from esper_train.evaluation.table import EvaluationTable
 from esper_train.interrupts import StopRequest
-from esper_train.options import (
+from esper_train.paths import check_places
+from esper_train.session import FAILED
+from esper_train.settings.options import (
     CheckpointOptions,
     ConfigOptions,
     DualOptions,
@@ -28,9 +30,7 @@ from esper_train.options import (
     SpreadOptions,
     TelemetryOptions,
 )
-from esper_train.paths import check_places
-from esper_train.resolve import Plan
-from esper_train.session import FAILED
+from esper_train.settings.resolve import Plan
 
 
 def run_dual(

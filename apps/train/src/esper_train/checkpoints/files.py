@@ -24,7 +24,7 @@ from esper_leyline import (
     parse_json,
     write_atomically,
 )
-from esper_train.checkpoint_contents import find_fault
+from esper_train.checkpoints.contents import find_fault
 from esper_train.errors import TrainError
 
 MOST_BYTES = 2**32

@@ -10,10 +10,10 @@ from esper_tamiyo import HeuristicConfig, HeuristicController
 from esper_tolaria import build_environment
 from esper_train.data import make_data_ready
 from esper_train.interrupts import StopRequest
-from esper_train.options import ComputeOptions, HeuristicOptions, TelemetryOptions
 from esper_train.paths import check_places
-from esper_train.resolve import Plan, plan_heuristic
 from esper_train.session import RunSession, mean_test_accuracy
+from esper_train.settings.options import ComputeOptions, HeuristicOptions, TelemetryOptions
+from esper_train.settings.resolve import Plan, plan_heuristic
 
 
 def run_heuristic(

@@ -22,20 +22,25 @@ from esper_leyline.events import CheckpointLoaded, CheckpointSaved, RunResumed
 from esper_simic import PPOTrainer, SkippedUpdatesError, build_reward
 from esper_tamiyo import RecurrentPolicy
 from esper_tolaria import build_environment
-from esper_train.checkpoints import copy_checkpoint, file_version, load_checkpoint, save_checkpoint
+from esper_train.checkpoints.files import (
+    copy_checkpoint,
+    file_version,
+    load_checkpoint,
+    save_checkpoint,
+)
 from esper_train.data import make_data_ready
 from esper_train.errors import TrainError
 from esper_train.interrupts import StopRequest
-from esper_train.options import (
+from esper_train.paths import check_file_of, check_places, check_writable
+from esper_train.session import RunSession, mean_test_accuracy
+from esper_train.settings.options import (
     CheckpointOptions,
     ComputeOptions,
     ConfigOptions,
     ScaleOptions,
     TelemetryOptions,
 )
-from esper_train.paths import check_file_of, check_places, check_writable
-from esper_train.resolve import Plan, plan_ppo, plan_resume
-from esper_train.session import RunSession, mean_test_accuracy
+from esper_train.settings.resolve import Plan, plan_ppo, plan_resume
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

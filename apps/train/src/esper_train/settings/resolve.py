@@ -19,9 +19,10 @@ from esper_leyline import (
 )
 from esper_simic import build_reward, check_shares
 from esper_tolaria import check_environment, get_task
-from esper_train.compiling import choose_compilation
 from esper_train.errors import TrainError
-from esper_train.options import (
+from esper_train.settings.compiling import choose_compilation
+from esper_train.settings.given import Given, apply, check_resumable, describe_changes, read_given
+from esper_train.settings.options import (
     CheckpointOptions,
     ComputeOptions,
     ConfigOptions,
@@ -29,7 +30,6 @@ from esper_train.options import (
     ScaleOptions,
     TelemetryOptions,
 )
-from esper_train.settings import Given, apply, check_resumable, describe_changes, read_given
 
 GPU_PRESET = "cifar10"
 CPU_PRESET = "mnist1d_blind"

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from cyclopts import Group, Parameter
 
 from esper_leyline import AmpDtype, CompileMode, TelemetryLevel
-from esper_train.numbers import read_number, read_whole
+from esper_train.settings.numbers import read_number, read_whole
 
 JUDGING_SEEDS = 20
 """Unseen hosts that tell most differences apart."""

@@ -29,8 +29,8 @@ from esper_train.evaluation.results import ArmResult, EvaluationResults
 from esper_train.evaluation.scratch import GrownHosts, lifetimes, model_of
 from esper_train.evaluation.table import EvaluationTable, origin
 from esper_train.interrupts import StopRequest
-from esper_train.options import EvaluateOptions, SpreadOptions
 from esper_train.paths import check_file_of, check_folder_of
+from esper_train.settings.options import EvaluateOptions, SpreadOptions
 
 RESULTS = "evaluation.json"
 PICTURE = "evaluation.png"

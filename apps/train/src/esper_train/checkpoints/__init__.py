@@ -1,0 +1,1 @@
+"""Checkpoints: one file each, checked before anything is built from it."""

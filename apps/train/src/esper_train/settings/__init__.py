@@ -1,0 +1,1 @@
+"""From flags, files and presets to one whole configuration."""
