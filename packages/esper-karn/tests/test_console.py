@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from esper_karn import ConsoleView, KarnError, closing_table, fold, follow
-from esper_karn.console.console_view import live_line
+from esper_karn.console.console_view import progress_line
 from esper_leyline import RunStatus, RunSummary
 from esper_leyline.events import RoundCompleted
 
@@ -282,7 +282,7 @@ def test_waiting_costs_no_more_than_a_look_now_and_then(tmp_path, monkeypatch):
 )
 def test_the_moving_line_counts_what_has_no_room(run_of, width, line):
     state = fold(run_of(4)[:50])
-    assert live_line(state, width) == line
+    assert progress_line(state, width) == line
 
 
 def test_what_a_line_has_no_room_for_is_named_once(run_of):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from esper_karn import closing_table
-from esper_karn.console.layout import Column, FittedTable, Form, wrapped
+from esper_karn.console.layout import Column, FittedTable, TableVariant, wrapped
 from esper_leyline import RoundSummary, RunSummary
 
 UNLIMITED = 100_000
@@ -91,7 +91,7 @@ def test_a_column_is_printed_whole_or_named(width, cells):
         Column(head=name, cells=[f"{value:,}" for value in column], rank=number)
         for number, (name, column) in enumerate(zip(names, cells, strict=True))
     ]
-    text = printed(FittedTable(Form(columns=columns)), width)
+    text = printed(FittedTable(TableVariant(columns=columns)), width)
     named = set(re.findall(r"column\d", text.partition("left out")[2]))
     for column in columns:
         whole = all(re.search(rf"(?<![\d,]){cell}(?![\d,])", text) for cell in column.cells)
@@ -104,7 +104,7 @@ def table(name="one", **changes):
         Column(head="value", cells=["1", "22"], rank=1),
         Column(head="wait", cells=["3,000", "4"], rank=2),
     ]
-    return FittedTable(Form(columns=columns), **changes)
+    return FittedTable(TableVariant(columns=columns), **changes)
 
 
 def test_the_column_of_the_highest_rank_goes_first_and_is_named():
@@ -126,29 +126,33 @@ def test_where_nothing_fits_each_value_has_a_line():
 
 
 def test_the_first_form_that_fits_is_taken():
-    short = Form(columns=[Column(head="n", cells=["1"])], notes=["n: the number"])
-    both = FittedTable(Form(columns=[Column(head="numbers", cells=["1"])]), short, rule=False)
+    short = TableVariant(columns=[Column(head="n", cells=["1"])], notes=["n: the number"])
+    both = FittedTable(
+        TableVariant(columns=[Column(head="numbers", cells=["1"])]), short, rule=False
+    )
     assert printed(both, 7) == "numbers\n      1\n"
     assert printed(both, 6) == "n\n1\nn: the\nnumber\n"
 
 
 def test_sections_rules_and_styles():
     column = Column(head="a", cells=["1", "2"], styles=["red", ""])
-    plain = printed(FittedTable(Form(columns=[column]), breaks=frozenset({1})), 10)
+    plain = printed(FittedTable(TableVariant(columns=[column]), breaks=frozenset({1})), 10)
     assert plain == "a\n─\n1\n\n2\n"
     console = Console(file=io.StringIO(), width=10, force_terminal=True, _environ={"TERM": "xterm"})
-    console.print(FittedTable(Form(columns=[column])))
+    console.print(FittedTable(TableVariant(columns=[column])))
     assert "\x1b[31m1\x1b[0m" in console.file.getvalue()
 
 
 def test_wide_characters_are_measured_in_columns_of_the_terminal():
     columns = [Column(head="名前", cells=["x"], left=True), Column(head="n", cells=["1"])]
-    assert printed(FittedTable(Form(columns=columns), rule=False), 20) == "名前  n\nx     1\n"
+    assert (
+        printed(FittedTable(TableVariant(columns=columns), rule=False), 20) == "名前  n\nx     1\n"
+    )
 
 
 def test_escape_sequences_in_cells_and_heads_are_escaped():
     column = Column(head="a\x1b[2J", cells=["\x9bm\r\n\u202e"])
-    text = printed(FittedTable(Form(columns=[column])), 100)
+    text = printed(FittedTable(TableVariant(columns=[column])), 100)
     assert "\\x9bm\\r\\n\\u202e" in text
     assert "\x1b" not in text
 
@@ -173,7 +177,7 @@ def test_a_long_name_is_folded_before_a_column_is_left_out():
         Column(head="arm", cells=[name], left=True, fold=True),
         Column(head="value", cells=["12"], rank=1, name="value of arm"),
     ]
-    fitted = FittedTable(Form(columns=columns), rule=False)
+    fitted = FittedTable(TableVariant(columns=columns), rule=False)
     assert printed(fitted, 45).splitlines()[1] == f"{name}     12"
     assert [line.rstrip() for line in printed(fitted, 30).splitlines()] == [
         "arm                      value",

@@ -39,11 +39,11 @@ def test_a_program_ends_as_it_would_have(tmp_path, redirection):
 
 LISTING = """
 import sys
-from esper_karn import guard_streams, lost_output, say
+from esper_karn import guard_streams, output_failure, echo
 guard_streams()
 for number in range(5_000):
-    say("a line that fills the pipe")
-sys.stderr.write(f"lost: {lost_output()}\\n")
+    echo("a line that fills the pipe")
+sys.stderr.write(f"lost: {output_failure()}\\n")
 """
 
 
@@ -66,7 +66,7 @@ def test_output_that_could_not_be_written_is_known(tmp_path, redirection, reason
 
 def test_characters_that_the_stream_lacks_are_escaped(tmp_path):
     script = tmp_path / "program.py"
-    script.write_text("from esper_karn import *\nguard_streams()\nsay('10–20')\n")
+    script.write_text("from esper_karn import *\nguard_streams()\necho('10–20')\n")
     done = subprocess.run(
         [sys.executable, script],
         capture_output=True,

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from esper_karn import KarnError, RunState, glance, is_run, status_text, summarize
+from esper_karn import KarnError, RunState, is_run_directory, peek, read_run, status_text
 from esper_leyline import RunStatus, RunSummary, preset
 from esper_nissa import RunDirectory
 
@@ -40,10 +40,10 @@ def log_start(events):
 def test_an_ended_run_is_known_by_its_summary(run, run_of):
     summary = summary_of(run_of(4))
     run.write_summary(summary)
-    record = summarize(run.path)
+    record = read_run(run.path)
     assert record.source == summary
     assert (record.run_id, record.last_event) == (run.run_id, 1_735_732_980.0)
-    seen = glance(run.path)
+    seen = peek(run.path)
     assert (seen.task, seen.status, seen.rounds) == ("mnist1d", RunStatus.COMPLETED, 4)
     assert (seen.last_return, seen.accuracy, seen.problem) == (3.0, 60.0, None)
 
@@ -51,12 +51,12 @@ def test_an_ended_run_is_known_by_its_summary(run, run_of):
 def test_a_run_without_a_summary_is_known_by_its_log(run, run_of, as_log):
     events = run_of(30, end=False)
     run.events.write_bytes(as_log(events[:-3]) + b'{"torn')
-    record = summarize(run.path)
+    record = read_run(run.path)
     assert isinstance(record.source, RunState)
     assert record.source.status is RunStatus.RUNNING
     assert record.source.facts.rounds_done == 29
     assert record.last_event == events[-4].wall_time
-    seen = glance(run.path)
+    seen = peek(run.path)
     assert (seen.task, seen.status) == ("mnist1d", RunStatus.RUNNING)
     assert (seen.rounds, seen.planned) == (29, 30)
     assert seen.accuracy == pytest.approx(40 + 20 * 29 / 30)
@@ -69,8 +69,8 @@ def test_a_run_that_failed_before_its_summary_says_so(run, run_of, as_log):
     *events, last = run_of(2)
     failed = RunFailed(error="RuntimeError: gone", rounds_completed=2, seconds=3.0)
     run.events.write_bytes(as_log([*events, last.model_copy(update={"payload": failed})]))
-    assert glance(run.path).status is RunStatus.FAILED
-    assert summarize(run.path).source.facts.error == "RuntimeError: gone"
+    assert peek(run.path).status is RunStatus.FAILED
+    assert read_run(run.path).source.facts.error == "RuntimeError: gone"
 
 
 def test_where_no_end_of_a_round_is_near_the_round_at_work_tells(run, run_of, as_log, monkeypatch):
@@ -78,17 +78,17 @@ def test_where_no_end_of_a_round_is_near_the_round_at_work_tells(run, run_of, as
     at = max(n for n, e in enumerate(events) if e.kind == "epoch_completed")
     run.events.write_bytes(as_log(events[: at + 1]))
     monkeypatch.setattr("esper_karn.log.log_ends.TAIL_BYTES", 3000)
-    seen = glance(run.path)
+    seen = peek(run.path)
     assert (seen.rounds, seen.planned, seen.last_return) == (8, 9, None)
 
 
 def test_a_run_with_an_empty_log_has_only_begun(run):
-    record = summarize(run.path)
+    record = read_run(run.path)
     assert record.last_event is None
     assert status_text(record.source.status, record.last_event, 0.0) == (
         "running or crashed, no event yet"
     )
-    seen = glance(run.path)
+    seen = peek(run.path)
     assert (seen.status, seen.rounds, seen.task) == (RunStatus.RUNNING, 0, None)
 
 
@@ -96,10 +96,10 @@ def test_a_log_sent_elsewhere_is_found(tmp_path, run_of, as_log):
     run = RunDirectory.create(tmp_path / "runs", "mnist1d", telemetry_file=tmp_path / "log.jsonl")
     run.write_config(preset("mnist1d"))
     run.events.write_bytes(as_log(run_of(2, end=False)))
-    assert summarize(run.path).source.facts.rounds_done == 2
-    assert glance(run.path).rounds == 2
+    assert read_run(run.path).source.facts.rounds_done == 2
+    assert peek(run.path).rounds == 2
     run.events.unlink()
-    assert glance(run.path).rounds == 0
+    assert peek(run.path).rounds == 0
 
 
 def test_a_summary_that_a_resumed_run_left_behind_is_not_believed(run, run_of, as_log):
@@ -107,17 +107,17 @@ def test_a_summary_that_a_resumed_run_left_behind_is_not_believed(run, run_of, a
     run.events.write_bytes(as_log(run_of(5, end=False)))
     written = run.summary.stat().st_mtime
     os.utime(run.events, (written + 60, written + 60))
-    assert glance(run.path).status is RunStatus.RUNNING
-    assert isinstance(summarize(run.path).source, RunState)
+    assert peek(run.path).status is RunStatus.RUNNING
+    assert isinstance(read_run(run.path).source, RunState)
     run.events.write_bytes(as_log(run_of(5)))
     os.utime(run.events, (written + 60, written + 60))
-    assert glance(run.path).status is RunStatus.INTERRUPTED
+    assert peek(run.path).status is RunStatus.INTERRUPTED
 
 
 def test_lines_that_cannot_be_read_are_told(run, run_of, as_log):
     run.events.write_bytes(as_log(run_of(1)) + b'{"kind": "round_completed"}\n')
     start = f"1 line of the log could not be read; line {len(run_of(1)) + 1} of '{run.events}': "
-    assert summarize(run.path).unread.startswith(start)
+    assert read_run(run.path).unread.startswith(start)
 
 
 @pytest.mark.parametrize("content", ["{", "{}", '{"run_id": 3}'])
@@ -125,8 +125,8 @@ def test_a_broken_summary_is_told_not_hidden(run, run_of, as_log, content):
     run.events.write_bytes(as_log(run_of(1)))
     run.summary.write_text(content)
     with pytest.raises(KarnError, match="is not a run summary"):
-        summarize(run.path)
-    seen = glance(run.path)
+        read_run(run.path)
+    seen = peek(run.path)
     assert seen.status is None
     assert "is not a run summary" in seen.problem
 
@@ -134,13 +134,13 @@ def test_a_broken_summary_is_told_not_hidden(run, run_of, as_log, content):
 def test_a_log_of_another_version_is_a_problem_of_that_run_alone(run, run_of):
     line = run_of(1)[0].model_dump_json().replace('"schema_version":1', '"schema_version":7')
     run.events.write_text(line + "\n")
-    assert "has schema version 7" in glance(run.path).problem
+    assert "has schema version 7" in peek(run.path).problem
 
 
 def test_what_is_no_run_is_not_summarized(tmp_path):
-    assert not is_run(tmp_path)
+    assert not is_run_directory(tmp_path)
     with pytest.raises(KarnError, match="is not a run directory"):
-        summarize(tmp_path)
+        read_run(tmp_path)
 
 
 @pytest.mark.parametrize(

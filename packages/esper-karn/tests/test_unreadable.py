@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from esper_karn import EventReader, KarnError, glance, is_run, resolve_log, summarize
+from esper_karn import EventReader, KarnError, is_run_directory, peek, read_run, resolve_log
 from esper_karn.log.lines import MAX_LINE, LineSplitter
 from esper_leyline import preset
 from esper_nissa import RunDirectory, next_position
@@ -50,10 +50,10 @@ def test_what_is_no_file_is_refused_without_waiting(run, name, reason):
     path = run.path / name
     path.unlink(missing_ok=True)
     SPECIAL[reason](path)
-    assert is_run(run.path)
+    assert is_run_directory(run.path)
     with pytest.raises(KarnError, match=reason):
-        summarize(run.path)
-    seen = glance(run.path)
+        read_run(run.path)
+    seen = peek(run.path)
     assert seen.status is None
     assert name in seen.problem
 
@@ -62,25 +62,25 @@ def test_what_is_no_file_is_refused_without_waiting(run, name, reason):
 def test_any_pointer_is_a_path_or_a_problem(run, content):
     (run.path / "events.path").write_bytes(content)
     run.events.unlink()
-    seen = glance(run.path)
+    seen = peek(run.path)
     assert seen.problem or seen.rounds == 0
     if seen.problem:
         with pytest.raises(KarnError):
-            summarize(run.path)
+            read_run(run.path)
 
 
 def test_a_summary_nested_too_deeply_is_a_problem_of_that_run(run):
     run.summary.write_bytes(DEEP)
-    assert "is not a run summary" in glance(run.path).problem
+    assert "is not a run summary" in peek(run.path).problem
 
 
 def test_a_last_line_nested_too_deeply_leaves_the_rest_readable(run, run_of, as_log):
     events = run_of(3, end=False)
     run.events.write_bytes(as_log(events) + DEEP + b"\n")
-    seen = glance(run.path)
+    seen = peek(run.path)
     assert (seen.rounds, seen.problem) == (3, None)
     assert seen.note.startswith("unreadable last line of its log: ")
-    record = summarize(run.path)
+    record = read_run(run.path)
     assert record.source.facts.rounds_done == 3
     assert f"line {len(events) + 1} of" in record.unread
     assert next_position(run.events).sequence == events[-1].sequence + 1
@@ -90,8 +90,8 @@ def test_a_last_line_nested_too_deeply_leaves_the_rest_readable(run, run_of, as_
 def test_a_log_without_any_event_is_said_to_be_unreadable(run, line):
     run.events.write_bytes(line * 20)
     with pytest.raises(KarnError, match="has no event: 20 lines of the log could not be read; "):
-        summarize(run.path)
-    assert glance(run.path).problem.startswith("no event at either end of log ")
+        read_run(run.path)
+    assert peek(run.path).problem.startswith("no event at either end of log ")
 
 
 @pytest.mark.parametrize("at_end", [True, False])
@@ -103,7 +103,7 @@ def test_a_line_over_the_limit_is_skipped_and_counted(run, run_of, as_log, at_en
     with EventReader(run.events) as reader:
         assert list(reader.read()) == events
         assert [problem.reason for problem in reader.problems] == ["it is longer than 4 MiB"]
-    seen = glance(run.path)
+    seen = peek(run.path)
     assert (seen.task, seen.problem) == ("mnist1d", None)
     assert ("longer than 4 MiB" in (seen.note or "")) == at_end
     assert next_position(run.events).sequence == events[-1].sequence + 1
@@ -140,14 +140,14 @@ def test_lines_are_the_same_however_the_bytes_arrive(lines, cut):
 def test_a_folder_that_cannot_be_looked_into_may_be_a_run(tmp_path):
     loop = tmp_path / "loop"
     loop.symlink_to(loop)
-    assert is_run(loop)
-    assert "symbolic links" in glance(loop).problem
-    assert not is_run(tmp_path)
+    assert is_run_directory(loop)
+    assert "symbolic links" in peek(loop).problem
+    assert not is_run_directory(tmp_path)
 
 
 def test_a_run_that_was_deleted_meanwhile_is_a_problem(run):
     path = run.path
     path.rename(path.with_name("gone"))
-    assert "there is no such folder" in glance(path).problem
+    assert "there is no such folder" in peek(path).problem
     with pytest.raises(KarnError, match="null byte"):
         resolve_log(path.parent / "a\0b")

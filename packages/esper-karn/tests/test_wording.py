@@ -9,18 +9,18 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from esper_karn import printable
 from esper_karn.formatting import (
-    age,
-    count,
-    duration,
-    index,
-    mean_count,
-    number,
-    several,
-    signed,
-    significant,
+    format_age,
+    format_count,
+    format_duration,
+    format_index,
+    format_mean,
+    format_number,
+    format_signed,
+    format_significant,
+    pluralize,
 )
+from esper_leyline import printable
 
 NUMBERS = st.one_of(st.floats(), st.integers(), st.integers(-(10**400), 10**400))
 WRITTEN = re.compile(r"NaN|[+-]?inf|[+-]?(\d{1,3}(,\d{3})+|\d+)(\.\d+)?(e-?\d+)?")
@@ -32,7 +32,7 @@ WRITTEN = re.compile(r"NaN|[+-]?inf|[+-]?(\d{1,3}(,\d{3})+|\d+)(\.\d+)?(e-?\d+)?
 @example(value=-0.001, digits=2, sign=False)
 @example(value=10**400, digits=0, sign=False)
 def test_any_number_is_short_and_means_what_it_says(value, digits, sign):
-    text = number(value, digits, sign=sign)
+    text = format_number(value, digits, sign=sign)
     assert WRITTEN.fullmatch(text), text
     assert len(text) <= 16
     assert not re.fullmatch(r"-0(\.0+)?", text)
@@ -60,34 +60,39 @@ def test_any_number_is_short_and_means_what_it_says(value, digits, sign):
     ],
 )
 def test_unusual_numbers_are_words_or_short(value, text):
-    assert signed(value) == text
+    assert format_signed(value) == text
 
 
 def test_leading_digits_serve_any_magnitude():
     values = [0.00123456, 1e-320, -0.0, 1e308, float("nan"), float("inf"), 10**400, None]
-    assert [significant(value) for value in values] == [
+    assert [format_significant(value) for value in values] == [
         *("0.00123", "1e-320", "0", "1.0e308", "NaN", "inf", "1.0e400", "–")
     ]
 
 
 @given(value=NUMBERS)
 def test_counts_times_and_ages_take_any_number(value):
-    for text in (count(value), mean_count(value), duration(value), age(value)):
+    for text in (
+        format_count(value),
+        format_mean(value),
+        format_duration(value),
+        format_age(value),
+    ):
         assert text
         assert len(text) <= 40
     if isinstance(value, int):
-        assert len(index(value)) <= 16
-        assert several(value, "line")
+        assert len(format_index(value)) <= 16
+        assert pluralize(value, "line")
 
 
 def test_times_that_go_back_are_said_and_not_repaired():
-    assert duration(-5) == "-0:05"
-    assert duration(-3725) == "-1:02:05"
-    assert duration(1e308) == "1.0e308 s"
-    assert duration(float("nan")) == "NaN s"
-    assert age(-5) == "0 s ago"
-    assert age(-7200) == "2 h in the future"
-    assert age(59.7) == "1 min ago"
+    assert format_duration(-5) == "-0:05"
+    assert format_duration(-3725) == "-1:02:05"
+    assert format_duration(1e308) == "1.0e308 s"
+    assert format_duration(float("nan")) == "NaN s"
+    assert format_age(-5) == "0 s ago"
+    assert format_age(-7200) == "2 h in the future"
+    assert format_age(59.7) == "1 min ago"
 
 
 @given(st.text(st.characters(categories=["C", "Z", "L", "N", "P", "S", "M"])))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from cyclopts import App, CycloptsError
 
 if TYPE_CHECKING:
-    from esper_karn import Screen
+    from esper_karn import SafeConsole
 
 FAILED = 1
 USAGE_ERROR = 2
@@ -75,25 +75,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return _check_output() if arguments is None else 0
 
 
-def _console() -> Screen:
-    from esper_karn import Screen
+def _console() -> SafeConsole:
+    from esper_karn import SafeConsole
 
-    return Screen()
+    return SafeConsole()
 
 
 def _refuse(message: str) -> int:
-    from esper_karn import complain
+    from esper_karn import echo_error
 
-    complain(message)
+    echo_error(message)
     return USAGE_ERROR
 
 
 def _check_output() -> int:
     """Returns the exit code of a command whose purpose is its output."""
-    from esper_karn import complain, lost_output
+    from esper_karn import echo_error, output_failure
 
-    reason = lost_output()
+    reason = output_failure()
     if reason is None:
         return 0
-    complain(f"cannot write to standard output: {reason}")
+    echo_error(f"cannot write to standard output: {reason}")
     return FAILED

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import NoReturn
 
-from esper_karn import complain
+from esper_karn import echo_error
 
 USAGE_ERROR = 2
 
@@ -15,5 +15,5 @@ class ArgumentParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Prints the message and ends the process with exit code 2."""
-        complain(f"{self.prog}: {message}")
+        echo_error(f"{self.prog}: {message}")
         raise SystemExit(USAGE_ERROR)

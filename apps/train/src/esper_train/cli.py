@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from cyclopts import App, CycloptsError
 
-from esper_karn import complain, guard_streams, lost_output
+from esper_karn import echo_error, guard_streams, output_failure
 from esper_leyline import EsperError
 from esper_train.interrupts import ignore_signals
 from esper_train.settings.options import (
@@ -112,11 +112,11 @@ def tasks(*, options: TasksOptions = _TASKS, hardware: HardwareOptions = _HARDWA
     from esper_train.commands.tasks import run_tasks
 
     code = run_tasks(options=options, hardware=hardware)
-    reason = lost_output()
+    reason = output_failure()
     if reason is None:
         return code
     # Its output is all that this command is for; a run has its directory.
-    complain(f"cannot write to standard output: {reason}")
+    echo_error(f"cannot write to standard output: {reason}")
     return FAILED
 
 
@@ -150,5 +150,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _fail(message: str) -> int:
-    complain(message)
+    echo_error(message)
     return USAGE_ERROR

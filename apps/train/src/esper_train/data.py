@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from esper_karn import say
+from esper_karn import echo
 from esper_tolaria import data_is_here, fetch_data
 from esper_train.paths import check_folder_of
 from esper_train.settings.resolve import Plan
@@ -19,5 +19,5 @@ def make_data_ready(plan: Plan) -> None:
     spec, root = plan.task.data, Path(plan.config.data_root)
     check_folder_of("--data-root", root)
     if not data_is_here(spec, root):
-        say(f"data: {spec.source}: not in '{root}' yet, so it is downloaded")
+        echo(f"data: {spec.source}: not in '{root}' yet, so it is downloaded")
         fetch_data(spec, root)

@@ -12,7 +12,7 @@ from types import TracebackType
 
 import torch
 
-from esper_karn import Screen, closing_table, complain, say
+from esper_karn import SafeConsole, closing_table, echo, echo_error
 from esper_leyline import (
     Environment,
     EnvironmentSpec,
@@ -96,7 +96,7 @@ class RunSession:
             group=self.group,
             on_loss=self._warn_of_loss,
         )
-        say(f"run: {self.directory.path}")
+        echo(f"run: {self.directory.path}")
         return self
 
     def __exit__(
@@ -121,17 +121,17 @@ class RunSession:
         self.hub.close()  # first, because the summary says whether the log is whole
         summary = self._write_summary(text, seconds)
         self._end_view()
-        Screen().print(closing_table(summary))
+        SafeConsole().print(closing_table(summary))
         for note in self.progress.notes:
-            say(note)
+            echo(note)
         if summary.telemetry_lost is not None:
-            say(f"telemetry: {_missing(summary.telemetry_lost)}")
-        say(f"run directory: {self.directory.path}")
+            echo(f"telemetry: {_missing(summary.telemetry_lost)}")
+        echo(f"run directory: {self.directory.path}")
         said = self._said(error)
         if self.progress.checkpoint is not None and summary.status is not RunStatus.COMPLETED:
-            say(f"last checkpoint: {self.directory.path / self.progress.checkpoint}")
+            echo(f"last checkpoint: {self.directory.path / self.progress.checkpoint}")
         if summary.resume is not None:
-            say(f"go on: {summary.resume}")
+            echo(f"go on: {summary.resume}")
         return said
 
     @property
@@ -163,7 +163,7 @@ class RunSession:
         )
         # Not before: until here this process prints, and a moving line would get in its way.
         if config.telemetry.level == "off":
-            say("telemetry is off: nothing is shown until the end")
+            echo("telemetry is off: nothing is shown until the end")
             return
         with self.stop.held_back():
             self._viewer = Viewer.start(self.directory.path, plain=self._options.no_tui)
@@ -180,7 +180,7 @@ class RunSession:
     def _warn_of_loss(self, loss: TelemetryLoss) -> None:
         """Says at once what the log loses; called from the hub's own thread."""
         kept = "" if self.hub.writes else f"; no event from number {loss.since_sequence} on is kept"
-        complain(f"{loss.reason}{kept}; training goes on", kind="warning")
+        echo_error(f"{loss.reason}{kept}; training goes on", kind="warning")
 
     def _write_summary(self, error: str | None, seconds: float) -> RunSummary:
         """Writes the summary; a run that cannot be summed up on disk has failed."""
@@ -199,7 +199,7 @@ class RunSession:
         if not self.hub.writes:
             self._viewer.end()  # it waits for an end that the log does not have
         elif self._viewer.finish() != 0:
-            say("the console view ended early; the run was not affected")
+            echo("the console view ended early; the run was not affected")
 
     def _restore_directory(self) -> str | None:
         """Says what is gone where the run directory was deleted while the run trained.
@@ -265,7 +265,7 @@ class RunSession:
         """Swallows what needs no traceback: interruptions, and errors that say it all."""
         if isinstance(error, EsperError):
             notes = getattr(error, "__notes__", ())
-            complain("; ".join([str(error), *notes]))
+            echo_error("; ".join([str(error), *notes]))
         return isinstance(error, EsperError | KeyboardInterrupt)
 
     def _summary(self, error: str | None, seconds: float) -> RunSummary:

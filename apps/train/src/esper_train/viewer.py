@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
-from esper_karn import Screen, follow, guard_streams, resolve_log
+from esper_karn import SafeConsole, follow, guard_streams, resolve_log
 from esper_train.arguments import ArgumentParser
 from esper_train.interrupts import STOPPING, ignore_signals
 
@@ -78,7 +78,7 @@ class Viewer:
     def _show_cursor(self) -> None:
         """Shows the cursor where a view that was killed left it hidden."""
         if self._process.returncode not in {0, ENDED}:
-            Screen().show_cursor()
+            SafeConsole().show_cursor()
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -94,7 +94,7 @@ def main(arguments: list[str] | None = None) -> int:
     # Ctrl-C reaches the whole terminal group; the trainer decides, and this view shows the end.
     ignore_signals()
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    console = Screen(colors=not options.plain)
+    console = SafeConsole(colors=not options.plain)
     interactive = console.is_terminal and not options.plain
     try:
         follow(

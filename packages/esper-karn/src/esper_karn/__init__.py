@@ -2,21 +2,21 @@
 
 from esper_karn.console.closing_table import ClosingTable, closing_table
 from esper_karn.console.console_view import ConsoleView, follow
-from esper_karn.console.layout import Column, FittedTable, Form
+from esper_karn.console.layout import Column, FittedTable, TableVariant
 from esper_karn.console.runs_table import RunsTable
-from esper_karn.console.screen import Screen, complain, say
-from esper_karn.console.streams import guard_streams, lost_output
+from esper_karn.console.screen import SafeConsole, echo, echo_error
+from esper_karn.console.streams import guard_streams, output_failure
 from esper_karn.errors import KarnError
-from esper_karn.formatting import count, number
+from esper_karn.formatting import format_count, format_number
 from esper_karn.log.reader import EventReader, Problem
-from esper_karn.runs.folder import is_run, resolve_log
+from esper_karn.runs.folder import is_run_directory, resolve_log
 from esper_karn.runs.records import (
-    RunGlance,
+    RunPeek,
     RunRecord,
-    glance,
+    peek,
+    read_run,
     read_summary,
     status_text,
-    summarize,
 )
 from esper_karn.state.reducer import fold, reduce
 from esper_karn.state.rounds import RoundBlock, RoundHistory
@@ -31,7 +31,6 @@ from esper_karn.state.run import (
     SlotState,
 )
 from esper_karn.state.series import Bucket, Series
-from esper_karn.text import printable
 from esper_karn.views.progress import Header, Progress, RoundLine, header, progress, round_line
 from esper_karn.views.run_report import Closing, ClosingRow, Learning, closing
 
@@ -46,7 +45,6 @@ __all__ = [
     "EnvironmentState",
     "EventReader",
     "FittedTable",
-    "Form",
     "Header",
     "KarnError",
     "Learning",
@@ -58,33 +56,33 @@ __all__ = [
     "RoundHistory",
     "RoundLine",
     "RunFacts",
-    "RunGlance",
+    "RunPeek",
     "RunRecord",
     "RunSeries",
     "RunState",
     "RunsTable",
-    "Screen",
+    "SafeConsole",
     "Series",
     "SlotState",
+    "TableVariant",
     "closing",
     "closing_table",
-    "complain",
-    "count",
+    "echo",
+    "echo_error",
     "fold",
     "follow",
-    "glance",
+    "format_count",
+    "format_number",
     "guard_streams",
     "header",
-    "is_run",
-    "lost_output",
-    "number",
-    "printable",
+    "is_run_directory",
+    "output_failure",
+    "peek",
     "progress",
+    "read_run",
     "read_summary",
     "reduce",
     "resolve_log",
     "round_line",
-    "say",
     "status_text",
-    "summarize",
 ]

@@ -18,7 +18,7 @@ _LONGEST_DURATION = 10**9
 _LARGEST_FLOAT = 10**308
 
 
-def number(value: float | None, digits: int, *, sign: bool = False) -> str:
+def format_number(value: float | None, digits: int, *, sign: bool = False) -> str:
     """Writes a number in at most 16 characters; all views write numbers with this function.
 
     ``NaN`` and ``inf`` are words, very large numbers are short (``1.0e308``), and zero has
@@ -39,45 +39,45 @@ def number(value: float | None, digits: int, *, sign: bool = False) -> str:
     return f"{float(value):{plus}z,.0f}" if digits == 0 else f"{value:{plus}z.{digits}f}"
 
 
-def significant(value: float | None, digits: int = 3) -> str:
+def format_significant(value: float | None, digits: int = 3) -> str:
     """Writes a number of any magnitude with its leading digits, such as ``0.00123``."""
     if value is None or not _finite(value) or abs(value) >= _LARGEST_FLOAT:
-        return number(value, 0)
+        return format_number(value, 0)
     mantissa, _, exponent = f"{float(value):z.{digits}g}".partition("e")
     return f"{mantissa}e{int(exponent)}" if exponent else mantissa
 
 
-def signed(value: float | None, digits: int = 2) -> str:
+def format_signed(value: float | None, digits: int = 2) -> str:
     """Writes a value with its sign, such as ``+1.23``."""
-    return number(value, digits, sign=True)
+    return format_number(value, digits, sign=True)
 
 
-def plain(value: float | None, digits: int) -> str:
+def format_fixed(value: float | None, digits: int) -> str:
     """Writes a value with a fixed number of digits."""
-    return number(value, digits)
+    return format_number(value, digits)
 
 
-def count(value: float | None) -> str:
+def format_count(value: float | None) -> str:
     """Writes a count, or a mean of counts, as a whole number with separators."""
-    return number(value, 0)
+    return format_number(value, 0)
 
 
-def index(value: int) -> str:
+def format_index(value: int) -> str:
     """Writes the number of a round or an epoch, without separators."""
-    return count(value).replace(",", "")
+    return format_count(value).replace(",", "")
 
 
-def mean_count(value: float) -> str:
+def format_mean(value: float) -> str:
     """Writes a mean of counts: small fractions with one digit, anything else whole."""
     if not _finite(value) or abs(value) >= 10 or value == round(value):
-        return count(value)
-    return plain(value, 1)
+        return format_count(value)
+    return format_fixed(value, 1)
 
 
-def duration(seconds: float | None) -> str:
+def format_duration(seconds: float | None) -> str:
     """Writes a duration, such as ``2:31`` or ``1:02:31``; a negative one has a minus."""
     if seconds is None or not abs(seconds) < _LONGEST_DURATION:
-        return f"{number(seconds, 0)} s" if seconds is not None else MISSING
+        return f"{format_number(seconds, 0)} s" if seconds is not None else MISSING
     whole = round(seconds)
     minutes, second = divmod(abs(whole), 60)
     hours, minute = divmod(minutes, 60)
@@ -86,7 +86,7 @@ def duration(seconds: float | None) -> str:
     return minus + clock
 
 
-def age(seconds: float | None) -> str:
+def format_age(seconds: float | None) -> str:
     """Writes how long ago something was, such as ``12 s ago``.
 
     A time more than a minute ahead of this machine's clock is said to be in the future.
@@ -94,15 +94,15 @@ def age(seconds: float | None) -> str:
     if seconds is None:
         return MISSING
     if not _finite(seconds):
-        return f"{number(seconds, 0)} s ago"
+        return f"{format_number(seconds, 0)} s ago"
     if seconds < -60:
         return f"{_span(-seconds)} in the future"
     return f"{_span(max(0.0, seconds))} ago"
 
 
-def several(quantity: int, one: str, many: str | None = None) -> str:
+def pluralize(quantity: int, one: str, many: str | None = None) -> str:
     """Writes a number of things, such as ``1 host`` or ``3 hosts``."""
-    return f"{count(quantity)} {one if quantity == 1 else many or one + 's'}"
+    return f"{format_count(quantity)} {one if quantity == 1 else many or one + 's'}"
 
 
 def _span(left: float) -> str:
@@ -110,7 +110,7 @@ def _span(left: float) -> str:
         if round(left) < size:
             return f"{round(left)} {unit}"
         left = left / size if left < _LARGEST_FLOAT else left // size
-    return f"{number(left, 0)} d"
+    return f"{format_number(left, 0)} d"
 
 
 def _scientific(value: float, plus: str) -> str:

@@ -70,6 +70,7 @@ from esper_leyline.errors import (
     ConfigError,
     EsperError,
     LeylineError,
+    printable,
     show_text,
     unknown_name,
 )
@@ -341,6 +342,7 @@ __all__ = [
     "permitted_ops",
     "policy_input_size",
     "preset",
+    "printable",
     "read_config",
     "read_json",
     "remove_empty",

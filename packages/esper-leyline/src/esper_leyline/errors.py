@@ -46,6 +46,22 @@ def unknown_name(what: str, name: str, allowed: Iterable[str]) -> str:
     return f"unknown {what} '{show_text(name)}'{hint}; allowed: {', '.join(names)}"
 
 
+def printable(text: str) -> str:
+    r"""Returns the text with every character that is not visible escaped.
+
+    Escape sequences, other control characters, line breaks, bidirectional overrides,
+    zero-width characters and lone surrogates (bytes of a file name that are not UTF-8)
+    become ``\x1b``, ``\n``, ``\u202e`` and so on. The result is one line and can be
+    encoded as UTF-8.
+
+    Args:
+        text: Any text that this process did not write itself.
+    """
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else _escape(each) for each in text)
+
+
 def show_text(text: str, limit: int = MOST_SHOWN) -> str:
     """Makes text that a user wrote fit for one line of a message.
 
@@ -54,8 +70,12 @@ def show_text(text: str, limit: int = MOST_SHOWN) -> str:
         limit: Characters to keep.
 
     Returns:
-        The text with its unprintable characters escaped and its end cut off where it is
-        longer than ``limit``, with its length in that case.
+        The printable text. Where it is longer than ``limit``, its end is cut off and its
+        length is appended.
     """
-    kept = "".join(each if each.isprintable() else repr(each)[1:-1] for each in text[:limit])
-    return kept if len(text) <= limit else f"{kept}... ({len(text)} characters)"
+    shown = printable(text[:limit])
+    return shown if len(text) <= limit else f"{shown}... ({len(text)} characters)"
+
+
+def _escape(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")

@@ -7,16 +7,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from esper_karn import (
-    RunsTable,
-    closing_table,
-    glance,
-    is_run,
-    printable,
-    status_text,
-    summarize,
-)
-from esper_leyline import RunStatus
+from esper_karn import RunsTable, closing_table, is_run_directory, peek, read_run, status_text
+from esper_leyline import RunStatus, printable
 from esper_overwatch.errors import OverwatchError
 
 
@@ -31,7 +23,7 @@ def list_runs(folder: Path, console: Console, *, now: float) -> None:
     Raises:
         OverwatchError: If the folder is missing or holds no run.
     """
-    glances = [glance(path) for path in find_runs(folder)]
+    glances = [peek(path) for path in find_runs(folder)]
     table = RunsTable(glances, now=now)
     console.print(table)
     for remark in table.remarks():
@@ -49,7 +41,7 @@ def show_run(path: Path, console: Console, *, now: float) -> None:
     Raises:
         EsperError: If there is no such run or it cannot be read.
     """
-    record = summarize(path)
+    record = read_run(path)
     console.print(Text(f"run {printable(record.run_id)}", "bold"), soft_wrap=True)
     console.print(closing_table(record.source))
     if record.source.status is RunStatus.RUNNING:
@@ -71,8 +63,10 @@ def find_runs(folder: Path) -> list[Path]:
             f"cannot list runs in '{folder}': {error.strerror}; name a folder of runs, "
             "such as the one that esper-train's --runs names"
         ) from error
-    runs = [path for path in paths if is_run(path)]
+    runs = [path for path in paths if is_run_directory(path)]
     if runs:
         return runs
-    hint = f"; it is a run itself: esper-overwatch show {folder}" if is_run(folder) else ""
+    hint = (
+        f"; it is a run itself: esper-overwatch show {folder}" if is_run_directory(folder) else ""
+    )
     raise OverwatchError(f"no runs in '{folder}'{hint}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from esper_karn import Screen, say
+from esper_karn import SafeConsole, echo
 from esper_leyline import override
 from esper_nissa import create_folder
 from esper_simic.evaluation import SeedRange, evaluation_seeds
@@ -54,11 +54,11 @@ def run_dual(
     )
     shared = plan.arms[0].plan
     for note in shared.notes:
-        say(note)
+        echo(note)
     make_data_ready(shared)
     folder = create_folder(telemetry.runs, f"{shared.task.name}-{plan.name}")
-    say(plan.order)
-    say(f"group: {folder.name}")
+    echo(plan.order)
+    echo(f"group: {folder.name}")
     try:
         with StopRequest() as stop:
             return _run(plan, folder, telemetry, stop)
@@ -73,25 +73,25 @@ def _run(plan: DualPlan, folder: Path, telemetry: TelemetryOptions, stop: StopRe
     if done and _judge(plan, runs, folder, stop):
         return 0
     for line in how_to_go_on(plan, runs, folder):
-        say(line)
+        echo(line)
     return stop.exit_code if stop() else FAILED
 
 
 def _judge(plan: DualPlan, runs: Sequence[ArmRun], folder: Path, stop: StopRequest) -> bool:
     """Compares the finished policies; returns whether it came to an end."""
     evaluation = _evaluation(plan, runs, folder)
-    say(f"judging both on the same {plan.seeds} unseen hosts")
+    echo(f"judging both on the same {plan.seeds} unseen hosts")
     arms = play(evaluation, stop)
     if arms is None:
         return False
     results = collect(evaluation, arms)
     write(results, folder)
-    Screen().print(EvaluationTable(results, seeds_flag="--ab-seeds"))
+    SafeConsole().print(EvaluationTable(results, seeds_flag="--ab-seeds"))
     for line in verdict_lines(results):
-        say(line)
+        echo(line)
     for run in runs:
-        say(f"{run.mode}: {run.directory.path}")
-    say(f"results: {folder / RESULTS}, {folder / PICTURE}")
+        echo(f"{run.mode}: {run.directory.path}")
+    echo(f"results: {folder / RESULTS}, {folder / PICTURE}")
     return True
 
 

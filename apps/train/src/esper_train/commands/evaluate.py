@@ -13,7 +13,7 @@ from time import perf_counter
 
 import torch
 
-from esper_karn import Screen, say
+from esper_karn import SafeConsole, echo
 from esper_kasmina import build_host
 from esper_leyline import HostFactory, create_folders, override, remove_empty, write_atomically
 from esper_tolaria import build_environment
@@ -40,18 +40,18 @@ def run_evaluate(*, options: EvaluateOptions, hardware: SpreadOptions) -> int:
     """Evaluates arms, writes and prints the results, and returns the process's exit code."""
     plan = plan_evaluation(options, hardware)
     for note in plan.run.notes:
-        say(note)
+        echo(note)
     check_folder_of("--out", plan.out)
     make_data_ready(plan.run)
     with results_folder(plan.out), StopRequest() as stop:
         arms = play(plan, stop)
         if arms is None:
-            say("interrupted: there are no results")
+            echo("interrupted: there are no results")
             return stop.exit_code
         results = collect(plan, arms)
         write(results, plan.out)
-    Screen().print(EvaluationTable(results))
-    say(f"results: {plan.out / RESULTS}, {plan.out / PICTURE}")
+    SafeConsole().print(EvaluationTable(results))
+    echo(f"results: {plan.out / RESULTS}, {plan.out / PICTURE}")
     return 0
 
 
@@ -80,7 +80,7 @@ def _play_all(plan: EvaluationPlan, stop: StopRequest) -> tuple[ArmResult, ...] 
             return None
         model = model_of(arm, plan.arms, played)
         lives = lifetimes(arm, model, flops, epochs)
-        say(f"{arm.label}: hosts are {origin(model.label, arm.budget, lives.values())}")
+        echo(f"{arm.label}: hosts are {origin(model.label, arm.budget, lives.values())}")
         found = play_on([arm], GrownHosts.like(model), lives=lives)
         if found is None:
             return None
@@ -106,7 +106,7 @@ def _play_on(
     config = override(plan.run.config, {"max_epochs": max(lives.values())})
     run = replace(plan.run, config=config)
     environment = build_environment(run.task, run.config, hosts)
-    say(f"plan: {environment.plan}")
+    echo(f"plan: {environment.plan}")
     try:
         prepared = [(arm, arm.prepare(environment.spec, run, greedy=plan.greedy)) for arm in arms]
         results = []
@@ -200,4 +200,4 @@ def write(results: EvaluationResults, out: Path) -> None:
 
 
 def _tell(label: str, hosts: int, started: float, done: int) -> None:
-    say(f"{label}: {done} of {hosts} hosts in {perf_counter() - started:.0f} s")
+    echo(f"{label}: {done} of {hosts} hosts in {perf_counter() - started:.0f} s")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from esper_karn import say
+from esper_karn import echo
 from esper_kasmina import build_host
 from esper_leyline import RunStatus, TaskSpec, TrainingConfig
 from esper_simic import build_reward, run_controllers
@@ -23,7 +23,7 @@ def run_heuristic(
     check_places(telemetry)
     plan = plan_heuristic(options, hardware, telemetry)
     for note in plan.notes:
-        say(note)
+        echo(note)
     make_data_ready(plan)
     with StopRequest() as stop, RunSession("heuristic", plan, telemetry, stop) as session:
         _grow(plan, session, stop)
@@ -41,7 +41,7 @@ def heuristic_rules(task: TaskSpec, config: TrainingConfig) -> HeuristicConfig:
 def _grow(plan: Plan, session: RunSession, stop: StopRequest) -> None:
     config = plan.config
     environment = build_environment(plan.task, config, build_host)
-    say(f"plan: {environment.plan}")
+    echo(f"plan: {environment.plan}")
     session.start(environment.spec)
     rules = heuristic_rules(plan.task, config)
     try:

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from esper_karn import say
+from esper_karn import echo
 from esper_kasmina import build_host
 from esper_leyline import (
     CheckpointManifest,
@@ -78,7 +78,7 @@ def run_ppo(
     save_notes = () if checkpoints.save is None else check_save(checkpoints.save)
     reward = build_reward(plan.config.reward, gamma=plan.config.ppo.gamma)
     for note in (*plan.notes, *save_notes):
-        say(note)
+        echo(note)
     make_data_ready(plan)
     group = None if resumption is None else resumption.manifest.group
     with StopRequest() as stop, RunSession("ppo", plan, telemetry, stop, group=group) as session:
@@ -106,7 +106,7 @@ class PPORun:
         config = plan.config
         assert config.device is not None
         self._environment = build_environment(plan.task, config, build_host)
-        say(f"plan: {self._environment.plan}")
+        echo(f"plan: {self._environment.plan}")
         # The policy's initial weights are the only draw from the global generator.
         torch.manual_seed(config.seed)
         spec = self._environment.spec

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from esper_karn import Column, FittedTable, Form, Screen, count, number, say
+from esper_karn import (
+    Column,
+    FittedTable,
+    SafeConsole,
+    TableVariant,
+    echo,
+    format_count,
+    format_number,
+)
 from esper_kasmina import build_host
 from esper_leyline import CNNHostSpec, DataSpec, HostSpec, LifecycleRules, TaskSpec, TrainingConfig
 from esper_tolaria import TASKS, data_is_here, get_task
@@ -25,9 +33,9 @@ def run_tasks(*, options: TasksOptions, hardware: HardwareOptions) -> int:
     if not options.no_time:
         seconds = [_measure(task, device, root) for task in tasks]
         columns.append(Column(head="epoch", cells=seconds, rank=1))
-    Screen().print(FittedTable(Form(columns=columns), rule=False))
+    SafeConsole().print(FittedTable(TableVariant(columns=columns), rule=False))
     for line in _legend(root, device, timed=not options.no_time):
-        say(line)
+        echo(line)
     return 0
 
 
@@ -36,7 +44,9 @@ def _columns(tasks: Sequence[TaskSpec], root: Path) -> list[Column]:
     return [
         Column(head="task", cells=[task.name for task in tasks], left=True),
         Column(head="host", cells=[_host(task.host) for task in tasks], rank=2, left=True),
-        Column(head="parameters", cells=[count(_parameters(task)) for task in tasks], rank=3),
+        Column(
+            head="parameters", cells=[format_count(_parameters(task)) for task in tasks], rank=3
+        ),
         Column(head="rows", cells=[_rows(task.data) for task in tasks], rank=4, left=True),
         Column(head="here", cells=["yes" if each else "no" for each in here], left=True),
     ]
@@ -65,7 +75,7 @@ def _size(rows: int) -> str:
 def _measure(task: TaskSpec, device: str, root: str) -> str:
     if not data_is_here(task.data, Path(root)):
         return "-"
-    return f"{number(epoch_seconds(task, device=device, data_root=root), 2)} s"
+    return f"{format_number(epoch_seconds(task, device=device, data_root=root), 2)} s"
 
 
 def _legend(root: str, device: str, *, timed: bool) -> list[str]:

@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 from typing import IO
 
-from esper_karn import KarnError, Screen, read_summary, say
+from esper_karn import KarnError, SafeConsole, echo, read_summary
 from esper_leyline import RunStatus, RunSummary
 from esper_nissa import RunDirectory
 from esper_train.dual.pairing import ArmPlan, DualPlan
@@ -111,7 +111,7 @@ def _start(
     if name is not None:
         # Its escape sequences would be escaped here.
         environment = {key: value for key, value in environment.items() if key not in _COLORS}
-        screen = Screen()
+        screen = SafeConsole()
         if screen.limited:
             environment["COLUMNS"] = str(max(screen.width - len(_prefix(name)), 40))
     # A process group of its own: a Ctrl-C reaches this process alone, which passes it on once.
@@ -154,7 +154,7 @@ def _let_go(processes: list[subprocess.Popen[str]]) -> None:
 def _pump(name: str, output: IO[str]) -> threading.Thread:
     def print_lines() -> None:
         for line in output:
-            say(f"{_prefix(name)}{line.rstrip()}".rstrip())
+            echo(f"{_prefix(name)}{line.rstrip()}".rstrip())
 
     thread = threading.Thread(target=print_lines, daemon=True)
     thread.start()
@@ -170,5 +170,5 @@ def read_arm_summary(directory: RunDirectory) -> RunSummary | None:
     try:
         return read_summary(directory.summary)
     except KarnError as error:
-        say(f"warning: {error}")
+        echo(f"warning: {error}")
         return None

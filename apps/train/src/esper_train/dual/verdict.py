@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from esper_karn import number
+from esper_karn import format_number
 from esper_simic.evaluation import Verdict
 from esper_train.evaluation.results import ArmComparison, EvaluationResults
 
@@ -14,9 +14,9 @@ def verdict_lines(results: EvaluationResults) -> Sequence[str]:
     (found,) = results.comparisons
     difference = found.difference
     bounds = f"{_points(difference.low)} to {_points(difference.high)}"
-    covered = f"{number(results.confidence * 100, 0)} %: {bounds}"
+    covered = f"{format_number(results.confidence * 100, 0)} %: {bounds}"
     by = f"{_points(difference.value)} points of test accuracy ({covered})"
-    wins = f"it wins on {number(found.win_rate.value * 100, 0)} % of {found.pairs} hosts"
+    wins = f"it wins on {format_number(found.win_rate.value * 100, 0)} % of {found.pairs} hosts"
     seed = results.config.seed
     return (
         f"verdict: {_verdict(found)}",
@@ -26,7 +26,7 @@ def verdict_lines(results: EvaluationResults) -> Sequence[str]:
 
 
 def _points(value: float) -> str:
-    return number(value, 1, sign=True)
+    return format_number(value, 1, sign=True)
 
 
 def _verdict(found: ArmComparison) -> str:

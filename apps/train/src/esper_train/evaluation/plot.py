@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
-from esper_karn import printable
+from esper_leyline import printable
 from esper_train.evaluation.results import ArmResult, EpisodeResult, EvaluationResults
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart; shapes help the rest.

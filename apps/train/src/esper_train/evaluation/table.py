@@ -7,8 +7,8 @@ from collections.abc import Collection, Sequence
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
-from esper_karn import Column, FittedTable, Form, count, number, printable
-from esper_leyline import EpisodeEnd
+from esper_karn import Column, FittedTable, TableVariant, format_count, format_number
+from esper_leyline import EpisodeEnd, printable
 from esper_simic.evaluation import SeedRange, Verdict, evaluation_seeds
 from esper_train.evaluation.results import (
     ArmResult,
@@ -61,11 +61,13 @@ class EvaluationTable:
         arms = self._results.arms
         columns = [
             _arms([arm.label for arm in arms]),
-            Column(head="test %", cells=[number(arm.accuracy.value, 1) for arm in arms]),
+            Column(head="test %", cells=[format_number(arm.accuracy.value, 1) for arm in arms]),
             Column(head="95 %", cells=[_range(arm.accuracy) for arm in arms], rank=1),
-            Column(head="IQM", cells=[number(arm.accuracy_iqm.value, 1) for arm in arms], rank=2),
+            Column(
+                head="IQM", cells=[format_number(arm.accuracy_iqm.value, 1) for arm in arms], rank=2
+            ),
         ]
-        return FittedTable(Form(columns=columns))
+        return FittedTable(TableVariant(columns=columns))
 
     def _differences(self) -> FittedTable:
         found = self._results.comparisons
@@ -94,15 +96,15 @@ class EvaluationTable:
                 styles=[_VERDICT_STYLES[each] for each in verdicts],
             ),
         ]
-        return FittedTable(Form(columns=columns))
+        return FittedTable(TableVariant(columns=columns))
 
     def _costs(self) -> FittedTable:
         wide = ("parameters", "FLOPs a row", "train FLOPs", "val FLOPs", "total FLOPs", "seconds")
         narrow = ("params", "row", "train", "val", "total", "sec")
         note = "row, train, val, total: FLOPs; row: of one row"
         return FittedTable(
-            Form(columns=self._cost_columns(wide)),
-            Form(columns=self._cost_columns(narrow), notes=[note]),
+            TableVariant(columns=self._cost_columns(wide)),
+            TableVariant(columns=self._cost_columns(narrow), notes=[note]),
         )
 
     def _cost_columns(self, heads: Sequence[str]) -> list[Column]:
@@ -112,7 +114,9 @@ class EvaluationTable:
         totals = [with_prefix(each.total_flops) for each in costs]
         return [
             _arms([arm.label for arm in arms]),
-            Column(head=parameters, cells=[count(each.parameters) for each in costs], rank=1),
+            Column(
+                head=parameters, cells=[format_count(each.parameters) for each in costs], rank=1
+            ),
             Column(head=row, cells=[with_prefix(each.forward_flops) for each in costs], rank=3),
             Column(head=train, cells=[with_prefix(each.train_flops) for each in costs], rank=4),
             Column(
@@ -121,7 +125,7 @@ class EvaluationTable:
                 rank=5,
             ),
             Column(head=total, cells=totals),
-            Column(head=seconds, cells=[number(each.seconds, 2) for each in costs], rank=2),
+            Column(head=seconds, cells=[format_number(each.seconds, 2) for each in costs], rank=2),
             Column(head="seeds", cells=[_seeds(arm) for arm in arms], rank=6),
         ]
 
@@ -179,15 +183,15 @@ def origin(model: str, budget: Budget | None, epochs: Collection[int]) -> str:
 def with_prefix(value: float) -> str:
     """Writes a large number with three digits and a prefix, such as ``1.23 G``."""
     if not abs(value) < _BEYOND_PREFIXES:
-        return number(value, 0)
+        return format_number(value, 0)
     for prefix in _PREFIXES[:-1]:
         # What would be rounded up to 1000 takes the next prefix.
         if abs(value) < 999.5:
             size = abs(value)
             digits = 0 if not prefix or size >= 99.95 else 1 if size >= 9.995 else 2
-            return f"{number(value, digits)} {prefix}".rstrip()
+            return f"{format_number(value, digits)} {prefix}".rstrip()
         value /= 1000
-    return f"{number(value, 2)} {_PREFIXES[-1]}"
+    return f"{format_number(value, 2)} {_PREFIXES[-1]}"
 
 
 def _arms(labels: Sequence[str]) -> Column:
@@ -204,11 +208,11 @@ def _bill(bill: TrainingBill) -> str:
 
 
 def _range(interval: Interval) -> str:
-    return f"{number(interval.low, 1)}–{number(interval.high, 1)}"
+    return f"{format_number(interval.low, 1)}–{format_number(interval.high, 1)}"
 
 
 def _points(value: float) -> str:
-    return number(value, 1, sign=True)
+    return format_number(value, 1, sign=True)
 
 
 def _signed_range(interval: Interval) -> str:
@@ -216,7 +220,7 @@ def _signed_range(interval: Interval) -> str:
 
 
 def _percent(share: float) -> str:
-    return number(100 * share, 0)
+    return format_number(100 * share, 0)
 
 
 def _percent_range(interval: Interval) -> str:
@@ -242,4 +246,4 @@ def _seeds(arm: ArmResult) -> str:
         sum(episode.fossilized for episode in arm.episodes),
         sum(episode.pruned for episode in arm.episodes),
     )
-    return "/".join(number(total / hosts, 1) for total in totals)
+    return "/".join(format_number(total / hosts, 1) for total in totals)

@@ -12,13 +12,19 @@ from rich.live import Live
 from rich.text import Text
 
 from esper_karn.console.layout import GAP, Part, fit_parts, join, wrapped
-from esper_karn.formatting import count, duration, index, plain, several, signed
+from esper_karn.formatting import (
+    format_count,
+    format_duration,
+    format_fixed,
+    format_index,
+    format_signed,
+    pluralize,
+)
 from esper_karn.log.reader import EventReader, problems_text
 from esper_karn.state.reducer import reduce
 from esper_karn.state.run import RunState
-from esper_karn.text import printable
 from esper_karn.views.progress import Header, RoundLine, header, progress, round_line
-from esper_leyline import RoundSummary, RunStatus
+from esper_leyline import RoundSummary, RunStatus, printable
 from esper_leyline.events import Event, PPOUpdate, RoundCompleted
 
 COMPACT_WIDTH = 120
@@ -61,7 +67,7 @@ class ConsoleView:
         if self._due is not None and self._settled(self._due, event):
             self._print_due()
         if event.kind == "run_started":
-            self._print_wrapped(run_line(header(self.state)), style="bold")
+            self._print_wrapped(describe_run(header(self.state)), style="bold")
         if isinstance(event.payload, RoundCompleted):
             self._due = event.payload.summary
             if not self._awaits_update(self._due):
@@ -72,7 +78,7 @@ class ConsoleView:
         if self._live is not None:
             self._live.show(self.state)
 
-    def say(self, line: str) -> None:
+    def echo(self, line: str) -> None:
         """Prints a line of the view's own, after the round that is still due."""
         if self._due is not None:
             self._print_due()
@@ -165,21 +171,21 @@ def follow(
             if not (gone or view.state.ended):
                 time.sleep(poll)
         if not view.state.ended:
-            view.say("the run's process is gone and its log has no end")
+            view.echo("the run's process is gone and its log has no end")
         if reader.problem_count:
-            view.say(problems_text(path, reader.problem_count, reader.problems[0]))
+            view.echo(problems_text(path, reader.problem_count, reader.problems[0]))
         return view.state
 
 
-def run_line(facts: Header) -> str:
+def describe_run(facts: Header) -> str:
     """Words what run this is."""
     parts = [f"{facts.command} on {facts.task}, {facts.device}"]
     if facts.rounds is not None and facts.environments is not None:
-        rounds, hosts = several(facts.rounds, "round"), several(facts.environments, "host")
-        parts.append(f"{rounds} of {hosts}, {several(facts.max_epochs or 0, 'epoch')} each")
-    sizes = f"host {count(facts.host_parameters)}"
+        rounds, hosts = pluralize(facts.rounds, "round"), pluralize(facts.environments, "host")
+        parts.append(f"{rounds} of {hosts}, {pluralize(facts.max_epochs or 0, 'epoch')} each")
+    sizes = f"host {format_count(facts.host_parameters)}"
     if facts.policy_parameters is not None:
-        sizes += f", policy {count(facts.policy_parameters)}"
+        sizes += f", policy {format_count(facts.policy_parameters)}"
     return "; ".join([*parts, f"{sizes} parameters"])
 
 
@@ -192,11 +198,11 @@ def _wide_parts(line: RoundLine) -> list[Part]:
     germinated, fossilized, pruned = _seeds(line)
     return [
         Part(text=_round(line)),
-        Part(text=f"return {signed(line.mean_return):>6}"),
-        Part(text=f"accuracy {plain(line.mean_accuracy, 1):>4} %"),
+        Part(text=f"return {format_signed(line.mean_return):>6}"),
+        Part(text=f"accuracy {format_fixed(line.mean_accuracy, 1):>4} %"),
         Part(text=f"germinated {germinated:>2} fossilized {fossilized:>2} pruned {pruned:>2}"),
         *_update(line, "entropy"),
-        Part(text=f"ETA {duration(line.eta)}"),
+        Part(text=f"ETA {format_duration(line.eta)}"),
     ]
 
 
@@ -204,23 +210,23 @@ def _compact_parts(line: RoundLine) -> list[Part]:
     seeds = "/".join(_seeds(line))
     return [
         Part(text=_round(line)),
-        Part(text=f"ret {signed(line.mean_return):>6}"),
-        Part(text=f"acc {plain(line.mean_accuracy, 1):>4} %"),
+        Part(text=f"ret {format_signed(line.mean_return):>6}"),
+        Part(text=f"acc {format_fixed(line.mean_accuracy, 1):>4} %"),
         Part(text=f"seeds {seeds:<8}", name="seeds", rank=1),
         *_update(line, "H"),
-        Part(text=f"ETA {duration(line.eta)}", name="ETA", rank=2),
+        Part(text=f"ETA {format_duration(line.eta)}", name="ETA", rank=2),
     ]
 
 
 def _seeds(line: RoundLine) -> tuple[str, str, str]:
-    return count(line.germinated), count(line.fossilized), count(line.pruned)
+    return format_count(line.germinated), format_count(line.fossilized), format_count(line.pruned)
 
 
 def _round(line: RoundLine) -> str:
-    number = index(line.round)
+    number = format_index(line.round)
     if not line.rounds_total:
         return f"round {number}"
-    total = index(line.rounds_total)
+    total = format_index(line.rounds_total)
     return f"round {number:>{len(total)}}/{total}"
 
 
@@ -228,8 +234,8 @@ def _update(line: RoundLine, entropy: str) -> list[Part]:
     if line.kl is None and line.entropy is None:
         return []
     return [
-        Part(text=f"KL {plain(line.kl, 3)}", name="KL", rank=3),
-        Part(text=f"{entropy} {plain(line.entropy, 2)}", name="entropy", rank=4),
+        Part(text=f"KL {format_fixed(line.kl, 3)}", name="KL", rank=3),
+        Part(text=f"{entropy} {format_fixed(line.entropy, 2)}", name="entropy", rank=4),
     ]
 
 
@@ -237,8 +243,10 @@ def _remarks(line: RoundLine) -> list[str]:
     remarks = []
     if line.rollbacks:
         found = line.rollback_causes.items()
-        causes = ", ".join(f"{count(number)} {name}" for name, number in found)
-        remarks.append(f"{count(line.rollbacks)} rolled back" + (f": {causes}" if causes else ""))
+        causes = ", ".join(f"{format_count(number)} {name}" for name, number in found)
+        remarks.append(
+            f"{format_count(line.rollbacks)} rolled back" + (f": {causes}" if causes else "")
+        )
     if line.skipped is not None:
         remarks.append(f"update skipped: {line.skipped}")
     return remarks
@@ -269,10 +277,10 @@ class _LiveLine:
         if state is self._shown:
             return
         self._shown = state
-        self._live.update(Text(live_line(state, self._console.width)), refresh=True)
+        self._live.update(Text(progress_line(state, self._console.width)), refresh=True)
 
 
-def live_line(state: RunState, width: int) -> str:
+def progress_line(state: RunState, width: int) -> str:
     """Words where a run stands; what has no room at this width is counted, as in ``+2``."""
     if state.facts.started is None:
         return "starting"
@@ -286,20 +294,22 @@ def live_line(state: RunState, width: int) -> str:
 
 def _live_parts(state: RunState) -> list[Part]:
     now = progress(state)
-    where = f"round {index(now.round or 0)}"
+    where = f"round {format_index(now.round or 0)}"
     if now.rounds_total:
-        where += f"/{index(now.rounds_total)}"
+        where += f"/{format_index(now.rounds_total)}"
     done = round(BAR_WIDTH * min(1.0, max(0.0, now.share or 0.0)))
     parts = [
         Part(text=where),
         Part(text="━" * done + "─" * (BAR_WIDTH - done), name="bar", rank=4),
     ]
     if state.status is RunStatus.RUNNING:
-        epochs = f"host epoch {index(now.epochs_done or 0)}/{index(now.epochs_total or 0)}"
+        epochs = (
+            f"host epoch {format_index(now.epochs_done or 0)}/{format_index(now.epochs_total or 0)}"
+        )
         parts.append(Part(text=epochs, name="host epoch", rank=3))
     if now.mean_accuracy is not None:
-        accuracy = f"accuracy {plain(now.mean_accuracy, 1)} %"
+        accuracy = f"accuracy {format_fixed(now.mean_accuracy, 1)} %"
         parts.append(Part(text=accuracy, name="accuracy", rank=2))
     if now.eta is not None:
-        parts.append(Part(text=f"ETA {duration(now.eta)}", name="ETA", rank=1))
+        parts.append(Part(text=f"ETA {format_duration(now.eta)}", name="ETA", rank=1))
     return parts

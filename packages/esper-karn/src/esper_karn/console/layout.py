@@ -11,7 +11,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.segment import Segment
 from rich.style import Style
 
-from esper_karn.text import printable
+from esper_leyline import printable
 
 GAP = "  "
 """Stands between two columns, and before the values of a row that is printed line by line."""
@@ -55,7 +55,7 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Form:
+class TableVariant:
     """One way to print a table, such as one with full or with short heads.
 
     Attributes:
@@ -81,7 +81,7 @@ class FittedTable:
     """
 
     def __init__(
-        self, *forms: Form, breaks: frozenset[int] = frozenset(), rule: bool = True
+        self, *forms: TableVariant, breaks: frozenset[int] = frozenset(), rule: bool = True
     ) -> None:
         self._forms = [_escaped(form) for form in forms]
         self._breaks = breaks
@@ -104,7 +104,7 @@ class FittedTable:
             for line in wrapped(note, width):
                 yield from _line(line, _NOTE)
 
-    def _fit(self, width: int) -> tuple[Form, list[str]]:
+    def _fit(self, width: int) -> tuple[TableVariant, list[str]]:
         """Returns the form to print and the heads left out; a form without columns if none fits."""
         for form in self._forms:
             if _total([each.width() for each in form.columns]) <= width:
@@ -116,12 +116,12 @@ class FittedTable:
         kept = list(form.columns)
         for column in sorted(form.columns, key=lambda each: -each.rank):
             if column.rank == 0:
-                return Form(columns=()), []
+                return TableVariant(columns=()), []
             kept.remove(column)
             if _total(_widths(kept, width)) <= width:
                 break
         left_out = [each.name or each.head for each in form.columns if each not in kept]
-        return Form(columns=kept, notes=form.notes), left_out
+        return TableVariant(columns=kept, notes=form.notes), left_out
 
     def _rows(self, columns: Sequence[Column], width: int) -> Iterator[Segment]:
         widths = _widths(columns, width)
@@ -198,7 +198,7 @@ def _length(parts: Sequence[Part]) -> int:
     return cell_len(join(parts))
 
 
-def _escaped(form: Form) -> Form:
+def _escaped(form: TableVariant) -> TableVariant:
     columns = [
         Column(
             head=printable(each.head),
@@ -211,7 +211,7 @@ def _escaped(form: Form) -> Form:
         )
         for each in form.columns
     ]
-    return Form(columns=columns, notes=[printable(note) for note in form.notes])
+    return TableVariant(columns=columns, notes=[printable(note) for note in form.notes])
 
 
 def _total(widths: Sequence[int]) -> int:

@@ -7,11 +7,10 @@ from collections.abc import Iterator, Sequence
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
-from esper_karn.console.layout import Column, FittedTable, Form
-from esper_karn.formatting import MISSING, age, index, plain, signed
-from esper_karn.runs.records import RunGlance
-from esper_karn.text import printable
-from esper_leyline import RunStatus
+from esper_karn.console.layout import Column, FittedTable, TableVariant
+from esper_karn.formatting import MISSING, format_age, format_fixed, format_index, format_signed
+from esper_karn.runs.records import RunPeek
+from esper_leyline import RunStatus, printable
 
 
 class RunsTable:
@@ -22,12 +21,12 @@ class RunsTable:
         now: Unix time, for ages.
     """
 
-    def __init__(self, glances: Sequence[RunGlance], *, now: float) -> None:
+    def __init__(self, glances: Sequence[RunPeek], *, now: float) -> None:
         self._glances = glances
         self._now = now
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        yield FittedTable(Form(columns=self._columns()), rule=False)
+        yield FittedTable(TableVariant(columns=self._columns()), rule=False)
 
     def remarks(self) -> Iterator[Text]:
         """Yields a line for each run that cannot be read, or of which something is to be said."""
@@ -44,17 +43,21 @@ class RunsTable:
             Column(head="task", cells=[each.task or MISSING for each in runs], rank=5, left=True),
             Column(head="status", cells=[_status(each) for each in runs], left=True),
             Column(head="rounds", cells=[_rounds(each) for each in runs], rank=1),
-            Column(head="return", cells=[signed(each.last_return) for each in runs], rank=3),
-            Column(head="acc %", cells=[plain(each.accuracy, 1) for each in runs], rank=2),
-            Column(head="last event", cells=[age(each) for each in ages], rank=4, left=True),
+            Column(head="return", cells=[format_signed(each.last_return) for each in runs], rank=3),
+            Column(head="acc %", cells=[format_fixed(each.accuracy, 1) for each in runs], rank=2),
+            Column(head="last event", cells=[format_age(each) for each in ages], rank=4, left=True),
         ]
 
 
-def _status(run: RunGlance) -> str:
+def _status(run: RunPeek) -> str:
     if run.status is None:
         return "unreadable"
     return "no end yet" if run.status is RunStatus.RUNNING else run.status.value
 
 
-def _rounds(run: RunGlance) -> str:
-    return f"{index(run.rounds)}/{index(run.planned)}" if run.planned else index(run.rounds)
+def _rounds(run: RunPeek) -> str:
+    return (
+        f"{format_index(run.rounds)}/{format_index(run.planned)}"
+        if run.planned
+        else format_index(run.rounds)
+    )

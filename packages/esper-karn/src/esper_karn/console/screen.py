@@ -13,13 +13,13 @@ from typing import TextIO
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
-from esper_karn.text import printable
+from esper_leyline import printable
 
 NO_LIMIT = 1_000_000
 """The width of a file or a pipe, in columns: lines are as long as they have to be."""
 
 
-class Screen(Console):
+class SafeConsole(Console):
     """A Rich console for a terminal, a file or a pipe.
 
     Characters of printed text that are not visible are escaped; colours and cursor movements
@@ -55,13 +55,13 @@ class Screen(Console):
                 yield Segment(text, segment.style)
 
 
-def say(line: str) -> None:
+def echo(line: str) -> None:
     """Prints one line at once, so that it stands before what other processes print."""
     sys.stdout.write(f"{printable(line)}\n")
     sys.stdout.flush()
 
 
-def complain(message: str, kind: str = "error") -> None:
+def echo_error(message: str, kind: str = "error") -> None:
     """Prints ``error: message`` as one line on standard error.
 
     Args:

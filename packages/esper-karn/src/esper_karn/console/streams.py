@@ -8,7 +8,7 @@ import stat
 import sys
 from typing import Any, TextIO
 
-from esper_karn.text import printable
+from esper_leyline import printable
 
 _GONE = frozenset({errno.EPIPE, errno.EBADF, errno.ENXIO})
 """Errors of a stream whose reader is gone."""
@@ -37,7 +37,7 @@ def guard_streams() -> None:
             setattr(sys, name, GuardedStream(stream, escape=name == "stderr"))
 
 
-def lost_output() -> str | None:
+def output_failure() -> str | None:
     """Flushes standard output, and returns why a part of it could not be written.
 
     Returns:

@@ -14,9 +14,9 @@ from typing import BinaryIO
 from pydantic import ValidationError
 
 from esper_karn.errors import KarnError, os_reason
-from esper_karn.formatting import several
+from esper_karn.formatting import pluralize
 from esper_karn.log.lines import MAX_LINE, LineSplitter, open_file
-from esper_karn.text import printable
+from esper_leyline import printable
 from esper_leyline.events import SCHEMA_VERSION, Event
 
 CHUNK = 1 << 20
@@ -204,7 +204,7 @@ def problems_text(log: Path, number: int, first: Problem) -> str:
         number: Lines that could not be read.
         first: The first of them.
     """
-    lines = several(number, "line")
+    lines = pluralize(number, "line")
     return f"{lines} of the log could not be read; line {first.line} of '{log}': {first.reason}"
 
 

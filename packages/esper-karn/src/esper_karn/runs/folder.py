@@ -16,7 +16,7 @@ SUMMARY_FILE = "summary.json"
 _POINTER_LIMIT = 1 << 16
 
 
-def is_run(path: Path) -> bool:
+def is_run_directory(path: Path) -> bool:
     """Whether a path looks like a run directory, also one that cannot be read."""
     return any(_exists(path / name) for name in (CONFIG_FILE, LOG_FILE, POINTER_FILE))
 
@@ -37,7 +37,7 @@ def resolve_log(run_directory: Path) -> Path:
     except (OSError, ValueError) as error:
         reason = os_reason(error) if isinstance(error, OSError) else str(error)
         raise KarnError(f"cannot read run '{run_directory}': {reason}") from error
-    if not is_run(run_directory):
+    if not is_run_directory(run_directory):
         raise KarnError(
             f"'{run_directory}' is not a run directory: it holds neither {CONFIG_FILE} nor "
             f"{LOG_FILE}; name a folder that esper-train made"

@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from esper_karn.errors import KarnError, os_reason
-from esper_karn.formatting import age
+from esper_karn.formatting import format_age
 from esper_karn.log.lines import read_file
 from esper_karn.log.log_ends import LogTail, first_event
 from esper_karn.log.reader import EventReader, Problem, problems_text
@@ -55,7 +55,7 @@ class RunRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunGlance:
+class RunPeek:
     """One run in a list.
 
     Attributes:
@@ -79,7 +79,7 @@ class RunGlance:
     note: str | None = None
 
 
-def summarize(run_directory: Path) -> RunRecord:
+def read_run(run_directory: Path) -> RunRecord:
     """Reads a run's summary, or the outline of its log if it has none.
 
     Raises:
@@ -106,7 +106,7 @@ def summarize(run_directory: Path) -> RunRecord:
     )
 
 
-def glance(run_directory: Path) -> RunGlance:
+def peek(run_directory: Path) -> RunPeek:
     """Reads what a list shows of a run: its summary, or the ends of its log.
 
     A run that cannot be read is described by ``problem`` instead of raising.
@@ -118,7 +118,7 @@ def glance(run_directory: Path) -> RunGlance:
             return _glance_at_summary(run_directory.name, summary)
         return _glance_at_log(run_directory.name, log)
     except KarnError as error:
-        return RunGlance(run_id=run_directory.name, problem=str(error))
+        return RunPeek(run_id=run_directory.name, problem=str(error))
 
 
 def read_summary(path: Path) -> RunSummary | None:
@@ -155,7 +155,7 @@ def status_text(status: RunStatus, last_event: float | None, now: float) -> str:
         return status.value
     if last_event is None:
         return "running or crashed, no event yet"
-    return f"running or crashed, last event {age(now - last_event)}"
+    return f"running or crashed, last event {format_age(now - last_event)}"
 
 
 def _read_log(log: Path, kinds: frozenset[str] | None) -> tuple[RunState, int, Problem | None]:
@@ -193,9 +193,9 @@ def _has_ended(log: Path) -> bool:
     return last is not None and isinstance(last.payload, RunCompleted | RunFailed)
 
 
-def _glance_at_summary(run_id: str, summary: RunSummary) -> RunGlance:
+def _glance_at_summary(run_id: str, summary: RunSummary) -> RunPeek:
     last = summary.rounds[-1] if summary.rounds else None
-    return RunGlance(
+    return RunPeek(
         run_id=run_id,
         task=summary.task,
         status=summary.status,
@@ -206,7 +206,7 @@ def _glance_at_summary(run_id: str, summary: RunSummary) -> RunGlance:
     )
 
 
-def _glance_at_log(run_id: str, log: Path) -> RunGlance:
+def _glance_at_log(run_id: str, log: Path) -> RunPeek:
     first = first_event(log)
     started = first.payload if first and isinstance(first.payload, RunStarted) else None
     tail = LogTail(log)
@@ -218,7 +218,7 @@ def _glance_at_log(run_id: str, log: Path) -> RunGlance:
     summary = ended.payload.summary if ended and isinstance(ended.payload, RoundCompleted) else None
     # Where no end of a round is near, the round that has begun tells how many are done.
     begun = max(0, getattr(last.payload, "round", 1) - 1) if last else 0
-    return RunGlance(
+    return RunPeek(
         run_id=run_id,
         task=started.task if started else None,
         status=_status_at(last.payload) if last else RunStatus.RUNNING,
