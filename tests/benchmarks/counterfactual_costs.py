@@ -29,9 +29,9 @@ from esper_leyline import (
     SeedCommand,
 )
 from esper_tolaria import Split
-from esper_tolaria.counterfactuals import compare
-from esper_tolaria.trainer import Trainer
-from esper_tolaria.validation import read, score
+from esper_tolaria.engine.trainer import Trainer
+from esper_tolaria.validation.counterfactuals import compare
+from esper_tolaria.validation.validate import read, score
 
 LEFT_OUT = CounterfactualSet(none=False, pairs=False)
 BLUEPRINTS = (Blueprint.NORM, Blueprint.DEPTHWISE, Blueprint.CONV_LIGHT)

@@ -13,7 +13,7 @@ SCRIPT = """
 import os, sys
 from pathlib import Path
 import torch
-from esper_tolaria.allocation import keep_freed_memory
+from esper_tolaria.sharding.allocation import keep_freed_memory
 
 if sys.argv[1] == "keep":
     assert keep_freed_memory()

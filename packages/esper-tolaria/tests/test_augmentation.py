@@ -11,7 +11,7 @@ from torch.nn.functional import pad
 from esper_kasmina import build_host
 from esper_leyline import Augmentation, FactoredAction, TrainingConfig, override
 from esper_tolaria import TolariaError, augment, make_setup
-from esper_tolaria.augmentation import epoch_generator
+from esper_tolaria.datasets.augmentation import epoch_generator
 
 CPU = torch.device("cpu")
 WAIT = FactoredAction()
@@ -113,7 +113,7 @@ def test_augmentation_changes_training_and_not_what_is_validated(digits):
 
 
 def test_each_epoch_draws_anew(digits, monkeypatch):
-    from esper_tolaria import trainer
+    from esper_tolaria.engine import trainer
 
     seen = []
 

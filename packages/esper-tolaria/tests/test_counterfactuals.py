@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from esper_leyline import CounterfactualSet, SeedReport, SeedStage, override, preset
-from esper_tolaria.counterfactuals import (
+from esper_tolaria.validation.counterfactuals import (
     FULL_ONLY,
     active_slots,
     compare,
@@ -16,7 +16,7 @@ from esper_tolaria.counterfactuals import (
     measure_shapley,
     required_measurements,
 )
-from esper_tolaria.shapley import subsets
+from esper_tolaria.validation.shapley import subsets
 
 SLOTS = tuple(f"r0c{column}" for column in range(6))
 NO_SEEDS: frozenset[str] = frozenset()

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from esper_leyline import GovernorCause, GovernorConfig
 from esper_tolaria import EpochStats, Governor
-from esper_tolaria.governor import (
+from esper_tolaria.engine.governor import (
     LEARNED_SHARE,
     LossHistory,
     check,

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from esper_tolaria.processes import Worker
+from esper_tolaria.sharding.processes import Worker
 
 
 def test_an_interrupt_while_a_stopped_worker_is_awaited_kills_it() -> None:

@@ -20,7 +20,7 @@ from esper_leyline import (
     SeedCommand,
     TransformerHostSpec,
 )
-from esper_tolaria.optimizers import build_optimizer, seed_options
+from esper_tolaria.engine.optimizers import build_optimizer, seed_options
 
 SHAPES = ((4, 3), (7,), ())
 

@@ -22,9 +22,9 @@ from esper_leyline import (
     TransformerHostSpec,
 )
 from esper_tolaria import LocalEnvironment, load_dataset
-from esper_tolaria.optimizers import build_optimizer
-from esper_tolaria.precision import Precision, build_precision
-from esper_tolaria.trainer import Trainer
+from esper_tolaria.engine.optimizers import build_optimizer
+from esper_tolaria.engine.precision import Precision, build_precision
+from esper_tolaria.engine.trainer import Trainer
 
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 CPU = torch.device("cpu")

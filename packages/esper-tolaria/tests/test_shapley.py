@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from esper_tolaria.shapley import (
+from esper_tolaria.validation.shapley import (
     exact_values,
     joining,
     mirrored_orders,

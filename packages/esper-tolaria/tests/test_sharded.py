@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from esper_kasmina import build_host
 from esper_leyline import FactoredAction, Op
 from esper_tolaria import ShardedEnvironment, TolariaError, build_environment, make_setup
-from esper_tolaria.processes import Worker
-from esper_tolaria.sharded import _shards
+from esper_tolaria.sharding.processes import Worker
+from esper_tolaria.sharding.sharded import _shards
 
 WAIT = FactoredAction()
 

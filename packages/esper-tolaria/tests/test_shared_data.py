@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from esper_tolaria import Dataset, Split, TolariaError
-from esper_tolaria.shared_data import open_shared, share_dataset
+from esper_tolaria.sharding.shared_data import open_shared, share_dataset
 
 
 def dataset(*shape: int) -> Dataset:
@@ -79,7 +79,7 @@ def test_a_killed_process_leaves_no_file(tmp_path: Path) -> None:
     script = """
 import sys, time, torch
 from esper_tolaria import Dataset, Split
-from esper_tolaria.shared_data import open_shared, share_dataset
+from esper_tolaria.sharding.shared_data import open_shared, share_dataset
 rows = Split(torch.ones(100, 1, 4), torch.zeros(100, dtype=torch.int64))
 with share_dataset(Dataset(train=rows, validation=rows, test=rows, seed=0)) as shared:
     print(shared.train[0].path, flush=True)

@@ -5,7 +5,7 @@ import torch
 from torch.nn.functional import log_softmax
 
 from esper_tolaria import load_dataset
-from esper_tolaria.trainer import Trainer
+from esper_tolaria.engine.trainer import Trainer
 
 CPU = torch.device("cpu")
 

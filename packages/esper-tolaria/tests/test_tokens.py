@@ -19,9 +19,9 @@ from esper_leyline import (
     SeedStage,
 )
 from esper_tolaria import load_dataset
-from esper_tolaria.counterfactuals import FULL_ONLY, compare
 from esper_tolaria.datasets import Split
-from esper_tolaria.validation import CHUNK, CHUNK_LOGITS, chunk_rows, read, score
+from esper_tolaria.validation.counterfactuals import FULL_ONLY, compare
+from esper_tolaria.validation.validate import CHUNK, CHUNK_LOGITS, chunk_rows, read, score
 
 WAIT = FactoredAction()
 ROWS = 160
@@ -159,12 +159,12 @@ def test_a_chunk_has_a_bounded_number_of_logits():
 
 
 def test_chunks_do_not_change_what_is_counted(environment, text, monkeypatch):
-    from esper_tolaria import validation
+    from esper_tolaria.validation import validate
 
     (report,) = environment.step([WAIT])
     split = load_dataset(text.data).validation
     whole = read(score(host_of(environment), split, FULL_ONLY.disabled, classes=256), FULL_ONLY)
-    monkeypatch.setattr(validation, "CHUNK_LOGITS", 64 * 256 * 7)
+    monkeypatch.setattr(validate, "CHUNK_LOGITS", 64 * 256 * 7)
     parts = read(score(host_of(environment), split, FULL_ONLY.disabled, classes=256), FULL_ONLY)
     assert parts.accuracy == whole.accuracy == report.val_accuracy
     assert parts.loss == pytest.approx(whole.loss, rel=1e-5)

@@ -18,7 +18,7 @@ from esper_tolaria import (
     build_environment,
     make_setup,
 )
-from esper_tolaria.transports import InProcess
+from esper_tolaria.sharding.transports import InProcess
 
 CPU = torch.device("cpu")
 WAIT = FactoredAction()

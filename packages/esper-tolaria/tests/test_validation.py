@@ -5,10 +5,10 @@ import torch
 
 from esper_leyline import Advance, Blueprint, CounterfactualSet, Germinate, Op, SeedCommand
 from esper_tolaria import load_dataset
-from esper_tolaria.counterfactuals import FULL_ONLY, active_slots, compare
-from esper_tolaria.shapley import exact_values, subsets
-from esper_tolaria.trainer import Trainer
-from esper_tolaria.validation import CHUNK, read, score
+from esper_tolaria.engine.trainer import Trainer
+from esper_tolaria.validation.counterfactuals import FULL_ONLY, active_slots, compare
+from esper_tolaria.validation.shapley import exact_values, subsets
+from esper_tolaria.validation.validate import CHUNK, read, score
 
 SLOTS = ("r0c0", "r0c1", "r0c2")
 ASKED = CounterfactualSet()

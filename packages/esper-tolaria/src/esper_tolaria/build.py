@@ -10,12 +10,12 @@ import torch
 
 from esper_leyline import HostFactory, TaskSpec, TrainingConfig
 from esper_tolaria.datasets import load_dataset
-from esper_tolaria.devices import default_device, resolve_device
+from esper_tolaria.datasets.feeds import check_feed
+from esper_tolaria.engine.devices import default_device, resolve_device
+from esper_tolaria.engine.local import LocalEnvironment
+from esper_tolaria.engine.setup import check_task, make_setup
 from esper_tolaria.errors import TolariaError
-from esper_tolaria.feeds import check_feed
-from esper_tolaria.local import LocalEnvironment
-from esper_tolaria.setup import check_task, make_setup
-from esper_tolaria.sharded import ShardedEnvironment
+from esper_tolaria.sharding.sharded import ShardedEnvironment
 
 MOST_WORKERS = 1024
 

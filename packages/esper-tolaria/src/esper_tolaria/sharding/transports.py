@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from esper_tolaria.errors import TolariaError, WorkerTracebackError
-from esper_tolaria.worker import Reply, Request, Shard, answer
+from esper_tolaria.sharding.worker import Reply, Request, Shard, answer
 
 
 class Transport(Protocol):

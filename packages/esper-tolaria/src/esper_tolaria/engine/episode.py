@@ -23,14 +23,19 @@ from esper_leyline import (
     StepReport,
     to_command,
 )
-from esper_tolaria.counterfactuals import FULL_ONLY, Comparison, compare, required_measurements
 from esper_tolaria.datasets import Split
+from esper_tolaria.engine.governor import EpochStats, Governor, Instability
+from esper_tolaria.engine.precision import build_precision
+from esper_tolaria.engine.setup import HostSetup
+from esper_tolaria.engine.trainer import Trainer
 from esper_tolaria.errors import TolariaError
-from esper_tolaria.governor import EpochStats, Governor, Instability
-from esper_tolaria.precision import build_precision
-from esper_tolaria.setup import HostSetup
-from esper_tolaria.trainer import Trainer
-from esper_tolaria.validation import Scores, Validation, read, score
+from esper_tolaria.validation.counterfactuals import (
+    FULL_ONLY,
+    Comparison,
+    compare,
+    required_measurements,
+)
+from esper_tolaria.validation.validate import Scores, Validation, read, score
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from esper_leyline import FactoredAction
+from esper_tolaria.engine.setup import HostSetup
 from esper_tolaria.errors import TolariaError
-from esper_tolaria.setup import HostSetup
 
 
 def check_seeds(seeds: Sequence[int], environments: int) -> None:

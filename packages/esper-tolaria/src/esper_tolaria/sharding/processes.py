@@ -13,8 +13,8 @@ from multiprocessing.context import SpawnProcess
 from typing import Any
 
 from esper_tolaria.errors import TolariaError
-from esper_tolaria.transports import unwrap
-from esper_tolaria.worker import LEFT_TO_THE_PARENT, Reply, Request, serve
+from esper_tolaria.sharding.transports import unwrap
+from esper_tolaria.sharding.worker import LEFT_TO_THE_PARENT, Reply, Request, serve
 
 FAREWELL_SECONDS = 2.0
 """How long a worker may take to end by itself."""

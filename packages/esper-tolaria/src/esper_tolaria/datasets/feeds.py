@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from esper_leyline import FeedConfig, HostTraining
-from esper_tolaria.datasets import Split, epoch_order
+from esper_tolaria.datasets.order import epoch_order
+from esper_tolaria.datasets.splits import Split
 from esper_tolaria.errors import TolariaError
 
 Batch = tuple[Tensor, Tensor]

@@ -8,8 +8,8 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from esper_leyline import HostStack, HostTraining
-from esper_tolaria.row_optimizers import build_row_optimizer
-from esper_tolaria.trainer import Trainer
+from esper_tolaria.engine.row_optimizers import build_row_optimizer
+from esper_tolaria.engine.trainer import Trainer
 
 
 class StackedTrainer:

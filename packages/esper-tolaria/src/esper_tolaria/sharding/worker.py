@@ -13,11 +13,11 @@ from typing import Any
 import torch
 
 from esper_leyline import EsperError
-from esper_tolaria.allocation import keep_freed_memory
+from esper_tolaria.engine.local import LocalEnvironment
+from esper_tolaria.engine.setup import HostSetup
 from esper_tolaria.errors import TolariaError
-from esper_tolaria.local import LocalEnvironment
-from esper_tolaria.setup import HostSetup
-from esper_tolaria.shared_data import SharedDataset, open_shared
+from esper_tolaria.sharding.allocation import keep_freed_memory
+from esper_tolaria.sharding.shared_data import SharedDataset, open_shared
 
 LEFT_TO_THE_PARENT = frozenset(
     getattr(signal, name)

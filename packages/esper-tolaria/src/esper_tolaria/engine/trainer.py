@@ -7,9 +7,9 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from esper_leyline import HOST_GROUP, HostTraining, MorphogeneticHost
-from esper_tolaria.augmentation import augment, epoch_generator
-from esper_tolaria.optimizers import build_optimizer, seed_options
-from esper_tolaria.precision import Precision
+from esper_tolaria.datasets.augmentation import augment, epoch_generator
+from esper_tolaria.engine.optimizers import build_optimizer, seed_options
+from esper_tolaria.engine.precision import Precision
 
 
 class Trainer:

@@ -16,7 +16,7 @@ from esper_leyline import (
     TrainingConfig,
 )
 from esper_leyline.events import kinds_written
-from esper_tolaria.shapley import (
+from esper_tolaria.validation.shapley import (
     EXACT_SEEDS,
     Coalition,
     Order,

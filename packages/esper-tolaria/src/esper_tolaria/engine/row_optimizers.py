@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from esper_leyline import HostTraining
-from esper_tolaria.optimizers import ClippedAdamW, ClippedOptimizer, ClippedSGD
+from esper_tolaria.engine.optimizers import ClippedAdamW, ClippedOptimizer, ClippedSGD
 
 
 class _ByRow(ClippedOptimizer):

@@ -11,13 +11,13 @@ from typing import Any
 import torch
 
 from esper_leyline import EnvironmentSpec, EvaluationReport, FactoredAction, StepReport
-from esper_tolaria.checks import check_actions, check_seeds, check_state, environment_state
 from esper_tolaria.datasets import load_dataset
-from esper_tolaria.processes import FAREWELL_SECONDS, Worker
-from esper_tolaria.setup import HostSetup
-from esper_tolaria.shared_data import share_dataset
-from esper_tolaria.transports import InProcess, Transport
-from esper_tolaria.worker import ShardInit, pickle_setup
+from esper_tolaria.engine.checks import check_actions, check_seeds, check_state, environment_state
+from esper_tolaria.engine.setup import HostSetup
+from esper_tolaria.sharding.processes import FAREWELL_SECONDS, Worker
+from esper_tolaria.sharding.shared_data import share_dataset
+from esper_tolaria.sharding.transports import InProcess, Transport
+from esper_tolaria.sharding.worker import ShardInit, pickle_setup
 
 
 class ShardedEnvironment:

@@ -14,8 +14,8 @@ from esper_leyline import (
     SeedMeasurement,
     ShapleyValues,
 )
-from esper_tolaria.counterfactuals import Comparison, describe, measure, measure_shapley
 from esper_tolaria.datasets import Split
+from esper_tolaria.validation.counterfactuals import Comparison, describe, measure, measure_shapley
 
 CHUNK = 500
 """Rows of a forward pass: large enough for few launches, small enough for the cache."""

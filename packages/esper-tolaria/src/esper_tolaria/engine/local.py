@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 
 from esper_leyline import EnvironmentSpec, EvaluationReport, FactoredAction, StepReport
-from esper_tolaria.checks import check_actions, check_seeds, check_state, environment_state
 from esper_tolaria.datasets import Dataset
-from esper_tolaria.devices import StreamPool, one_thread
-from esper_tolaria.episode import Episode
-from esper_tolaria.feeds import build_feed
-from esper_tolaria.setup import HostSetup
-from esper_tolaria.stacked import StackedTrainer, join
-from esper_tolaria.trainer import Trainer
+from esper_tolaria.datasets.feeds import build_feed
+from esper_tolaria.engine.checks import check_actions, check_seeds, check_state, environment_state
+from esper_tolaria.engine.devices import StreamPool, one_thread
+from esper_tolaria.engine.episode import Episode
+from esper_tolaria.engine.setup import HostSetup
+from esper_tolaria.engine.stacked import StackedTrainer, join
+from esper_tolaria.engine.trainer import Trainer
 
 
 class LocalEnvironment:

@@ -1,0 +1,1 @@
+"""The engine: hosts of one process, trained epoch by epoch."""

@@ -1,0 +1,1 @@
+"""Hosts distributed over worker processes."""

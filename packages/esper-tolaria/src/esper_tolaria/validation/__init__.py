@@ -1,0 +1,1 @@
+"""Validation, counterfactuals and Shapley values."""
