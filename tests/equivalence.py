@@ -108,8 +108,7 @@ def digests_of_run(run: Path) -> Digests:
     kinds: dict[str, list[str]] = defaultdict(list)
     for line in (run / "events.jsonl").read_text(encoding="utf-8").splitlines():
         event = json.loads(line)
-        payload = event.pop("payload")
-        kinds[payload["kind"]] += numbers(payload)
+        kinds[event["payload"]["kind"]] += numbers(event)
     found = {f"events {kind}": digest(values) for kind, values in sorted(kinds.items()) if values}
     summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
     found["summary"] = digest(list(numbers(summary)))

@@ -10,7 +10,7 @@ import sys
 import pytest
 from rich.console import Console
 
-from esper_leyline import RoundSummary, RunSummary, preset
+from esper_leyline import HostReport, RoundSummary, RunSummary, override, preset
 from esper_leyline.events import PAYLOADS, EpochCompleted, RoundCompleted, RunStarted
 from esper_nissa import Hub, JsonlSink, RunDirectory
 from esper_overwatch import main
@@ -52,14 +52,9 @@ def finished(run, **changes):
 def started():
     return RunStarted(
         command="ppo",
-        task="mnist1d",
-        device="cpu",
-        rounds=30,
-        environments=2,
-        max_epochs=20,
         slots=("r0c0",),
         host_parameters=782,
-        config=preset("mnist1d"),
+        config=override(preset("mnist1d"), {"n_episodes": 30, "n_envs": 2, "max_epochs": 20}),
         versions={},
     )
 
@@ -79,8 +74,8 @@ def runs(tmp_path, monkeypatch):
         if name == "running":
             with Hub(run.run_id, [JsonlSink(run.events)], frozenset(PAYLOADS)) as hub:
                 hub.emit(started())
-                hub.emit(RoundCompleted(summary=a_round(1)))
-                hub.emit(an_epoch(2), environment=0)
+                hub.emit(RoundCompleted(summary=a_round(1)), round=1)
+                hub.emit(an_epoch(), round=2, epoch=1, environment=0)
         if name == "broken":
             run.summary.write_text("{}")
         run.path.rename(folder / f"20250101-12000{number}-mnist1d-{name}")
@@ -89,20 +84,8 @@ def runs(tmp_path, monkeypatch):
     return folder
 
 
-def an_epoch(number):
-    return EpochCompleted(
-        round=number,
-        epoch=1,
-        max_epochs=20,
-        train_loss=2.0,
-        train_accuracy=20.0,
-        val_loss=2.0,
-        val_accuracy=None,
-        seeds=(),
-        host_parameters=782,
-        fossil_parameters=0,
-        live_parameters=0,
-    )
+def an_epoch():
+    return EpochCompleted(host=HostReport(train_loss=2.0, seeds=(), host_parameters=782))
 
 
 def printed(call, width=120):

@@ -243,11 +243,6 @@ def live_run(tmp_path: Path) -> Path:
         hub.emit(
             RunStarted(
                 command="ppo",
-                task="mnist1d",
-                device="cpu",
-                rounds=3,
-                environments=2,
-                max_epochs=4,
                 slots=("r0c0",),
                 host_parameters=782,
                 config=preset("mnist1d"),

@@ -54,8 +54,8 @@ def test_the_advice_can_be_followed(
     resumed = newest(tmp_path, {failed})
     assert read_config(resumed / "config.json").ppo.learning_rate == pytest.approx(before / 10)
     with EventReader(resumed / "events.jsonl") as reader:
-        updates = [event.payload for event in reader.read() if event.kind == "ppo_update"]
+        updates = [event for event in reader.read() if event.kind == "ppo_update"]
     assert [each.round for each in updates] == list(range(4, (6 if rounds == 3 else rounds) + 1))
-    for update in updates:
+    for update in (each.payload for each in updates):
         assert update.skipped is None
         assert update.learning_rate == pytest.approx(before / 10)

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import cache
 
 import pytest
 
-from esper_leyline import Blueprint, RoundSummary, SeedReport, SeedStage, preset
+from esper_leyline import (
+    Blueprint,
+    HostReport,
+    RoundSummary,
+    SeedEvent,
+    SeedEventKind,
+    SeedReport,
+    SeedStage,
+    override,
+    preset,
+)
 from esper_leyline.events import (
     AnyPayload,
     CheckpointSaved,
@@ -19,10 +30,6 @@ from esper_leyline.events import (
     RoundCompleted,
     RunCompleted,
     RunStarted,
-    SeedFossilized,
-    SeedGerminated,
-    SeedPruned,
-    SeedStageChanged,
 )
 
 HOSTS, EPOCHS = 2, 3
@@ -31,15 +38,13 @@ HOSTS, EPOCHS = 2, 3
 def started(rounds: int, *, policy: int | None = 45_123) -> RunStarted:
     return RunStarted(
         command="ppo",
-        task="mnist1d",
-        device="cpu",
-        rounds=rounds,
-        environments=HOSTS,
-        max_epochs=EPOCHS,
         slots=("r0c0", "r0c1"),
         host_parameters=782,
         policy_parameters=policy,
-        config=preset("mnist1d"),
+        config=override(
+            preset("mnist1d"),
+            {"n_episodes": rounds, "n_envs": HOSTS, "max_epochs": EPOCHS, "device": "cpu"},
+        ),
         versions={"python": "3.11"},
     )
 
@@ -63,7 +68,6 @@ def round_summary(number: int, rounds: int) -> RoundSummary:
 
 def update(number: int) -> PPOUpdate:
     return PPOUpdate(
-        round=number,
         policy_loss=-0.01,
         value_loss=float("inf") if number == 3 else 0.5,
         entropy=0.9 - 0.01 * number,
@@ -93,17 +97,22 @@ def update(number: int) -> PPOUpdate:
 
 def epoch_payloads(number: int, epoch: int, host: int) -> Iterator[AnyPayload]:
     stage = (SeedStage.TRAINING, SeedStage.BLENDING, SeedStage.FOSSILIZED)[epoch - 1]
-    facts = {"round": number, "epoch": epoch, "slot": "r0c0"}
+    seed = SeedEvent(
+        kind=SeedEventKind.GERMINATED,
+        slot="r0c0",
+        source=SeedStage.DORMANT,
+        target=SeedStage.GERMINATED,
+        blueprint=Blueprint.NORM,
+        parameters=33,
+    )
     if epoch == 1:
-        yield SeedGerminated(**facts, blueprint=Blueprint.NORM, parameters=33)
-    yield SeedStageChanged(**facts, source=SeedStage.GERMINATED, target=stage, alpha=0.3 * epoch)
+        yield seed
+    changed = replace(seed, kind=SeedEventKind.STAGE_CHANGED, alpha=0.3 * epoch)
+    yield replace(changed, source=SeedStage.GERMINATED, target=stage)
     if epoch == EPOCHS:
-        kind = SeedFossilized if number % 2 else SeedPruned
-        yield kind(**facts, blueprint=Blueprint.NORM, parameters=33, age=2, contribution=1.5)
-    yield EpochCompleted(
-        round=number,
-        epoch=epoch,
-        max_epochs=EPOCHS,
+        kind = SeedEventKind.FOSSILIZED if number % 2 else SeedEventKind.PRUNED
+        yield replace(seed, kind=kind, age=2, contribution=1.5)
+    host = HostReport(
         train_loss=2.0 / epoch,
         train_accuracy=30.0,
         val_loss=2.1 / epoch,
@@ -116,43 +125,50 @@ def epoch_payloads(number: int, epoch: int, host: int) -> Iterator[AnyPayload]:
         fossil_parameters=0,
         live_parameters=33,
     )
+    yield EpochCompleted(host=host)
 
 
 def outcome(number: int, host: int) -> EpisodeOutcome:
     return EpisodeOutcome(
-        round=number,
         seed=number * 10 + host,
         episode_return=0.5 * number + host,
         reward_components={"terminal": 1.0},
-        epochs=EPOCHS,
         ended="horizon",
-        val_accuracy=45.0,
         best_val_accuracy=46.0,
         germinated=1,
         fossilized=number % 2,
         pruned=1 - number % 2,
-        host_parameters=782,
-        fossil_parameters=33,
-        wasted_epoch_parameters=0,
+        host=HostReport(seeds=(), host_parameters=782, fossil_parameters=33, val_accuracy=45.0),
     )
 
 
-def payloads(rounds: int, *, policy: int | None, update_first: bool, end: bool) -> Iterator:
-    yield started(rounds, policy=policy), None
+Emitted = tuple[AnyPayload, dict[str, int]]
+
+
+def payloads(
+    rounds: int, *, policy: int | None, update_first: bool, end: bool
+) -> Iterator[Emitted]:
+    """Payloads, and what the envelope says of each."""
+    yield started(rounds, policy=policy), {}
     for number in range(1, rounds + 1):
         for epoch in range(1, EPOCHS + 1):
             for host in range(HOSTS):
-                yield from ((each, host) for each in epoch_payloads(number, epoch, host))
+                where = {"round": number, "epoch": epoch, "environment": host}
+                yield from ((each, where) for each in epoch_payloads(number, epoch, host))
         for host in range(HOSTS):
-            yield outcome(number, host), host
+            yield (
+                outcome(number, host),
+                {"round": number, "epoch": EPOCHS, "environment": host},
+            )
+        here = {"round": number}
         if number == 2:
-            yield NumericalInstability(round=2, where="loss", consecutive=1), None
-        learned = [] if policy is None else [(update(number), None)]
-        ended = [(RoundCompleted(summary=round_summary(number, rounds)), None)]
+            yield NumericalInstability(where="loss", consecutive=1), here
+        learned = [] if policy is None else [(update(number), here)]
+        ended = [(RoundCompleted(summary=round_summary(number, rounds)), here)]
         yield from (learned + ended) if update_first else (ended + learned)
-        yield CheckpointSaved(path=f"checkpoints/{number}.pt", rounds_completed=number), None
+        yield CheckpointSaved(path=f"checkpoints/{number}.pt", rounds_completed=number), {}
     if end:
-        yield RunCompleted(status="completed", rounds_completed=rounds, seconds=6.0 * rounds), None
+        yield RunCompleted(status="completed", rounds_completed=rounds, seconds=6.0 * rounds), {}
 
 
 def make_events(
@@ -178,10 +194,10 @@ def _made(
             sequence=number,
             monotonic=0.5 * number,
             wall_time=1_735_732_800.0 + 0.5 * number,
-            environment=environment,
+            **where,
             payload=payload,
         )
-        for number, (payload, environment) in enumerate(made)
+        for number, (payload, where) in enumerate(made)
     )
 
 

@@ -106,12 +106,21 @@ def test_only_the_first_problems_are_kept(tmp_path):
         assert reader.problem_count == PROBLEMS_KEPT + 50
 
 
-@pytest.mark.parametrize("foreign", [{}, {"payload": {"kind": "not_of_this_version"}}])
+@pytest.mark.parametrize(
+    "foreign",
+    [{}, {"payload": {"kind": "plateau_detected", "round": 1}}],
+)
 def test_another_schema_version_is_refused(tmp_path, run_of, foreign):
     path = tmp_path / "events.jsonl"
-    record = json.loads(run_of(1)[0].model_dump_json()) | {"schema_version": 99} | foreign
+    record = json.loads(run_of(1)[0].model_dump_json()) | {"schema_version": 1} | foreign
     path.write_text(json.dumps(record) + "\n")
-    with EventReader(path) as reader, pytest.raises(KarnError, match="has schema version 99"):
+    with (
+        EventReader(path) as reader,
+        pytest.raises(
+            KarnError,
+            match=r"log '.*' has schema version 1, and this Esper reads version 2: read it with",
+        ),
+    ):
         list(reader.read())
 
 

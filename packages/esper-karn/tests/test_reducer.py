@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -10,12 +11,21 @@ from hypothesis import strategies as st
 
 from esper_karn import RunState, fold, reduce
 from esper_karn.state.run import NOTICES
-from esper_leyline import Blueprint, GovernorCause, Rollback, RunStatus, SeedStage
+from esper_leyline import (
+    Blueprint,
+    Flag,
+    GovernorCause,
+    Rollback,
+    RunStatus,
+    SeedEvent,
+    SeedEventKind,
+    SeedStage,
+    ShapleyValues,
+)
 from esper_leyline.events import (
     PAYLOADS,
     EntropyCollapse,
     Event,
-    GovernorRolledBack,
     GradientPathology,
     MemoryWarning,
     PerformanceDegradation,
@@ -24,8 +34,6 @@ from esper_leyline.events import (
     RewardHackingSuspected,
     RunFailed,
     RunResumed,
-    SeedGerminated,
-    SeedStageChanged,
     ValueCollapse,
     Vitals,
 )
@@ -52,13 +60,13 @@ def test_any_split_and_any_repetition_of_a_log_equals_one_fold(data, run_of, as_
 def test_the_end_of_a_run_is_known_whole(run_of):
     state = fold(run_of(4))
     assert state.run_id == "20250101-120000-mnist1d-0123abcd"
-    assert state.facts.started.task == "mnist1d"
+    assert state.facts.started.config.task == "mnist1d"
     assert (state.status, state.ended, state.facts.seconds) == (RunStatus.COMPLETED, True, 24.0)
     assert state.facts.rounds_done == 4
     assert state.facts.checkpoint == "checkpoints/4.pt"
     assert [each.round for each in state.facts.rounds.head] == [1, 2, 3, 4]
     assert state.cursor.missing == 0
-    assert state.update.round == 4
+    assert state.update_round == 4
     assert state.notices.anomaly_count == 1
     assert state.notices.anomalies[0].text == "not finite: loss, 1 in a row"
 
@@ -68,12 +76,12 @@ def test_environments_follow_their_epochs_seeds_and_outcomes(run_of):
     middle = next(
         number
         for number, event in enumerate(events)
-        if event.kind == "epoch_completed" and event.environment == 1 and event.payload.epoch == 2
+        if event.kind == "epoch_completed" and event.environment == 1 and event.epoch == 2
     )
     state = fold(events[: middle + 1])
     assert [each.index for each in state.environments] == [0, 1]
     host = state.environments[1]
-    assert (host.round, host.epoch, host.max_epochs, host.ended) == (1, 2, 3, None)
+    assert (host.round, host.epoch, host.ended) == (1, 2, None)
     assert (host.val_accuracy, host.best_accuracy) == (41.0, 41.0)
     assert (host.germinated, host.fossilized, host.pruned) == (1, 0, 0)
     assert [slot.slot for slot in host.slots] == ["r0c0", "r0c1"]
@@ -88,9 +96,7 @@ def test_environments_follow_their_epochs_seeds_and_outcomes(run_of):
 def test_a_new_round_starts_with_a_clean_environment(run_of):
     events = run_of(2)
     first_of_two = next(
-        number
-        for number, event in enumerate(events)
-        if getattr(event.payload, "round", 0) == 2 and event.environment == 0
+        number for number, event in enumerate(events) if event.round == 2 and event.environment == 0
     )
     host = fold(events[: first_of_two + 1]).environments[0]
     assert (host.round, host.epoch, host.ended, host.best_accuracy) == (2, 0, None, None)
@@ -107,14 +113,16 @@ def event(sequence, payload, **envelope):
 
 
 def test_lifecycle_events_alone_tell_of_slots():
-    facts = {"round": 1, "epoch": 1, "slot": "r0c1"}
-    born = SeedGerminated(**facts, blueprint=Blueprint.NORM, parameters=33)
-    moved = SeedStageChanged(
-        **facts, source=SeedStage.GERMINATED, target=SeedStage.TRAINING, alpha=0.0
+    moved = SeedEvent(
+        kind=SeedEventKind.STAGE_CHANGED,
+        slot="r0c1",
+        source=SeedStage.GERMINATED,
+        target=SeedStage.TRAINING,
     )
-    gone = SeedStageChanged(
-        **facts, source=SeedStage.RESETTING, target=SeedStage.DORMANT, alpha=0.0
-    )
+    gone = replace(moved, source=SeedStage.RESETTING, target=SeedStage.DORMANT)
+    germinated = {"kind": SeedEventKind.GERMINATED, "parameters": 33}
+    born = replace(moved, **germinated, blueprint=Blueprint.NORM)
+    users = replace(moved, **germinated, blueprint="wavelet", slot="r0c2")
     state = fold([event(0, born, environment=0), event(1, moved, environment=0)])
     (slot,) = state.environments[0].slots
     assert (slot.slot, slot.stage, slot.parameters) == ("r0c1", SeedStage.TRAINING, 33)
@@ -122,6 +130,8 @@ def test_lifecycle_events_alone_tell_of_slots():
         "r0c1 germinated norm, 33 parameters",
         "r0c1 germinated to training",
     ]
+    told = reduce(state, event(2, users, environment=0)).notices.lifecycle[-1]
+    assert told.text == "r0c2 germinated wavelet, 33 parameters"
     (slot,) = reduce(state, event(2, gone, environment=0)).environments[0].slots
     assert (slot.stage, slot.blueprint, slot.parameters) == (SeedStage.DORMANT, None, 0)
 
@@ -181,35 +191,40 @@ def test_state_does_not_grow_with_the_log(run_of):
 
 ROLLBACK = Rollback(cause=GovernorCause.DIVERGENCE, loss=12.5, threshold=9.0, restored_epoch=5)
 POISONED = Rollback(cause=GovernorCause.NON_FINITE, loss=math.nan, threshold=None, restored_epoch=5)
+SHAPLEY = ShapleyValues(values={"r0c0": 1.0}, exact=True)
 ANOMALIES = [
     (
-        GovernorRolledBack(round=1, epoch=7, rollback=ROLLBACK),
+        ROLLBACK,
         "rolled back to epoch 5: divergence, loss 12.5 above 9",
     ),
     (
-        GovernorRolledBack(round=1, epoch=7, rollback=POISONED),
+        POISONED,
         "rolled back to epoch 5: non_finite, loss nan",
     ),
     (
-        RewardHackingSuspected(round=1, epoch=2, slot="r0c0", reason="the whole got worse"),
-        "reward withheld: the whole got worse",
+        RewardHackingSuspected(flag=Flag(kind="inflated_contribution", slot="r0c0")),
+        "reward withheld: inflated_contribution in r0c0",
     ),
-    (RatioExplosion(round=1, ratio=7.0, threshold=5.0), "ratio 7 above 5"),
-    (RatioCollapse(round=1, ratio=0.01, threshold=0.1), "ratio 0.01 below 0.1"),
     (
-        ValueCollapse(round=1, explained_variance=float("nan"), threshold=0.1),
+        RewardHackingSuspected(flag=Flag(kind="odd")),
+        "reward withheld: odd",
+    ),
+    (RatioExplosion(ratio=7.0, threshold=5.0), "ratio 7 above 5"),
+    (RatioCollapse(ratio=0.01, threshold=0.1), "ratio 0.01 below 0.1"),
+    (
+        ValueCollapse(explained_variance=float("nan"), threshold=0.1),
         "explained variance nan below 0.1",
     ),
     (
-        EntropyCollapse(round=1, head="op", entropy=0.008, threshold=0.1),
+        EntropyCollapse(head="op", entropy=0.008, threshold=0.1),
         "entropy of head op 0.008 below 0.1",
     ),
     (
-        GradientPathology(round=1, where="lstm", norm=9000.0, threshold=100.0),
+        GradientPathology(where="lstm", norm=9000.0, threshold=100.0),
         "gradient norm of lstm 9e+03, threshold 100",
     ),
     (
-        PerformanceDegradation(round=1, epoch=3, best=81.25, current=60.0),
+        PerformanceDegradation(best=81.25, current=60.0),
         "accuracy 60.0 % after a best of 81.2 %",
     ),
     (
@@ -230,7 +245,7 @@ def test_anomalies_are_worded_and_counted(payload, text):
 @pytest.mark.parametrize("kind", ["host_stabilized", "vitals", "decision", "shapley_measured"])
 def test_kinds_that_no_view_shows_only_move_the_cursor(kind):
     assert kind in PAYLOADS
-    payload = PAYLOADS[kind].model_construct()
+    payload = {"shapley_measured": SHAPLEY}.get(kind) or PAYLOADS[kind].model_construct()
     state = reduce(RunState(), event(0, Vitals()).model_copy(update={"payload": payload}))
     assert state == RunState(cursor=state.cursor)
     assert state.cursor.sequence == 0

@@ -29,7 +29,7 @@ def test_progress_counts_the_epochs_of_the_round_at_work(run_of):
     at = next(
         number
         for number, event in enumerate(events)
-        if event.kind == "epoch_completed" and event.payload.round == 3 and event.environment == 1
+        if event.kind == "epoch_completed" and event.round == 3 and event.environment == 1
     )
     state = fold(events[: at + 1])
     now = progress(state)
@@ -45,8 +45,8 @@ def test_progress_counts_the_epochs_of_the_round_at_work(run_of):
 def test_a_finished_episode_has_no_epochs_left(run_of):
     events = run_of(1)
     at = next(number for number, event in enumerate(events) if event.kind == "episode_outcome")
-    early = events[at].payload.model_copy(update={"epochs": 1, "ended": "governor"})
-    state = fold([*events[:at], events[at].model_copy(update={"payload": early})])
+    early = events[at].payload.model_copy(update={"ended": "governor"})
+    state = fold([*events[:at], events[at].model_copy(update={"payload": early, "epoch": 1})])
     assert state.environments[0].epoch == 1
     assert progress(state).epochs_done == 6
 

@@ -132,9 +132,9 @@ def test_a_broken_summary_is_told_not_hidden(run, run_of, as_log, content):
 
 
 def test_a_log_of_another_version_is_a_problem_of_that_run_alone(run, run_of):
-    line = run_of(1)[0].model_dump_json().replace('"schema_version":1', '"schema_version":7')
+    line = run_of(1)[0].model_dump_json().replace('"schema_version":2', '"schema_version":1')
     run.events.write_text(line + "\n")
-    assert "has schema version 7" in peek(run.path).problem
+    assert "has schema version 1" in peek(run.path).problem
 
 
 def test_what_is_no_run_is_not_summarized(tmp_path):

@@ -17,10 +17,14 @@ from esper_leyline import (
     SLOT_PATTERN,
     TOPOLOGY_BLUEPRINTS,
     BlendStyle,
+    Blueprint,
     CNNHostSpec,
+    GateResult,
     MLPHostSpec,
     PolicyConfig,
     PPOConfig,
+    SeedEvent,
+    SeedEventKind,
     TaskSpec,
     TrainingConfig,
     TransformerHostSpec,
@@ -189,12 +193,25 @@ def _policy(record: Any) -> st.SearchStrategy[Any]:
     return _record(record, floors=st.fixed_dictionaries(dict.fromkeys(HEADS, floor)))
 
 
+def _seed_event(record: Any) -> st.SearchStrategy[Any]:
+    def with_subject(kind: Any) -> st.SearchStrategy[Any]:
+        return _record(
+            record,
+            kind=st.just(kind),
+            blueprint=contract(Blueprint),
+            gate=contract(GateResult),
+        )
+
+    return st.sampled_from(SeedEventKind).flatmap(with_subject)
+
+
 def _training(record: Any) -> st.SearchStrategy[Any]:
     slots = st.none() | st.sets(_slots(), min_size=1, max_size=3).map(order_slots)
     return _record(record, slots=slots)
 
 
 _SPECIAL = {
+    SeedEvent: _seed_event,
     CNNHostSpec: _cnn,
     TransformerHostSpec: _transformer,
     TaskSpec: _task,

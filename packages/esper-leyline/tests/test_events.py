@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from itertools import pairwise
+from typing import get_type_hints
 
 import pytest
+from pydantic import ValidationError
 
-from esper_leyline import TelemetryConfig
+from esper_leyline import (
+    HostReport,
+    SeedEvent,
+    SeedEventKind,
+    SeedReport,
+    SeedStage,
+    StepReport,
+    TelemetryConfig,
+)
 from esper_leyline.events import (
     LIFECYCLE_KINDS,
     PAYLOADS,
     SAMPLE_KINDS,
+    EpochCompleted,
     Event,
+    EventVersionError,
     Vitals,
     kinds_at,
     kinds_written,
+    parse_event,
 )
 
 LEVELS = ("off", "minimal", "normal", "debug")
@@ -39,6 +54,75 @@ def test_an_unknown_kind_or_key_is_refused():
     for bad in (line.replace("vitals", "vital"), line.replace("run_id", "run")):
         with pytest.raises(ValueError, match="validation error"):
             Event.model_validate_json(bad)
+
+
+@pytest.mark.parametrize("version", ["1", "99", '"two"', "null"])
+def test_an_event_of_another_version_is_refused_in_one_line(version):
+    event = Event(run_id="r", sequence=0, monotonic=0, wall_time=0, payload=Vitals())
+    line = event.model_dump_json().replace('"schema_version":2', f'"schema_version":{version}')
+    shown = {'"two"': "'two'", "null": "None"}.get(version, version)
+    with pytest.raises(EventVersionError) as refused:
+        parse_event(line.encode())
+    assert str(refused.value) == (
+        f"has schema version {shown}, and this Esper reads version 2: "
+        "read it with the Esper that wrote it, or train again"
+    )
+
+
+def test_a_payload_of_version_1_is_refused_for_its_version_and_not_for_its_fields():
+    line = (
+        b'{"schema_version":1,"run_id":"r","sequence":0,"monotonic":0,"wall_time":0,'
+        b'"environment":0,"payload":{"kind":"host_stabilized","round":1,"epoch":2,"val_loss":3}}'
+    )
+    with pytest.raises(EventVersionError, match="has schema version 1"):
+        parse_event(line)
+
+
+@pytest.mark.parametrize("line", [b"", b"{", b"[1]", b'{"schema_version":2}', b"\xff"])
+def test_a_line_that_names_no_other_version_is_no_event(line):
+    with pytest.raises(ValidationError):
+        parse_event(line)
+
+
+def test_round_epoch_and_environment_are_in_no_payload():
+    for kind, payload in PAYLOADS.items():
+        assert not {"round", "epoch", "environment"} & set(get_type_hints(payload)), kind
+
+
+@pytest.mark.parametrize("kind", SeedEventKind)
+def test_a_seed_event_names_its_subject(kind):
+    facts = {"kind": kind, "slot": "r0c1", "source": SeedStage.DORMANT, "target": SeedStage.PRUNED}
+    subject = "gate" if kind is SeedEventKind.GATE_EVALUATED else "blueprint"
+    if kind is SeedEventKind.STAGE_CHANGED:
+        assert SeedEvent(**facts).blueprint is None
+        return
+    with pytest.raises(ValueError, match=f"{kind.value} event of slot r0c1 names no {subject}"):
+        SeedEvent(**facts)
+
+
+def test_an_epoch_is_the_hosts_own_part_of_a_report():
+    report = StepReport(
+        environment=1,
+        seed=2,
+        epoch=3,
+        max_epochs=9,
+        seeds=(SeedReport(slot="r0c0", stage=SeedStage.TRAINING),),
+        host_parameters=100,
+        fossil_parameters=10,
+        live_parameters=1,
+        wasted_epoch_parameters=5,
+        train_loss=1.5,
+        train_accuracy=40.0,
+        val_loss=math.inf,
+        val_accuracy=39.0,
+        seconds={"train": 1.0},
+    )
+    for field in dataclasses.fields(HostReport):
+        assert getattr(report.host, field.name) == getattr(report, field.name)
+    event = Event(
+        run_id="r", sequence=0, monotonic=0, wall_time=0, payload=EpochCompleted(host=report.host)
+    )
+    assert Event.model_validate_json(event.model_dump_json()) == event
 
 
 def test_levels_are_nested_from_nothing_to_everything():

@@ -64,11 +64,12 @@ def test_events_are_stamped_in_order():
     before = time.time()
     with Hub("run-1", [sink], EVERY_KIND, boot=2, sequence=40) as hub:
         for number in range(5):
-            hub.emit(vitals(number), environment=number, group="A")
+            hub.emit(vitals(number), round=7, epoch=number + 1, environment=number, group="A")
     events = sink.events
     assert [event.sequence for event in events] == [40, 41, 42, 43, 44]
     assert [event.payload.cpu_percent for event in events] == [0, 1, 2, 3, 4]
     assert [event.environment for event in events] == [0, 1, 2, 3, 4]
+    assert [(event.round, event.epoch) for event in events] == [(7, n) for n in range(1, 6)]
     assert {(event.run_id, event.boot, event.group) for event in events} == {("run-1", 2, "A")}
     stamps = [event.monotonic for event in events]
     assert stamps == sorted(stamps)
@@ -94,7 +95,7 @@ def test_what_the_hub_builds_is_a_valid_event():
 def test_kinds_left_out_take_no_sequence_number(kinds, emitted):
     payloads = {
         "vitals": vitals(),
-        "throughput": Throughput(round=1, host_epochs_per_second=1.0, seconds={}),
+        "throughput": Throughput(host_epochs_per_second=1.0, seconds={}),
         "run_resumed": RunResumed(checkpoint="c.pt", rounds_completed=1),
     }
     sink = Memory()
@@ -112,7 +113,7 @@ def test_telemetry_off_with_lifecycle_only_keeps_lifecycle_events_alone():
     sink = Memory()
     with Hub("run-1", [sink], kinds) as hub:
         hub.emit(vitals())
-        hub.emit(NumericalInstability(round=1, where="loss", consecutive=1))
+        hub.emit(NumericalInstability(where="loss", consecutive=1))
     assert sink.events == []
 
 

@@ -403,3 +403,11 @@ def test_a_killed_writer_leaves_a_log_that_goes_on(tmp_path):
     resumed = Event.model_validate_json(after[-2])
     assert (resumed.boot, resumed.sequence) == (1, len(events))
     assert len(after) == len(whole) + 2 + bool(last)
+
+
+def test_a_log_of_another_schema_version_is_not_continued(tmp_path):
+    path = tmp_path / "events.jsonl"
+    line = event(7).model_dump_json().replace('"schema_version":2', '"schema_version":1')
+    path.write_text(line + "\n", encoding="utf-8")
+    with pytest.raises(NissaError, match="has schema version 1, and this Esper reads version 2"):
+        next_position(path)

@@ -13,7 +13,6 @@ THRESHOLDS = thresholds_for(PolicyConfig(), slots=3)
 
 def update(**facts) -> PPOUpdate:
     healthy = {
-        "round": 20,
         "policy_loss": 0.1,
         "value_loss": 0.2,
         "entropy": 0.8,
@@ -41,8 +40,9 @@ def update(**facts) -> PPOUpdate:
     return PPOUpdate(**(healthy | facts))
 
 
-def kinds(**facts):
-    return [anomaly.kind for anomaly in detect_anomalies(update(**facts), THRESHOLDS)]
+def kinds(round_number=20, **facts):
+    found = detect_anomalies(update(**facts), THRESHOLDS, round_number=round_number)
+    return [anomaly.kind for anomaly in found]
 
 
 def test_a_healthy_update_raises_no_alarm():
@@ -68,12 +68,13 @@ def test_each_kind_is_found(facts, kind):
 
 
 def test_a_young_critic_may_explain_nothing():
-    assert kinds(explained_variance=-5.0, round=THRESHOLDS.warm_up_rounds) == []
+    assert kinds(explained_variance=-5.0, round_number=THRESHOLDS.warm_up_rounds) == []
 
 
 def test_one_dead_head_is_seen_beside_lively_ones():
     entropies = dict.fromkeys(HEADS, 0.95) | {"slot": 0.008}
-    found = detect_anomalies(update(entropy=0.9, head_entropy=entropies), THRESHOLDS)
+    dead = update(entropy=0.9, head_entropy=entropies)
+    found = detect_anomalies(dead, THRESHOLDS, round_number=20)
     assert [(one.kind, one.head) for one in found] == [("entropy_collapse", "slot")]
 
 
@@ -93,7 +94,9 @@ def test_heads_that_never_had_a_choice_raise_no_alarm():
 
 
 def test_skips_are_counted():
-    (found,) = detect_anomalies(update(skipped="x"), AnomalyThresholds(), consecutive_skips=2)
+    (found,) = detect_anomalies(
+        update(skipped="x"), AnomalyThresholds(), round_number=20, consecutive_skips=2
+    )
     assert (found.where, found.consecutive) == ("x", 2)
 
 

@@ -135,7 +135,7 @@ def test_what_was_never_measured_is_null():
     assert {name: getattr(told, name) for name in NUMBERS} == dict.fromkeys(NUMBERS)
     assert told.head_entropy == told.head_gradient_norm == told.head_kl == dict.fromkeys(HEADS)
     assert told.q_values == ()
-    assert (told.round, told.learning_rate, told.entropy_coefficient) == (3, 0.1, 0.2)
+    assert (told.learning_rate, told.entropy_coefficient) == (0.1, 0.2)
 
 
 def test_returns_and_advantages_by_hand():

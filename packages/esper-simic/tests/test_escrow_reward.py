@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from esper_leyline import EpisodeEnd, Op, RewardConfig, SeedStage
+from esper_leyline import EpisodeEnd, Flag, Op, RewardConfig, SeedStage
 from esper_simic import build_reward
 
 from .lives import WAIT, Life, Measured, at, germinate
@@ -73,7 +73,7 @@ def test_an_inflated_contribution_loses_its_earnings_but_not_the_account():
     earned = measured_epochs(life)
     inflated = Measured(accuracy=40.0, contributions={"r0c0": 25.0})
     life.step(at(Op.FOSSILIZE), inflated)
-    assert rewards_of(life, CONFIG)[-1].flags == ("inflated_contribution:r0c0",)
+    assert rewards_of(life, CONFIG)[-1].flags == (Flag(kind="inflated_contribution", slot="r0c0"),)
     assert paid_out(life)[-1] == pytest.approx(0.15 * earned)
 
 
@@ -81,7 +81,7 @@ def test_an_inflated_contribution_still_bears_its_loss():
     life = grown(contribution=-20.0, max_epochs=20)
     harmful = measured_epochs(life)
     life.step(at(Op.FOSSILIZE), Measured(accuracy=40.0, contributions={"r0c0": -10.0}))
-    assert rewards_of(life, CONFIG)[-1].flags == ("inflated_contribution:r0c0",)
+    assert rewards_of(life, CONFIG)[-1].flags == (Flag(kind="inflated_contribution", slot="r0c0"),)
     assert paid_out(life)[-1] == pytest.approx(-0.15 * (2 * harmful + 1))
 
 

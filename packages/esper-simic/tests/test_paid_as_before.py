@@ -10,7 +10,7 @@ import random
 
 import pytest
 
-from esper_leyline import RewardConfig
+from esper_leyline import Flag, RewardConfig
 from esper_simic import build_reward
 
 from .lives import SLOTS, Life, Measured, wander
@@ -74,4 +74,6 @@ def test_the_default_reward_pays_what_it_paid(seed):
     rent, due = paid.pop("rent"), dict(PAID[seed])
     assert rent == pytest.approx(due.pop("rent"), rel=1e-14)
     assert paid == due
-    assert flags == [f"inflated_contribution:r0c{column}" for column in FLAGS[seed]]
+    assert flags == [
+        Flag(kind="inflated_contribution", slot=f"r0c{column}") for column in FLAGS[seed]
+    ]

@@ -12,6 +12,7 @@ import pytest
 from esper_leyline import (
     CounterfactualConfig,
     EpisodeEnd,
+    Flag,
     Op,
     RewardConfig,
     RewardFamily,
@@ -232,7 +233,7 @@ def test_an_inflated_contribution_is_flagged_in_every_mode_and_earns_nothing(nam
     before = report(replace(FOSSIL, contribution=5.0), val_accuracy=60.0)
     after = report(replace(FOSSIL, contribution=25.0), val_accuracy=50.0)
     inflated = build_reward(config, gamma=GAMMA)(before, WAIT, after)
-    assert inflated.flags == ("inflated_contribution:r0c0",)
+    assert inflated.flags == (Flag(kind="inflated_contribution", slot="r0c0"),)
     assert all(inflated.components.get(part, 0) <= 0 for part in ("attribution", "drip"))
     honest = build_reward(config, gamma=GAMMA)(before, WAIT, replace(after, val_accuracy=60.0))
     assert honest.flags == ()

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from esper_leyline import EpisodeEnd, Op, SeedStage
+from esper_leyline import EpisodeEnd, Flag, Op, SeedStage
 from esper_simic import build_reward
 
 from .lives import SLOTS, WAIT, Life, Measured, at, germinate
@@ -192,7 +192,7 @@ def test_17_what_was_not_measured_is_neither_paid_nor_suspected(name):
     assert first.flags == ()
     zero = report(replace(known, contribution=0.0), val_accuracy=60.0)
     assert paid(name, zero, report(known, val_accuracy=50.0)).flags == (
-        "inflated_contribution:r0c0",
+        Flag(kind="inflated_contribution", slot="r0c0"),
     )
     still = paid(name, report(unknown), report(unknown)).components
     assert all(still.get(part, 0.0) == 0 for part in ("attribution", "drip"))
@@ -223,7 +223,7 @@ def test_17_a_rise_is_seen_whatever_the_reported_velocity(name):
         for velocity in (None, 0.0, 20.0)
     ]
     assert [paid(name, before, after).flags for after in reports] == [
-        ("inflated_contribution:r0c0",)
+        (Flag(kind="inflated_contribution", slot="r0c0"),)
     ] * 3
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from esper_leyline import EpisodeEnd, Op, RewardConfig, SeedReport, SeedStage
+from esper_leyline import EpisodeEnd, Flag, Op, RewardConfig, SeedReport, SeedStage
 from esper_simic import build_reward
 from esper_simic.rewards.shaping import potential
 
@@ -201,7 +201,7 @@ def test_an_inflated_contribution_is_flagged_and_not_paid():
     before = report(seed(SeedStage.BLENDING, 5.0), val_accuracy=60.0)
     after = report(seed(SeedStage.BLENDING, 25.0), val_accuracy=50.0)
     paid = REWARD(before, WAIT, after)
-    assert paid.flags == ("inflated_contribution:r0c0",)
+    assert paid.flags == (Flag(kind="inflated_contribution", slot="r0c0"),)
     assert paid.components["attribution"] == 0
     honest = REWARD(before, WAIT, replace(after, val_accuracy=60.0))
     assert honest.flags == ()
@@ -224,7 +224,9 @@ def test_an_inflated_contribution_is_flagged_and_not_paid():
 def test_which_contributions_are_inflated(stage, rise, drop, flagged):
     before = report(seed(stage, 5.0), val_accuracy=60.0)
     after = report(seed(stage, 5.0 + rise), val_accuracy=60.0 - drop)
-    assert REWARD(before, WAIT, after).flags == (("inflated_contribution:r0c0",) if flagged else ())
+    assert REWARD(before, WAIT, after).flags == (
+        (Flag(kind="inflated_contribution", slot="r0c0"),) if flagged else ()
+    )
 
 
 def test_an_inflated_contribution_still_bears_its_loss():

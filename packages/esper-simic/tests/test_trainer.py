@@ -223,7 +223,7 @@ def test_one_bad_update_after_a_resumption_does_not_end_the_run_at_once():
     resumed.load_state_dict(through_a_file(saved[-1]))
     with pytest.raises(SkippedUpdatesError):
         resumed.run(9)
-    assert [update.round for update in telemetry.of("ppo_update")] == [4, 5, 6]
+    assert [event.round for event in telemetry.events_of("ppo_update")] == [4, 5, 6]
 
 
 def test_a_round_is_told_from_its_first_step_to_its_summary():
@@ -231,7 +231,7 @@ def test_a_round_is_told_from_its_first_step_to_its_summary():
     world = PuzzleEnvironment(environments=4, length=3, open_steps=2, fail_at={2: 1})
     runner, _ = trainer(world, telemetry=telemetry)
     runner.run(2)
-    kinds = [payload.kind for _, payload in telemetry.events]
+    kinds = [event.kind for event in telemetry.events]
     rounds = [index for index, kind in enumerate(kinds) if kind == "round_completed"]
     assert len(rounds) == 2
     assert kinds[rounds[0] - 1] == "ppo_update" or kinds.index("ppo_update") < rounds[0]
@@ -257,7 +257,11 @@ def test_values_are_told_in_reward_units():
     policy = small_policy(world, seed=4)
     settings = config(world, epochs=8, learning_rate=3e-3)
     PPOTrainer(world, policy, generous, settings, telemetry).run(25)
-    first = [d.value for d in telemetry.of("decision") if d.round == 25 and d.epoch == 1]
+    first = [
+        event.payload.value
+        for event in telemetry.events_of("decision")
+        if (event.round, event.epoch) == (25, 1)
+    ]
     assert first[0] == pytest.approx(100 + 0.995 * 100, rel=0.1)
 
 

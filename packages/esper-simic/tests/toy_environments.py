@@ -154,18 +154,37 @@ class ForgetfulPolicy(RecurrentPolicy):
         return super().evaluate(observation, actions, state, torch.ones_like(starts))
 
 
+@dataclass(frozen=True)
+class Emitted:
+    """A payload and what was said of it."""
+
+    payload: Any
+    round: int | None
+    epoch: int | None
+    environment: int | None
+
+    @property
+    def kind(self) -> str:
+        return self.payload.kind
+
+
 class RecordedTelemetry:
-    """Keeps what it is told, with the environment it concerns."""
+    """Keeps what is emitted."""
 
     def __init__(self) -> None:
-        self.events: list[tuple[int | None, Any]] = []
+        self.events: list[Emitted] = []
 
-    def emit(self, payload, *, environment=None, group=None) -> None:
-        self.events.append((environment, payload))
+    def emit(self, payload, *, round=None, epoch=None, environment=None, group=None) -> None:
+        self.events.append(Emitted(payload, round, epoch, environment))
+
+    def events_of(self, kind: str, environment: int | None = None) -> list[Emitted]:
+        """Returns what was emitted of a kind, by one environment or by all."""
+        return [
+            event
+            for event in self.events
+            if event.kind == kind and environment in (None, event.environment)
+        ]
 
     def of(self, kind: str, environment: int | None = None) -> list[Any]:
-        return [
-            payload
-            for where, payload in self.events
-            if payload.kind == kind and (environment is None or where == environment)
-        ]
+        """Returns the payloads alone."""
+        return [event.payload for event in self.events_of(kind, environment)]

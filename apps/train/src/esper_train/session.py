@@ -149,11 +149,6 @@ class RunSession:
         self.hub.emit(
             RunStarted(
                 command=self.command,
-                task=config.task,
-                device=config.device,
-                rounds=config.n_episodes,
-                environments=config.n_envs,
-                max_epochs=config.max_epochs,
                 slots=spec.slots,
                 host_parameters=spec.host_parameters,
                 policy_parameters=policy_parameters,

@@ -325,7 +325,13 @@ class Telemetry(Protocol):
     """Where a domain says what happened. Nissa's hub implements, everyone calls."""
 
     def emit(
-        self, payload: AnyPayload, *, environment: int | None = None, group: str | None = None
+        self,
+        payload: AnyPayload,
+        *,
+        round: int | None = None,
+        epoch: int | None = None,
+        environment: int | None = None,
+        group: str | None = None,
     ) -> None:
         """Stamps a payload and passes it to the sinks; never blocks on them."""
 
@@ -344,6 +350,12 @@ class NullTelemetry:
     """A telemetry that keeps nothing, for library use without a run directory."""
 
     def emit(
-        self, payload: AnyPayload, *, environment: int | None = None, group: str | None = None
+        self,
+        payload: AnyPayload,
+        *,
+        round: int | None = None,
+        epoch: int | None = None,
+        environment: int | None = None,
+        group: str | None = None,
     ) -> None:
         """Forgets the payload."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
+from typing import Literal
 
 from esper_leyline.actions import AnyBlueprint, BlendStyle, FactoredAction, Op
 from esper_leyline.gates import GateResult
@@ -93,13 +94,13 @@ class CommandResult:
 
 
 class SeedEventKind(StrEnum):
-    """What happened to a seed."""
+    """What happened to a seed, by the name that it has in the event log."""
 
-    GERMINATED = "germinated"
-    STAGE_CHANGED = "stage_changed"
-    GATE_EVALUATED = "gate_evaluated"
-    FOSSILIZED = "fossilized"
-    PRUNED = "pruned"
+    GERMINATED = "seed_germinated"
+    STAGE_CHANGED = "seed_stage_changed"
+    GATE_EVALUATED = "seed_gate_evaluated"
+    FOSSILIZED = "seed_fossilized"
+    PRUNED = "seed_pruned"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,11 +112,21 @@ class SeedEvent:
         age: Epochs since germination when it happened.
         contribution: Latest contribution in points, ``None`` if never measured.
         gate: The gate's result, where one was evaluated.
+
+    Raises:
+        ValueError: If a gate event has no gate, or the event of a seed's germination,
+            fossilization or pruning no blueprint.
     """
 
     __pydantic_config__ = WIRE_CONFIG
 
-    kind: SeedEventKind
+    kind: Literal[
+        SeedEventKind.GERMINATED,
+        SeedEventKind.STAGE_CHANGED,
+        SeedEventKind.GATE_EVALUATED,
+        SeedEventKind.FOSSILIZED,
+        SeedEventKind.PRUNED,
+    ]
     slot: str
     source: SeedStage
     target: SeedStage
@@ -125,6 +136,13 @@ class SeedEvent:
     alpha: Float = 0.0
     contribution: Float | None = None
     gate: GateResult | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind is SeedEventKind.GATE_EVALUATED:
+            if self.gate is None:
+                raise ValueError(f"the {self.kind} event of slot {self.slot} names no gate")
+        elif self.kind is not SeedEventKind.STAGE_CHANGED and self.blueprint is None:
+            raise ValueError(f"the {self.kind} event of slot {self.slot} names no blueprint")
 
 
 class EpisodeEnd(StrEnum):
@@ -150,6 +168,7 @@ class Rollback:
 
     __pydantic_config__ = WIRE_CONFIG
 
+    kind: Literal["governor_rolled_back"] = "governor_rolled_back"
     cause: GovernorCause
     loss: Float
     threshold: Float | None
@@ -181,18 +200,50 @@ class ShapleyValues:
 
     __pydantic_config__ = WIRE_CONFIG
 
+    kind: Literal["shapley_measured"] = "shapley_measured"
     values: dict[str, Float]
     exact: bool
     permutations: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StepReport:
-    """One environment after one step: everything a policy, a reward or a log may need.
+class HostReport:
+    """A host as it stands after an epoch.
 
     Losses are mean cross-entropies in nats; accuracies are percentages of the
-    validation split (or of the training batches where named so). A fresh host has
-    epoch 0 and measurements of ``None``: it was not validated yet.
+    validation split (or of the training batches where named so).
+
+    Attributes:
+        seeds: One report a slot, row-major.
+        host_parameters: Trainable parameters that the host was built with.
+        fossil_parameters: Trainable parameters of fossilized seeds.
+        live_parameters: Trainable parameters of seeds that may still be pruned.
+        wasted_epoch_parameters: Sum over pruned seeds of parameters times epochs lived.
+    """
+
+    __pydantic_config__ = WIRE_CONFIG
+
+    seeds: tuple[SeedReport, ...]
+    host_parameters: int
+    fossil_parameters: int = 0
+    live_parameters: int = 0
+    wasted_epoch_parameters: int = 0
+    train_loss: Float | None = None
+    train_accuracy: Float | None = None
+    val_loss: Float | None = None
+    val_accuracy: Float | None = None
+
+    @property
+    def total_parameters(self) -> int:
+        """Trainable parameters of the host and every seed in it."""
+        return self.host_parameters + self.fossil_parameters + self.live_parameters
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepReport(HostReport):
+    """What an environment reports after each step: all that a policy, a reward or a log needs.
+
+    A fresh host has epoch 0 and measurements of ``None``: it was not validated yet.
 
     Attributes:
         environment: Index of the environment.
@@ -201,11 +252,6 @@ class StepReport:
         action_succeeded: Whether the host accepted it, ``None`` after a reset.
         rejection: Why not.
         history: Validation (loss, accuracy) of the last five epochs, oldest first.
-        seeds: One report a slot, row-major.
-        host_parameters: Trainable parameters the host was born with.
-        fossil_parameters: Trainable parameters of fossilized seeds.
-        live_parameters: Trainable parameters of seeds that may still be pruned.
-        wasted_epoch_parameters: Sum over pruned seeds of parameters times epochs lived.
         counterfactuals: The configurations validated this epoch.
         shapley: Measured on an episode's last epoch, where it was asked for.
         ended: Why the episode is over, ``None`` while it goes on.
@@ -218,15 +264,6 @@ class StepReport:
     seed: int
     epoch: int
     max_epochs: int
-    seeds: tuple[SeedReport, ...]
-    host_parameters: int
-    fossil_parameters: int = 0
-    live_parameters: int = 0
-    wasted_epoch_parameters: int = 0
-    train_loss: Float | None = None
-    train_accuracy: Float | None = None
-    val_loss: Float | None = None
-    val_accuracy: Float | None = None
     history: tuple[tuple[Float, Float], ...] = ()
     action: FactoredAction | None = None
     action_succeeded: bool | None = None
@@ -239,14 +276,32 @@ class StepReport:
     seconds: dict[str, float] = field(default_factory=dict)
 
     @property
-    def total_parameters(self) -> int:
-        """Trainable parameters of the host and every seed in it."""
-        return self.host_parameters + self.fossil_parameters + self.live_parameters
+    def host(self) -> HostReport:
+        """The part that describes the host alone."""
+        return HostReport(**{each: getattr(self, each) for each in _HOST_FIELDS})
 
     @property
     def blueprints_in_use(self) -> tuple[AnyBlueprint | None, ...]:
         """The blueprint of each slot, row-major."""
         return tuple(seed.blueprint for seed in self.seeds)
+
+
+_HOST_FIELDS = tuple(each.name for each in fields(HostReport))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flag:
+    """A suspicion about a reward.
+
+    Attributes:
+        kind: What is suspected, such as ``inflated_contribution``.
+        slot: Slot of the seed concerned, ``None`` for the whole host.
+    """
+
+    __pydantic_config__ = WIRE_CONFIG
+
+    kind: str
+    slot: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -255,14 +310,14 @@ class RewardBreakdown:
 
     Attributes:
         components: Value of each component, penalties negative.
-        flags: Names of suspicions raised on the way, such as reward hacking.
+        flags: Suspicions raised on the way, such as reward hacking.
         notes: How it was computed, where that needs a remark.
     """
 
     __pydantic_config__ = WIRE_CONFIG
 
     components: dict[str, Float]
-    flags: tuple[str, ...] = ()
+    flags: tuple[Flag, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from esper_leyline import TelemetryLoss, TelemetrySink
 from esper_leyline.events import SCHEMA_VERSION, AnyPayload, Event
@@ -17,7 +17,16 @@ from esper_nissa.errors import LogError, NissaError
 DRAIN_INTERVAL = 0.025
 """Seconds the writer sleeps between looks at the queue; emitters never wake it."""
 
-_Stamped = tuple[int, float, float, str | None, int | None, AnyPayload]
+
+class _Stamped(NamedTuple):
+    sequence: int
+    monotonic: float
+    wall_time: float
+    group: str | None
+    round: int | None
+    epoch: int | None
+    environment: int | None
+    payload: AnyPayload
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,12 +124,20 @@ class Hub:
         return bool(self._sinks)
 
     def emit(
-        self, payload: AnyPayload, *, environment: int | None = None, group: str | None = None
+        self,
+        payload: AnyPayload,
+        *,
+        round: int | None = None,
+        epoch: int | None = None,
+        environment: int | None = None,
+        group: str | None = None,
     ) -> None:
         """Stamps a payload and queues it for the sinks.
 
         Args:
             payload: What happened.
+            round: Round of episodes it belongs to, from 1; ``None`` for the whole run.
+            epoch: Epochs of the episode that were trained; ``None`` if it is not about one.
             environment: Index of the environment concerned, ``None`` for the whole run.
             group: The comparison that the event belongs to, if it is not the hub's own.
 
@@ -137,7 +154,16 @@ class Hub:
                 )
             monotonic = time.monotonic() - self._start
             self._queue.append(
-                (self._sequence, monotonic, time.time(), group, environment, payload)
+                _Stamped(
+                    sequence=self._sequence,
+                    monotonic=monotonic,
+                    wall_time=time.time(),
+                    group=group,
+                    round=round,
+                    epoch=epoch,
+                    environment=environment,
+                    payload=payload,
+                )
             )
             self._sequence += 1
 
@@ -179,20 +205,21 @@ class Hub:
                 self._guard(sink, sink.flush)
 
     def _event(self, stamped: _Stamped) -> Event:
-        sequence, monotonic, wall_time, group, environment, payload = stamped
-        self._passing = sequence
+        self._passing = stamped.sequence
         # The payload was validated when it was built; the stamps are the hub's own.
         return Event.model_construct(
             schema_version=SCHEMA_VERSION,
             run_id=self._run_id,
             boot=self._boot,
-            sequence=sequence,
-            monotonic=monotonic,
-            wall_time=wall_time,
-            group=self._group if group is None else group,
-            environment=environment,
+            sequence=stamped.sequence,
+            monotonic=stamped.monotonic,
+            wall_time=stamped.wall_time,
+            group=self._group if stamped.group is None else stamped.group,
+            round=stamped.round,
+            epoch=stamped.epoch,
+            environment=stamped.environment,
             coalesced=0,
-            payload=payload,
+            payload=stamped.payload,
         )
 
     def _pass_on(self, event: Event) -> None:

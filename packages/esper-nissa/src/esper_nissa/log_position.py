@@ -11,7 +11,7 @@ from typing import BinaryIO
 from pydantic import ValidationError
 
 from esper_leyline import LeylineError, open_regular
-from esper_leyline.events import Event
+from esper_leyline.events import parse_event
 from esper_nissa.errors import NissaError, os_reason
 
 _BLOCK = 1 << 16
@@ -43,13 +43,14 @@ def next_position(log: Path) -> LogPosition:
         Boot 0 and sequence 0 for a log that is missing or holds no event.
 
     Raises:
-        NissaError: If the log cannot be read or is not a regular file.
+        NissaError: If the log cannot be read, is not a regular file, or was written under
+            another schema version.
     """
     try:
         with open_regular(log) as file:
             for line in _lines_backwards(file):
                 try:
-                    event = Event.model_validate_json(line)
+                    event = parse_event(line)
                 except (ValidationError, RecursionError):
                     continue
                 return LogPosition(boot=event.boot + 1, sequence=event.sequence + 1)

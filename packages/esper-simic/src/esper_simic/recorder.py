@@ -11,7 +11,6 @@ from esper_leyline import (
     RewardBreakdown,
     RoundSummary,
     SeedEventKind,
-    ShapleyValues,
     StepReport,
     Telemetry,
 )
@@ -21,16 +20,13 @@ from esper_leyline.events import (
     Decision,
     EpisodeOutcome,
     EpochCompleted,
-    GovernorRolledBack,
     RewardHackingSuspected,
     RoundCompleted,
-    ShapleyMeasured,
     Throughput,
 )
 from esper_simic.rewards.measurement import finite
 from esper_simic.rollout.actor import Choice
 from esper_simic.rollout.stopwatch import Stopwatch
-from esper_simic.seed_events import seed_payload
 
 
 @dataclass(slots=True)
@@ -75,29 +71,31 @@ class RoundRecorder:
         self._count(self._episodes[index], choice, current, reward)
         self.watch.add(current.seconds, prefix="host.")
         for event in current.events:
-            self._emit(seed_payload(event, round_number=self._round, epoch=current.epoch), current)
+            self._emit(event, current)
         self._emit(self._decision(previous, choice, current, reward), current)
         for flag in reward.flags:
-            self._emit(self._suspicion(flag, current), current)
-        self._emit(self._epoch(current), current)
+            self._emit(RewardHackingSuspected(flag=flag), current)
+        self._emit(EpochCompleted(host=current.host), current)
         self._emit_rare(index, current)
 
     def finish(self) -> RoundSummary:
         """Closes the round: its summary, and how fast it went."""
         summary = self._summary()
-        self._telemetry.emit(RoundCompleted(summary=summary))
+        self._telemetry.emit(RoundCompleted(summary=summary), round=self._round)
         epochs = sum(self._ops.values())
         self._telemetry.emit(
             Throughput(
-                round=self._round,
                 host_epochs_per_second=epochs / max(summary.seconds, 1e-9),
                 seconds=self.watch.parts,
-            )
+            ),
+            round=self._round,
         )
         return summary
 
     def _emit(self, payload: AnyPayload, report: StepReport) -> None:
-        self._telemetry.emit(payload, environment=report.environment)
+        self._telemetry.emit(
+            payload, round=self._round, epoch=report.epoch, environment=report.environment
+        )
 
     def _count(
         self, episode: _Episode, choice: Choice, current: StepReport, reward: RewardBreakdown
@@ -124,8 +122,6 @@ class RoundRecorder:
         action = choice.action
         aimed = action.op is not Op.WAIT and action.slot < len(previous.seeds)
         return Decision(
-            round=self._round,
-            epoch=current.epoch,
             action=action,
             slot=previous.seeds[action.slot].slot if aimed else None,
             succeeded=current.action_succeeded is not False,
@@ -133,74 +129,31 @@ class RoundRecorder:
             heads=dict(choice.heads),
             value=choice.value,
             q_values=choice.q_values,
-            reward=reward.total,
-            reward_components=dict(reward.components),
-            reward_notes=reward.notes,
-        )
-
-    def _suspicion(self, flag: str, current: StepReport) -> RewardHackingSuspected:
-        reason, _, slot = flag.partition(":")
-        return RewardHackingSuspected(
-            round=self._round, epoch=current.epoch, slot=slot or None, reason=reason
-        )
-
-    def _epoch(self, report: StepReport) -> EpochCompleted:
-        return EpochCompleted(
-            round=self._round,
-            epoch=report.epoch,
-            max_epochs=report.max_epochs,
-            train_loss=report.train_loss,
-            train_accuracy=report.train_accuracy,
-            val_loss=report.val_loss,
-            val_accuracy=report.val_accuracy,
-            seeds=report.seeds,
-            host_parameters=report.host_parameters,
-            fossil_parameters=report.fossil_parameters,
-            live_parameters=report.live_parameters,
+            reward=reward,
         )
 
     def _emit_rare(self, index: int, report: StepReport) -> None:
         if report.counterfactuals:
-            matrix = CounterfactualMatrix(
-                round=self._round, epoch=report.epoch, configurations=report.counterfactuals
-            )
-            self._emit(matrix, report)
+            self._emit(CounterfactualMatrix(configurations=report.counterfactuals), report)
         if report.shapley is not None:
-            self._emit(self._shapley(report, report.shapley), report)
+            self._emit(report.shapley, report)
         if report.rollback is not None:
-            rolled_back = GovernorRolledBack(
-                round=self._round, epoch=report.epoch, rollback=report.rollback
-            )
-            self._emit(rolled_back, report)
+            self._emit(report.rollback, report)
         if report.ended is not None:
             self._emit(self._outcome(self._episodes[index], report), report)
-
-    def _shapley(self, report: StepReport, measured: ShapleyValues) -> ShapleyMeasured:
-        return ShapleyMeasured(
-            round=self._round,
-            epoch=report.epoch,
-            values=measured.values,
-            exact=measured.exact,
-            permutations=measured.permutations,
-        )
 
     def _outcome(self, episode: _Episode, report: StepReport) -> EpisodeOutcome:
         assert report.ended is not None
         return EpisodeOutcome(
-            round=self._round,
             seed=report.seed,
             episode_return=episode.earned,
             reward_components=dict(episode.components),
-            epochs=report.epoch,
             ended=report.ended,
-            val_accuracy=report.val_accuracy,
             best_val_accuracy=episode.best_accuracy,
             germinated=episode.seeds[SeedEventKind.GERMINATED],
             fossilized=episode.seeds[SeedEventKind.FOSSILIZED],
             pruned=episode.seeds[SeedEventKind.PRUNED],
-            host_parameters=report.host_parameters,
-            fossil_parameters=report.fossil_parameters,
-            wasted_epoch_parameters=report.wasted_epoch_parameters,
+            host=report.host,
         )
 
     def _summary(self) -> RoundSummary:

@@ -188,7 +188,7 @@ class PPOTrainer:
             return False
         with recorder.watch.measure("update"):
             update = self._updater.update(actor.rollout(), round_number=number)
-        self._report(update)
+        self._report(update, number)
         if update.skipped is not None:
             self._undo_update()
         self._skipped = update.skipped
@@ -227,11 +227,15 @@ class PPOTrainer:
             if str(unsaved) != str(error):
                 error.add_note(str(unsaved))
 
-    def _report(self, update: PPOUpdate) -> None:
-        self._telemetry.emit(update)
-        skips = self._updater.consecutive_skips
-        for anomaly in detect_anomalies(update, self._thresholds, consecutive_skips=skips):
-            self._telemetry.emit(anomaly)
+    def _report(self, update: PPOUpdate, number: int) -> None:
+        self._telemetry.emit(update, round=number)
+        for anomaly in detect_anomalies(
+            update,
+            self._thresholds,
+            round_number=number,
+            consecutive_skips=self._updater.consecutive_skips,
+        ):
+            self._telemetry.emit(anomaly, round=number)
 
     def _check_skips(self) -> None:
         if self._updater.consecutive_skips < MOST_SKIPS:

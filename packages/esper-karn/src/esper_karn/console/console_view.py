@@ -95,14 +95,13 @@ class ConsoleView:
         """Whether the figures of the learner's update for this round are still to come."""
         started, update = self.state.facts.started, self.state.update
         learns = started is not None and started.policy_parameters is not None
-        return learns and (update is None or update.round < summary.round)
+        return learns and (update is None or self.state.update_round < summary.round)
 
     def _settled(self, due: RoundSummary, event: Event) -> bool:
         """Whether an event brings the update a round waits for, or shows that none will come."""
         if self.state.ended or isinstance(event.payload, RoundCompleted | PPOUpdate):
             return True
-        number: int = getattr(event.payload, "round", 0)
-        return number > due.round
+        return event.round is not None and event.round > due.round
 
     def _print_due(self) -> None:
         assert self._due is not None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections import deque
@@ -16,8 +15,8 @@ from pydantic import ValidationError
 from esper_karn.errors import KarnError, os_reason
 from esper_karn.formatting import pluralize
 from esper_karn.log.lines import MAX_LINE, LineSplitter, open_file
-from esper_leyline import printable
-from esper_leyline.events import SCHEMA_VERSION, Event
+from esper_leyline import events
+from esper_leyline.events import Event, EventVersionError
 
 CHUNK = 1 << 20
 """Bytes read at a time."""
@@ -181,14 +180,13 @@ def parse_event(line: bytes, log: Path) -> Event | str:
         KarnError: If the line was written for another schema version.
     """
     try:
-        event = Event.model_validate_json(line)
+        return events.parse_event(line)
     except RecursionError:
         return "it is nested too deeply"
     except ValidationError as error:
-        _check_version(_version(line), log)
         return _reason(error)
-    _check_version(event.schema_version, log)
-    return event
+    except EventVersionError as error:
+        raise KarnError(f"event log '{log}' {error}") from None
 
 
 def unreadable(log: Path, error: OSError) -> KarnError:
@@ -210,26 +208,6 @@ def problems_text(log: Path, number: int, first: Problem) -> str:
 
 def _looks_whole(line: bytes) -> bool:
     return line.startswith(b"{") and line.endswith(b"}") and b'"kind":"' in line
-
-
-def _check_version(version: object, log: Path) -> None:
-    if version != SCHEMA_VERSION:
-        shown = printable(repr(version)[:40])
-        raise KarnError(
-            f"event log '{log}' has schema version {shown}; "
-            f"this Esper reads version {SCHEMA_VERSION}: use the one that wrote the log"
-        )
-
-
-def _version(line: bytes) -> object:
-    """Returns the schema version that a line claims, as far as one can tell."""
-    try:
-        record = json.loads(line)
-    except (ValueError, RecursionError):
-        return SCHEMA_VERSION
-    return (
-        record.get("schema_version", SCHEMA_VERSION) if isinstance(record, dict) else SCHEMA_VERSION
-    )
 
 
 def _reason(error: ValidationError) -> str:

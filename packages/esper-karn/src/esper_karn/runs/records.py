@@ -217,13 +217,13 @@ def _glance_at_log(run_id: str, log: Path) -> RunPeek:
     ended = next(tail.events(_ROUND), None)
     summary = ended.payload.summary if ended and isinstance(ended.payload, RoundCompleted) else None
     # Where no end of a round is near, the round that has begun tells how many are done.
-    begun = max(0, getattr(last.payload, "round", 1) - 1) if last else 0
+    begun = max(0, (last.round or 1) - 1) if last else 0
     return RunPeek(
         run_id=run_id,
-        task=started.task if started else None,
+        task=started.config.task if started else None,
         status=_status_at(last.payload) if last else RunStatus.RUNNING,
         rounds=summary.round if summary else begun,
-        planned=started.rounds if started else None,
+        planned=started.config.n_episodes if started else None,
         last_return=summary.mean_return if summary else None,
         accuracy=summary.mean_accuracy if summary else None,
         last_event=last.wall_time if last else None,

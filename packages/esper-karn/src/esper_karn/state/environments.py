@@ -6,35 +6,29 @@ import math
 from dataclasses import replace
 
 from esper_karn.state.run import EnvironmentState, SlotState
-from esper_leyline import SeedReport, SeedStage, built_in
-from esper_leyline.events import (
-    EpisodeOutcome,
-    EpochCompleted,
-    SeedFossilized,
-    SeedGerminated,
-    SeedPruned,
-    SeedStageChanged,
-)
+from esper_leyline import SeedEvent, SeedReport, SeedStage
+from esper_leyline.events import EpisodeOutcome, EpochCompleted, Event
 
 
-def with_epoch(environment: EnvironmentState, payload: EpochCompleted) -> EnvironmentState:
+def with_epoch(
+    environment: EnvironmentState, event: Event, payload: EpochCompleted
+) -> EnvironmentState:
     """Takes in an epoch of training."""
-    old = _in_round(environment, payload.round)
+    old, host = _in_round(environment, event), payload.host
     # Built whole: several times faster than ``replace``, for the commonest event.
     return EnvironmentState(
         index=old.index,
         round=old.round,
-        epoch=payload.epoch,
-        max_epochs=payload.max_epochs,
+        epoch=event.epoch or 0,
         ended=old.ended,
-        train_loss=payload.train_loss,
-        val_loss=payload.val_loss,
-        val_accuracy=payload.val_accuracy,
-        best_accuracy=_better(old.best_accuracy, payload.val_accuracy),
-        host_parameters=payload.host_parameters,
-        fossil_parameters=payload.fossil_parameters,
-        live_parameters=payload.live_parameters,
-        slots=tuple(_slot(report) for report in payload.seeds),
+        train_loss=host.train_loss,
+        val_loss=host.val_loss,
+        val_accuracy=host.val_accuracy,
+        best_accuracy=_better(old.best_accuracy, host.val_accuracy),
+        host_parameters=host.host_parameters,
+        fossil_parameters=host.fossil_parameters,
+        live_parameters=host.live_parameters,
+        slots=tuple(_slot(report) for report in host.seeds),
         germinated=old.germinated,
         fossilized=old.fossilized,
         pruned=old.pruned,
@@ -42,25 +36,29 @@ def with_epoch(environment: EnvironmentState, payload: EpochCompleted) -> Enviro
     )
 
 
-def with_outcome(environment: EnvironmentState, payload: EpisodeOutcome) -> EnvironmentState:
+def with_outcome(
+    environment: EnvironmentState, event: Event, payload: EpisodeOutcome
+) -> EnvironmentState:
     """Takes in the end of an episode."""
     return replace(
-        _in_round(environment, payload.round),
-        epoch=payload.epochs,
+        _in_round(environment, event),
+        epoch=event.epoch or 0,
         ended=payload.ended,
-        val_accuracy=payload.val_accuracy,
+        val_accuracy=payload.host.val_accuracy,
         best_accuracy=payload.best_val_accuracy,
         germinated=payload.germinated,
         fossilized=payload.fossilized,
         pruned=payload.pruned,
-        host_parameters=payload.host_parameters,
-        fossil_parameters=payload.fossil_parameters,
+        host_parameters=payload.host.host_parameters,
+        fossil_parameters=payload.host.fossil_parameters,
         last_return=payload.episode_return,
     )
 
 
-def seed_germinated(environment: EnvironmentState, payload: SeedGerminated) -> EnvironmentState:
-    """Takes in the birth of a seed."""
+def seed_germinated(
+    environment: EnvironmentState, event: Event, payload: SeedEvent
+) -> EnvironmentState:
+    """Takes in the germination of a seed."""
     seed = SlotState(
         slot=payload.slot,
         stage=SeedStage.GERMINATED,
@@ -68,14 +66,14 @@ def seed_germinated(environment: EnvironmentState, payload: SeedGerminated) -> E
         alpha=0.0,
         parameters=payload.parameters,
     )
-    return _with_seed(_in_round(environment, payload.round), seed, germinated=1)
+    return _with_seed(_in_round(environment, event), seed, germinated=1)
 
 
 def seed_stage_changed(
-    environment: EnvironmentState, payload: SeedStageChanged
+    environment: EnvironmentState, event: Event, payload: SeedEvent
 ) -> EnvironmentState:
     """Takes in a seed's move to another stage."""
-    environment = _in_round(environment, payload.round)
+    environment = _in_round(environment, event)
     if payload.target is SeedStage.DORMANT:
         return _with_seed(environment, SlotState(slot=payload.slot))
     old = _find(environment.slots, payload.slot)
@@ -90,16 +88,20 @@ def seed_stage_changed(
     return _with_seed(environment, seed)
 
 
-def seed_fossilized(environment: EnvironmentState, payload: SeedFossilized) -> EnvironmentState:
-    """Takes in a seed's becoming part of its host."""
+def seed_fossilized(
+    environment: EnvironmentState, event: Event, payload: SeedEvent
+) -> EnvironmentState:
+    """Takes in a seed that became part of its host."""
     seed = _settled(payload, SeedStage.FOSSILIZED)
-    return _with_seed(_in_round(environment, payload.round), seed, fossilized=1)
+    return _with_seed(_in_round(environment, event), seed, fossilized=1)
 
 
-def seed_pruned(environment: EnvironmentState, payload: SeedPruned) -> EnvironmentState:
+def seed_pruned(
+    environment: EnvironmentState, event: Event, payload: SeedEvent
+) -> EnvironmentState:
     """Takes in a seed's removal."""
     seed = _settled(payload, SeedStage.PRUNED)
-    return _with_seed(_in_round(environment, payload.round), seed, pruned=1)
+    return _with_seed(_in_round(environment, event), seed, pruned=1)
 
 
 def _with_seed(
@@ -115,7 +117,6 @@ def _with_seed(
         index=old.index,
         round=old.round,
         epoch=old.epoch,
-        max_epochs=old.max_epochs,
         ended=old.ended,
         train_loss=old.train_loss,
         val_loss=old.val_loss,
@@ -132,14 +133,14 @@ def _with_seed(
     )
 
 
-def _in_round(environment: EnvironmentState, number: int) -> EnvironmentState:
+def _in_round(environment: EnvironmentState, event: Event) -> EnvironmentState:
     """Returns the environment as it starts a round, or as it is within it."""
+    number = event.round or 0
     if environment.round == number:
         return environment
     return EnvironmentState(
         index=environment.index,
         round=number,
-        max_epochs=environment.max_epochs,
         host_parameters=environment.host_parameters,
         last_return=environment.last_return,
     )
@@ -149,14 +150,14 @@ def _slot(report: SeedReport) -> SlotState:
     return SlotState(
         slot=report.slot,
         stage=report.stage,
-        blueprint=None if report.blueprint is None else built_in(report.blueprint),
+        blueprint=report.blueprint,
         alpha=report.alpha,
         parameters=report.parameters,
         contribution=report.contribution,
     )
 
 
-def _settled(payload: SeedFossilized | SeedPruned, stage: SeedStage) -> SlotState:
+def _settled(payload: SeedEvent, stage: SeedStage) -> SlotState:
     return SlotState(
         slot=payload.slot,
         stage=stage,

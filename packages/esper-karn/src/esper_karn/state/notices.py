@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from esper_karn.state.run import Notice
+from esper_leyline import AnyBlueprint, Flag
 from esper_leyline.events import Event
 
 
@@ -25,7 +26,7 @@ def _notice(event: Event, text: str) -> Notice:
         wall_time=event.wall_time,
         kind=event.kind,
         text=text,
-        round=getattr(event.payload, "round", None),
+        round=event.round,
         environment=event.environment,
     )
 
@@ -34,15 +35,22 @@ def _limit(threshold: float | None) -> str:
     return "" if threshold is None else f" above {threshold:.3g}"
 
 
+def _flag(flag: Flag) -> str:
+    return flag.kind if flag.slot is None else f"{flag.kind} in {flag.slot}"
+
+
+def _blueprint(blueprint: AnyBlueprint) -> str:
+    return blueprint if isinstance(blueprint, str) else blueprint.name.lower()
+
+
 _ANOMALIES: Mapping[str, Callable[[Any], str]] = MappingProxyType(
     {
         "governor_rolled_back": lambda p: (
-            f"rolled back to epoch {p.rollback.restored_epoch}: "
-            f"{p.rollback.cause.value}, loss {p.rollback.loss:.3g}"
-            f"{_limit(p.rollback.threshold)}"
+            f"rolled back to epoch {p.restored_epoch}: {p.cause.value}, loss {p.loss:.3g}"
+            f"{_limit(p.threshold)}"
         ),
         "numerical_instability": lambda p: f"not finite: {p.where}, {p.consecutive} in a row",
-        "reward_hacking_suspected": lambda p: f"reward withheld: {p.reason}",
+        "reward_hacking_suspected": lambda p: f"reward withheld: {_flag(p.flag)}",
         "ratio_explosion": lambda p: f"ratio {p.ratio:.3g} above {p.threshold:.3g}",
         "ratio_collapse": lambda p: f"ratio {p.ratio:.3g} below {p.threshold:.3g}",
         "value_collapse": lambda p: (
@@ -64,12 +72,12 @@ _ANOMALIES: Mapping[str, Callable[[Any], str]] = MappingProxyType(
 _LIFECYCLE: Mapping[str, Callable[[Any], str]] = MappingProxyType(
     {
         "seed_germinated": lambda p: (
-            f"{p.slot} germinated {p.blueprint.name.lower()}, {p.parameters:,} parameters"
+            f"{p.slot} germinated {_blueprint(p.blueprint)}, {p.parameters:,} parameters"
         ),
         "seed_stage_changed": lambda p: (
             f"{p.slot} {p.source.name.lower()} to {p.target.name.lower()}"
         ),
-        "seed_fossilized": lambda p: f"{p.slot} fossilized {p.blueprint.name.lower()}",
-        "seed_pruned": lambda p: f"{p.slot} pruned {p.blueprint.name.lower()}",
+        "seed_fossilized": lambda p: f"{p.slot} fossilized {_blueprint(p.blueprint)}",
+        "seed_pruned": lambda p: f"{p.slot} pruned {_blueprint(p.blueprint)}",
     }
 )

@@ -45,6 +45,7 @@ def reduce(state: RunState, event: Event) -> RunState:
         facts=state.facts,
         environments=state.environments,
         update=state.update,
+        update_round=state.update_round,
         series=state.series,
         notices=state.notices,
     )
@@ -66,15 +67,16 @@ def rounds_worked(state: RunState) -> float:
     current = [each for each in state.environments if each.round > facts.rounds_done]
     if not current:
         return float(facts.rounds_done)
-    expected = facts.started.environments if facts.started else 0
-    hosts = max(expected, len(current))
-    return facts.rounds_done + sum(_share(each) for each in current) / hosts
+    config = facts.started.config if facts.started else None
+    hosts = max(config.n_envs if config else 0, len(current))
+    epochs = config.max_epochs if config else None
+    return facts.rounds_done + sum(_share(each, epochs) for each in current) / hosts
 
 
-def _share(environment: EnvironmentState) -> float:
+def _share(environment: EnvironmentState, max_epochs: int | None) -> float:
     if environment.ended is not None:
         return 1.0
-    return environment.epoch / environment.max_epochs if environment.max_epochs else 0.0
+    return environment.epoch / max_epochs if max_epochs else 0.0
 
 
 def _moved(state: RunState, event: Event) -> Cursor:
@@ -155,13 +157,13 @@ _UPDATE_SERIES = (
 )
 
 
-def _ppo_update(state: RunState, _event: Event, payload: PPOUpdate) -> RunState:
+def _ppo_update(state: RunState, event: Event, payload: PPOUpdate) -> RunState:
     series: RunSeries = state.series
+    number = event.round or 0
     changed = {
-        name: getattr(series, name).add(payload.round, getattr(payload, name))
-        for name in _UPDATE_SERIES
+        name: getattr(series, name).add(number, getattr(payload, name)) for name in _UPDATE_SERIES
     }
-    return replace(state, update=payload, series=replace(series, **changed))
+    return replace(state, update=payload, update_round=number, series=replace(series, **changed))
 
 
 def _anomaly(state: RunState, event: Event, _payload: object) -> RunState:
@@ -174,7 +176,7 @@ def _anomaly(state: RunState, event: Event, _payload: object) -> RunState:
     return replace(state, notices=notices)
 
 
-_Part = Callable[[EnvironmentState, Any], EnvironmentState]
+_Part = Callable[[EnvironmentState, Event, Any], EnvironmentState]
 _Case = Callable[[RunState, Event, Any], RunState]
 
 
@@ -213,6 +215,7 @@ def _with_environments(
         facts=state.facts,
         environments=environments,
         update=state.update,
+        update_round=state.update_round,
         series=state.series,
         notices=notices,
     )
@@ -226,8 +229,8 @@ def _changed(
         return known
     for place, environment in enumerate(known):
         if environment.index == index:
-            return (*known[:place], part(environment, payload), *known[place + 1 :])
-    added = (*known, part(EnvironmentState(index=index), payload))
+            return (*known[:place], part(environment, event, payload), *known[place + 1 :])
+    added = (*known, part(EnvironmentState(index=index), event, payload))
     return tuple(sorted(added, key=lambda each: each.index))
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from esper_karn.state.rounds import RoundHistory
 from esper_karn.state.series import Series
-from esper_leyline import Blueprint, EpisodeEnd, RunStatus, SeedStage
+from esper_leyline import AnyBlueprint, EpisodeEnd, RunStatus, SeedStage
 from esper_leyline.events import PPOUpdate, RunStarted
 
 NOTICES = 100
@@ -19,7 +19,7 @@ class SlotState:
 
     slot: str
     stage: SeedStage = SeedStage.DORMANT
-    blueprint: Blueprint | None = None
+    blueprint: AnyBlueprint | None = None
     alpha: float | None = None
     parameters: int = 0
     contribution: float | None = None
@@ -40,7 +40,6 @@ class EnvironmentState:
     index: int
     round: int = 0
     epoch: int = 0
-    max_epochs: int | None = None
     ended: EpisodeEnd | None = None
     train_loss: float | None = None
     val_loss: float | None = None
@@ -142,7 +141,7 @@ class RunState:
 
     Attributes:
         environments: One entry an environment seen, by index.
-        update: The latest PPO update.
+        update: The latest PPO update, and ``update_round`` the round that it ended.
         series: Scalars over rounds.
     """
 
@@ -150,6 +149,7 @@ class RunState:
     facts: RunFacts = field(default_factory=RunFacts)
     environments: tuple[EnvironmentState, ...] = ()
     update: PPOUpdate | None = None
+    update_round: int = 0
     series: RunSeries = field(default_factory=RunSeries)
     notices: Notices = field(default_factory=Notices)
 

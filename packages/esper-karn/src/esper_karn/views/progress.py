@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from esper_karn.state.reducer import rounds_worked
 from esper_karn.state.run import Cursor, EnvironmentState, RunState
 from esper_leyline import RoundSummary, RunStatus
+from esper_leyline.events import RunStarted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,11 +80,11 @@ def header(state: RunState) -> Header:
         run_id=state.run_id,
         status=state.status,
         command=started.command if started else None,
-        task=started.task if started else None,
-        device=started.device if started else None,
-        rounds=started.rounds if started else None,
-        environments=started.environments if started else None,
-        max_epochs=started.max_epochs if started else None,
+        task=started.config.task if started else None,
+        device=started.config.device if started else None,
+        rounds=started.config.n_episodes if started else None,
+        environments=started.config.n_envs if started else None,
+        max_epochs=started.config.max_epochs if started else None,
         host_parameters=started.host_parameters if started else None,
         policy_parameters=started.policy_parameters if started else None,
     )
@@ -92,15 +93,15 @@ def header(state: RunState) -> Header:
 def progress(state: RunState) -> Progress:
     """Selects how far a run is and when it should be done."""
     started = state.facts.started
-    total = started.rounds if started else None
+    total = started.config.n_episodes if started else None
     current = [each for each in state.environments if each.round > state.facts.rounds_done]
     worked = rounds_worked(state)
     return Progress(
         rounds_done=state.facts.rounds_done,
         rounds_total=total,
         round=state.facts.rounds_done if state.ended else state.facts.rounds_done + 1,
-        epochs_done=sum(_epochs(each) for each in current),
-        epochs_total=started.environments * started.max_epochs if started else None,
+        epochs_done=sum(_epochs(each, started) for each in current),
+        epochs_total=started.config.n_envs * started.config.max_epochs if started else None,
         share=min(1.0, worked / total) if total else None,
         mean_accuracy=_mean_accuracy(current),
         elapsed=_elapsed(state.cursor),
@@ -110,10 +111,10 @@ def progress(state: RunState) -> Progress:
 
 def round_line(state: RunState, summary: RoundSummary) -> RoundLine:
     """Selects one finished round, with the learner's figures where they belong to it."""
-    update = state.update if state.update and state.update.round == summary.round else None
+    update = state.update if state.update_round == summary.round else None
     return RoundLine(
         round=summary.round,
-        rounds_total=state.facts.started.rounds if state.facts.started else None,
+        rounds_total=state.facts.started.config.n_episodes if state.facts.started else None,
         mean_return=summary.mean_return,
         mean_accuracy=summary.mean_accuracy,
         best_accuracy=summary.best_accuracy,
@@ -129,10 +130,10 @@ def round_line(state: RunState, summary: RoundSummary) -> RoundLine:
     )
 
 
-def _epochs(environment: EnvironmentState) -> int:
+def _epochs(environment: EnvironmentState, started: RunStarted | None) -> int:
     """Epochs an episode needs no more: those trained, or all once it has ended."""
-    if environment.ended is not None and environment.max_epochs is not None:
-        return environment.max_epochs
+    if environment.ended is not None and started is not None:
+        return started.config.max_epochs
     return environment.epoch
 
 

@@ -82,7 +82,7 @@ def closing(source: RunState | RunSummary) -> Closing:
     facts, started = source.facts, source.facts.started
     return _closing(
         facts.rounds,
-        task=started.task if started else None,
+        task=started.config.task if started else None,
         command=started.command if started else None,
         status=facts.status,
         error=facts.error,

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Annotated, get_args
+from typing import Annotated, get_args, get_type_hints
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from esper_leyline.config import TelemetryConfig, TelemetryLevel
+from esper_leyline.errors import LeylineError, show_text
 from esper_leyline.events.growth import (
     CounterfactualMatrix,
     DegradationDetected,
-    GovernorRolledBack,
     HostStabilized,
     ImprovementDetected,
     PerformanceDegradation,
     PlateauDetected,
-    SeedFossilized,
-    SeedGateEvaluated,
-    SeedGerminated,
-    SeedPruned,
-    SeedStageChanged,
-    ShapleyMeasured,
 )
 from esper_leyline.events.learning import (
     Decision,
@@ -51,9 +46,10 @@ from esper_leyline.events.run import (
     Throughput,
     Vitals,
 )
+from esper_leyline.reports import Rollback, SeedEvent, SeedEventKind, ShapleyValues
 from esper_leyline.wire import Contract, Float
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Version of the event schema; it changes with every change to any public contract."""
 
 AnyPayload = (
@@ -69,19 +65,15 @@ AnyPayload = (
     | Throughput
     | Vitals
     | MemoryWarning
-    | SeedGerminated
-    | SeedStageChanged
-    | SeedGateEvaluated
-    | SeedFossilized
-    | SeedPruned
+    | SeedEvent
     | CounterfactualMatrix
-    | ShapleyMeasured
+    | ShapleyValues
     | HostStabilized
     | PlateauDetected
     | DegradationDetected
     | ImprovementDetected
     | PerformanceDegradation
-    | GovernorRolledBack
+    | Rollback
     | Decision
     | PPOUpdate
     | RatioExplosion
@@ -95,10 +87,15 @@ AnyPayload = (
 Payload = Annotated[AnyPayload, Field(discriminator="kind")]
 """What an event says, told apart by ``kind``."""
 
-PAYLOADS: Mapping[str, type[Contract]] = MappingProxyType(
-    {model.model_fields["kind"].default: model for model in get_args(AnyPayload)}
+
+def _kinds(payload: type[AnyPayload]) -> tuple[str, ...]:
+    return tuple(str(kind) for kind in get_args(get_type_hints(payload)["kind"]))
+
+
+PAYLOADS: Mapping[str, type[AnyPayload]] = MappingProxyType(
+    {kind: payload for payload in get_args(AnyPayload) for kind in _kinds(payload)}
 )
-"""Every payload model by its kind."""
+"""The type of payload of every kind."""
 
 
 class Event(Contract):
@@ -110,6 +107,9 @@ class Event(Contract):
         monotonic: Seconds since the boot's start, for durations.
         wall_time: Unix time, for people.
         group: The comparison that the run is an arm of; ``None`` outside one.
+        round: Round of episodes that the event belongs to, from 1; ``None`` for the whole run.
+        epoch: Epochs of the episode that were trained, the present one included; ``None`` where
+            the event is not about one.
         environment: Index of the environment concerned, ``None`` for the whole run.
         coalesced: Samples of this kind that this one stands for besides itself.
     """
@@ -121,6 +121,8 @@ class Event(Contract):
     monotonic: Float
     wall_time: Float
     group: str | None = None
+    round: int | None = None
+    epoch: int | None = None
     environment: int | None = None
     coalesced: int = 0
     payload: Payload
@@ -131,15 +133,47 @@ class Event(Contract):
         return self.payload.kind
 
 
-LIFECYCLE_KINDS = frozenset(
-    {
-        "seed_germinated",
-        "seed_stage_changed",
-        "seed_gate_evaluated",
-        "seed_fossilized",
-        "seed_pruned",
-    }
-)
+class EventVersionError(LeylineError):
+    """An event was written under another version of the event schema."""
+
+
+def parse_event(line: bytes) -> Event:
+    """Reads one line of a log.
+
+    Raises:
+        EventVersionError: If the line was written under another schema version.
+        ValidationError: If it is no event.
+        RecursionError: If it is nested too deep.
+    """
+    try:
+        event = Event.model_validate_json(line)
+    except ValidationError:
+        _check_version(_claimed_version(line))
+        raise
+    _check_version(event.schema_version)
+    return event
+
+
+def _check_version(version: object) -> None:
+    if version != SCHEMA_VERSION:
+        raise EventVersionError(
+            f"has schema version {show_text(repr(version), 40)}, and this Esper reads version "
+            f"{SCHEMA_VERSION}: read it with the Esper that wrote it, or train again"
+        )
+
+
+def _claimed_version(line: bytes) -> object:
+    """Returns the version that a line names; that of this package where it names none."""
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        return SCHEMA_VERSION
+    return (
+        record.get("schema_version", SCHEMA_VERSION) if isinstance(record, dict) else SCHEMA_VERSION
+    )
+
+
+LIFECYCLE_KINDS = frozenset(str(kind) for kind in SeedEventKind)
 """Kinds that ``lifecycle_only`` keeps at any level."""
 
 _RUN_KINDS = frozenset(
@@ -196,7 +230,7 @@ __all__ = [
     "EpisodeOutcome",
     "EpochCompleted",
     "Event",
-    "GovernorRolledBack",
+    "EventVersionError",
     "GradientPathology",
     "HeadDecision",
     "HostStabilized",
@@ -216,15 +250,10 @@ __all__ = [
     "RunFailed",
     "RunResumed",
     "RunStarted",
-    "SeedFossilized",
-    "SeedGateEvaluated",
-    "SeedGerminated",
-    "SeedPruned",
-    "SeedStageChanged",
-    "ShapleyMeasured",
     "Throughput",
     "ValueCollapse",
     "Vitals",
     "kinds_at",
     "kinds_written",
+    "parse_event",
 ]

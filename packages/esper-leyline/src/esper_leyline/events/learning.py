@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from esper_leyline.actions import FactoredAction
+from esper_leyline.reports import Flag, RewardBreakdown
 from esper_leyline.slots import SlotId
 from esper_leyline.wire import Contract, Float
 
@@ -32,12 +33,10 @@ class Decision(Contract):
         value: V(s), the expected return, in reward units; ``None`` without a critic.
         q_values: Q(s, op) by op; ``None`` without one.
         forced: Whether nothing but WAIT was possible.
-        reward_notes: What to know of how the reward was reckoned.
+        reward: What the decision earned; ``None`` where nothing paid for it.
     """
 
     kind: Literal["decision"] = "decision"
-    round: int
-    epoch: int
     action: FactoredAction
     slot: SlotId | None
     succeeded: bool
@@ -45,9 +44,7 @@ class Decision(Contract):
     heads: dict[str, HeadDecision] = Field(default_factory=dict)
     value: Float | None = None
     q_values: tuple[Float, ...] | None = None
-    reward: Float | None = None
-    reward_components: dict[str, Float] = Field(default_factory=dict)
-    reward_notes: tuple[str, ...] = ()
+    reward: RewardBreakdown | None = None
 
 
 class QValue(Contract):
@@ -84,7 +81,6 @@ class PPOUpdate(Contract):
     """
 
     kind: Literal["ppo_update"] = "ppo_update"
-    round: int
     policy_loss: Float | None
     value_loss: Float | None
     entropy: Float | None
@@ -117,7 +113,6 @@ class RatioExplosion(Contract):
     """Some probability ratio became very large."""
 
     kind: Literal["ratio_explosion"] = "ratio_explosion"
-    round: int
     ratio: Float
     threshold: Float
 
@@ -126,7 +121,6 @@ class RatioCollapse(Contract):
     """Some probability ratio became very small."""
 
     kind: Literal["ratio_collapse"] = "ratio_collapse"
-    round: int
     ratio: Float
     threshold: Float
 
@@ -135,7 +129,6 @@ class ValueCollapse(Contract):
     """The critic explains nothing of the returns."""
 
     kind: Literal["value_collapse"] = "value_collapse"
-    round: int
     explained_variance: Float
     threshold: Float
 
@@ -144,7 +137,6 @@ class EntropyCollapse(Contract):
     """A head all but stopped choosing."""
 
     kind: Literal["entropy_collapse"] = "entropy_collapse"
-    round: int
     head: str
     entropy: Float
     threshold: Float
@@ -159,7 +151,6 @@ class GradientPathology(Contract):
     """
 
     kind: Literal["gradient_pathology"] = "gradient_pathology"
-    round: int
     where: str
     norm: Float
     threshold: Float
@@ -169,16 +160,12 @@ class NumericalInstability(Contract):
     """A NaN or an infinity appeared."""
 
     kind: Literal["numerical_instability"] = "numerical_instability"
-    round: int
     where: str
     consecutive: int
 
 
 class RewardHackingSuspected(Contract):
-    """A reward was withheld because it looked gamed."""
+    """A reward was withheld because its cause looks suspicious."""
 
     kind: Literal["reward_hacking_suspected"] = "reward_hacking_suspected"
-    round: int
-    epoch: int
-    slot: SlotId | None
-    reason: str
+    flag: Flag

@@ -5,22 +5,23 @@ from __future__ import annotations
 from typing import Literal
 
 from esper_leyline.config import TrainingConfig
-from esper_leyline.reports import EpisodeEnd, SeedReport
+from esper_leyline.reports import EpisodeEnd, HostReport
 from esper_leyline.slots import SlotId
 from esper_leyline.summary import RoundSummary, RunStatus
 from esper_leyline.wire import Contract, Float
 
 
 class RunStarted(Contract):
-    """A run began; ``rounds`` and ``environments`` tell how long it will be."""
+    """A run began. Task, device and length are in its configuration.
+
+    Attributes:
+        slots: The slots that are enabled, in row-major order.
+        config: The resolved configuration: no value is left for the task to fill in.
+        versions: Version of Python and of each library, by name.
+    """
 
     kind: Literal["run_started"] = "run_started"
     command: str
-    task: str
-    device: str
-    rounds: int
-    environments: int
-    max_epochs: int
     slots: tuple[SlotId, ...]
     host_parameters: int
     policy_parameters: int | None = None
@@ -71,20 +72,10 @@ class CheckpointLoaded(Contract):
 
 
 class EpochCompleted(Contract):
-    """One host finished one epoch. Losses in nats, accuracies in percent."""
+    """One host finished one epoch."""
 
     kind: Literal["epoch_completed"] = "epoch_completed"
-    round: int
-    epoch: int
-    max_epochs: int
-    train_loss: Float | None
-    train_accuracy: Float | None
-    val_loss: Float | None
-    val_accuracy: Float | None
-    seeds: tuple[SeedReport, ...]
-    host_parameters: int
-    fossil_parameters: int
-    live_parameters: int
+    host: HostReport
 
 
 class RoundCompleted(Contract):
@@ -95,30 +86,35 @@ class RoundCompleted(Contract):
 
 
 class EpisodeOutcome(Contract):
-    """One episode ended."""
+    """One episode ended, after as many epochs as its event's ``epoch`` says.
+
+    Attributes:
+        episode_return: Undiscounted sum of the episode's rewards.
+        reward_components: The same sum by component.
+        best_val_accuracy: Best validation accuracy of the episode, in percent.
+        host: The host at the episode's end.
+    """
 
     kind: Literal["episode_outcome"] = "episode_outcome"
-    round: int
     seed: int
     episode_return: Float
     reward_components: dict[str, Float]
-    epochs: int
     ended: EpisodeEnd
-    val_accuracy: Float | None
     best_val_accuracy: Float | None
     germinated: int
     fossilized: int
     pruned: int
-    host_parameters: int
-    fossil_parameters: int
-    wasted_epoch_parameters: int
+    host: HostReport
 
 
 class Throughput(Contract):
-    """How fast the run goes; seconds by part over the round."""
+    """How fast a round went.
+
+    Attributes:
+        seconds: Wall time by part.
+    """
 
     kind: Literal["throughput"] = "throughput"
-    round: int
     host_epochs_per_second: Float
     seconds: dict[str, Float]
 

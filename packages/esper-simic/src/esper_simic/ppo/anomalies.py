@@ -92,13 +92,18 @@ def least_entropy(floor: float, choices: int) -> float:
 
 
 def detect_anomalies(
-    update: PPOUpdate, thresholds: AnomalyThresholds, *, consecutive_skips: int = 0
+    update: PPOUpdate,
+    thresholds: AnomalyThresholds,
+    *,
+    round_number: int,
+    consecutive_skips: int = 0,
 ) -> tuple[Anomaly, ...]:
     """Returns what is wrong with an update, worst first.
 
     Args:
         update: The update's event.
         thresholds: Where ordinary ends.
+        round_number: Round of the update, from 1.
         consecutive_skips: Skipped updates in a row, this one included.
     """
     return (
@@ -106,24 +111,22 @@ def detect_anomalies(
         *_ratios(update, thresholds),
         *_gradients(update, thresholds),
         *_clipping(update, thresholds),
-        *_values(update, thresholds),
+        *_values(update, thresholds, round_number),
         *_entropies(update, thresholds),
     )
 
 
 def _instabilities(update: PPOUpdate, consecutive_skips: int) -> Iterator[Anomaly]:
     if update.skipped is not None:
-        yield NumericalInstability(
-            round=update.round, where=update.skipped, consecutive=consecutive_skips
-        )
+        yield NumericalInstability(where=update.skipped, consecutive=consecutive_skips)
 
 
 def _ratios(update: PPOUpdate, thresholds: AnomalyThresholds) -> Iterator[Anomaly]:
     largest, smallest = update.ratio_max, update.ratio_min
     if largest is not None and largest > thresholds.ratio_max:
-        yield RatioExplosion(round=update.round, ratio=largest, threshold=thresholds.ratio_max)
+        yield RatioExplosion(ratio=largest, threshold=thresholds.ratio_max)
     if smallest is not None and smallest < thresholds.ratio_min:
-        yield RatioCollapse(round=update.round, ratio=smallest, threshold=thresholds.ratio_min)
+        yield RatioCollapse(ratio=smallest, threshold=thresholds.ratio_min)
 
 
 def _gradients(update: PPOUpdate, thresholds: AnomalyThresholds) -> Iterator[Anomaly]:
@@ -138,23 +141,25 @@ def _gradients(update: PPOUpdate, thresholds: AnomalyThresholds) -> Iterator[Ano
             limit = thresholds.gradient_min
         else:
             continue
-        yield GradientPathology(round=update.round, where=where, norm=norm, threshold=limit)
+        yield GradientPathology(where=where, norm=norm, threshold=limit)
 
 
 def _clipping(update: PPOUpdate, thresholds: AnomalyThresholds) -> Iterator[Anomaly]:
     kept, limit = update.gradient_kept, thresholds.gradient_kept
     if kept is not None and kept < limit:
-        yield GradientPathology(round=update.round, where="clipping", norm=kept, threshold=limit)
+        yield GradientPathology(where="clipping", norm=kept, threshold=limit)
 
 
-def _values(update: PPOUpdate, thresholds: AnomalyThresholds) -> Iterator[Anomaly]:
+def _values(
+    update: PPOUpdate, thresholds: AnomalyThresholds, round_number: int
+) -> Iterator[Anomaly]:
     explained, limit = update.explained_variance, thresholds.explained_variance
-    if explained is not None and update.round > thresholds.warm_up_rounds and explained < limit:
-        yield ValueCollapse(round=update.round, explained_variance=explained, threshold=limit)
+    if explained is not None and round_number > thresholds.warm_up_rounds and explained < limit:
+        yield ValueCollapse(explained_variance=explained, threshold=limit)
 
 
 def _entropies(update: PPOUpdate, thresholds: AnomalyThresholds) -> Iterator[Anomaly]:
     for head, entropy in update.head_entropy.items():
         limit = thresholds.entropy.get(head, ENTROPY_MARGIN)
         if entropy is not None and entropy < limit:
-            yield EntropyCollapse(round=update.round, head=head, entropy=entropy, threshold=limit)
+            yield EntropyCollapse(head=head, entropy=entropy, threshold=limit)

@@ -53,7 +53,6 @@ class Report:
         """Returns the event."""
         means = [q.mean for q in self.q_values if q.mean is not None]
         return PPOUpdate(
-            round=self.round,
             learning_rate=self.learning_rate,
             entropy_coefficient=self.entropy_coefficient,
             head_entropy={head: self.head_entropy.get(head) for head in HEADS},

@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 from esper_leyline import (
     FactoredAction,
+    Flag,
     RewardBreakdown,
     RewardConfig,
     RewardFunction,
@@ -189,7 +190,7 @@ class ComposedReward:
         step = read_step(previous, action, current, self.config, self.gamma)
         return RewardBreakdown(
             components={name: part(step) for name, part in self.parts.items()},
-            flags=tuple(f"{INFLATED_FLAG}:{slot}" for slot in step.inflated),
+            flags=tuple(Flag(kind=INFLATED_FLAG, slot=slot) for slot in step.inflated),
             notes=step.after.notes,
         )
 
