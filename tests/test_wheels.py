@@ -105,8 +105,8 @@ def test_a_wheel_is_typed_and_carries_what_it_needs(wheels, name):
     assert f"{package}-{version}.dist-info/licenses/LICENSE" in files
     assert not [file for file in files if "/tests/" in file]
     if name == "esper-leyline":
-        committed = (ROOT / "packages/esper-leyline/src").rglob("json_schemas/*.json")
-        expected = {f"{package}/json_schemas/{path.name}" for path in committed}
+        committed = (ROOT / "packages/esper-leyline/src").rglob("schemas/*.json")
+        expected = {f"{package}/schemas/{path.name}" for path in committed}
         assert expected
         assert expected <= files
     if name == "esper-tolaria":

@@ -255,9 +255,7 @@ def test_a_round_that_awaits_its_update_comes_before_the_last_word(tmp_path, run
     events = run_of(2)
     last = max(at for at, event in enumerate(events) if event.kind == "round_completed")
     cut = [
-        event
-        for event in events[: last + 1]
-        if event.round != 2 or event.kind == "round_completed"
+        event for event in events[: last + 1] if event.round != 2 or event.kind == "round_completed"
     ]
     log, console = written(tmp_path / "events.jsonl", cut, as_log), paper()
     follow(log, console, stop=lambda: True)

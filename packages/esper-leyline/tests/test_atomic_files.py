@@ -107,7 +107,7 @@ def test_two_processes_that_write_one_file_do_not_disturb_each_other(tmp_path, h
 HALF_DONE = """
 import sys, time
 from pathlib import Path
-from esper_leyline.atomic_files import _open_named, _write
+from esper_leyline.files.atomic import _open_named, _write
 
 _write(_open_named(Path(sys.argv[1])), b"half")
 print("ready", flush=True)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from esper_leyline import ConfigError, LeylineError, parse_json, read_config, read_json
-from esper_leyline.json_files import MOST_BYTES, MOST_LEVELS
+from esper_leyline.files.json_files import MOST_BYTES, MOST_LEVELS
 
 numbers = st.integers() | st.floats(allow_nan=False, allow_infinity=False)
 values = st.recursive(

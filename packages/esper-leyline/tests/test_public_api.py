@@ -33,7 +33,7 @@ def test_the_public_interface_is_the_committed_one():
 
 def test_importing_leyline_loads_neither_torch_nor_numpy():
     code = (
-        "import sys, esper_leyline, esper_leyline.schemas, esper_leyline.events;"
+        "import sys, esper_leyline, esper_leyline.schemas.export, esper_leyline.events;"
         "print(sorted({'torch', 'numpy'} & set(sys.modules)))"
     )
     done = subprocess.run(
@@ -45,7 +45,7 @@ def test_importing_leyline_loads_neither_torch_nor_numpy():
 def test_the_package_is_typed_and_carries_its_schemas():
     package = Path(esper_leyline.__file__).parent
     assert (package / "py.typed").is_file()
-    assert (package / "json_schemas" / "event.json").is_file()
+    assert (package / "schemas" / "event.json").is_file()
 
 
 def _names(module: str) -> list[str]:

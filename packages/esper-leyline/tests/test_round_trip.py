@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 
 from esper_leyline import SeedEvent, SeedEventKind, SeedEvidence, SeedMeasurement
 from esper_leyline.events import PAYLOADS, Event, Vitals
-from esper_leyline.schemas import CONTRACTS
+from esper_leyline.schemas.export import CONTRACTS
 
 PLAN = settings(
     max_examples=25,

@@ -12,9 +12,10 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from esper_leyline import LeylineError, schemas
+from esper_leyline import LeylineError
 from esper_leyline.events import SCHEMA_VERSION
-from esper_leyline.schemas import (
+from esper_leyline.schemas import export as schemas
+from esper_leyline.schemas.export import (
     CHANGELOG,
     CONTRACTS,
     SCHEMA_DIRECTORY,

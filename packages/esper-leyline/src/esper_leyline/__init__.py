@@ -24,8 +24,6 @@ from esper_leyline.actions import (
     built_in,
     head_sizes,
 )
-from esper_leyline.alpha import AlphaRamp, curve_value
-from esper_leyline.atomic_files import write_atomically
 from esper_leyline.checkpoint import CHECKPOINT_VERSION, CheckpointManifest
 from esper_leyline.commands import (
     Advance,
@@ -39,7 +37,31 @@ from esper_leyline.commands import (
     Tick,
     to_command,
 )
-from esper_leyline.config import (
+from esper_leyline.config.overrides import (
+    FLAT_KEYS,
+    explain_invalid,
+    flatten_config,
+    override,
+    parse_config,
+    read_config,
+)
+from esper_leyline.config.presets import (
+    PRESETS,
+    cifar10,
+    cifar10_blind,
+    cifar10_deep,
+    cifar10_stable,
+    digits,
+    fashion_mnist,
+    fashion_mnist_blind,
+    mnist1d,
+    mnist1d_blind,
+    mnist1d_shuffled,
+    preset,
+    tinystories,
+    topics,
+)
+from esper_leyline.config.training import (
     AmpDtype,
     CheckpointConfig,
     CompileConfig,
@@ -58,14 +80,6 @@ from esper_leyline.config import (
     TelemetryLevel,
     TrainingConfig,
 )
-from esper_leyline.config_reading import (
-    FLAT_KEYS,
-    explain_invalid,
-    flatten_config,
-    override,
-    parse_config,
-    read_config,
-)
 from esper_leyline.errors import (
     ConfigError,
     EsperError,
@@ -74,10 +88,24 @@ from esper_leyline.errors import (
     show_text,
     unknown_name,
 )
-from esper_leyline.gates import Gate, GateResult, LifecycleRules, SeedEvidence, gate_checks
-from esper_leyline.host_specs import HOST_SPECS
-from esper_leyline.json_files import parse_json, read_json
-from esper_leyline.lifecycle import (
+from esper_leyline.files.atomic import write_atomically
+from esper_leyline.files.json_files import parse_json, read_json
+from esper_leyline.files.paths import (
+    check_file,
+    check_folder,
+    create_folders,
+    open_regular,
+    remove_empty,
+)
+from esper_leyline.lifecycle.alpha import AlphaRamp, curve_value
+from esper_leyline.lifecycle.gates import (
+    Gate,
+    GateResult,
+    LifecycleRules,
+    SeedEvidence,
+    gate_checks,
+)
+from esper_leyline.lifecycle.machine import (
     GATE_OF_STAGE,
     AlphaMode,
     Effect,
@@ -86,6 +114,14 @@ from esper_leyline.lifecycle import (
     advance,
     evaluate_gate,
     permitted_ops,
+)
+from esper_leyline.lifecycle.stages import (
+    ACTIVE_STAGES,
+    LIVE_STAGES,
+    OCCUPIED_STAGES,
+    STAGE_ORDER,
+    TRANSITIONS,
+    SeedStage,
 )
 from esper_leyline.observation import (
     BASE_FEATURES,
@@ -102,13 +138,6 @@ from esper_leyline.observation import (
     observation_size,
     policy_input_size,
     symlog,
-)
-from esper_leyline.paths import (
-    check_file,
-    check_folder,
-    create_folders,
-    open_regular,
-    remove_empty,
 )
 from esper_leyline.ports import (
     HOST_GROUP,
@@ -129,22 +158,6 @@ from esper_leyline.ports import (
     Telemetry,
     TelemetrySink,
 )
-from esper_leyline.presets import (
-    PRESETS,
-    cifar10,
-    cifar10_blind,
-    cifar10_deep,
-    cifar10_stable,
-    digits,
-    fashion_mnist,
-    fashion_mnist_blind,
-    mnist1d,
-    mnist1d_blind,
-    mnist1d_shuffled,
-    preset,
-    tinystories,
-    topics,
-)
 from esper_leyline.ranges import MOST_EPOCHS
 from esper_leyline.reports import (
     CommandResult,
@@ -164,7 +177,8 @@ from esper_leyline.reports import (
     StepReport,
 )
 from esper_leyline.slots import SLOT_PATTERN, SlotId, order_slots, parse_slot
-from esper_leyline.specs import (
+from esper_leyline.specs.known_hosts import HOST_SPECS
+from esper_leyline.specs.tasks import (
     Augmentation,
     CNNHostSpec,
     DataSpec,
@@ -174,14 +188,6 @@ from esper_leyline.specs import (
     TaskSpec,
     TransformerHostSpec,
     check_slots,
-)
-from esper_leyline.stages import (
-    ACTIVE_STAGES,
-    LIVE_STAGES,
-    OCCUPIED_STAGES,
-    STAGE_ORDER,
-    TRANSITIONS,
-    SeedStage,
 )
 from esper_leyline.summary import RoundSummary, RunStatus, RunSummary, TelemetryLoss
 from esper_leyline.wire import Contract, Float

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from esper_leyline.config import TrainingConfig
+from esper_leyline.config.training import TrainingConfig
 from esper_leyline.ranges import MOST_ROUNDS, MOST_SLOTS, Name, Parameters, RunId
 from esper_leyline.slots import SlotId
 from esper_leyline.wire import Settings

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from esper_leyline.actions import Op
-from esper_leyline.stages import STAGE_ORDER
+from esper_leyline.lifecycle.stages import STAGE_ORDER
 
 HISTORY = 5
 """Epochs of loss and accuracy that the observation looks back."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from esper_leyline.actions import BlendStyle, Blueprint, FactoredAction, Topology
 from esper_leyline.commands import SeedCommand
 from esper_leyline.events import AnyPayload, Event
-from esper_leyline.gates import LifecycleRules
+from esper_leyline.lifecycle.gates import LifecycleRules
 from esper_leyline.reports import (
     CommandResult,
     EvaluationReport,
@@ -23,7 +23,7 @@ from esper_leyline.reports import (
     SeedReport,
     StepReport,
 )
-from esper_leyline.specs import HostSpec
+from esper_leyline.specs.tasks import HostSpec
 
 if TYPE_CHECKING:
     from torch import Tensor

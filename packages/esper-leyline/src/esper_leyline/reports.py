@@ -8,9 +8,9 @@ from enum import StrEnum
 from typing import Literal
 
 from esper_leyline.actions import AnyBlueprint, BlendStyle, FactoredAction, Op
-from esper_leyline.gates import GateResult
-from esper_leyline.lifecycle import AlphaMode
-from esper_leyline.stages import OCCUPIED_STAGES, SeedStage
+from esper_leyline.lifecycle.gates import GateResult
+from esper_leyline.lifecycle.machine import AlphaMode
+from esper_leyline.lifecycle.stages import OCCUPIED_STAGES, SeedStage
 from esper_leyline.wire import WIRE_CONFIG, Float
 
 

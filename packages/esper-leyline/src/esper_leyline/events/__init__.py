@@ -9,7 +9,7 @@ from typing import Annotated, get_args, get_type_hints
 
 from pydantic import Field, ValidationError
 
-from esper_leyline.config import TelemetryConfig, TelemetryLevel
+from esper_leyline.config.training import TelemetryConfig, TelemetryLevel
 from esper_leyline.errors import LeylineError, show_text
 from esper_leyline.events.growth import (
     CounterfactualMatrix,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from esper_leyline.config import TrainingConfig
+from esper_leyline.config.training import TrainingConfig
 from esper_leyline.reports import EpisodeEnd, HostReport
 from esper_leyline.slots import SlotId
 from esper_leyline.summary import RoundSummary, RunStatus

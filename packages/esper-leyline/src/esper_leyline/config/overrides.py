@@ -11,9 +11,9 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from esper_leyline.config import TrainingConfig
+from esper_leyline.config.training import TrainingConfig
 from esper_leyline.errors import MOST_SHOWN, ConfigError, LeylineError, show_text
-from esper_leyline.json_files import read_json
+from esper_leyline.files.json_files import read_json
 
 FLAT_KEYS: Mapping[str, tuple[str, str]] = {
     "permissive_gates": ("lifecycle", "permissive_gates"),

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from esper_leyline.actions import HEADS
-from esper_leyline.config import PolicyConfig, PPOConfig, RewardConfig, TrainingConfig
+from esper_leyline.config.training import PolicyConfig, PPOConfig, RewardConfig, TrainingConfig
 from esper_leyline.errors import ConfigError, unknown_name
-from esper_leyline.gates import LifecycleRules
+from esper_leyline.lifecycle.gates import LifecycleRules
 
 
 def cifar10() -> TrainingConfig:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from esper_leyline.errors import LeylineError, show_text
-from esper_leyline.paths import open_regular
+from esper_leyline.files.paths import open_regular
 
 MOST_BYTES = 1_000_000
 """Size of a JSON file that is read."""

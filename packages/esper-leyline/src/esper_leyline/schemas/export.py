@@ -21,13 +21,13 @@ from pydantic import TypeAdapter
 from esper_leyline.actions import FactoredAction
 from esper_leyline.checkpoint import CheckpointManifest
 from esper_leyline.commands import SeedCommand
-from esper_leyline.config import TrainingConfig
+from esper_leyline.config.training import TrainingConfig
 from esper_leyline.errors import LeylineError
 from esper_leyline.events import SCHEMA_VERSION, Event
-from esper_leyline.gates import GateResult, LifecycleRules, SeedEvidence
-from esper_leyline.lifecycle import SeedState
+from esper_leyline.lifecycle.gates import GateResult, LifecycleRules, SeedEvidence
+from esper_leyline.lifecycle.machine import SeedState
 from esper_leyline.reports import EvaluationReport, RewardBreakdown, SeedReport, StepReport
-from esper_leyline.specs import DataSpec, TaskSpec
+from esper_leyline.specs.tasks import DataSpec, TaskSpec
 from esper_leyline.summary import RunSummary
 
 CONTRACTS: Mapping[str, Any] = MappingProxyType(
@@ -52,10 +52,10 @@ CONTRACTS: Mapping[str, Any] = MappingProxyType(
 )
 """Every contract that travels between processes or to disk, by the name of its schema."""
 
-SCHEMA_DIRECTORY = Path(__file__).parent / "json_schemas"
-"""Where the committed schemas lie, inside the package."""
+SCHEMA_DIRECTORY = Path(__file__).parent
+"""Where the committed schemas lie: beside this module."""
 
-CHANGELOG = Path(__file__).parents[2] / "CHANGELOG.md"
+CHANGELOG = Path(__file__).parents[3] / "CHANGELOG.md"
 """The changelog beside a checkout's sources; an installed package has none."""
 
 _RECORDS = "versions.json"
@@ -170,7 +170,3 @@ def _without_prose(node: Any) -> Any:
 def _write_json(path: Path, content: Mapping[str, Any]) -> Path:
     path.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     return path
-
-
-if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, get_args
 from pydantic import Field, field_validator
 
 from esper_leyline.actions import HEADS
-from esper_leyline.gates import LifecycleRules
+from esper_leyline.lifecycle.gates import LifecycleRules
 from esper_leyline.observation import BLUEPRINT_EMBEDDING
 from esper_leyline.ranges import (
     MOST_DEVICES,
@@ -25,7 +25,7 @@ from esper_leyline.ranges import (
     Weight,
 )
 from esper_leyline.slots import SlotId, order_slots
-from esper_leyline.specs import HostTraining
+from esper_leyline.specs.tasks import HostTraining
 from esper_leyline.wire import Settings
 
 RewardMode = Literal["shaped", "simplified", "basic", "basic_plus", "sparse", "minimal", "escrow"]

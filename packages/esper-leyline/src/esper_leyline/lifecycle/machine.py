@@ -15,7 +15,6 @@ from esper_leyline.actions import (
     Blueprint,
     Op,
 )
-from esper_leyline.alpha import AlphaRamp
 from esper_leyline.commands import (
     Advance,
     Fossilize,
@@ -26,8 +25,15 @@ from esper_leyline.commands import (
     SlotCommand,
     Tick,
 )
-from esper_leyline.gates import Gate, GateResult, LifecycleRules, SeedEvidence, gate_checks
-from esper_leyline.stages import LIVE_STAGES, TRANSITIONS, SeedStage
+from esper_leyline.lifecycle.alpha import AlphaRamp
+from esper_leyline.lifecycle.gates import (
+    Gate,
+    GateResult,
+    LifecycleRules,
+    SeedEvidence,
+    gate_checks,
+)
+from esper_leyline.lifecycle.stages import LIVE_STAGES, TRANSITIONS, SeedStage
 from esper_leyline.wire import WIRE_CONFIG, Float
 
 GATE_OF_STAGE: dict[SeedStage, tuple[Gate, SeedStage]] = {

@@ -1,0 +1,1 @@
+"""Files: paths that users name, strict JSON, and writes that are whole or not at all."""

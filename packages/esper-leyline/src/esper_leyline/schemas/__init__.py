@@ -1,0 +1,1 @@
+"""The JSON Schemas of the contracts, and what exports them."""
