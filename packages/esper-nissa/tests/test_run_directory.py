@@ -74,7 +74,7 @@ def test_a_failed_write_leaves_the_old_summary(tmp_path, monkeypatch):
     def full(_descriptor):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("esper_leyline.atomic_files.os.fsync", full)
+    monkeypatch.setattr("esper_leyline.files.atomic.os.fsync", full)
     with pytest.raises(NissaError, match=r"summary.json': No space left on device; free space"):
         run.write_summary(summary(run.run_id, error="later"))
     assert RunSummary.model_validate_json(run.summary.read_bytes()).error is None
