@@ -128,6 +128,10 @@ def test_a_wheel_works_alone_with_what_it_declares(install, tmp_path, name):
     if name == "esper-kasmina":
         script = ROOT / "tests" / "growing_layer.py"
         assert "grown" in run(programs / "python", "-I", script, cwd=tmp_path)
+    if name == "esper-simic":
+        script = ROOT / "tests" / "comparing_controllers.py"
+        printed = run(programs / "python", "-I", script, cwd=tmp_path)
+        assert printed == "patient minus hasty: 2.0, better\n"
 
 
 def installed(programs: Path) -> set[str]:

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 
 from esper_leyline import (
     CheckpointManifest,
+    EpisodeEnd,
     RoundSummary,
     RunSummary,
     TrainingConfig,
@@ -20,6 +22,7 @@ from esper_leyline import (
     override,
     preset,
 )
+from esper_simic.evaluation import ArmResult, EpisodeResult, EvaluationResults, SeedRange
 
 SIZES = ("--envs", "2", "--episode-length", "4", "--memory-size", "16")
 SMALL = ("--preset", "mnist1d_blind", *SIZES, "--device", "cpu")
@@ -100,14 +103,17 @@ def interrupt_fixture():
     return interrupt
 
 
-def manifest_of(config: TrainingConfig, *, done: int) -> CheckpointManifest:
-    """What a checkpoint of a run with this config says of itself after ``done`` rounds."""
+def manifest_of(
+    config: TrainingConfig, *, done: int, slots: tuple[str, ...] = ("r0c0", "r0c1", "r0c2")
+) -> CheckpointManifest:
+    """The manifest of a run's checkpoint after ``done`` rounds."""
+    slots = config.slots or slots
     return CheckpointManifest(
         run_id="20260101-000000-digits-000000",
         task=config.task,
         rounds_completed=done,
-        slots=config.slots or ("r0c0", "r0c1", "r0c2"),
-        observation_size=128,
+        slots=slots,
+        observation_size=observation_size(len(slots)),
         policy_parameters=1000,
         torch_version="2.0",
         config=config,
@@ -158,16 +164,7 @@ def sound_checkpoint(
     config: TrainingConfig, slots: tuple[str, ...] = ("r0c0", "r0c1", "r0c2"), rounds: int = 1
 ) -> tuple[CheckpointManifest, dict[str, Any]]:
     """A manifest and a state from which a run can continue."""
-    manifest = CheckpointManifest(
-        run_id="20260101-000000-made",
-        task=config.task,
-        rounds_completed=rounds,
-        slots=slots,
-        observation_size=observation_size(len(slots)),
-        policy_parameters=1,
-        torch_version="2",
-        config=config,
-    )
+    manifest = manifest_of(config, done=rounds, slots=slots)
     from esper_train.checkpoints.contents import initial_state
 
     state = initial_state(manifest)
@@ -204,3 +201,57 @@ def sound_checkpoint_fixture():
 @pytest.fixture(scope="session", name="small_config")
 def small_config_fixture():
     return small_config
+
+
+def episode_result(seed: int, **changes: object) -> EpisodeResult:
+    """One episode of an evaluation with made-up figures."""
+    figures = {
+        "seed": seed,
+        "epochs": 4,
+        "ended": EpisodeEnd.HORIZON,
+        "newborn_accuracy": 10.0,
+        "test_accuracy": 60.0,
+        "test_loss": 1.0,
+        "val_accuracy": None,
+        "host_parameters": 794,
+        "parameters": 794,
+        "pruned_epoch_parameters": 0,
+        "forward_flops": 100,
+        "train_flops": 1000,
+        "validation_flops": 1000,
+        "total_flops": 2000,
+        "seconds": 1.0,
+        "decision_seconds": 0.1,
+        "germinated": 1,
+        "fossilized": 1,
+        "pruned": 0,
+    }
+    return EpisodeResult.model_validate(figures | changes)
+
+
+@pytest.fixture(scope="session", name="episode_result")
+def episode_result_fixture():
+    return episode_result
+
+
+def evaluation_results(arms: Sequence[ArmResult], **changes: object) -> EvaluationResults:
+    """An evaluation of arms that were played on the same seeds."""
+    facts = {
+        "task": "mnist1d",
+        "config": preset("mnist1d"),
+        "seeds": tuple(episode.seed for episode in arms[0].episodes),
+        "seed_range": SeedRange.TUNING,
+        "shared_data": True,
+        "policy": "sampled",
+        "baseline": arms[-1].label,
+        "confidence": 0.95,
+        "arms": tuple(arms),
+        "comparisons": (),
+        "versions": {},
+    }
+    return EvaluationResults.model_validate(facts | changes)
+
+
+@pytest.fixture(scope="session", name="evaluation_results")
+def evaluation_results_fixture():
+    return evaluation_results

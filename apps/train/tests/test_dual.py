@@ -10,19 +10,20 @@ import pytest
 
 from esper_leyline import RoundSummary, RunStatus, RunSummary, read_config
 from esper_nissa import RunDirectory
-from esper_simic.evaluation import SeedRange, Verdict
+from esper_simic.evaluation import (
+    ArmResult,
+    Comparison,
+    Costs,
+    Estimate,
+    EvaluationResults,
+    SeedRange,
+    Verdict,
+)
 from esper_train import main
 from esper_train.commands.dual import how_to_go_on
 from esper_train.dual.pairing import MODES, plan_dual, read_pair
 from esper_train.dual.training import ArmRun, read_arm_summary
 from esper_train.dual.verdict import verdict_lines
-from esper_train.evaluation.results import (
-    ArmComparison,
-    ArmResult,
-    Costs,
-    EvaluationResults,
-    Interval,
-)
 from esper_train.settings.options import (
     CheckpointOptions,
     ConfigOptions,
@@ -192,7 +193,7 @@ def test_a_summary_that_cannot_be_read_is_said(
     ],
 )
 def test_the_verdict_is_in_words(verdict: Verdict, pairs: int, words: str) -> None:
-    interval = Interval(value=1.5, low=-0.25, high=3.0)
+    interval = Estimate(value=1.5, low=-0.25, high=3.0)
     costs = Costs(
         parameters=1.0,
         forward_flops=1.0,
@@ -223,14 +224,14 @@ def test_the_verdict_is_in_words(verdict: Verdict, pairs: int, words: str) -> No
             for name in ("shaped", "sparse")
         ),
         comparisons=(
-            ArmComparison(
+            Comparison(
                 arm="shaped",
                 baseline="sparse",
                 pairs=pairs,
                 least_pairs=12,
                 difference=interval,
                 iqm_difference=interval,
-                win_rate=Interval(value=0.65, low=0.4, high=0.8),
+                win_rate=Estimate(value=0.65, low=0.4, high=0.8),
                 verdict=verdict,
             ),
         ),

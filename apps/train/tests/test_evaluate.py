@@ -15,14 +15,19 @@ from rich.console import Console
 from esper_kasmina import build_host
 from esper_leyline import EpisodeEnd, FactoredAction, read_config
 from esper_simic import episode_seeds
-from esper_simic.evaluation import compare, estimate_iqm, estimate_mean, evaluation_seeds
+from esper_simic.evaluation import (
+    ArmResult,
+    EvaluationResults,
+    compare,
+    estimate_iqm,
+    estimate_mean,
+    evaluation_seeds,
+)
 from esper_tolaria import build_environment, get_task
 from esper_train import main
 from esper_train.evaluation.arms import read_arms
-from esper_train.evaluation.flops import FlopCounter
 from esper_train.evaluation.plot import COLOURS
-from esper_train.evaluation.results import ArmResult, EvaluationResults
-from esper_train.evaluation.scratch import check_scratch
+from esper_train.evaluation.scratch import check_scratch, flop_counter
 from esper_train.evaluation.table import EvaluationTable, with_prefix
 
 HOST_PARAMETERS = 794
@@ -216,18 +221,12 @@ def test_the_statistics_are_simics(done: Evaluated) -> None:
     scores = {arm.label: [each.test_accuracy for each in arm.episodes] for arm in results.arms}
     assert {each.arm for each in results.comparisons} == set(scores) - {"static"}
     for arm in results.arms:
-        assert arm.accuracy.model_dump() == _plain(estimate_mean(scores[arm.label]))
-        assert arm.accuracy_iqm.model_dump() == _plain(estimate_iqm(scores[arm.label]))
+        assert arm.accuracy == estimate_mean(scores[arm.label])
+        assert arm.accuracy_iqm == estimate_iqm(scores[arm.label])
     for each in results.comparisons:
-        expected = compare(scores[each.arm], scores["static"])
-        assert each.difference.model_dump() == _plain(expected.difference)
-        assert each.iqm_difference.model_dump() == _plain(expected.iqm_difference)
-        assert each.win_rate.model_dump() == _plain(expected.win_rate)
-        assert (each.verdict, each.pairs) == (expected.verdict, SEEDS)
-
-
-def _plain(estimate) -> dict[str, float]:
-    return {"value": estimate.value, "low": estimate.low, "high": estimate.high}
+        expected = compare(scores[each.arm], scores["static"], names=(each.arm, "static"))
+        assert each == expected
+        assert each.pairs == SEEDS
 
 
 def test_seeds_are_for_tuning_unless_they_are_for_reporting(
@@ -268,7 +267,7 @@ def test_the_training_of_a_policy_is_counted(done: Evaluated, ppo_run) -> None:
     assert bill is not None
     assert (bill.rounds, bill.episodes, bill.epochs) == (2, 4, 16)
     config = read_config(ppo_run.directory / "config.json")
-    flops = FlopCounter(get_task("mnist1d_blind"), config)
+    flops = flop_counter(get_task("mnist1d_blind"), config)
     # A pass over the rows that train forwards and two backwards, and one over those that validate.
     assert bill.least_flops == 16 * flops.host * (3 * flops.rows + flops.validation_rows)
     said = " ".join(done.output.split())

@@ -17,14 +17,18 @@ from esper_leyline import (
     TrainingConfig,
     override,
 )
+from esper_simic.evaluation import (
+    ArmResult,
+    EpisodeResult,
+    EvaluationResults,
+    FlopCounter,
+    play_arm,
+)
 from esper_tamiyo import StaticController
 from esper_tolaria import build_environment, get_task
 from esper_train import main
 from esper_train.evaluation.arms import ScratchArm, read_arms
-from esper_train.evaluation.flops import FlopCounter
-from esper_train.evaluation.play import play_arm
-from esper_train.evaluation.results import ArmResult, EpisodeResult, EvaluationResults
-from esper_train.evaluation.scratch import GrownHosts, lifetimes
+from esper_train.evaluation.scratch import GrownHosts, flop_counter, training_epochs
 
 EPOCHS = 7
 GROWN = "schedule:first=0,every=2,train=1,blueprint=conv_small"
@@ -72,7 +76,7 @@ def test_its_networks_are_those_that_were_grown(results: EvaluationResults, name
     arm = named(results, name)
     (model,) = [each for each in results.arms if each.label == arm.copied]
     assert any(episode.seeds for episode in model.episodes)
-    flops = FlopCounter(get_task(results.task), results.config)
+    flops = flop_counter(get_task(results.task), results.config)
     for mine, theirs in zip(arm.episodes, model.episodes, strict=True):
         assert mine.seed == theirs.seed
         assert mine.parameters == theirs.parameters
@@ -131,7 +135,7 @@ def test_how_many_epochs_flops_pay_for(
     sizes: TrainingConfig, results: EvaluationResults, spent: int, epochs: int
 ) -> None:
     """Tenths of what an epoch of the final network takes: more than the episode had, or less."""
-    flops = FlopCounter(get_task(sizes.task), sizes)
+    flops = flop_counter(get_task(sizes.task), sizes)
     model = named(results, "random")
     whole = [
         flops.whole_epoch(episode.seeds) + flops.whole_validation(episode.seeds)
@@ -145,38 +149,36 @@ def test_how_many_epochs_flops_pay_for(
     arm = model.model_copy(update={"episodes": tuple(spenders)})
     (asked,) = read_arms(["scratch-flops"])
     assert isinstance(asked, ScratchArm)
-    lives = lifetimes(asked, arm, flops, EPOCHS)
-    assert lives == dict.fromkeys(results.seeds, epochs)
+    found = training_epochs(asked, arm, flops, EPOCHS)
+    assert found == dict.fromkeys(results.seeds, epochs)
 
 
 def test_hosts_of_different_lengths_side_by_side_end_as_alone(sizes: TrainingConfig) -> None:
-    flops = FlopCounter(get_task(sizes.task), sizes)
-    lives = {11: 3, 12: 1, 13: 2, 14: 3}
+    flops = flop_counter(get_task(sizes.task), sizes)
+    epochs = {11: 3, 12: 1, 13: 2, 14: 3}
     wide = override(sizes, {"n_envs": 3, "max_epochs": 3})
-    together = play_together(wide, lives, flops)
-    assert [episode.seed for episode in together] == list(lives)
+    together = play_together(wide, epochs, flops)
+    assert [episode.seed for episode in together] == list(epochs)
     for episode in together:
-        alone = {episode.seed: lives[episode.seed]}
+        alone = {episode.seed: epochs[episode.seed]}
         short = override(sizes, {"max_epochs": episode.epochs})
         (same,) = play_together(short, alone, flops)
         untimed = {"seconds", "decision_seconds"}
         assert episode.model_dump(exclude=untimed) == same.model_dump(exclude=untimed)
-        assert episode.epochs == lives[episode.seed]
+        assert episode.epochs == epochs[episode.seed]
         assert episode.train_flops == episode.epochs * flops.rows * 3 * flops.host
 
 
 def play_together(
-    config: TrainingConfig, lives: dict[int, int], flops: FlopCounter
+    config: TrainingConfig, epochs: dict[int, int], flops: FlopCounter
 ) -> tuple[EpisodeResult, ...]:
     environment = build_environment(get_task(config.task), config, build_host, "cpu", workers=1)
     played = play_arm(
         environment,
         lambda _: StaticController(),
-        tuple(lives),
-        flops,
-        lifetimes=lives,
-        should_stop=lambda: False,
-        tell=lambda _: None,
+        tuple(epochs),
+        flops=flops,
+        epochs=epochs,
     )
     environment.close()
     assert played is not None

@@ -19,7 +19,7 @@ from esper_leyline import (
     override,
 )
 from esper_tolaria import build_environment, get_task
-from esper_train.evaluation.flops import FlopCounter
+from esper_train.evaluation.scratch import flop_counter
 
 CONV_SMALL = 2 * 16 * 16 * 20
 GERMINATE = FactoredAction(
@@ -43,7 +43,7 @@ def world(tmp_path_factory: pytest.TempPathFactory):
     }
     config = override(TrainingConfig(), changes)
     environment = build_environment(task, config, build_host, "cpu")
-    yield environment, FlopCounter(task, config)
+    yield environment, flop_counter(task, config)
     environment.close()
 
 
@@ -118,7 +118,7 @@ def test_a_gate_costs_something(world) -> None:
 def test_every_kind_of_host_can_be_counted(name: str, whole: int | None) -> None:
     task = get_task(name)
     config = TrainingConfig(task=name)
-    flops = FlopCounter(task, config)
+    flops = flop_counter(task, config)
     if whole is not None:
         assert flops.rows == whole
     assert flops.host > 0

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -20,18 +21,18 @@ from rich.console import Console
 from esper_leyline import preset
 from esper_leyline.events import PAYLOADS, RunStarted
 from esper_nissa import Hub, JsonlSink, RunDirectory
-from esper_simic.evaluation import SeedRange, Verdict, evaluation_seeds
+from esper_simic.evaluation import (
+    ArmResult,
+    Comparison,
+    Costs,
+    Estimate,
+    EvaluationResults,
+    Verdict,
+    evaluation_seeds,
+)
 from esper_train import main, viewer
 from esper_train.dual import arm
 from esper_train.dual.verdict import verdict_lines
-from esper_train.evaluation.results import (
-    ArmComparison,
-    ArmResult,
-    Costs,
-    EpisodeResult,
-    EvaluationResults,
-    Interval,
-)
 from esper_train.evaluation.table import EvaluationTable
 
 HOSTILE = "a\x1b[2J\x9b31m\r\x07\u202eb\nc"
@@ -41,52 +42,26 @@ ODD = [float("nan"), float("inf"), 1e308, -1e308, -0.0, 1e12, 12345.678, 0.5, 63
 UNSEEN = re.compile(r"[^\S\n ]|[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
-def episode(seed: int) -> EpisodeResult:
-    return EpisodeResult(
-        seed=seed,
-        epochs=4,
-        ended="horizon",
-        newborn_accuracy=10.0,
-        test_accuracy=60.0,
-        test_loss=1.0,
-        val_accuracy=None,
-        host_parameters=794,
-        parameters=10**12,
-        pruned_epoch_parameters=0,
-        forward_flops=10**12,
-        train_flops=10**15,
-        validation_flops=10**15,
-        total_flops=10**16,
-        seconds=1.0,
-        decision_seconds=0.1,
-        germinated=10**12,
-        fossilized=2,
-        pruned=1,
-    )
+@pytest.fixture(scope="module", name="evaluation")
+def evaluation_fixture(episode_result, evaluation_results):
+    """Builds an evaluation of arms by name, from three numbers."""
 
-
-def evaluation(*arms: str, numbers: list[float] | None = None) -> EvaluationResults:
-    a, b, c = numbers or [62.5, 60.0, 65.0]
-    interval = Interval(value=a, low=b, high=c)
-    seeds = evaluation_seeds(2, use=SeedRange.TUNING)
-    costs = Costs(
-        parameters=a,
-        forward_flops=b,
-        train_flops=c,
-        validation_flops=a,
-        total_flops=b,
-        seconds=c,
-    )
-    return EvaluationResults(
-        task="mnist1d",
-        config=preset("mnist1d"),
-        seeds=seeds,
-        seed_range=SeedRange.TUNING,
-        shared_data=True,
-        policy="sampled",
-        baseline=arms[-1],
-        confidence=0.95,
-        arms=tuple(
+    def build(*names: str, numbers: Sequence[float] = (62.5, 60.0, 65.0)) -> EvaluationResults:
+        a, b, c = numbers
+        interval = Estimate(value=a, low=b, high=c)
+        costs = Costs(
+            parameters=a,
+            forward_flops=b,
+            train_flops=c,
+            validation_flops=a,
+            total_flops=b,
+            seconds=c,
+        )
+        episodes = [
+            episode_result(seed, parameters=10**12, total_flops=10**16, germinated=10**12)
+            for seed in evaluation_seeds(2)
+        ]
+        arms = [
             ArmResult(
                 name=name,
                 label=name,
@@ -95,24 +70,23 @@ def evaluation(*arms: str, numbers: list[float] | None = None) -> EvaluationResu
                 accuracy_iqm=interval,
                 costs=costs,
                 wall_seconds=1.0,
-                episodes=tuple(map(episode, seeds)),
+                episodes=tuple(episodes),
             )
-            for name in arms
-        ),
-        comparisons=(
-            ArmComparison(
-                arm=arms[0],
-                baseline=arms[-1],
-                pairs=2,
-                least_pairs=12,
-                difference=interval,
-                iqm_difference=interval,
-                win_rate=interval,
-                verdict=Verdict.UNDECIDED,
-            ),
-        ),
-        versions={},
-    )
+            for name in names
+        ]
+        comparison = Comparison(
+            arm=names[0],
+            baseline=names[-1],
+            pairs=2,
+            least_pairs=12,
+            difference=interval,
+            iqm_difference=interval,
+            win_rate=interval,
+            verdict=Verdict.UNDECIDED,
+        )
+        return evaluation_results(arms, comparisons=(comparison,))
+
+    return build
 
 
 def printed(results: EvaluationResults, width: int) -> str:
@@ -131,7 +105,7 @@ def numbers_in(text: str) -> set[str]:
 @settings(max_examples=30, deadline=None)
 @given(width=st.integers(20, 300), numbers=st.lists(st.sampled_from(ODD), min_size=3, max_size=3))
 def test_every_number_of_an_evaluation_is_whole_at_any_width(
-    width: int, numbers: list[float]
+    evaluation, width: int, numbers: list[float]
 ) -> None:
     results = evaluation("static", "random", numbers=numbers)
     text = printed(results, width)
@@ -139,7 +113,7 @@ def test_every_number_of_an_evaluation_is_whole_at_any_width(
     assert numbers_in(text) <= numbers_in(printed(results, 10_000))
 
 
-def test_the_verdict_of_two_policies_writes_odd_numbers_short() -> None:
+def test_the_verdict_of_two_policies_writes_odd_numbers_short(evaluation) -> None:
     lines = verdict_lines(evaluation("shaped", "sparse", numbers=[float("nan"), -0.0, 1e308]))
     assert "NaN points of test accuracy (95 %: +0.0 to +1.0e308)" in lines[1]
 
@@ -149,7 +123,7 @@ def raw(text: str) -> list[str]:
     return UNSEEN.findall(text)
 
 
-def test_an_evaluation_prints_no_escape_sequence_of_a_label() -> None:
+def test_an_evaluation_prints_no_escape_sequence_of_a_label(evaluation) -> None:
     text = printed(evaluation(HOSTILE, "static"), 200)
     assert "\\x1b[2J\\x9b31m\\r\\x07\\u202eb\\nc" in text
     assert raw(text) == []

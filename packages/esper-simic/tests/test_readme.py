@@ -22,8 +22,8 @@ def test_the_example_runs(capsys):
 
 
 def test_the_evaluation_example_runs(capsys):
-    exec(compile(example("compare("), "README.md", "exec"), {})
-    assert capsys.readouterr().out.startswith("better Estimate(value=")
+    exec(compile(example("compare(grown"), "README.md", "exec"), {})
+    assert capsys.readouterr().out.startswith("better value=")
 
 
 def test_every_mode_and_part_has_its_row():

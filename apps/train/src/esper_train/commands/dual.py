@@ -10,7 +10,6 @@ from esper_leyline import override
 from esper_nissa import create_folder
 from esper_simic.evaluation import SeedRange, evaluation_seeds
 from esper_train.checkpoints.files import load_checkpoint
-from esper_train.commands.evaluate import PICTURE, RESULTS, collect, play, write
 from esper_train.data import make_data_ready
 from esper_train.dual.pairing import DualPlan, plan_dual
 from esper_train.dual.training import ArmRun, train_both
@@ -18,6 +17,13 @@ from esper_train.dual.verdict import verdict_lines
 from esper_train.errors import TrainError
 from esper_train.evaluation.arms import CheckpointArm
 from esper_train.evaluation.plan import EvaluationPlan
+from esper_train.evaluation.run import (
+    PICTURE,
+    RESULTS,
+    collect_results,
+    play_arms,
+    write_results,
+)
 from esper_train.evaluation.table import EvaluationTable
 from esper_train.interrupts import StopRequest
 from esper_train.paths import check_places
@@ -81,11 +87,11 @@ def _judge(plan: DualPlan, runs: Sequence[ArmRun], folder: Path, stop: StopReque
     """Compares the finished policies; returns whether it came to an end."""
     evaluation = _evaluation(plan, runs, folder)
     echo(f"judging both on the same {plan.seeds} unseen hosts")
-    arms = play(evaluation, stop)
+    arms = play_arms(evaluation, stop)
     if arms is None:
         return False
-    results = collect(evaluation, arms)
-    write(results, folder)
+    results = collect_results(evaluation, arms)
+    write_results(results, folder)
     SafeConsole().print(EvaluationTable(results, seeds_flag="--ab-seeds"))
     for line in verdict_lines(results):
         echo(line)

@@ -1,16 +1,15 @@
-"""What a comparison of two policies comes to, in words."""
+"""The result of a comparison of two policies, in words."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from esper_karn import format_number
-from esper_simic.evaluation import Verdict
-from esper_train.evaluation.results import ArmComparison, EvaluationResults
+from esper_simic.evaluation import Comparison, EvaluationResults, Verdict
 
 
 def verdict_lines(results: EvaluationResults) -> Sequence[str]:
-    """Returns who won, by how much, and how far that goes."""
+    """Returns the verdict, the difference, and what was judged."""
     (found,) = results.comparisons
     difference = found.difference
     bounds = f"{_points(difference.low)} to {_points(difference.high)}"
@@ -29,7 +28,7 @@ def _points(value: float) -> str:
     return format_number(value, 1, sign=True)
 
 
-def _verdict(found: ArmComparison) -> str:
+def _verdict(found: Comparison) -> str:
     first, second = found.arm, found.baseline
     if found.verdict is Verdict.BETTER:
         return f"{first} is better than {second}"

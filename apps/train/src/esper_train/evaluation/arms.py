@@ -1,4 +1,4 @@
-"""What can be evaluated: controllers by name, and policies by checkpoint."""
+"""Arms of an evaluation: controllers by name, and policies by checkpoint."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from esper_leyline import (
     show_text,
     unknown_name,
 )
+from esper_simic.evaluation import Budget, ControllerFactory
 from esper_tamiyo import (
     HeuristicController,
     PolicyController,
@@ -29,7 +30,6 @@ from esper_tamiyo import (
 from esper_train.checkpoints.files import load_checkpoint
 from esper_train.commands.heuristic import heuristic_rules
 from esper_train.errors import TrainError
-from esper_train.evaluation.results import Budget
 from esper_train.settings.numbers import parse_whole
 from esper_train.settings.resolve import Plan
 
@@ -38,27 +38,25 @@ STATIC = "static"
 SCRATCH = "scratch"
 
 BUDGETS: Mapping[str, Budget] = {SCRATCH: "epochs", f"{SCRATCH}-flops": "flops"}
-"""What each arm from scratch spends as much of as the arm that it copies."""
-
-Build = Callable[[EnvironmentSpec], Controller]
+"""Arms from scratch, and which cost of the copied arm each matches."""
 
 Rule = Callable[[EnvironmentSpec, Plan], Controller]
 """Builds a controller for a host of a run."""
 
 
 class Arm(Protocol):
-    """Something that decides for hosts."""
+    """A way to decide for hosts."""
 
     @property
     def name(self) -> str:
-        """The arm as it was asked for."""
+        """The arm as given on the command line."""
 
     @property
     def label(self) -> str:
-        """What tables and plots call it."""
+        """Its name in tables and plots."""
 
-    def prepare(self, spec: EnvironmentSpec, run: Plan, *, greedy: bool) -> Build:
-        """Returns what builds a controller for one host of a run.
+    def prepare(self, spec: EnvironmentSpec, run: Plan, *, greedy: bool) -> ControllerFactory:
+        """Returns a function that builds a controller for one host of a run.
 
         Raises:
             EsperError: If the arm does not fit the environment.
@@ -73,23 +71,23 @@ class RuleArm:
     label: str
     rule: Rule
 
-    def prepare(self, spec: EnvironmentSpec, run: Plan, *, greedy: bool) -> Build:  # noqa: ARG002
-        """Returns what builds a controller, once one has been built."""
+    def prepare(self, spec: EnvironmentSpec, run: Plan, *, greedy: bool) -> ControllerFactory:  # noqa: ARG002
+        """Builds a controller to check that it can be built, and returns its factory."""
         self.rule(spec, run)
         return lambda spec: self.rule(spec, run)
 
 
 @dataclass(frozen=True, slots=True)
 class CheckpointArm:
-    """A policy as a checkpoint holds it."""
+    """A policy from a checkpoint."""
 
     name: str
     label: str
     manifest: CheckpointManifest
     state: Mapping[str, Any]
 
-    def prepare(self, spec: EnvironmentSpec, run: Plan, *, greedy: bool) -> Build:
-        """Builds the policy, which its controllers share."""
+    def prepare(self, spec: EnvironmentSpec, run: Plan, *, greedy: bool) -> ControllerFactory:
+        """Builds the policy, which all controllers share."""
         config = self.manifest.config
         policy = RecurrentPolicy(spec, config.policy, critic=config.ppo.critic)
         try:
@@ -104,11 +102,11 @@ class CheckpointArm:
 
 @dataclass(frozen=True, slots=True)
 class ScratchArm:
-    """Hosts born with the seeds that another arm ended with; see ``scratch``.
+    """Hosts that start with the seeds that another arm ended with; see ``scratch``.
 
     Attributes:
-        copies: Name or label of that arm; ``None`` leaves the choice to the evaluation.
-        budget: What of its training they are given as much of.
+        copies: Name or label of that arm; ``None``: the evaluation chooses.
+        budget: Which cost of that arm is matched.
     """
 
     name: str
@@ -116,8 +114,8 @@ class ScratchArm:
     copies: str | None
     budget: Budget
 
-    def prepare(self, spec: EnvironmentSpec, run: Plan, *, greedy: bool) -> Build:  # noqa: ARG002
-        """Returns what builds a controller that waits: such a host has all it will have."""
+    def prepare(self, spec: EnvironmentSpec, run: Plan, *, greedy: bool) -> ControllerFactory:  # noqa: ARG002
+        """Returns the factory of a controller that only waits: the host is complete."""
         return lambda _: StaticController()
 
 
@@ -131,13 +129,13 @@ _RULES: Mapping[str, Rule] = {
 DEFAULT_ARMS = tuple(_RULES)
 
 _IN_FOLDERS = ("*.pt", "checkpoints/*.pt", "*/checkpoints/*.pt")
-"""Where checkpoints are in a folder of them, a run directory, and a folder of runs."""
+"""Places of checkpoints in a folder of them, a run directory, and a folder of runs."""
 
 _LABELLED = re.compile(r"(?P<label>[\w.-]+)=(?P<arm>.+)")
 
 
 def read_arms(names: Sequence[str]) -> tuple[Arm, ...]:
-    """Finds out what is meant by the arms that were asked for, and reads the checkpoints.
+    """Parses the names of arms, and reads the checkpoints among them.
 
     Raises:
         EsperError: If one is unknown, unusable, or given twice.
@@ -153,7 +151,7 @@ def read_arms(names: Sequence[str]) -> tuple[Arm, ...]:
 
 
 def _split(name: str) -> tuple[str | None, str]:
-    """Splits ``heavy=schedule:every=1`` into label and arm; a file that is so called is none."""
+    """Splits ``heavy=schedule:every=1`` into label and arm, unless it is an existing file."""
     match = _LABELLED.fullmatch(name)
     if match is None or Path(name).exists():
         return None, name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Sequence
+from statistics import fmean
 from textwrap import fill
 from typing import Any
 
@@ -12,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
 from esper_leyline import printable
-from esper_train.evaluation.results import ArmResult, EpisodeResult, EvaluationResults
+from esper_simic.evaluation import ArmResult, EpisodeResult, EvaluationResults
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart; shapes help the rest.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000", "#F0E442")
@@ -22,7 +23,7 @@ _DPI = 120
 _LEGEND = 28
 """Characters of a line of the legend; longer ones would squeeze the panels."""
 
-_PANELS: tuple[tuple[str, Callable[[EpisodeResult], int]], ...] = (
+_PANELS: tuple[tuple[str, Callable[[EpisodeResult], int | None]], ...] = (
     ("parameters of the final network", lambda episode: episode.parameters),
     (
         "FLOPs of training and validation, pruned seeds included",
@@ -65,18 +66,21 @@ def _name_arms(axes: Axes, arms: Sequence[ArmResult]) -> None:
         text.set_text(fill(printable(arm.label), _LEGEND))
 
 
-def _scatter(axes: Axes, arm: ArmResult, cost: Callable[[EpisodeResult], int], number: int) -> None:
+def _scatter(
+    axes: Axes, arm: ArmResult, cost: Callable[[EpisodeResult], int | None], number: int
+) -> None:
     style: dict[str, Any] = {
         "color": COLOURS[number % len(COLOURS)],
         "marker": SHAPES[number % len(SHAPES)],
     }
-    costs = [cost(episode) for episode in arm.episodes]
-    accuracies = [episode.test_accuracy for episode in arm.episodes]
-    axes.scatter(costs, accuracies, s=18, alpha=0.55, linewidths=0, **style)
-    mean = sum(costs) / len(costs)
+    points = [(cost(episode), episode.test_accuracy) for episode in arm.episodes]
+    known = [(x, y) for x, y in points if x is not None]
     axes.scatter(
-        [mean],
-        [arm.accuracy.value],
+        [x for x, _ in known], [y for _, y in known], s=18, alpha=0.55, linewidths=0, **style
+    )
+    axes.scatter(
+        [fmean(x for x, _ in known)] if known else [],
+        [arm.accuracy.value] if known else [],
         s=120,
         edgecolors="white",
         label=str(number),

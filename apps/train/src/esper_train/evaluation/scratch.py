@@ -1,10 +1,9 @@
-"""From scratch at the final size: hosts born with the seeds that another arm grew.
+"""From scratch at the final size: hosts that start with the seeds that another arm grew.
 
-A comparison with smaller networks does not show what growing adds. So these arms train,
-seed for seed, the very network that another arm ended with: the same host, newly
-initialised, every seed that was in it built in and newly initialised too, all of it trained
-from the first epoch to the last. That last one is where the other arm's was, or where as
-much has been computed.
+A comparison with smaller networks does not show what growing adds. These arms train, host by
+host, the network that another arm ended with: the same host and every seed in it, newly
+initialised, all of it trained from the first epoch on. It trains for as many epochs as the
+other arm's, or for as many FLOPs.
 """
 
 from __future__ import annotations
@@ -14,26 +13,25 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from esper_kasmina import PathHost, build_host
-from esper_leyline import HostSpec, LifecycleRules
+from esper_leyline import HostSpec, LifecycleRules, TaskSpec, TrainingConfig
+from esper_simic.evaluation import ArmResult, FlopCounter, GrownSeed
 from esper_train.errors import TrainError
 from esper_train.evaluation.arms import STATIC, Arm, CheckpointArm, ScratchArm
-from esper_train.evaluation.flops import FlopCounter
-from esper_train.evaluation.results import ArmResult, GrownSeed
 
 
 @dataclass(frozen=True, slots=True)
 class GrownHosts:
-    """Leyline's ``HostFactory`` of hosts that are born with seeds built in.
+    """Leyline's ``HostFactory`` of hosts that start with seeds built in.
 
     Attributes:
-        seeds: What each host is born with, by the host's own seed; others are born bare.
+        seeds: Seeds to build in, by the host's own seed; other hosts start without any.
     """
 
     seeds: Mapping[int, tuple[GrownSeed, ...]]
 
     @classmethod
     def like(cls, arm: ArmResult) -> GrownHosts:
-        """Takes what an arm's networks held at their end."""
+        """Takes the seeds that an arm's networks contained at the end."""
         return cls({episode.seed: episode.seeds for episode in arm.episodes})
 
     def __call__(
@@ -45,15 +43,30 @@ class GrownHosts:
         max_seeds: int | None,
         seed: int,
     ) -> PathHost:
-        """Builds the host that follows from ``seed``, and the seeds it is born with."""
+        """Builds the host of ``seed``, and the seeds it starts with."""
         host = build_host(spec, slots=slots, rules=rules, max_seeds=max_seeds, seed=seed)
         for grown in self.seeds.get(seed, ()):
             host.slot(grown.slot).build_in(grown.blueprint, grown.style)
         return host
 
 
+def flop_counter(task: TaskSpec, config: TrainingConfig) -> FlopCounter:
+    """Returns the counter of what a task's hosts and their seeds compute."""
+
+    def build(seeds: Sequence[GrownSeed]) -> PathHost:
+        return GrownHosts({0: tuple(seeds)})(
+            task.host,
+            slots=config.slots or task.slots,
+            rules=LifecycleRules(),
+            max_seeds=None,
+            seed=0,
+        )
+
+    return FlopCounter(task, config, build)
+
+
 def check_scratch(arms: Sequence[Arm]) -> None:
-    """Makes sure that every arm from scratch has another one's networks to start from.
+    """Checks that every arm from scratch has another arm's networks to start from.
 
     Raises:
         TrainError: If there is none, or it is not one that grows.
@@ -78,8 +91,8 @@ def check_scratch(arms: Sequence[Arm]) -> None:
 def model_of(arm: ScratchArm, arms: Sequence[Arm], played: Sequence[ArmResult]) -> ArmResult:
     """Returns the arm whose networks another one starts from.
 
-    Where none is named it is the one checkpoint there is, or else the arm that ended with
-    the best mean accuracy on the validation split: the test split chooses nothing.
+    If none is named, it is the only checkpoint, or else the arm with the best final mean
+    accuracy on the validation split. The test split is not used for this choice.
     """
     growing = _growing(arms)
     checkpoints = [each for each in growing if isinstance(each, CheckpointArm)]
@@ -91,29 +104,29 @@ def model_of(arm: ScratchArm, arms: Sequence[Arm], played: Sequence[ArmResult]) 
     return max((each for each in played if each.label in labels), key=_validated)
 
 
-def lifetimes(arm: ScratchArm, model: ArmResult, flops: FlopCounter, epochs: int) -> dict[int, int]:
+def training_epochs(
+    arm: ScratchArm, model: ArmResult, flops: FlopCounter, epochs: int
+) -> dict[int, int]:
     """Returns how many epochs the networks of an arm from scratch train for, by seed.
 
-    With a budget of FLOPs that is as many as the grown network's training and validation
-    with counterfactuals pay for, each with one plain validation. Whole ones, but one at
-    least: a seed that was born last may cost more than the host trained for.
+    With a budget of FLOPs: floor(FLOPs of growing / FLOPs of an epoch from scratch), at least
+    1. Growing counts training and validation with counterfactuals, an epoch from scratch
+    training and one plain validation.
 
     Args:
-        arm: From scratch.
+        arm: The arm from scratch.
         model: The arm whose final networks are trained.
-        flops: Counts what an epoch of them takes.
-        epochs: What the budget of epochs is.
+        flops: Counts the FLOPs of an epoch.
+        epochs: The budget of epochs.
     """
     if arm.budget == "epochs":
         return dict.fromkeys((episode.seed for episode in model.episodes), epochs)
-    return {
-        episode.seed: max(
-            1,
-            episode.total_flops
-            // (flops.whole_epoch(episode.seeds) + flops.whole_validation(episode.seeds)),
-        )
-        for episode in model.episodes
-    }
+    found = {}
+    for episode in model.episodes:
+        assert episode.total_flops is not None, "the app plays every arm with a counter"
+        epoch = flops.whole_epoch(episode.seeds) + flops.whole_validation(episode.seeds)
+        found[episode.seed] = max(1, episode.total_flops // epoch)
+    return found
 
 
 def _growing(arms: Sequence[Arm]) -> list[Arm]:

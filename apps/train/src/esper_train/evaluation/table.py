@@ -1,4 +1,4 @@
-"""Renders an evaluation with Rich: what was reached, and what it cost."""
+"""The tables of an evaluation: accuracies, differences and costs."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from rich.text import Text
 
 from esper_karn import Column, FittedTable, TableVariant, format_count, format_number
 from esper_leyline import EpisodeEnd, printable
-from esper_simic.evaluation import SeedRange, Verdict, evaluation_seeds
-from esper_train.evaluation.results import (
+from esper_simic.evaluation import (
     ArmResult,
     Budget,
+    Estimate,
     EvaluationResults,
-    Interval,
+    SeedRange,
     TrainingBill,
+    Verdict,
+    evaluation_seeds,
 )
 
 _VERDICT_STYLES = {
@@ -34,11 +36,11 @@ _BEYOND_PREFIXES = 1e24
 
 
 class EvaluationTable:
-    """An evaluation as something that Rich prints.
+    """An evaluation as a Rich renderable.
 
     Args:
-        results: What was found.
-        seeds_flag: The flag of the command that says how many hosts an arm grows.
+        results: The results to show.
+        seeds_flag: The flag that sets the number of hosts, named in advice.
     """
 
     def __init__(self, results: EvaluationResults, *, seeds_flag: str = "--seeds") -> None:
@@ -111,17 +113,17 @@ class EvaluationTable:
         arms = self._results.arms
         costs = [arm.costs for arm in arms]
         parameters, row, train, validation, total, seconds = heads
-        totals = [with_prefix(each.total_flops) for each in costs]
+        totals = [_flops(each.total_flops) for each in costs]
         return [
             _arms([arm.label for arm in arms]),
             Column(
                 head=parameters, cells=[format_count(each.parameters) for each in costs], rank=1
             ),
-            Column(head=row, cells=[with_prefix(each.forward_flops) for each in costs], rank=3),
-            Column(head=train, cells=[with_prefix(each.train_flops) for each in costs], rank=4),
+            Column(head=row, cells=[_flops(each.forward_flops) for each in costs], rank=3),
+            Column(head=train, cells=[_flops(each.train_flops) for each in costs], rank=4),
             Column(
                 head=validation,
-                cells=[with_prefix(each.validation_flops) for each in costs],
+                cells=[_flops(each.validation_flops) for each in costs],
                 rank=5,
             ),
             Column(head=total, cells=totals),
@@ -171,13 +173,17 @@ class EvaluationTable:
 
 
 def origin(model: str, budget: Budget | None, epochs: Collection[int]) -> str:
-    """Says where the hosts of an arm from scratch come from, and how long they train."""
+    """Describes the hosts of an arm from scratch, and how long they train."""
     born = f"born with the seeds that {model} ended with"
     if budget != "flops":
         return born
     least, most = min(epochs), max(epochs)
-    lives = f"{least}" if least == most else f"{least} to {most}"
-    return f"{born}, trained for as many FLOPs: {lives} epochs"
+    number_of = f"{least}" if least == most else f"{least} to {most}"
+    return f"{born}, trained for as many FLOPs: {number_of} epochs"
+
+
+def _flops(value: float | None) -> str:
+    return "-" if value is None else with_prefix(value)
 
 
 def with_prefix(value: float) -> str:
@@ -199,7 +205,7 @@ def _arms(labels: Sequence[str]) -> Column:
 
 
 def _bill(bill: TrainingBill) -> str:
-    """Says what the training of a policy took."""
+    """Describes the cost of training a policy."""
     hosts = "1 host" if bill.episodes == 1 else f"{bill.episodes:,} hosts"
     return (
         f"policy trained on {hosts} for {bill.epochs:,} epochs in all, at least "
@@ -207,7 +213,7 @@ def _bill(bill: TrainingBill) -> str:
     )
 
 
-def _range(interval: Interval) -> str:
+def _range(interval: Estimate) -> str:
     return f"{format_number(interval.low, 1)}–{format_number(interval.high, 1)}"
 
 
@@ -215,7 +221,7 @@ def _points(value: float) -> str:
     return format_number(value, 1, sign=True)
 
 
-def _signed_range(interval: Interval) -> str:
+def _signed_range(interval: Estimate) -> str:
     return f"{_points(interval.low)} to {_points(interval.high)}"
 
 
@@ -223,7 +229,7 @@ def _percent(share: float) -> str:
     return format_number(100 * share, 0)
 
 
-def _percent_range(interval: Interval) -> str:
+def _percent_range(interval: Estimate) -> str:
     return f"{_percent(interval.low)}–{_percent(interval.high)}"
 
 

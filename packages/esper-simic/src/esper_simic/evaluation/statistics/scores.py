@@ -1,4 +1,4 @@
-"""Scores of runs, and what they come to: interquartile mean, probability of improvement.
+"""Scores of runs, and two figures of them: interquartile mean, probability of improvement.
 
 Scores are [runs] or [runs, tasks], higher being better. Runs of one task are exchangeable;
 tasks are the strata within which they are resampled.
@@ -26,7 +26,7 @@ def interquartile_mean(scores: ArrayLike) -> float:
     Raises:
         SimicError: If there are none, or one is not finite.
     """
-    return float(trimmed_means(read_scores(scores)[np.newaxis])[0])
+    return float(trimmed_mean(read_scores(scores).reshape(-1)))
 
 
 def probability_of_improvement(first: ArrayLike, second: ArrayLike) -> float:
@@ -68,11 +68,12 @@ def read_scores(scores: ArrayLike, name: str = "scores") -> NDArray[np.float64]:
     return array
 
 
-def trimmed_means(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Returns the interquartile mean of each sample of [samples, runs, tasks], as [samples]."""
-    flat = np.sort(scores.reshape(len(scores), -1), axis=-1)
-    cut = int(TRIM * flat.shape[-1])
-    means: NDArray[np.float64] = flat[:, cut : flat.shape[-1] - cut].mean(axis=-1)
+def trimmed_mean(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Returns the mean of the middle half of the last axis: [..., scores] to [...]."""
+    # scipy.stats.trim_mean sums the same scores in another order, which moves the last bit.
+    ordered = np.sort(scores, axis=-1)
+    cut = int(TRIM * ordered.shape[-1])
+    means: NDArray[np.float64] = ordered[..., cut : ordered.shape[-1] - cut].mean(axis=-1)
     return means
 
 

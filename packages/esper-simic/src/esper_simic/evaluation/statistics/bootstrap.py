@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import stats
 
+from esper_leyline import Contract, Float
 from esper_simic.errors import SimicError
-from esper_simic.evaluation.scores import (
+from esper_simic.evaluation.statistics.scores import (
+    interquartile_mean,
     probability_of_improvement,
     read_scores,
-    trimmed_means,
+    trimmed_mean,
     wins,
 )
 
-BLOCK = 1 << 20
+BATCH = 1 << 20
 """Scores that are resampled at a time, which bounds memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resampling:
-    """How an interval is drawn.
+    """How a bootstrap interval is drawn.
 
     Attributes:
         confidence: Share of the resamples that the interval covers.
-        resamples: How many there are.
-        seed: Decides them; the same scores and seed give the same interval.
+        resamples: Number of resamples.
+        seed: Seed of the random generator; equal scores and seeds give equal intervals.
 
     Raises:
         SimicError: If a value is out of range.
@@ -44,35 +46,51 @@ class Resampling:
             raise SimicError(f"resamples are {self.resamples}; take at least 1")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Estimate:
-    """A figure of the scores at hand, and the interval it would fall into with others."""
+class Estimate(Contract):
+    """A figure and its confidence interval."""
 
-    value: float
-    low: float
-    high: float
+    value: Float
+    low: Float
+    high: Float
 
     def excludes(self, value: float) -> bool:
-        """Whether the interval lies on one side of ``value``."""
+        """Whether ``value`` lies outside the interval."""
         return self.low > value or self.high < value
 
 
 def estimate_iqm(scores: ArrayLike, resampling: Resampling | None = None) -> Estimate:
     """Estimates the interquartile mean.
 
-    For the interquartile mean of paired differences hand in the differences.
+    For the interquartile mean of paired differences pass the differences.
 
     Args:
         scores: [runs] or [runs, tasks].
-        resampling: 10,000 resamples and 95 % if not given.
+        resampling: 10,000 resamples and 95 % by default.
 
     Raises:
         SimicError: If there are no scores, or one is not finite.
     """
     resampling = resampling or Resampling()
     known = read_scores(scores)
-    means = np.concatenate([trimmed_means(drawn) for drawn in _resamples(known, resampling)])
-    return _interval(trimmed_means(known[np.newaxis])[0], means, resampling)
+    value = interquartile_mean(known)
+    if len(known) == 1:
+        # Every resample of a single run is that run.
+        return Estimate(value=value, low=value, high=value)
+    drawn = stats.bootstrap(
+        tuple(known.T),  # a sample for each task: resampled apart
+        _pooled_trimmed_mean,
+        n_resamples=resampling.resamples,
+        batch=max(BATCH // known.size, 1),
+        vectorized=True,
+        method="percentile",
+        rng=np.random.default_rng(resampling.seed),
+    ).bootstrap_distribution
+    return _interval(value, drawn, resampling)
+
+
+def _pooled_trimmed_mean(*tasks: NDArray[np.float64], axis: int = -1) -> NDArray[np.float64]:
+    """Returns the trimmed mean of the scores of all tasks, each [..., runs]."""
+    return trimmed_mean(np.concatenate(tasks, axis=axis))
 
 
 def estimate_improvement(
@@ -87,13 +105,13 @@ def estimate_improvement(
     Args:
         first: [runs] or [runs, tasks].
         second: The same.
-        resampling: 10,000 resamples and 95 % if not given.
-        paired: Whether the n-th runs of both arms met the same seed. Then they are drawn
-            together; otherwise each arm is resampled by itself, as Agarwal et al. do.
+        resampling: 10,000 resamples and 95 % by default.
+        paired: Whether the n-th runs of both arms used the same seed. Paired runs are
+            resampled together, unpaired ones apart, as in Agarwal et al. 2021.
 
     Raises:
         SimicError: If scores are missing, not finite, of different tasks, or paired
-            without being equally many.
+            and of different number.
     """
     resampling = resampling or Resampling()
     mine, theirs = read_scores(first, "the first arm's"), read_scores(second, "the second arm's")
@@ -103,8 +121,10 @@ def estimate_improvement(
     for won in wins(mine, theirs):
         drawn = _counts(generator, len(mine), resampling)
         against = drawn if paired else _counts(generator, len(theirs), resampling)
+        # Share of wins among all pairs of resampled runs: c_first' W c_second / (n * m)
         chances.append(((drawn @ won) * against).sum(axis=-1) / won.size)
-    return _interval(probability_of_improvement(mine, theirs), np.mean(chances, axis=0), resampling)
+    value = probability_of_improvement(mine, theirs)
+    return _interval(value, np.mean(chances, axis=0), resampling)
 
 
 def check_paired(first: NDArray[np.float64], second: NDArray[np.float64]) -> None:
@@ -120,27 +140,16 @@ def check_paired(first: NDArray[np.float64], second: NDArray[np.float64]) -> Non
         )
 
 
-def _resamples(
-    scores: NDArray[np.float64], resampling: Resampling
-) -> Iterator[NDArray[np.float64]]:
-    """Yields blocks of resamples, [block, runs, tasks]."""
-    generator, (runs, tasks) = np.random.default_rng(resampling.seed), scores.shape
-    block = max(BLOCK // scores.size, 1)
-    for start in range(0, resampling.resamples, block):
-        count = min(block, resampling.resamples - start)
-        drawn = generator.integers(runs, size=(count, runs, tasks))
-        yield scores[drawn, np.arange(tasks)]
-
-
 def _counts(
     generator: np.random.Generator, runs: int, resampling: Resampling
 ) -> NDArray[np.float64]:
-    """Returns how often each resample takes each run, [resamples, runs]."""
+    """Returns how often each resample contains each run, [resamples, runs]."""
     even = np.full(runs, 1 / runs)
     return generator.multinomial(runs, even, size=resampling.resamples).astype(np.float64)
 
 
 def _interval(value: float, resampled: NDArray[np.float64], resampling: Resampling) -> Estimate:
+    """Returns the percentile interval of resampled figures."""
     tail = (1 - resampling.confidence) / 2
     low, high = np.quantile(resampled, (tail, 1 - tail))
-    return Estimate(value=float(value), low=float(low), high=float(high))
+    return Estimate(value=value, low=float(low), high=float(high))

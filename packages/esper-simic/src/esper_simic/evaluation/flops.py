@@ -1,22 +1,21 @@
-"""What a host and its seeds compute, counted operation by operation on a throwaway host."""
+"""FLOPs of a host and its seeds, counted operation by operation on a throwaway host."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from esper_kasmina import PathHost, build_host
 from esper_leyline import (
     ACTIVE_STAGES,
     Advance,
     AnyBlueprint,
     BlendStyle,
     Germinate,
-    LifecycleRules,
+    MorphogeneticHost,
     Op,
     SeedCommand,
     SeedReport,
@@ -25,10 +24,13 @@ from esper_leyline import (
     TaskSpec,
     TrainingConfig,
 )
-from esper_train.evaluation.results import GrownSeed
+from esper_simic.evaluation.results import GrownSeed
 
 TRAINING_PASSES = 3
-"""Forward passes that training on a row costs: the backward pass counts as two."""
+"""Cost of training on a row, in forward passes: the backward pass counts as two."""
+
+GrownHostFactory = Callable[[Sequence[GrownSeed]], MorphogeneticHost]
+"""Builds the host of a task with these seeds in its slots, each fully blended in."""
 
 _ROWS = 2
 _Grown = tuple[str, AnyBlueprint, BlendStyle]
@@ -37,16 +39,23 @@ _CHANGES_OUTPUT = ACTIVE_STAGES - {SeedStage.TRAINING}
 
 
 class FlopCounter:
-    """Floating-point operations of forward passes, a row at a time.
+    """FLOPs of forward passes, per row.
 
-    Matrix products, convolutions and attention are counted, a multiplication and an addition
-    being two operations; what works element by element (norms, activations, blending) is
-    not, so a seed of blueprint NORM costs nothing here.
+    Matrix products, convolutions and attention are counted, a multiply-add being two
+    operations. Elementwise operations (norms, activations, blending) are not counted, so a
+    seed of blueprint NORM costs nothing here.
+
+    Args:
+        task: The task of the hosts.
+        config: How they are trained.
+        build_host: Builds a host of the task; called once for each kind of network.
     """
 
-    def __init__(self, task: TaskSpec, config: TrainingConfig) -> None:
+    def __init__(
+        self, task: TaskSpec, config: TrainingConfig, build_host: GrownHostFactory
+    ) -> None:
         self._task = task
-        self._slots = config.slots or task.slots
+        self._build_host = build_host
         training = config.host or task.training
         rows = task.data.train_size
         self.rows = min(training.batches(rows) * training.batch_size, rows)
@@ -56,16 +65,16 @@ class FlopCounter:
 
     @cached_property
     def host(self) -> int:
-        """Operations of a host without seeds."""
-        return self._count(self._host())
+        """FLOPs of a host without seeds."""
+        return self._count(self._build_host(()))
 
     def seed(self, seed: SeedReport | GrownSeed) -> int:
-        """Operations that a slot's seed adds, its gate included; 0 for an empty slot."""
+        """FLOPs that a slot's seed adds, its gate included; 0 for an empty slot."""
         if seed.blueprint is None or seed.style is None:
             return 0
         grown = (seed.slot, seed.blueprint, seed.style)
         if grown not in self._seeds:
-            host = self._host()
+            host = self._build_host(())
             blueprint, style = seed.blueprint, seed.style
             for command in (Germinate(blueprint=blueprint, style=style), Advance()):
                 accepted = host.apply_command(SeedCommand(slot=seed.slot, command=command))
@@ -74,13 +83,13 @@ class FlopCounter:
         return self._seeds[grown]
 
     def forward(self, report: StepReport) -> int:
-        """Operations a row of the network as it stands: seeds in isolation change no output."""
+        """FLOPs of the network in evaluation mode; seeds in isolation do not change its output."""
         return self.host + sum(
             self.seed(seed) for seed in report.seeds if seed.stage in _CHANGES_OUTPUT
         )
 
     def epoch(self, previous: StepReport, report: StepReport) -> int:
-        """Operations that training took between two reports, seeds that went since included."""
+        """FLOPs of training between two reports, seeds removed since then included."""
         trained = (
             self.seed(after if after.occupied else before)
             for slot, (before, after) in enumerate(zip(previous.seeds, report.seeds, strict=True))
@@ -89,18 +98,18 @@ class FlopCounter:
         return self.rows * TRAINING_PASSES * (self.host + sum(trained))
 
     def whole_epoch(self, seeds: Iterable[GrownSeed]) -> int:
-        """Operations that an epoch takes of a network in which all these seeds train."""
+        """FLOPs of an epoch of a network in which all these seeds train."""
         return self.rows * TRAINING_PASSES * (self.host + sum(map(self.seed, seeds)))
 
     def validation(self, previous: StepReport, report: StepReport) -> int:
-        """Operations that an epoch's validation took, counterfactuals included.
+        """FLOPs of an epoch's validation, counterfactuals included.
 
-        Configurations share what they have in common, as the host computes them.
+        The counterfactuals share their common prefix, as in ``host.counterfactuals``.
         """
         configurations = tuple(each.active for each in report.counterfactuals)
         if not configurations:
             return self.validation_rows * self.host
-        # Whatever blends after an epoch stood in its slot before it.
+        # A seed that is active after an epoch was in its slot before it.
         before = {seed.slot: seed for seed in previous.seeds}
         grown: list[_Grown] = []
         for slot in configurations[0]:
@@ -114,26 +123,24 @@ class FlopCounter:
         return self.validation_rows * self._compared[key]
 
     def whole_validation(self, seeds: Iterable[GrownSeed]) -> int:
-        """Operations of validating a network with all these seeds, without counterfactuals."""
+        """FLOPs of validating a network with all these seeds, without counterfactuals."""
         return self.validation_rows * (self.host + sum(map(self.seed, seeds)))
 
     def _compare(self, grown: tuple[_Grown, ...], configurations: _Configurations) -> int:
-        host = self._host()
-        for slot, blueprint, style in grown:
-            host.slot(slot).build_in(blueprint, style)
+        stage = SeedStage.FOSSILIZED
+        seeds = [
+            GrownSeed(slot=slot, blueprint=blueprint, style=style, stage=stage)
+            for slot, blueprint, style in grown
+        ]
+        host = self._build_host(seeds)
         host.train(False)
         disabled = [frozenset(configurations[0]) - set(active) for active in configurations]
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
             host.counterfactuals(self._rows(), disabled)
         return int(counter.get_total_flops()) // _ROWS
 
-    def _host(self) -> PathHost:
-        return build_host(
-            self._task.host, slots=self._slots, rules=LifecycleRules(), max_seeds=None, seed=0
-        )
-
-    def _count(self, host: PathHost) -> int:
-        # In training mode: a seed in isolation takes part in training passes alone.
+    def _count(self, host: MorphogeneticHost) -> int:
+        # Training mode, because a seed in isolation runs in training passes only.
         host.train(True)
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
             host(self._rows())
@@ -148,10 +155,10 @@ class FlopCounter:
 
 
 def _trained(slot: int, before: SeedReport, after: SeedReport, report: StepReport) -> bool:
-    """Whether a slot's seed took part in the epoch between its two reports.
+    """Whether a slot's seed was trained in the epoch between its two reports.
 
-    A command that ends a seed at once comes before the epoch, whose tick then closes the
-    slot; a seed that goes at the end of the epoch is still PRUNED when it is reported.
+    A command that removes a seed at once is executed before the epoch, so the slot is
+    EMBARGOED after it. A seed that is removed at the end of the epoch is still PRUNED.
     """
     if before.stage in ACTIVE_STAGES:
         return after.stage is not SeedStage.EMBARGOED

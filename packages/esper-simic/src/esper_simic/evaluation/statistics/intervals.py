@@ -9,23 +9,23 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from esper_simic.errors import SimicError
-from esper_simic.evaluation.bootstrap import Estimate, check_paired
-from esper_simic.evaluation.scores import read_scores
+from esper_simic.evaluation.statistics.bootstrap import Estimate, check_paired
+from esper_simic.evaluation.statistics.scores import read_scores
 
 CONFIDENCE = 0.95
 
 
 def estimate_mean(scores: ArrayLike, confidence: float = CONFIDENCE) -> Estimate:
-    """Estimates the mean; for the mean of paired differences hand in the differences.
+    """Estimates the mean; for the mean of paired differences pass the differences.
 
-    The interval reaches as far as the wider of two: Student's, which holds for heavy tails,
-    and Hall's, which corrects Student's t for skewness (Hall 1992, "On the removal of
-    skewness by transformation"). Percentile bootstrap intervals are too narrow at few
-    runs; ``tests/benchmarks/false_verdicts.txt`` compares them by simulation. Of one run a
-    task there is no interval: it reaches to infinity.
+    Each bound is the wider of two: Student's, which holds for heavy tails, and Hall's, which
+    corrects Student's t for skewness (Hall 1992, "On the removal of skewness by
+    transformation"). Percentile bootstrap intervals are too narrow for few runs;
+    ``tests/benchmarks/false_verdicts.txt`` compares them by simulation. With one run per
+    task the interval is infinite.
 
     Args:
-        scores: [runs] or [runs, tasks]; the tasks count alike, and runs vary within them.
+        scores: [runs] or [runs, tasks]; tasks have equal weight, and runs vary within them.
         confidence: How often the interval covers the true mean.
 
     Raises:

@@ -1,0 +1,1 @@
+"""Figures and intervals of scores, and the verdict of a paired comparison."""
