@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from esper_karn import ConsoleView, KarnError, closing_table, fold, follow
+from esper_karn import ClosingTable, ConsoleView, KarnError, RunReport, fold, follow
 from esper_karn.console.console_view import progress_line
 from esper_leyline import RunStatus, RunSummary
 from esper_leyline.events import RoundCompleted
@@ -20,7 +20,7 @@ from esper_leyline.events import RoundCompleted
 GOLDEN = Path(__file__).parent / "golden"
 
 
-def paper(width=120, **options):
+def text_console(width=120, **options):
     return Console(file=io.StringIO(), width=width, _environ={}, **options)
 
 
@@ -36,10 +36,10 @@ def written(path, events, as_log):
 
 @pytest.mark.parametrize("width", [80, 120])
 def test_a_whole_run_looks_as_in_the_golden_file(width, tmp_path, run_of, as_log):
-    console = paper(width)
+    console = text_console(width)
     log = written(tmp_path / "events.jsonl", run_of(30), as_log)
     state = follow(log, console, stop=lambda: False)
-    console.print(closing_table(state))
+    console.print(ClosingTable(state.report))
     assert text_of(console) == (GOLDEN / f"run_{width}.txt").read_text(encoding="utf-8")
 
 
@@ -58,20 +58,20 @@ def test_a_summary_looks_as_in_the_golden_file(width, run_of):
         mean_test_accuracy=61.25,
         peak_memory_mb=1612.3,
     )
-    console = paper(width)
-    console.print(closing_table(summary))
+    console = text_console(width)
+    console.print(ClosingTable(RunReport.of(summary)))
     assert text_of(console) == (GOLDEN / f"summary_{width}.txt").read_text(encoding="utf-8")
 
 
 def test_no_line_of_a_table_is_wider_than_the_screen(run_of):
     for width in (80, 100, 120, 160):
-        console = paper(width)
-        console.print(closing_table(fold(run_of(40))))
+        console = text_console(width)
+        console.print(ClosingTable(fold(run_of(40)).report))
         assert max(len(line) for line in text_of(console).splitlines()) <= width
 
 
 def test_a_run_without_rounds_closes_with_its_status():
-    console = paper()
+    console = text_console()
     summary = RunSummary(
         run_id="r",
         command="heuristic",
@@ -83,7 +83,7 @@ def test_a_run_without_rounds_closes_with_its_status():
         rounds=(),
         host_parameters=None,
     )
-    console.print(closing_table(summary))
+    console.print(ClosingTable(RunReport.of(summary)))
     assert text_of(console) == (
         "heuristic on mnist1d failed: no round finished in 0:02; NissaError: disk full\n"
     )
@@ -91,7 +91,7 @@ def test_a_run_without_rounds_closes_with_its_status():
 
 @pytest.mark.parametrize("update_first", [False, True])
 def test_a_round_is_printed_once_with_the_figures_of_its_update(run_of, update_first):
-    console = paper(160)
+    console = text_console(160)
     with ConsoleView(console, interactive=False) as view:
         for event in run_of(3, update_first=update_first):
             view.feed(event)
@@ -110,7 +110,7 @@ def test_a_round_says_why_hosts_were_rolled_back(run_of, width):
     causes = {"rollbacks": 3, "rollback_causes": {"divergence": 2, "non_finite": 1}}
     summary = told.payload.summary.model_copy(update=causes)
     unstable = told.model_copy(update={"payload": RoundCompleted(summary=summary)})
-    console = paper(width)
+    console = text_console(width)
     with ConsoleView(console, interactive=False) as view:
         view.feed(unstable)
     assert text_of(console).endswith("3 rolled back: 2 divergence, 1 non_finite\n")
@@ -119,7 +119,7 @@ def test_a_round_says_why_hosts_were_rolled_back(run_of, width):
 def test_a_round_without_an_update_is_printed_when_the_next_begins(run_of):
     events = [event for event in run_of(2, end=False) if event.kind != "ppo_update"]
     first_of_two = next(number for number, event in enumerate(events) if event.round == 2)
-    console = paper()
+    console = text_console()
     with ConsoleView(console, interactive=False) as view:
         for event in events[:first_of_two]:
             view.feed(event)
@@ -132,7 +132,7 @@ def test_a_round_without_an_update_is_printed_when_the_next_begins(run_of):
 
 
 def test_a_run_without_a_policy_waits_for_no_update(run_of):
-    console = paper()
+    console = text_console()
     view = ConsoleView(console, interactive=False)
     for event in run_of(1, policy=None, end=False):
         view.feed(event)
@@ -142,7 +142,7 @@ def test_a_run_without_a_policy_waits_for_no_update(run_of):
 
 
 def test_a_terminal_gets_a_line_that_moves(run_of):
-    console = paper(force_terminal=True, color_system=None)
+    console = text_console(force_terminal=True, color_system=None)
     events = run_of(4)
     with ConsoleView(console, interactive=True) as view:
         for event in events[:40]:
@@ -158,15 +158,15 @@ def test_a_terminal_gets_a_line_that_moves(run_of):
 
 
 def test_plain_output_holds_no_escape_codes(tmp_path, run_of, as_log):
-    console = paper()
+    console = text_console()
     log = written(tmp_path / "events.jsonl", run_of(2), as_log)
-    console.print(closing_table(follow(log, console, stop=lambda: False)))
+    console.print(ClosingTable(follow(log, console, stop=lambda: False).report))
     assert "\x1b" not in console.file.getvalue()
 
 
 def test_no_color_is_honoured(run_of, tmp_path, as_log):
     log = written(tmp_path / "events.jsonl", run_of(2), as_log)
-    colour = paper(force_terminal=True)
+    colour = text_console(force_terminal=True)
     none = Console(
         file=io.StringIO(),
         width=120,
@@ -174,7 +174,9 @@ def test_no_color_is_honoured(run_of, tmp_path, as_log):
         _environ={"NO_COLOR": "1", "TERM": "xterm"},
     )
     for console in (colour, none):
-        console.print(closing_table(follow(log, console, stop=lambda: False, interactive=False)))
+        console.print(
+            ClosingTable(follow(log, console, stop=lambda: False, interactive=False).report)
+        )
     assert "\x1b[32m" in colour.file.getvalue()
     assert "\x1b[32m" not in none.file.getvalue()
 
@@ -183,11 +185,11 @@ def test_following_ends_when_the_writer_is_gone(tmp_path, run_of, as_log):
     log = written(tmp_path / "events.jsonl", run_of(3, end=False), as_log)
     with log.open("ab") as file:
         file.write(b'garbage\n{"torn')
-    console = paper(160)
+    console = text_console(160)
     asked = iter([False, True])
     state = follow(log, console, stop=lambda: next(asked), poll=0.001)
     assert not state.ended
-    assert state.facts.rounds_done == 3
+    assert state.report.rounds_done == 3
     lines = text_of(console).splitlines()
     assert lines[-3].startswith("round 3/3")
     assert lines[-2] == "the run's process is gone and its log has no end"
@@ -200,7 +202,7 @@ def test_following_a_log_of_another_version_is_one_clear_line(tmp_path, run_of):
     line = run_of(1)[0].model_dump_json().replace('"schema_version":2', '"schema_version":1')
     path.write_text(line + "\n")
     with pytest.raises(KarnError, match="has schema version 1"):
-        follow(path, paper(), stop=lambda: False)
+        follow(path, text_console(), stop=lambda: False)
 
 
 _WRITER = """
@@ -227,7 +229,7 @@ def writer(path, how):
 
 
 def test_following_a_live_run_ends_with_it(tmp_path):
-    path, console = tmp_path / "events.jsonl", paper()
+    path, console = tmp_path / "events.jsonl", text_console()
     with writer(path, "ends") as process:
         state = follow(path, console, stop=lambda: process.poll() is not None, poll=0.002)
     assert state.status is RunStatus.COMPLETED
@@ -236,7 +238,7 @@ def test_following_a_live_run_ends_with_it(tmp_path):
 
 
 def test_following_a_killed_run_shows_what_it_wrote(tmp_path):
-    path, console = tmp_path / "events.jsonl", paper()
+    path, console = tmp_path / "events.jsonl", text_console()
     with writer(path, "hangs") as process:
 
         def gone():
@@ -247,7 +249,7 @@ def test_following_a_killed_run_shows_what_it_wrote(tmp_path):
 
         state = follow(path, console, stop=gone, poll=0.002)
     assert state.status is RunStatus.RUNNING
-    assert state.facts.rounds_done >= 5
+    assert state.report.rounds_done >= 5
     assert text_of(console).splitlines()[-1] == "the run's process is gone and its log has no end"
 
 
@@ -257,7 +259,7 @@ def test_a_round_that_awaits_its_update_comes_before_the_last_word(tmp_path, run
     cut = [
         event for event in events[: last + 1] if event.round != 2 or event.kind == "round_completed"
     ]
-    log, console = written(tmp_path / "events.jsonl", cut, as_log), paper()
+    log, console = written(tmp_path / "events.jsonl", cut, as_log), text_console()
     follow(log, console, stop=lambda: True)
     lines = text_of(console).splitlines()
     assert lines[-2].startswith("round 2/2")
@@ -268,7 +270,7 @@ def test_waiting_costs_no_more_than_a_look_now_and_then(tmp_path, monkeypatch):
     slept = []
     monkeypatch.setattr("esper_karn.console.console_view.time.sleep", slept.append)
     asked = iter([False, False, False, True])
-    follow(tmp_path / "events.jsonl", paper(), stop=lambda: next(asked), poll=0.25)
+    follow(tmp_path / "events.jsonl", text_console(), stop=lambda: next(asked), poll=0.25)
     assert slept == [0.25] * 3
 
 
@@ -287,7 +289,7 @@ def test_the_moving_line_counts_what_has_no_room(run_of, width, line):
 
 
 def test_what_a_line_has_no_room_for_is_named_once(run_of):
-    console = paper(60)
+    console = text_console(60)
     with ConsoleView(console, interactive=False) as view:
         for event in run_of(5):
             view.feed(event)

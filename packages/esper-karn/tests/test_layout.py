@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from esper_karn import closing_table
+from esper_karn import ClosingTable, RunReport
 from esper_karn.console.layout import Column, FittedTable, TableVariant, wrapped
 from esper_leyline import RoundSummary, RunSummary
 
@@ -65,7 +65,7 @@ def summary_of(*summaries):
 @settings(max_examples=40)
 @given(width=st.integers(20, 300), summaries=st.lists(rounds(), min_size=1, max_size=3))
 def test_every_number_of_a_closing_table_is_whole_at_any_width(width, summaries):
-    table = closing_table(summary_of(*summaries))
+    table = ClosingTable(RunReport.of(summary_of(*summaries)))
     whole = printed(table, UNLIMITED)
     lines = printed(table, width).splitlines()
     assert max(len(line) for line in lines) <= width

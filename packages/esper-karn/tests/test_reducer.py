@@ -1,4 +1,4 @@
-"""The reducer: the same state however a log is cut, and never more than its share of memory."""
+"""The reducer: the same state for any split of the log, and bounded memory."""
 
 from __future__ import annotations
 
@@ -57,21 +57,21 @@ def test_any_split_and_any_repetition_of_a_log_equals_one_fold(data, run_of, as_
     assert repr(fold(parsed)) == repr(whole)
 
 
-def test_the_end_of_a_run_is_known_whole(run_of):
+def test_the_state_of_a_whole_run(run_of):
     state = fold(run_of(4))
     assert state.run_id == "20250101-120000-mnist1d-0123abcd"
-    assert state.facts.started.config.task == "mnist1d"
-    assert (state.status, state.ended, state.facts.seconds) == (RunStatus.COMPLETED, True, 24.0)
-    assert state.facts.rounds_done == 4
-    assert state.facts.checkpoint == "checkpoints/4.pt"
-    assert [each.round for each in state.facts.rounds.head] == [1, 2, 3, 4]
+    assert state.started.config.task == "mnist1d"
+    assert (state.status, state.ended, state.report.seconds) == (RunStatus.COMPLETED, True, 24.0)
+    assert state.report.rounds_done == 4
+    assert state.report.checkpoint == "checkpoints/4.pt"
+    assert [each.last for each in state.report.rounds.head] == [1, 2, 3, 4]
     assert state.cursor.missing == 0
     assert state.update_round == 4
     assert state.notices.anomaly_count == 1
     assert state.notices.anomalies[0].text == "not finite: loss, 1 in a row"
 
 
-def test_environments_follow_their_epochs_seeds_and_outcomes(run_of):
+def test_environments_follow_epochs_seed_events_and_outcomes(run_of):
     events = run_of(1)
     middle = next(
         number
@@ -82,7 +82,7 @@ def test_environments_follow_their_epochs_seeds_and_outcomes(run_of):
     assert [each.index for each in state.environments] == [0, 1]
     host = state.environments[1]
     assert (host.round, host.epoch, host.ended) == (1, 2, None)
-    assert (host.val_accuracy, host.best_accuracy) == (41.0, 41.0)
+    assert (host.host.val_accuracy, host.best_accuracy) == (41.0, 41.0)
     assert (host.germinated, host.fossilized, host.pruned) == (1, 0, 0)
     assert [slot.slot for slot in host.slots] == ["r0c0", "r0c1"]
     assert host.slots[0].stage is SeedStage.BLENDING
@@ -93,7 +93,7 @@ def test_environments_follow_their_epochs_seeds_and_outcomes(run_of):
     assert (host.germinated, host.fossilized, host.pruned) == (1, 1, 0)
 
 
-def test_a_new_round_starts_with_a_clean_environment(run_of):
+def test_a_new_round_resets_the_environment(run_of):
     events = run_of(2)
     first_of_two = next(
         number for number, event in enumerate(events) if event.round == 2 and event.environment == 0
@@ -112,7 +112,7 @@ def event(sequence, payload, **envelope):
     )
 
 
-def test_lifecycle_events_alone_tell_of_slots():
+def test_slots_are_known_from_lifecycle_events_alone():
     moved = SeedEvent(
         kind=SeedEventKind.STAGE_CHANGED,
         slot="r0c1",
@@ -142,14 +142,14 @@ def test_missing_events_are_counted(run_of):
     assert fold(events[5:]).cursor.missing == 5
 
 
-def test_an_event_of_another_run_starts_anew(run_of):
+def test_an_event_of_another_run_starts_a_new_state(run_of):
     state = fold([*run_of(2), *run_of(1, end=False, run_id="next")])
     assert state.run_id == "next"
-    assert state.facts.rounds_done == 1
+    assert state.report.rounds_done == 1
     assert not state.ended
 
 
-def test_a_resumed_run_forgets_the_rounds_it_does_again(run_of):
+def test_a_resumed_run_drops_the_rounds_that_it_repeats(run_of):
     events = run_of(4)
     before = fold(events)
     resumed = event(
@@ -161,20 +161,20 @@ def test_a_resumed_run_forgets_the_rounds_it_does_again(run_of):
     )
     state = reduce(before, resumed)
     assert state.status is RunStatus.RUNNING
-    assert state.facts.seconds is None
-    assert state.facts.rounds_done == 2
-    assert [each.round for each in state.facts.rounds.head] == [1, 2]
+    assert state.report.seconds is None
+    assert state.report.rounds_done == 2
+    assert [each.last for each in state.report.rounds.head] == [1, 2]
     assert state.environments == ()
-    assert (state.cursor.origin, state.cursor.origin_rounds) == (0.25, 2.0)
+    assert (state.cursor.boot_start, state.cursor.boot_rounds) == (0.25, 2.0)
 
 
-def test_a_failed_run_says_why():
+def test_a_failed_run_has_its_error():
     failed = RunFailed(error="RuntimeError: out of memory", rounds_completed=3, seconds=4.5)
     state = fold([event(0, failed)])
-    assert (state.status, state.facts.error) == (RunStatus.FAILED, "RuntimeError: out of memory")
+    assert (state.status, state.report.error) == (RunStatus.FAILED, "RuntimeError: out of memory")
 
 
-def test_values_that_are_not_finite_do_not_poison_a_series(run_of):
+def test_values_that_are_not_finite_do_not_spoil_a_series(run_of):
     series = fold(run_of(4)).series
     assert math.isclose(series.kl.buckets[0].mean, 0.001)
     assert series.kl.buckets[2].mean is None
@@ -235,7 +235,7 @@ ANOMALIES = [
 
 
 @pytest.mark.parametrize(("payload", "text"), ANOMALIES)
-def test_anomalies_are_worded_and_counted(payload, text):
+def test_anomalies_are_described_and_counted(payload, text):
     state = reduce(RunState(), event(0, payload, environment=3))
     (notice,) = state.notices.anomalies
     assert (notice.kind, notice.text, notice.environment) == (payload.kind, text, 3)
@@ -243,7 +243,7 @@ def test_anomalies_are_worded_and_counted(payload, text):
 
 
 @pytest.mark.parametrize("kind", ["host_stabilized", "vitals", "decision", "shapley_measured"])
-def test_kinds_that_no_view_shows_only_move_the_cursor(kind):
+def test_kinds_without_a_case_only_move_the_cursor(kind):
     assert kind in PAYLOADS
     payload = {"shapley_measured": SHAPLEY}.get(kind) or PAYLOADS[kind].model_construct()
     state = reduce(RunState(), event(0, Vitals()).model_copy(update={"payload": payload}))

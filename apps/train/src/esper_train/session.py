@@ -12,7 +12,7 @@ from types import TracebackType
 
 import torch
 
-from esper_karn import SafeConsole, closing_table, echo, echo_error
+from esper_karn import ClosingTable, RunReport, SafeConsole, echo, echo_error
 from esper_leyline import (
     Environment,
     EnvironmentSpec,
@@ -121,7 +121,7 @@ class RunSession:
         self.hub.close()  # first, because the summary says whether the log is whole
         summary = self._write_summary(text, seconds)
         self._end_view()
-        SafeConsole().print(closing_table(summary))
+        SafeConsole().print(ClosingTable(RunReport.of(summary)))
         for note in self.progress.notes:
             echo(note)
         if summary.telemetry_lost is not None:

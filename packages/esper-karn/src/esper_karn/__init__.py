@@ -1,6 +1,6 @@
 """Memory of Esper: event reader, reducer, view models and the console view."""
 
-from esper_karn.console.closing_table import ClosingTable, closing_table
+from esper_karn.console.closing_table import ClosingTable
 from esper_karn.console.console_view import ConsoleView, follow
 from esper_karn.console.layout import Column, FittedTable, TableVariant
 from esper_karn.console.runs_table import RunsTable
@@ -19,25 +19,22 @@ from esper_karn.runs.records import (
     status_text,
 )
 from esper_karn.state.reducer import fold, reduce
-from esper_karn.state.rounds import RoundBlock, RoundHistory
+from esper_karn.state.rounds import Mean, RoundHistory, RoundStats
 from esper_karn.state.run import (
     Cursor,
     EnvironmentState,
     Notice,
     Notices,
-    RunFacts,
     RunSeries,
     RunState,
-    SlotState,
 )
+from esper_karn.state.run_report import RunReport, Trend
 from esper_karn.state.series import Bucket, Series
-from esper_karn.views.progress import Header, Progress, RoundLine, header, progress, round_line
-from esper_karn.views.run_report import Closing, ClosingRow, Learning, closing
+from esper_karn.views.progress import Progress, progress
+from esper_karn.views.rounds import RoundView, round_view
 
 __all__ = [
     "Bucket",
-    "Closing",
-    "ClosingRow",
     "ClosingTable",
     "Column",
     "ConsoleView",
@@ -45,28 +42,25 @@ __all__ = [
     "EnvironmentState",
     "EventReader",
     "FittedTable",
-    "Header",
     "KarnError",
-    "Learning",
+    "Mean",
     "Notice",
     "Notices",
     "Problem",
     "Progress",
-    "RoundBlock",
     "RoundHistory",
-    "RoundLine",
-    "RunFacts",
+    "RoundStats",
+    "RoundView",
     "RunPeek",
     "RunRecord",
+    "RunReport",
     "RunSeries",
     "RunState",
     "RunsTable",
     "SafeConsole",
     "Series",
-    "SlotState",
     "TableVariant",
-    "closing",
-    "closing_table",
+    "Trend",
     "echo",
     "echo_error",
     "fold",
@@ -74,7 +68,6 @@ __all__ = [
     "format_count",
     "format_number",
     "guard_streams",
-    "header",
     "is_run_directory",
     "output_failure",
     "peek",
@@ -83,6 +76,6 @@ __all__ = [
     "read_summary",
     "reduce",
     "resolve_log",
-    "round_line",
+    "round_view",
     "status_text",
 ]

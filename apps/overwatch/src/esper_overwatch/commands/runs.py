@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from esper_karn import RunsTable, closing_table, is_run_directory, peek, read_run, status_text
+from esper_karn import ClosingTable, RunsTable, is_run_directory, peek, read_run, status_text
 from esper_leyline import RunStatus, printable
 from esper_overwatch.errors import OverwatchError
 
@@ -43,9 +43,9 @@ def show_run(path: Path, console: Console, *, now: float) -> None:
     """
     record = read_run(path)
     console.print(Text(f"run {printable(record.run_id)}", "bold"), soft_wrap=True)
-    console.print(closing_table(record.source))
-    if record.source.status is RunStatus.RUNNING:
-        console.print(Text(status_text(record.source.status, record.last_event, now)))
+    console.print(ClosingTable(record.report))
+    if record.report.status is RunStatus.RUNNING:
+        console.print(Text(status_text(record.report.status, record.last_event, now)))
     if record.unread is not None:
         console.print(Text(printable(record.unread), "yellow"), soft_wrap=True)
 

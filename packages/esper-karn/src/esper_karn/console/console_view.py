@@ -1,4 +1,4 @@
-"""The plain console view: a line a round, and on a terminal one that moves."""
+"""The plain console view: one line per round, and a progress line on a terminal."""
 
 from __future__ import annotations
 
@@ -22,33 +22,36 @@ from esper_karn.formatting import (
 )
 from esper_karn.log.reader import EventReader, problems_text
 from esper_karn.state.reducer import reduce
+from esper_karn.state.rounds import RoundStats
 from esper_karn.state.run import RunState
-from esper_karn.views.progress import Header, RoundLine, header, progress, round_line
-from esper_leyline import RoundSummary, RunStatus, printable
-from esper_leyline.events import Event, PPOUpdate, RoundCompleted
+from esper_karn.views.progress import progress
+from esper_karn.views.rounds import RoundView, round_view
+from esper_leyline import RunStatus, printable
+from esper_leyline.events import Event, PPOUpdate, RoundCompleted, RunStarted
 
 COMPACT_WIDTH = 120
 """Below this many columns, the lines of rounds are compact."""
 
 BAR_WIDTH = 20
+"""Columns of the progress bar."""
 
 
 class ConsoleView:
-    """Shows a run on a console from the events it is fed.
+    """Prints a run on a console, event by event.
 
-    Use it as a context manager, so that the moving line is taken away at the end.
+    Use it as a context manager, so that the progress line is removed at the end.
 
     Args:
         console: Where to print; it decides about colour, and honours ``NO_COLOR``.
-        interactive: Whether to keep a line at the bottom that moves within the round.
+        interactive: Whether to keep a progress line at the bottom.
     """
 
     def __init__(self, console: Console, *, interactive: bool) -> None:
         self.state = RunState()
         self._console = console
-        self._due: RoundSummary | None = None
-        self._named: set[str] = set()
-        self._live = _LiveLine(console) if interactive else None
+        self._pending: RoundStats | None = None
+        self._reported: set[str] = set()
+        self._live = _ProgressLine(console) if interactive else None
 
     def __enter__(self) -> ConsoleView:
         if self._live is not None:
@@ -59,57 +62,58 @@ class ConsoleView:
         self.close()
 
     def feed(self, event: Event) -> None:
-        """Takes in one event and prints what it completes."""
+        """Folds one event into the state, and prints the lines it completes."""
         seen = event.run_id == self.state.run_id and event.sequence <= self.state.cursor.sequence
         self.state = reduce(self.state, event)
         if seen:
             return
-        if self._due is not None and self._settled(self._due, event):
-            self._print_due()
-        if event.kind == "run_started":
-            self._print_wrapped(describe_run(header(self.state)), style="bold")
+        if self._pending is not None and self._is_final(self._pending, event):
+            self._print_pending()
+        if isinstance(event.payload, RunStarted):
+            self._print_wrapped(describe_run(event.payload), style="bold")
         if isinstance(event.payload, RoundCompleted):
-            self._due = event.payload.summary
-            if not self._awaits_update(self._due):
-                self._print_due()
+            self._pending = self.state.report.rounds.last
+            if not self._awaits_update():
+                self._print_pending()
 
     def refresh(self) -> None:
-        """Draws the moving line again if anything has changed."""
+        """Redraws the progress line if the state has changed."""
         if self._live is not None:
             self._live.show(self.state)
 
     def echo(self, line: str) -> None:
-        """Prints a line of the view's own, after the round that is still due."""
-        if self._due is not None:
-            self._print_due()
+        """Prints one more line, after the line of a round that is still pending."""
+        if self._pending is not None:
+            self._print_pending()
         self._print(Text(printable(line)))
 
     def close(self) -> None:
-        """Prints what is still due and takes the moving line away."""
-        if self._due is not None:
-            self._print_due()
+        """Prints the pending line, if any, and removes the progress line."""
+        if self._pending is not None:
+            self._print_pending()
         if self._live is not None:
             self._live.stop()
 
-    def _awaits_update(self, summary: RoundSummary) -> bool:
-        """Whether the figures of the learner's update for this round are still to come."""
-        started, update = self.state.facts.started, self.state.update
+    def _awaits_update(self) -> bool:
+        """Whether the update of the pending round is still to come."""
+        assert self._pending is not None
+        started, update = self.state.started, self.state.update
         learns = started is not None and started.policy_parameters is not None
-        return learns and (update is None or self.state.update_round < summary.round)
+        return learns and (update is None or self.state.update_round < self._pending.last)
 
-    def _settled(self, due: RoundSummary, event: Event) -> bool:
-        """Whether an event brings the update a round waits for, or shows that none will come."""
+    def _is_final(self, pending: RoundStats, event: Event) -> bool:
+        """Whether an event is the update of a round, or shows that none will come."""
         if self.state.ended or isinstance(event.payload, RoundCompleted | PPOUpdate):
             return True
-        return event.round is not None and event.round > due.round
+        return event.round is not None and event.round > pending.last
 
-    def _print_due(self) -> None:
-        assert self._due is not None
-        line = round_line(self.state, self._due)
-        self._due = None
+    def _print_pending(self) -> None:
+        assert self._pending is not None
+        view = round_view(self.state, self._pending)
+        self._pending = None
         width = self._console.width
-        parts, left_out = fit_parts(width, *_forms(line, width))
-        remarks = _remarks(line)
+        parts, left_out = fit_parts(width, *_variants(view, width))
+        remarks = _remarks(view)
         text = GAP.join([join(parts), *remarks])
         if cell_len(text) > width:
             self._print_wrapped(join(parts))
@@ -117,12 +121,12 @@ class ConsoleView:
                 self._print_wrapped(remark, GAP)
         else:
             self._print(Text(printable(text)))
-        self._name_once(left_out)
+        self._report_once(left_out)
 
-    def _name_once(self, left_out: list[str]) -> None:
-        """Says which parts of the lines have no room, where this was not yet said."""
-        names = [name for name in left_out if name not in self._named]
-        self._named.update(names)
+    def _report_once(self, left_out: list[str]) -> None:
+        """Prints which parts of the lines have no room, each only once."""
+        names = [name for name in left_out if name not in self._reported]
+        self._reported.update(names)
         if names:
             text = f"left out at {self._console.width} columns: {', '.join(names)}"
             self._print_wrapped(text, style="dim")
@@ -143,14 +147,14 @@ def follow(
     interactive: bool | None = None,
     poll: float = 0.1,
 ) -> RunState:
-    """Shows a run from its log until it ends or its writer is gone.
+    """Prints a run from its log until it ends or its process is gone.
 
     Args:
         path: The log; it need not exist yet.
         console: Where to print.
-        stop: Whether the run's process is gone; what it wrote is shown nevertheless.
+        stop: Whether the run's process is gone; everything it wrote is still printed.
         interactive: As in ``ConsoleView``; ``None`` asks the console.
-        poll: Seconds between looks at the log.
+        poll: Seconds between two reads of the log.
 
     Returns:
         The run's state at its last event, for the closing table.
@@ -162,7 +166,7 @@ def follow(
     with EventReader(path) as reader, ConsoleView(console, interactive=moving) as view:
         gone = False
         while not (gone or view.state.ended):
-            # Asked before reading, so that everything written until then is read.
+            # Call stop before reading, so that everything written until then is read.
             gone = stop()
             for event in reader.read():
                 view.feed(event)
@@ -176,83 +180,91 @@ def follow(
         return view.state
 
 
-def describe_run(facts: Header) -> str:
-    """Words what run this is."""
-    parts = [f"{facts.command} on {facts.task}, {facts.device}"]
-    if facts.rounds is not None and facts.environments is not None:
-        rounds, hosts = pluralize(facts.rounds, "round"), pluralize(facts.environments, "host")
-        parts.append(f"{rounds} of {hosts}, {pluralize(facts.max_epochs or 0, 'epoch')} each")
-    sizes = f"host {format_count(facts.host_parameters)}"
-    if facts.policy_parameters is not None:
-        sizes += f", policy {format_count(facts.policy_parameters)}"
-    return "; ".join([*parts, f"{sizes} parameters"])
+def describe_run(started: RunStarted) -> str:
+    """Describes a run in one line: command, task, device, length and sizes."""
+    config = started.config
+    rounds = pluralize(config.n_episodes, "round")
+    hosts = pluralize(config.n_envs, "host")
+    epochs = pluralize(config.max_epochs, "epoch")
+    sizes = f"host {format_count(started.host_parameters)}"
+    if started.policy_parameters is not None:
+        sizes += f", policy {format_count(started.policy_parameters)}"
+    return (
+        f"{started.command} on {config.task}, {config.device}; "
+        f"{rounds} of {hosts}, {epochs} each; {sizes} parameters"
+    )
 
 
-def _forms(line: RoundLine, width: int) -> list[list[Part]]:
-    compact = _compact_parts(line)
-    return [compact] if width < COMPACT_WIDTH else [_wide_parts(line), compact]
+def _variants(view: RoundView, width: int) -> list[list[Part]]:
+    compact = _compact_parts(view)
+    return [compact] if width < COMPACT_WIDTH else [_wide_parts(view), compact]
 
 
-def _wide_parts(line: RoundLine) -> list[Part]:
-    germinated, fossilized, pruned = _seeds(line)
+def _wide_parts(view: RoundView) -> list[Part]:
+    stats = view.stats
+    germinated, fossilized, pruned = _seed_counts(stats)
     return [
-        Part(text=_round(line)),
-        Part(text=f"return {format_signed(line.mean_return):>6}"),
-        Part(text=f"accuracy {format_fixed(line.mean_accuracy, 1):>4} %"),
+        Part(text=_round_of_total(view)),
+        Part(text=f"return {format_signed(stats.mean_return):>6}"),
+        Part(text=f"accuracy {format_fixed(stats.mean_accuracy, 1):>4} %"),
         Part(text=f"germinated {germinated:>2} fossilized {fossilized:>2} pruned {pruned:>2}"),
-        *_update(line, "entropy"),
-        Part(text=f"ETA {format_duration(line.eta)}"),
+        *_update_parts(view, "entropy"),
+        Part(text=f"ETA {format_duration(view.eta)}"),
     ]
 
 
-def _compact_parts(line: RoundLine) -> list[Part]:
-    seeds = "/".join(_seeds(line))
+def _compact_parts(view: RoundView) -> list[Part]:
+    stats = view.stats
     return [
-        Part(text=_round(line)),
-        Part(text=f"ret {format_signed(line.mean_return):>6}"),
-        Part(text=f"acc {format_fixed(line.mean_accuracy, 1):>4} %"),
-        Part(text=f"seeds {seeds:<8}", name="seeds", rank=1),
-        *_update(line, "H"),
-        Part(text=f"ETA {format_duration(line.eta)}", name="ETA", rank=2),
+        Part(text=_round_of_total(view)),
+        Part(text=f"ret {format_signed(stats.mean_return):>6}"),
+        Part(text=f"acc {format_fixed(stats.mean_accuracy, 1):>4} %"),
+        Part(text=f"seeds {'/'.join(_seed_counts(stats)):<8}", name="seeds", rank=1),
+        *_update_parts(view, "H"),
+        Part(text=f"ETA {format_duration(view.eta)}", name="ETA", rank=2),
     ]
 
 
-def _seeds(line: RoundLine) -> tuple[str, str, str]:
-    return format_count(line.germinated), format_count(line.fossilized), format_count(line.pruned)
+def _seed_counts(stats: RoundStats) -> tuple[str, str, str]:
+    return (
+        format_count(stats.germinated),
+        format_count(stats.fossilized),
+        format_count(stats.pruned),
+    )
 
 
-def _round(line: RoundLine) -> str:
-    number = format_index(line.round)
-    if not line.rounds_total:
+def _round_of_total(view: RoundView) -> str:
+    number = format_index(view.stats.last)
+    if not view.rounds_total:
         return f"round {number}"
-    total = format_index(line.rounds_total)
+    total = format_index(view.rounds_total)
     return f"round {number:>{len(total)}}/{total}"
 
 
-def _update(line: RoundLine, entropy: str) -> list[Part]:
-    if line.kl is None and line.entropy is None:
+def _update_parts(view: RoundView, entropy: str) -> list[Part]:
+    update = view.update
+    if update is None or (update.kl is None and update.entropy is None):
         return []
     return [
-        Part(text=f"KL {format_fixed(line.kl, 3)}", name="KL", rank=3),
-        Part(text=f"{entropy} {format_fixed(line.entropy, 2)}", name="entropy", rank=4),
+        Part(text=f"KL {format_fixed(update.kl, 3)}", name="KL", rank=3),
+        Part(text=f"{entropy} {format_fixed(update.entropy, 2)}", name="entropy", rank=4),
     ]
 
 
-def _remarks(line: RoundLine) -> list[str]:
-    remarks = []
-    if line.rollbacks:
-        found = line.rollback_causes.items()
+def _remarks(view: RoundView) -> list[str]:
+    stats, remarks = view.stats, []
+    if stats.rollbacks:
+        found = stats.rollback_causes.items()
         causes = ", ".join(f"{format_count(number)} {name}" for name, number in found)
-        remarks.append(
-            f"{format_count(line.rollbacks)} rolled back" + (f": {causes}" if causes else "")
-        )
-    if line.skipped is not None:
-        remarks.append(f"update skipped: {line.skipped}")
+        rolled_back = f"{format_count(stats.rollbacks)} rolled back"
+        remarks.append(f"{rolled_back}: {causes}" if causes else rolled_back)
+    if view.update is not None and view.update.skipped is not None:
+        remarks.append(f"update skipped: {view.update.skipped}")
     return remarks
 
 
-class _LiveLine:
-    """A line at the bottom of a terminal: the run's share, and where the round stands."""
+class _ProgressLine:
+    """A line at the bottom of a terminal: how far the run and its current round are."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -280,10 +292,10 @@ class _LiveLine:
 
 
 def progress_line(state: RunState, width: int) -> str:
-    """Words where a run stands; what has no room at this width is counted, as in ``+2``."""
-    if state.facts.started is None:
+    """Describes how far a run is; parts without room are counted, as in ``+2``."""
+    if state.started is None:
         return "starting"
-    parts = _live_parts(state)
+    parts = _progress_parts(state)
     kept, left_out = fit_parts(width, parts)
     if left_out:
         kept, left_out = fit_parts(width - len(GAP) - 2, parts)
@@ -291,9 +303,9 @@ def progress_line(state: RunState, width: int) -> str:
     return join(kept)
 
 
-def _live_parts(state: RunState) -> list[Part]:
+def _progress_parts(state: RunState) -> list[Part]:
     now = progress(state)
-    where = f"round {format_index(now.round or 0)}"
+    where = f"round {format_index(now.round)}"
     if now.rounds_total:
         where += f"/{format_index(now.rounds_total)}"
     done = round(BAR_WIDTH * min(1.0, max(0.0, now.share or 0.0)))
@@ -302,10 +314,8 @@ def _live_parts(state: RunState) -> list[Part]:
         Part(text="━" * done + "─" * (BAR_WIDTH - done), name="bar", rank=4),
     ]
     if state.status is RunStatus.RUNNING:
-        epochs = (
-            f"host epoch {format_index(now.epochs_done or 0)}/{format_index(now.epochs_total or 0)}"
-        )
-        parts.append(Part(text=epochs, name="host epoch", rank=3))
+        epochs, total = format_index(now.epochs_done), format_index(now.epochs_total or 0)
+        parts.append(Part(text=f"host epoch {epochs}/{total}", name="host epoch", rank=3))
     if now.mean_accuracy is not None:
         accuracy = f"accuracy {format_fixed(now.mean_accuracy, 1)} %"
         parts.append(Part(text=accuracy, name="accuracy", rank=2))

@@ -1,4 +1,4 @@
-"""Renders a list of runs, and what there is to say of single ones."""
+"""Prints a list of runs, and remarks on single ones."""
 
 from __future__ import annotations
 
@@ -14,39 +14,44 @@ from esper_leyline import RunStatus, printable
 
 
 class RunsTable:
-    """A list of runs as something that Rich prints. An id is never cut.
+    """A list of runs for a Rich console. An id is never cut.
 
     Args:
-        glances: One a row, in this order.
+        runs: One per row, in this order.
         now: Unix time, for ages.
     """
 
-    def __init__(self, glances: Sequence[RunPeek], *, now: float) -> None:
-        self._glances = glances
+    def __init__(self, runs: Sequence[RunPeek], *, now: float) -> None:
+        self._runs = runs
         self._now = now
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         yield FittedTable(TableVariant(columns=self._columns()), rule=False)
 
     def remarks(self) -> Iterator[Text]:
-        """Yields a line for each run that cannot be read, or of which something is to be said."""
-        for each in self._glances:
+        """Yields a line for each run that cannot be read or has a note."""
+        for each in self._runs:
             for remark in (each.problem, each.note):
                 if remark is not None:
                     yield Text(printable(f"{each.run_id}: {remark}"), "yellow")
 
     def _columns(self) -> list[Column]:
-        runs = self._glances
-        ages = [None if each.last_event is None else self._now - each.last_event for each in runs]
+        runs = self._runs
+        lasts = [each.last_round for each in runs]
+        returns = [format_signed(each.mean_return if each else None) for each in lasts]
+        accuracies = [format_fixed(each.mean_accuracy if each else None, 1) for each in lasts]
         return [
             Column(head="run", cells=[each.run_id for each in runs], left=True),
             Column(head="task", cells=[each.task or MISSING for each in runs], rank=5, left=True),
             Column(head="status", cells=[_status(each) for each in runs], left=True),
             Column(head="rounds", cells=[_rounds(each) for each in runs], rank=1),
-            Column(head="return", cells=[format_signed(each.last_return) for each in runs], rank=3),
-            Column(head="acc %", cells=[format_fixed(each.accuracy, 1) for each in runs], rank=2),
-            Column(head="last event", cells=[format_age(each) for each in ages], rank=4, left=True),
+            Column(head="return", cells=returns, rank=3),
+            Column(head="acc %", cells=accuracies, rank=2),
+            Column(head="last event", cells=[self._age(each) for each in runs], rank=4, left=True),
         ]
+
+    def _age(self, run: RunPeek) -> str:
+        return format_age(None if run.last_event is None else self._now - run.last_event)
 
 
 def _status(run: RunPeek) -> str:
@@ -56,8 +61,5 @@ def _status(run: RunPeek) -> str:
 
 
 def _rounds(run: RunPeek) -> str:
-    return (
-        f"{format_index(run.rounds)}/{format_index(run.planned)}"
-        if run.planned
-        else format_index(run.rounds)
-    )
+    done = format_index(run.rounds_done)
+    return f"{done}/{format_index(run.rounds_total)}" if run.rounds_total else done

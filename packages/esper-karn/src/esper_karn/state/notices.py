@@ -1,4 +1,4 @@
-"""One line for each event that people want to read about."""
+"""Describes anomalies and lifecycle steps in one line each."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from esper_leyline.events import Event
 
 
 def anomaly_notice(event: Event) -> Notice:
-    """Words an anomaly."""
+    """Describes an anomaly."""
     return _notice(event, _ANOMALIES[event.kind](event.payload))
 
 
 def lifecycle_notice(event: Event) -> Notice:
-    """Words a step in a seed's life."""
+    """Describes a lifecycle step of a seed."""
     return _notice(event, _LIFECYCLE[event.kind](event.payload))
 
 

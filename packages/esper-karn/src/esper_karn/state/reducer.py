@@ -1,4 +1,4 @@
-"""Folds events into a run's state: pure, and the same however a log is cut into pieces."""
+"""Folds events into a run's state: a pure function, the same for any split of the log."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from esper_karn.state.environments import (
     with_outcome,
 )
 from esper_karn.state.notices import anomaly_notice, lifecycle_notice
+from esper_karn.state.rounds import RoundStats
 from esper_karn.state.run import NOTICES, Cursor, EnvironmentState, Notices, RunSeries, RunState
 from esper_leyline import RunStatus
 from esper_leyline.events import (
@@ -33,8 +34,8 @@ from esper_leyline.events import (
 def reduce(state: RunState, event: Event) -> RunState:
     """Returns the state after one more event.
 
-    An event whose sequence number has been seen changes nothing, so a log that is read
-    again from its start does no harm. An event of another run starts a new state.
+    An event whose sequence number was seen before changes nothing, so a log may be read
+    again from its start. An event of another run starts a new state.
     """
     if state.cursor.run_id != event.run_id:
         state = RunState(cursor=Cursor(run_id=event.run_id))
@@ -42,7 +43,8 @@ def reduce(state: RunState, event: Event) -> RunState:
         return state
     state = RunState(
         cursor=_moved(state, event),
-        facts=state.facts,
+        started=state.started,
+        report=state.report,
         environments=state.environments,
         update=state.update,
         update_round=state.update_round,
@@ -54,7 +56,7 @@ def reduce(state: RunState, event: Event) -> RunState:
 
 
 def fold(events: Iterable[Event], state: RunState | None = None) -> RunState:
-    """Returns the state after many events, from the given one or from none."""
+    """Returns the state after many events, from the given state or from the initial one."""
     state = state or RunState()
     for event in events:
         state = reduce(state, event)
@@ -62,15 +64,15 @@ def fold(events: Iterable[Event], state: RunState | None = None) -> RunState:
 
 
 def rounds_worked(state: RunState) -> float:
-    """Returns finished rounds plus the share of the present one that is done."""
-    facts = state.facts
-    current = [each for each in state.environments if each.round > facts.rounds_done]
+    """Returns the number of finished rounds plus the finished share of the current one."""
+    done = state.report.rounds_done
+    current = [each for each in state.environments if each.round > done]
     if not current:
-        return float(facts.rounds_done)
-    config = facts.started.config if facts.started else None
+        return float(done)
+    config = state.started.config if state.started else None
     hosts = max(config.n_envs if config else 0, len(current))
     epochs = config.max_epochs if config else None
-    return facts.rounds_done + sum(_share(each, epochs) for each in current) / hosts
+    return done + sum(_share(each, epochs) for each in current) / hosts
 
 
 def _share(environment: EnvironmentState, max_epochs: int | None) -> float:
@@ -81,9 +83,9 @@ def _share(environment: EnvironmentState, max_epochs: int | None) -> float:
 
 def _moved(state: RunState, event: Event) -> Cursor:
     old = state.cursor
-    origin, origin_rounds = old.origin, old.origin_rounds
+    boot_start, boot_rounds = old.boot_start, old.boot_rounds
     if old.sequence < 0 or event.boot != old.boot:
-        origin, origin_rounds = event.monotonic, rounds_worked(state)
+        boot_start, boot_rounds = event.monotonic, rounds_worked(state)
     return Cursor(
         run_id=event.run_id,
         boot=event.boot,
@@ -91,52 +93,59 @@ def _moved(state: RunState, event: Event) -> Cursor:
         missing=old.missing + event.sequence - old.sequence - 1,
         first_wall=event.wall_time if old.first_wall is None else old.first_wall,
         last_wall=event.wall_time,
-        origin=origin,
-        origin_rounds=origin_rounds,
-        now=event.monotonic,
+        boot_start=boot_start,
+        boot_rounds=boot_rounds,
+        monotonic=event.monotonic,
     )
 
 
 def _run_started(state: RunState, _event: Event, payload: RunStarted) -> RunState:
-    return replace(state, facts=replace(state.facts, started=payload))
+    report = replace(
+        state.report,
+        command=payload.command,
+        task=payload.config.task,
+        host_parameters=payload.host_parameters,
+    )
+    return replace(state, started=payload, report=report)
 
 
 def _run_resumed(state: RunState, event: Event, payload: RunResumed) -> RunState:
     done = payload.rounds_completed
-    facts = replace(
-        state.facts,
+    report = replace(
+        state.report,
         status=RunStatus.RUNNING,
         error=None,
         seconds=None,
         rounds_done=done,
-        rounds=state.facts.rounds.rewind(done),
+        rounds=state.report.rounds.rewind(done),
     )
-    cursor = replace(state.cursor, origin=event.monotonic, origin_rounds=float(done))
-    return replace(state, cursor=cursor, facts=facts, environments=())
+    cursor = replace(state.cursor, boot_start=event.monotonic, boot_rounds=float(done))
+    return replace(state, cursor=cursor, report=report, environments=())
 
 
 def _run_completed(state: RunState, _event: Event, payload: RunCompleted) -> RunState:
-    facts = replace(state.facts, status=payload.status, seconds=payload.seconds)
-    return replace(state, facts=facts)
+    report = replace(state.report, status=payload.status, seconds=payload.seconds)
+    return replace(state, report=report)
 
 
 def _run_failed(state: RunState, _event: Event, payload: RunFailed) -> RunState:
-    facts = replace(
-        state.facts, status=RunStatus.FAILED, error=payload.error, seconds=payload.seconds
+    report = replace(
+        state.report, status=RunStatus.FAILED, error=payload.error, seconds=payload.seconds
     )
-    return replace(state, facts=facts)
+    return replace(state, report=report)
 
 
 def _checkpoint_saved(state: RunState, _event: Event, payload: CheckpointSaved) -> RunState:
-    return replace(state, facts=replace(state.facts, checkpoint=payload.path))
+    return replace(state, report=replace(state.report, checkpoint=payload.path))
 
 
 def _round_completed(state: RunState, _event: Event, payload: RoundCompleted) -> RunState:
     summary = payload.summary
-    position, facts, series = summary.round, state.facts, state.series
+    position, report, series = summary.round, state.report, state.series
+    rounds = report.rounds.add(RoundStats.of(summary))
     return replace(
         state,
-        facts=replace(facts, rounds_done=position, rounds=facts.rounds.add(summary)),
+        report=replace(report, rounds_done=position, rounds=rounds),
         series=replace(
             series,
             mean_return=series.mean_return.add(position, summary.mean_return),
@@ -181,7 +190,7 @@ _Case = Callable[[RunState, Event, Any], RunState]
 
 
 def _environment(part: _Part) -> _Case:
-    """Makes a case of a change to the environment that an event is about."""
+    """Returns the case of an event that changes the environment it is about."""
 
     def case(state: RunState, event: Event, payload: object) -> RunState:
         environments = _changed(state.environments, event, payload, part)
@@ -191,7 +200,7 @@ def _environment(part: _Part) -> _Case:
 
 
 def _seed(part: _Part) -> _Case:
-    """Makes a case of a change to an environment's seeds, which is also noted."""
+    """Returns the case of a seed's lifecycle event, which also adds a notice."""
 
     def case(state: RunState, event: Event, payload: object) -> RunState:
         old = state.notices
@@ -212,7 +221,8 @@ def _with_environments(
     # Several times faster than ``replace``, for the events that come most often.
     return RunState(
         cursor=state.cursor,
-        facts=state.facts,
+        started=state.started,
+        report=state.report,
         environments=environments,
         update=state.update,
         update_round=state.update_round,
@@ -227,9 +237,10 @@ def _changed(
     index = event.environment
     if index is None:
         return known
-    for place, environment in enumerate(known):
+    for position, environment in enumerate(known):
         if environment.index == index:
-            return (*known[:place], part(environment, event, payload), *known[place + 1 :])
+            changed = part(environment, event, payload)
+            return (*known[:position], changed, *known[position + 1 :])
     added = (*known, part(EnvironmentState(index=index), event, payload))
     return tuple(sorted(added, key=lambda each: each.index))
 

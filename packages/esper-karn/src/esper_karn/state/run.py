@@ -4,36 +4,27 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from esper_karn.state.rounds import RoundHistory
+from esper_karn.state.run_report import RunReport
 from esper_karn.state.series import Series
-from esper_leyline import AnyBlueprint, EpisodeEnd, RunStatus, SeedStage
+from esper_leyline import EpisodeEnd, HostReport, RunStatus, SeedReport
 from esper_leyline.events import PPOUpdate, RunStarted
 
 NOTICES = 100
-"""Notices of each sort that are kept, the latest ones."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SlotState:
-    """A slot of one host. Contribution in points of accuracy, ``None`` if not measured."""
-
-    slot: str
-    stage: SeedStage = SeedStage.DORMANT
-    blueprint: AnyBlueprint | None = None
-    alpha: float | None = None
-    parameters: int = 0
-    contribution: float | None = None
+"""Notices of each kind that are kept, the latest ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnvironmentState:
-    """One host: its present episode, and how its last one ended.
+    """One host: its current episode, and the return of its last one.
 
     Attributes:
-        round: The round its latest event belongs to.
-        ended: Why the present episode is over, ``None`` while it goes on.
-        best_accuracy: Best validation accuracy of the present episode, in percent.
-        germinated: Seeds germinated in the present round; likewise the next two.
+        round: The round that its latest event belongs to.
+        epoch: Epochs of the current episode that are done.
+        ended: Why the current episode is over, ``None`` while it goes on.
+        host: The host after its latest epoch, ``None`` before the first.
+        slots: The slots after the latest event, so newer than ``host.seeds`` between epochs.
+        best_accuracy: Best validation accuracy of the current episode, in percent.
+        germinated: Seeds germinated in the current round; likewise the next two.
         last_return: Return of the last episode that ended.
     """
 
@@ -41,14 +32,9 @@ class EnvironmentState:
     round: int = 0
     epoch: int = 0
     ended: EpisodeEnd | None = None
-    train_loss: float | None = None
-    val_loss: float | None = None
-    val_accuracy: float | None = None
+    host: HostReport | None = None
     best_accuracy: float | None = None
-    host_parameters: int | None = None
-    fossil_parameters: int = 0
-    live_parameters: int = 0
-    slots: tuple[SlotState, ...] = ()
+    slots: tuple[SeedReport, ...] = ()
     germinated: int = 0
     fossilized: int = 0
     pruned: int = 0
@@ -57,7 +43,7 @@ class EnvironmentState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice:
-    """Something worth a line: an anomaly, or a step in a seed's life."""
+    """One line for people: an anomaly, or a lifecycle step of a seed."""
 
     wall_time: float
     kind: str
@@ -68,7 +54,7 @@ class Notice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSeries:
-    """Scalars over rounds. Accuracies in percent, entropy 1 where choice is even."""
+    """Scalars over rounds. Accuracies in percent; entropy 1 is a uniform choice."""
 
     mean_return: Series = field(default_factory=Series)
     accuracy: Series = field(default_factory=Series)
@@ -84,16 +70,17 @@ class RunSeries:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cursor:
-    """How far a log was read, and its times; no clock of the reader's is ever asked.
+    """How far a log was read, and its times; the reader's clock is never asked.
 
     Attributes:
+        boot: Which of the processes that wrote the log wrote the latest event, from 0.
         sequence: Sequence number of the latest event; -1 before the first.
-        missing: Events that the numbers say should have come before it and did not.
+        missing: Events whose sequence numbers were skipped before it.
         first_wall: Unix time of the run's first event.
         last_wall: Unix time of its latest event.
-        origin: Monotonic time at which the present process began its work.
-        origin_rounds: Rounds done by then.
-        now: Monotonic time of the latest event.
+        boot_start: Monotonic time at which the current process began its work.
+        boot_rounds: Rounds done by then.
+        monotonic: Monotonic time of the latest event.
     """
 
     run_id: str | None = None
@@ -102,33 +89,14 @@ class Cursor:
     missing: int = 0
     first_wall: float | None = None
     last_wall: float | None = None
-    origin: float = 0.0
-    origin_rounds: float = 0.0
-    now: float = 0.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunFacts:
-    """The run as a whole.
-
-    Attributes:
-        started: What the run said of itself, its configuration included.
-        status: ``RUNNING`` until an event says otherwise.
-        rounds_done: Number of the last finished round.
-    """
-
-    started: RunStarted | None = None
-    status: RunStatus = RunStatus.RUNNING
-    error: str | None = None
-    seconds: float | None = None
-    checkpoint: str | None = None
-    rounds_done: int = 0
-    rounds: RoundHistory = field(default_factory=RoundHistory)
+    boot_start: float = 0.0
+    boot_rounds: float = 0.0
+    monotonic: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notices:
-    """Bounded logs, oldest first; ``anomaly_count`` counts those that were let go, too."""
+    """The latest notices, oldest first; ``anomaly_count`` also counts those dropped."""
 
     anomalies: tuple[Notice, ...] = ()
     anomaly_count: int = 0
@@ -137,16 +105,20 @@ class Notices:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunState:
-    """A run as its events tell it, in parts that change together.
+    """A run as its events describe it, in parts that change together.
 
     Attributes:
-        environments: One entry an environment seen, by index.
-        update: The latest PPO update, and ``update_round`` the round that it ended.
+        started: The run's own description, with its configuration; ``None`` before it.
+        report: How the run stands, and its rounds.
+        environments: One entry per environment seen, by index.
+        update: The latest PPO update; ``update_round`` is its round.
         series: Scalars over rounds.
+        notices: The latest anomalies and lifecycle steps.
     """
 
     cursor: Cursor = field(default_factory=Cursor)
-    facts: RunFacts = field(default_factory=RunFacts)
+    started: RunStarted | None = None
+    report: RunReport = field(default_factory=RunReport)
     environments: tuple[EnvironmentState, ...] = ()
     update: PPOUpdate | None = None
     update_round: int = 0
@@ -160,10 +132,10 @@ class RunState:
 
     @property
     def status(self) -> RunStatus:
-        """How the run stands."""
-        return self.facts.status
+        """Whether the run goes on, or how it ended."""
+        return self.report.status
 
     @property
     def ended(self) -> bool:
-        """Whether the run said that it is over."""
-        return self.facts.status is not RunStatus.RUNNING
+        """Whether the log says that the run is over."""
+        return self.report.status is not RunStatus.RUNNING

@@ -1,4 +1,4 @@
-"""A series of any length in a fixed number of min/max/mean buckets."""
+"""A series of any length in a fixed number of buckets with minimum, maximum and mean."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 
 CAPACITY = 128
-"""Buckets of a series; a full one merges its buckets in pairs."""
+"""Largest number of buckets of a series; a full series merges them in pairs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,10 +14,10 @@ class Bucket:
     """Consecutive samples of a series.
 
     Attributes:
-        first: Where the first sample lies, such as a round's number.
-        last: Where the last one lies.
-        samples: How many there are.
-        finite: How many of them are neither NaN nor infinite.
+        first: Position of the first sample, for example the number of a round.
+        last: Position of the last sample.
+        samples: Number of samples.
+        finite: Number of samples that are neither NaN nor infinite.
         minimum: Smallest finite sample, ``None`` without one.
         maximum: Largest finite sample, ``None`` without one.
         total: Sum of the finite samples.
@@ -39,12 +39,12 @@ class Bucket:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Series:
-    """A scalar over rounds, at full resolution first and coarser as it grows.
+    """A scalar over rounds or epochs, at full resolution first and coarser as it grows.
 
     Attributes:
         buckets: At most ``CAPACITY``, oldest first; all but the last hold ``stride`` samples.
-        stride: Samples a bucket holds.
-        latest: The last sample, NaN and infinity included.
+        stride: Samples per bucket.
+        latest: The last sample, also if NaN or infinite.
     """
 
     buckets: tuple[Bucket, ...] = ()
@@ -52,7 +52,7 @@ class Series:
     latest: float | None = None
 
     def add(self, position: int, value: float | None) -> Series:
-        """Returns the series with one more sample; ``None`` is no sample."""
+        """Returns the series with one more sample; ``None`` adds none."""
         if value is None:
             return self
         sample = _sample(position, value)

@@ -1,31 +1,13 @@
-"""Turns a run's state into what a screen shows; interfaces only render the result."""
+"""How far a run is, and when it should be done."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from esper_karn.state.reducer import rounds_worked
 from esper_karn.state.run import Cursor, EnvironmentState, RunState
-from esper_leyline import RoundSummary, RunStatus
 from esper_leyline.events import RunStarted
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Header:
-    """What run this is; ``None`` where its log does not say."""
-
-    run_id: str | None
-    status: RunStatus
-    command: str | None
-    task: str | None
-    device: str | None
-    rounds: int | None
-    environments: int | None
-    max_epochs: int | None
-    host_parameters: int | None
-    policy_parameters: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,13 +15,16 @@ class Progress:
     """How far a run is.
 
     Attributes:
-        round: The round being worked on, or the last one of an ended run.
-        epochs_done: Epochs of that round done, summed over hosts; likewise the total.
-        share: Share of the run that is done; ``None`` if its length is unknown.
-        mean_accuracy: Mean validation accuracy of that round's hosts now, in percent.
+        rounds_done: Number of the last finished round.
+        rounds_total: Rounds of the whole run, ``None`` if not known.
+        round: The current round, or the last one of an ended run.
+        epochs_done: Epochs of the current round that are done, summed over hosts.
+        epochs_total: Epochs of a whole round, summed over hosts; ``None`` if not known.
+        share: Share of the run that is done, in [0, 1]; ``None`` if its length is not known.
+        mean_accuracy: Mean latest validation accuracy of the current round's hosts, in percent.
         elapsed: Seconds from the first event to the latest.
-        eta: Seconds left at the present process's pace, as of the latest event;
-            ``None`` before anything is done.
+        eta: Seconds until the end at the pace of the current process, as of the latest
+            event; ``None`` before any work is done.
     """
 
     rounds_done: int
@@ -53,54 +38,17 @@ class Progress:
     eta: float | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RoundLine:
-    """One finished round: what it brought, and how the learner took it."""
-
-    round: int
-    rounds_total: int | None
-    mean_return: float
-    mean_accuracy: float | None
-    best_accuracy: float | None
-    germinated: int
-    fossilized: int
-    pruned: int
-    rollbacks: int
-    rollback_causes: Mapping[str, int]
-    kl: float | None
-    entropy: float | None
-    skipped: str | None
-    eta: float | None
-
-
-def header(state: RunState) -> Header:
-    """Selects the facts of a run."""
-    started = state.facts.started
-    return Header(
-        run_id=state.run_id,
-        status=state.status,
-        command=started.command if started else None,
-        task=started.config.task if started else None,
-        device=started.config.device if started else None,
-        rounds=started.config.n_episodes if started else None,
-        environments=started.config.n_envs if started else None,
-        max_epochs=started.config.max_epochs if started else None,
-        host_parameters=started.host_parameters if started else None,
-        policy_parameters=started.policy_parameters if started else None,
-    )
-
-
 def progress(state: RunState) -> Progress:
     """Selects how far a run is and when it should be done."""
-    started = state.facts.started
+    started, done = state.started, state.report.rounds_done
     total = started.config.n_episodes if started else None
-    current = [each for each in state.environments if each.round > state.facts.rounds_done]
+    current = [each for each in state.environments if each.round > done]
     worked = rounds_worked(state)
     return Progress(
-        rounds_done=state.facts.rounds_done,
+        rounds_done=done,
         rounds_total=total,
-        round=state.facts.rounds_done if state.ended else state.facts.rounds_done + 1,
-        epochs_done=sum(_epochs(each, started) for each in current),
+        round=done if state.ended else done + 1,
+        epochs_done=sum(_epochs_done(each, started) for each in current),
         epochs_total=started.config.n_envs * started.config.max_epochs if started else None,
         share=min(1.0, worked / total) if total else None,
         mean_accuracy=_mean_accuracy(current),
@@ -109,37 +57,16 @@ def progress(state: RunState) -> Progress:
     )
 
 
-def round_line(state: RunState, summary: RoundSummary) -> RoundLine:
-    """Selects one finished round, with the learner's figures where they belong to it."""
-    update = state.update if state.update_round == summary.round else None
-    return RoundLine(
-        round=summary.round,
-        rounds_total=state.facts.started.config.n_episodes if state.facts.started else None,
-        mean_return=summary.mean_return,
-        mean_accuracy=summary.mean_accuracy,
-        best_accuracy=summary.best_accuracy,
-        germinated=summary.germinated,
-        fossilized=summary.fossilized,
-        pruned=summary.pruned,
-        rollbacks=summary.rollbacks,
-        rollback_causes=summary.rollback_causes,
-        kl=update.kl if update else None,
-        entropy=update.entropy if update else None,
-        skipped=update.skipped if update else None,
-        eta=None if state.ended else progress(state).eta,
-    )
-
-
-def _epochs(environment: EnvironmentState, started: RunStarted | None) -> int:
-    """Epochs an episode needs no more: those trained, or all once it has ended."""
+def _epochs_done(environment: EnvironmentState, started: RunStarted | None) -> int:
+    """Counts an episode that ended early as complete: its other epochs will not come."""
     if environment.ended is not None and started is not None:
         return started.config.max_epochs
     return environment.epoch
 
 
 def _mean_accuracy(environments: list[EnvironmentState]) -> float | None:
-    values = [each.val_accuracy for each in environments if each.val_accuracy is not None]
-    finite = [value for value in values if math.isfinite(value)]
+    values = [each.host.val_accuracy for each in environments if each.host is not None]
+    finite = [value for value in values if value is not None and math.isfinite(value)]
     return math.fsum(finite) / len(finite) if finite else None
 
 
@@ -150,8 +77,10 @@ def _elapsed(cursor: Cursor) -> float | None:
 
 
 def _eta(state: RunState, worked: float, total: int | None) -> float | None:
-    done = worked - state.cursor.origin_rounds
-    spent = state.cursor.now - state.cursor.origin
+    cursor = state.cursor
+    done = worked - cursor.boot_rounds
+    spent = cursor.monotonic - cursor.boot_start
     if total is None or done <= 0 or state.ended:
         return None
+    # remaining rounds * seconds per round
     return max(0.0, total - worked) * spent / done

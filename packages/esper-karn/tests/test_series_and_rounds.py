@@ -7,8 +7,8 @@ import math
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from esper_karn import RoundHistory, Series
-from esper_karn.state.rounds import BLOCKS, EDGE
+from esper_karn import RoundHistory, RoundStats, Series
+from esper_karn.state.rounds import EDGE, MERGED
 from esper_karn.state.series import CAPACITY
 
 ODD = st.sampled_from([None, float("nan"), float("inf"), float("-inf")])
@@ -56,29 +56,29 @@ def test_buckets_hold_what_their_positions_say():
 def test_a_history_keeps_its_edges_and_every_count(rounds):
     history = RoundHistory.of(summaries(rounds))
     numbers = [
-        *(each.round for each in history.head),
+        *(each.last for each in history.head),
         *(number for block in history.middle for number in range(block.first, block.last + 1)),
-        *(each.round for each in history.tail),
+        *(each.last for each in history.tail),
     ]
     assert numbers == list(range(1, rounds + 1))
     assert len(history.head) == min(rounds, EDGE)
     assert len(history.tail) == min(max(0, rounds - EDGE), EDGE)
-    assert len(history.middle) <= BLOCKS
-    total = history.total()
+    assert len(history.middle) <= MERGED
+    total = history.total
     if rounds:
         assert total.rounds == rounds
         assert total.ops == {"WAIT": 3 * rounds} | ({"PRUNE": rounds // 2} if rounds > 1 else {})
         assert math.isclose(total.mean_return, (rounds + 1) / 2)
-        assert history.last.round == rounds
+        assert history.last.last == rounds
     else:
         assert (total, history.last) == (None, None)
 
 
 @given(st.integers(1, 60), st.integers(0, 60))
 @settings(max_examples=40, deadline=None)
-def test_rounds_done_again_take_the_place_of_the_old_ones(rounds, completed):
+def test_rewinding_removes_the_rounds_that_are_repeated(rounds, completed):
     history = RoundHistory.of(summaries(rounds)).rewind(completed)
-    numbers = [each.round for each in (*history.head, *history.tail)]
+    numbers = [each.last for each in (*history.head, *history.tail)]
     assert all(number <= completed for number in numbers)
     assert all(block.first <= completed for block in history.middle)
 
@@ -86,9 +86,24 @@ def test_rounds_done_again_take_the_place_of_the_old_ones(rounds, completed):
 def test_a_return_that_is_not_finite_is_left_out_of_the_mean():
     first, second = summaries(2)
     broken = second.model_copy(update={"mean_return": float("nan"), "mean_accuracy": None})
-    total = RoundHistory.of([first, broken]).total()
-    assert (total.mean_return, total.returns, total.rounds) == (1.0, 1, 2)
+    total = RoundHistory.of([first, broken]).total
+    assert (total.mean_return, total.returns.count, total.rounds) == (1.0, 1, 2)
     assert total.mean_accuracy == first.mean_accuracy
+
+
+def test_a_round_without_a_finite_return_shows_nan_and_not_nothing():
+    (summary,) = summaries(1)
+    nan, inf = float("nan"), float("inf")
+    broken = RoundStats.of(
+        summary.model_copy(update={"mean_return": nan, "mean_accuracy": None, "best_accuracy": nan})
+    )
+    assert math.isnan(broken.mean_return)
+    assert math.isnan(broken.best_accuracy)
+    assert broken.mean_accuracy is None
+    infinite = RoundStats.of(summary.model_copy(update={"mean_return": inf}))
+    assert infinite.mean_return == inf
+    merged = broken.merge(RoundStats.of(summary))
+    assert (merged.mean_return, merged.best_accuracy) == (1.0, 60.0)
 
 
 def summaries(count):

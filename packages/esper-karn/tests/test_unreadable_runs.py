@@ -63,7 +63,7 @@ def test_any_pointer_is_a_path_or_a_problem(run, content):
     (run.path / "events.path").write_bytes(content)
     run.events.unlink()
     seen = peek(run.path)
-    assert seen.problem or seen.rounds == 0
+    assert seen.problem or seen.rounds_done == 0
     if seen.problem:
         with pytest.raises(KarnError):
             read_run(run.path)
@@ -78,10 +78,10 @@ def test_a_last_line_nested_too_deeply_leaves_the_rest_readable(run, run_of, as_
     events = run_of(3, end=False)
     run.events.write_bytes(as_log(events) + DEEP + b"\n")
     seen = peek(run.path)
-    assert (seen.rounds, seen.problem) == (3, None)
+    assert (seen.rounds_done, seen.problem) == (3, None)
     assert seen.note.startswith("unreadable last line of its log: ")
     record = read_run(run.path)
-    assert record.source.facts.rounds_done == 3
+    assert record.report.rounds_done == 3
     assert f"line {len(events) + 1} of" in record.unread
     assert next_position(run.events).sequence == events[-1].sequence + 1
 

@@ -1,4 +1,4 @@
-"""View models: progress, ETA from event times, learning at a glance."""
+"""View models: progress, ETA from event times, round views, run reports."""
 
 from __future__ import annotations
 
@@ -6,25 +6,17 @@ import math
 
 import pytest
 
-from esper_karn import RunState, closing, fold, header, progress, reduce, round_line
+from esper_karn import RunReport, RunState, fold, progress, reduce, round_view
 from esper_leyline import RunSummary
 
 
-def test_the_header_tells_what_run_it_is(run_of):
-    facts = header(fold(run_of(4)))
-    assert (facts.command, facts.task, facts.device) == ("ppo", "mnist1d", "cpu")
-    assert (facts.rounds, facts.environments, facts.max_epochs) == (4, 2, 3)
-    assert (facts.host_parameters, facts.policy_parameters) == (782, 45_123)
-    assert header(RunState()).task is None
-
-
-def test_progress_before_the_first_event_is_unknown():
+def test_progress_is_unknown_before_the_first_event():
     now = progress(RunState())
     assert (now.rounds_done, now.round, now.epochs_done) == (0, 1, 0)
     assert (now.rounds_total, now.epochs_total, now.share, now.eta) == (None, None, None, None)
 
 
-def test_progress_counts_the_epochs_of_the_round_at_work(run_of):
+def test_progress_counts_the_epochs_of_the_current_round(run_of):
     events = run_of(4)
     at = next(
         number
@@ -42,7 +34,7 @@ def test_progress_counts_the_epochs_of_the_round_at_work(run_of):
     assert math.isclose(now.eta, (4 - (2 + 1 / 3)) * spent / (2 + 1 / 3))
 
 
-def test_a_finished_episode_has_no_epochs_left(run_of):
+def test_an_episode_that_ended_early_has_no_remaining_epochs(run_of):
     events = run_of(1)
     at = next(number for number, event in enumerate(events) if event.kind == "episode_outcome")
     early = events[at].payload.model_copy(update={"ended": "governor"})
@@ -51,7 +43,7 @@ def test_a_finished_episode_has_no_epochs_left(run_of):
     assert progress(state).epochs_done == 6
 
 
-def test_the_eta_of_a_resumed_run_is_measured_from_its_resumption(run_of):
+def test_the_eta_of_a_resumed_run_uses_the_pace_since_it_resumed(run_of):
     from esper_leyline.events import Event, RoundCompleted, RunResumed
 
     events = run_of(4, end=False)
@@ -59,7 +51,11 @@ def test_the_eta_of_a_resumed_run_is_measured_from_its_resumption(run_of):
     count = len(events)
     envelope = {"run_id": state.run_id, "boot": 1, "wall_time": 2e9}
     resumed = RunResumed(checkpoint="c.pt", rounds_completed=2)
-    again = RoundCompleted(summary=state.facts.rounds.head[2])
+    (again,) = [
+        event.payload
+        for event in events
+        if isinstance(event.payload, RoundCompleted) and event.payload.summary.round == 3
+    ]
     for number, (payload, at) in enumerate([(resumed, 100.0), (again, 107.0)]):
         event = Event(**envelope, sequence=count + number, monotonic=at, payload=payload)
         state = reduce(state, event)
@@ -71,39 +67,40 @@ def test_an_ended_run_has_no_eta(run_of):
     assert (now.eta, now.share, now.round) == (None, 1.0, 2)
 
 
-def test_a_round_line_takes_only_its_own_update(run_of):
+def test_a_round_view_has_the_update_of_its_own_round_only(run_of):
     state = fold(run_of(3))
-    third = round_line(state, state.facts.rounds.head[2])
-    assert third.skipped == "the loss is not finite"
-    assert math.isnan(third.kl)
-    second = round_line(state, state.facts.rounds.head[1])
-    assert (second.kl, second.entropy, second.skipped, second.rollbacks) == (None, None, None, 1)
+    _, second, third = state.report.rounds.head
+    assert round_view(state, third).update is state.update
+    assert round_view(state, third).stats is third
+    assert round_view(state, second).update is None
+    assert (second.rollbacks, third.rollbacks) == (1, 0)
 
 
 @pytest.mark.parametrize(
     ("rounds", "size"), [(0, None), (1, None), (2, 1), (7, 3), (20, 10), (21, 10), (130, 10)]
 )
-def test_learning_compares_the_first_rounds_with_the_last(run_of, rounds, size):
+def test_the_trend_compares_the_first_rounds_with_the_last(run_of, rounds, size):
     state = fold(run_of(rounds)) if rounds else RunState()
-    view = closing(state)
-    assert (view.learning.rounds if view.learning else None) == size
+    trend = state.report.trend
+    assert (trend.rounds if trend else None) == size
     if size:
         returns = [-1.0 + 4.0 * number / rounds for number in range(1, rounds + 1)]
-        assert math.isclose(view.learning.first, sum(returns[:size]) / size)
-        assert math.isclose(view.learning.last, sum(returns[-size:]) / size)
+        assert math.isclose(trend.first, sum(returns[:size]) / size)
+        assert math.isclose(trend.last, sum(returns[-size:]) / size)
 
 
 @pytest.mark.parametrize("rounds", [1, 20, 21, 30, 130])
-def test_closing_rows_cover_every_round_in_a_few_lines(run_of, rounds):
-    view = closing(fold(run_of(rounds)))
-    covered = [number for row in view.rows for number in range(row.first, row.last + 1)]
+def test_condensed_rows_cover_every_round(run_of, rounds):
+    report = fold(run_of(rounds)).report
+    rows = report.rounds.condense(5)
+    covered = [number for row in rows for number in range(row.first, row.last + 1)]
     assert covered == list(range(1, rounds + 1))
-    assert len(view.rows) <= 25
-    assert view.ops == ("WAIT", "GERMINATE", "PRUNE", "FOSSILIZE")
-    assert view.total.germinated == 2 * rounds
+    assert len(rows) <= 25
+    assert report.ops == ("WAIT", "GERMINATE", "PRUNE", "FOSSILIZE")
+    assert report.rounds.total.germinated == 2 * rounds
 
 
-def test_a_summary_closes_like_the_log_it_came_from(run_of):
+def test_the_report_of_a_summary_equals_that_of_the_log(run_of):
     state = fold(run_of(30))
     rounds = [event.payload.summary for event in run_of(30) if event.kind == "round_completed"]
     summary = RunSummary(
@@ -115,5 +112,6 @@ def test_a_summary_closes_like_the_log_it_came_from(run_of):
         seconds=180.0,
         rounds=tuple(rounds),
         host_parameters=782,
+        checkpoint="checkpoints/30.pt",
     )
-    assert closing(summary) == closing(state)
+    assert RunReport.of(summary) == state.report

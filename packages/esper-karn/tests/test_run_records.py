@@ -1,4 +1,4 @@
-"""What is known of a run on disk, ended, running, crashed or broken."""
+"""Runs read from their directories: ended, running, crashed or broken."""
 
 from __future__ import annotations
 
@@ -6,7 +6,14 @@ import os
 
 import pytest
 
-from esper_karn import KarnError, RunState, is_run_directory, peek, read_run, status_text
+from esper_karn import (
+    KarnError,
+    RunReport,
+    is_run_directory,
+    peek,
+    read_run,
+    status_text,
+)
 from esper_leyline import RunStatus, RunSummary, preset
 from esper_nissa import RunDirectory
 
@@ -37,91 +44,91 @@ def log_start(events):
     return events[0].wall_time
 
 
-def test_an_ended_run_is_known_by_its_summary(run, run_of):
+def test_an_ended_run_is_read_from_its_summary(run, run_of):
     summary = summary_of(run_of(4))
     run.write_summary(summary)
     record = read_run(run.path)
-    assert record.source == summary
+    assert record.report == RunReport.of(summary)
     assert (record.run_id, record.last_event) == (run.run_id, 1_735_732_980.0)
     seen = peek(run.path)
-    assert (seen.task, seen.status, seen.rounds) == ("mnist1d", RunStatus.COMPLETED, 4)
-    assert (seen.last_return, seen.accuracy, seen.problem) == (3.0, 60.0, None)
+    assert (seen.task, seen.status, seen.rounds_done) == ("mnist1d", RunStatus.COMPLETED, 4)
+    assert (seen.last_round.mean_return, seen.last_round.mean_accuracy) == (3.0, 60.0)
+    assert seen.problem is None
 
 
-def test_a_run_without_a_summary_is_known_by_its_log(run, run_of, as_log):
+def test_a_run_without_a_summary_is_read_from_its_log(run, run_of, as_log):
     events = run_of(30, end=False)
     run.events.write_bytes(as_log(events[:-3]) + b'{"torn')
     record = read_run(run.path)
-    assert isinstance(record.source, RunState)
-    assert record.source.status is RunStatus.RUNNING
-    assert record.source.facts.rounds_done == 29
+    assert record.report.status is RunStatus.RUNNING
+    assert record.report.rounds_done == 29
     assert record.last_event == events[-4].wall_time
     seen = peek(run.path)
     assert (seen.task, seen.status) == ("mnist1d", RunStatus.RUNNING)
-    assert (seen.rounds, seen.planned) == (29, 30)
-    assert seen.accuracy == pytest.approx(40 + 20 * 29 / 30)
+    assert (seen.rounds_done, seen.rounds_total) == (29, 30)
+    assert seen.last_round.mean_accuracy == pytest.approx(40 + 20 * 29 / 30)
     assert seen.last_event == events[-4].wall_time
 
 
-def test_a_run_that_failed_before_its_summary_says_so(run, run_of, as_log):
+def test_a_failed_run_without_a_summary_has_its_error(run, run_of, as_log):
     from esper_leyline.events import RunFailed
 
     *events, last = run_of(2)
     failed = RunFailed(error="RuntimeError: gone", rounds_completed=2, seconds=3.0)
     run.events.write_bytes(as_log([*events, last.model_copy(update={"payload": failed})]))
     assert peek(run.path).status is RunStatus.FAILED
-    assert read_run(run.path).source.facts.error == "RuntimeError: gone"
+    assert read_run(run.path).report.error == "RuntimeError: gone"
 
 
-def test_where_no_end_of_a_round_is_near_the_round_at_work_tells(run, run_of, as_log, monkeypatch):
+def test_peek_counts_rounds_without_a_finished_round_near_the_end(run, run_of, as_log, monkeypatch):
     events = run_of(9, end=False)
     at = max(n for n, e in enumerate(events) if e.kind == "epoch_completed")
     run.events.write_bytes(as_log(events[: at + 1]))
     monkeypatch.setattr("esper_karn.log.log_ends.TAIL_BYTES", 3000)
     seen = peek(run.path)
-    assert (seen.rounds, seen.planned, seen.last_return) == (8, 9, None)
+    assert (seen.rounds_done, seen.rounds_total, seen.last_round) == (8, 9, None)
 
 
-def test_a_run_with_an_empty_log_has_only_begun(run):
+def test_a_run_with_an_empty_log_is_running(run):
     record = read_run(run.path)
     assert record.last_event is None
-    assert status_text(record.source.status, record.last_event, 0.0) == (
+    assert status_text(record.report.status, record.last_event, 0.0) == (
         "running or crashed, no event yet"
     )
     seen = peek(run.path)
-    assert (seen.status, seen.rounds, seen.task) == (RunStatus.RUNNING, 0, None)
+    assert (seen.status, seen.rounds_done, seen.task) == (RunStatus.RUNNING, 0, None)
 
 
 def test_a_log_sent_elsewhere_is_found(tmp_path, run_of, as_log):
     run = RunDirectory.create(tmp_path / "runs", "mnist1d", telemetry_file=tmp_path / "log.jsonl")
     run.write_config(preset("mnist1d"))
     run.events.write_bytes(as_log(run_of(2, end=False)))
-    assert read_run(run.path).source.facts.rounds_done == 2
-    assert peek(run.path).rounds == 2
+    assert read_run(run.path).report.rounds_done == 2
+    assert peek(run.path).rounds_done == 2
     run.events.unlink()
-    assert peek(run.path).rounds == 0
+    assert peek(run.path).rounds_done == 0
 
 
-def test_a_summary_that_a_resumed_run_left_behind_is_not_believed(run, run_of, as_log):
+def test_the_summary_of_a_run_that_was_resumed_since_is_ignored(run, run_of, as_log):
     run.write_summary(summary_of(run_of(2), status="interrupted"))
     run.events.write_bytes(as_log(run_of(5, end=False)))
     written = run.summary.stat().st_mtime
     os.utime(run.events, (written + 60, written + 60))
     assert peek(run.path).status is RunStatus.RUNNING
-    assert isinstance(read_run(run.path).source, RunState)
+    assert read_run(run.path).report.status is RunStatus.RUNNING
     run.events.write_bytes(as_log(run_of(5)))
     os.utime(run.events, (written + 60, written + 60))
     assert peek(run.path).status is RunStatus.INTERRUPTED
 
 
-def test_lines_that_cannot_be_read_are_told(run, run_of, as_log):
+def test_lines_that_cannot_be_read_are_reported(run, run_of, as_log):
     run.events.write_bytes(as_log(run_of(1)) + b'{"kind": "round_completed"}\n')
     start = f"1 line of the log could not be read; line {len(run_of(1)) + 1} of '{run.events}': "
     assert read_run(run.path).unread.startswith(start)
 
 
 @pytest.mark.parametrize("content", ["{", "{}", '{"run_id": 3}'])
-def test_a_broken_summary_is_told_not_hidden(run, run_of, as_log, content):
+def test_a_broken_summary_is_an_error(run, run_of, as_log, content):
     run.events.write_bytes(as_log(run_of(1)))
     run.summary.write_text(content)
     with pytest.raises(KarnError, match="is not a run summary"):
@@ -131,13 +138,13 @@ def test_a_broken_summary_is_told_not_hidden(run, run_of, as_log, content):
     assert "is not a run summary" in seen.problem
 
 
-def test_a_log_of_another_version_is_a_problem_of_that_run_alone(run, run_of):
+def test_a_log_of_another_version_is_a_problem_of_one_run(run, run_of):
     line = run_of(1)[0].model_dump_json().replace('"schema_version":2', '"schema_version":1')
     run.events.write_text(line + "\n")
     assert "has schema version 1" in peek(run.path).problem
 
 
-def test_what_is_no_run_is_not_summarized(tmp_path):
+def test_a_folder_that_is_no_run_is_refused(tmp_path):
     assert not is_run_directory(tmp_path)
     with pytest.raises(KarnError, match="is not a run directory"):
         read_run(tmp_path)
@@ -147,7 +154,7 @@ def test_what_is_no_run_is_not_summarized(tmp_path):
     ("seconds", "words"),
     [(0, "0 s"), (12.3, "12 s"), (90, "2 min"), (5400, "2 h"), (200_000, "2 d"), (-5, "0 s")],
 )
-def test_a_status_without_an_end_tells_the_last_sign_of_life(seconds, words):
+def test_the_status_of_a_run_without_an_end_has_the_age_of_its_last_event(seconds, words):
     text = status_text(RunStatus.RUNNING, 1000.0, 1000.0 + seconds)
     assert text == f"running or crashed, last event {words} ago"
     assert status_text(RunStatus.FAILED, 1000.0, 2000.0) == "failed"
