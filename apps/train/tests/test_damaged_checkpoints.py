@@ -14,7 +14,10 @@ import pytest
 import torch
 
 from esper_leyline import CheckpointManifest
+from esper_tamiyo import RecurrentPolicy
+from esper_tolaria import make_setup
 from esper_train import main
+from esper_train.checkpoints.contents import find_fault
 from esper_train.checkpoints.files import load_checkpoint, save_checkpoint, seal
 from esper_train.errors import TrainError
 
@@ -272,3 +275,21 @@ def test_a_manifest_is_written_as_it_is_read(tmp_path, sound_checkpoint, small_c
     save_checkpoint(path, manifest, state)
     assert load_checkpoint(path)[0] == manifest
     assert CheckpointManifest.model_validate_json(manifest.model_dump_json()) == manifest
+
+
+def test_a_check_builds_the_policy_once(sound_checkpoint, small_config, monkeypatch) -> None:
+    built = []
+
+    class Counted(RecurrentPolicy):
+        def __init__(self, *arguments, **options) -> None:
+            built.append(self)
+            super().__init__(*arguments, **options)
+
+    manifest, state = sound_checkpoint(small_config())
+    monkeypatch.setattr("esper_train.checkpoints.contents.RecurrentPolicy", Counted)
+    monkeypatch.setattr(
+        "esper_train.checkpoints.contents.make_setup",
+        lambda *given: built.append(given) or make_setup(*given),
+    )
+    assert find_fault(manifest, state) is None
+    assert len(built) == 2  # one setup, one policy

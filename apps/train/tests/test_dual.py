@@ -20,7 +20,7 @@ from esper_simic.evaluation import (
     Verdict,
 )
 from esper_train import main
-from esper_train.commands.dual import how_to_go_on
+from esper_train.commands.dual import resume_instructions
 from esper_train.dual.pairing import MODES, plan_dual, read_pair
 from esper_train.dual.training import ArmRun, read_arm_summary
 from esper_train.dual.verdict import verdict_lines
@@ -106,7 +106,7 @@ def test_a_pair_is_read() -> None:
 
 def test_the_arms_differ_in_the_reward_mode_alone() -> None:
     plan = planned(device="cpu")
-    assert not plan.apart
+    assert not plan.parallel
     assert plan.order == "A/B: basic_plus, then minimal: in turn, on cpu alone"
     first, second = (arm.plan.config for arm in plan.arms)
     assert (first.reward.mode, second.reward.mode) == ("basic_plus", "minimal")
@@ -117,7 +117,7 @@ def test_the_arms_differ_in_the_reward_mode_alone() -> None:
 @pytest.mark.parametrize(("count", "each", "idle"), [(2, 1, 0), (3, 1, 1), (4, 2, 0)])
 def test_each_arm_has_half_of_the_devices(count: int, each: int, idle: int) -> None:
     plan = planned(devices=["cpu"] * count)
-    assert plan.apart
+    assert plan.parallel
     for arm in plan.arms:
         assert len(arm.devices) == each
         assert len(arm.plan.config.devices) == (each if each > 1 else 0)
@@ -160,7 +160,7 @@ def test_a_run_without_rounds_left_is_compared_as_it_is(tmp_path: Path) -> None:
     directories = [RunDirectory.create(tmp_path, "digits") for _ in range(2)]
     first = ended(directories[0], "basic_plus", rounds=3, resume=None)
     second = ended(directories[1], "minimal", rounds=2, resume="uv run esper-train ppo --resume X")
-    lines = how_to_go_on(plan, (first, second), tmp_path)
+    lines = resume_instructions(plan, (first, second), tmp_path)
     assert "go on: uv run esper-train ppo --resume X" in lines
     assert str(first.checkpoint) in lines[-1]
     assert "<last checkpoint of the resumed minimal>" in lines[-1]
@@ -333,7 +333,9 @@ def test_ctrl_c_claims_no_comparison(command, interrupt, small, tmp_path: Path) 
 
 
 @pytest.mark.slow
-def test_ctrl_c_side_by_side_says_how_to_go_on(command, interrupt, small, tmp_path: Path) -> None:
+def test_ctrl_c_in_parallel_prints_resume_commands(
+    command, interrupt, small, tmp_path: Path
+) -> None:
     sizes = (*small[:-2], "--devices", "cpu", "cpu", "--rounds", "500", "--runs", str(tmp_path))
     output = interrupt(command("ppo", *PAIR, *sizes), "sparse | round   2/")
     assert len(begun(tmp_path)) == len(list(tmp_path.iterdir())) == 2

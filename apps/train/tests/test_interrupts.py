@@ -31,7 +31,7 @@ def test_what_must_not_be_torn_is_finished_first() -> None:
     written = []
 
     with StopRequest() as stop:
-        with stop.breakable(), stop.held_back():
+        with stop.breakable(), stop.defer_signals():
             press()
             press()
             written.append("whole")
@@ -68,7 +68,7 @@ def test_an_ignored_hang_up_stays_ignored() -> None:
 def test_an_end_is_not_broken_off() -> None:
     with StopRequest() as stop:
         press()
-        stop.let_end()
+        stop.ignore_signals()
         press()
         assert stop()
 

@@ -187,8 +187,11 @@ def test_a_run_in_a_folder_with_escape_sequences_prints_none(command, small, tmp
     assert "\\x1b[2J" in done.stdout
 
 
-def test_a_command_whose_purpose_is_its_output_fails_on_a_full_disk(command) -> None:
-    line = [*command("tasks", "--no-time")]
+@pytest.mark.parametrize(
+    "arguments", [("tasks", "--no-time"), ("--help",), ("ppo", "--help"), ("--version",)]
+)
+def test_a_command_whose_purpose_is_its_output_fails_on_a_full_disk(command, arguments) -> None:
+    line = command(*arguments)
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(line, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 1

@@ -78,6 +78,25 @@ def test_an_epoch_has_as_many_batches_as_its_task_says(name: str, batches: int) 
     assert task.training.batches(task.data.train_size) == batches
 
 
+@pytest.mark.parametrize("columns", ["80", "12"])
+def test_a_row_is_printed_as_soon_as_its_task_is_measured(
+    columns: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch
+) -> None:
+    printed: list[str] = []
+
+    def measure(task, device: str, root: str) -> str:
+        printed.append(capsys.readouterr().out)
+        return f"{len(printed)}.5 s"
+
+    monkeypatch.setenv("COLUMNS", columns)
+    monkeypatch.setattr("esper_train.commands.tasks._measure", measure)
+    assert main(["tasks", "--device", "cpu", "--data-root", str(tmp_path)]) == 0
+    assert len(printed) == len(TASKS)
+    for number, text in enumerate(printed[1:], start=1):
+        assert f"{number}.5 s" in text
+    assert capsys.readouterr().out.splitlines()[0].endswith(f"{len(TASKS)}.5 s")
+
+
 @pytest.mark.slow
 def test_times_are_measured_where_the_data_is_here(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]

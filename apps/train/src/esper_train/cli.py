@@ -30,6 +30,8 @@ USAGE_ERROR = 2
 STOPPED = 128
 INTERRUPTED = STOPPED + 2
 _COMMANDS = ("ppo", "heuristic", "evaluate", "tasks")
+_PRINTING = ("tasks",)
+"""Commands that only print."""
 
 app = App(
     name="esper-train",
@@ -108,16 +110,10 @@ def evaluate(*, options: EvaluateOptions = _EVALUATE, hardware: SpreadOptions = 
 
 @app.command
 def tasks(*, options: TasksOptions = _TASKS, hardware: HardwareOptions = _HARDWARE) -> int:
-    """List what there is to train on, and whether its data is here."""
+    """List the tasks, and whether their data is here."""
     from esper_train.commands.tasks import run_tasks
 
-    code = run_tasks(options=options, hardware=hardware)
-    reason = output_failure()
-    if reason is None:
-        return code
-    # Its output is all that this command is for; a run has its directory.
-    echo_error(f"cannot write to standard output: {reason}")
-    return FAILED
+    return run_tasks(options=options, hardware=hardware)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -144,8 +140,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     if arguments is None and isinstance(code, int) and code >= STOPPED:
-        # The interpreter takes a moment to end, in which one more signal must not change how.
+        # Another signal, while the interpreter exits, must not change the exit code.
         ignore_signals()
+    # A run has its directory; of other commands, and of --help, the output is all there is.
+    if (not isinstance(code, int) or tokens[0] in _PRINTING) and (reason := output_failure()):
+        echo_error(f"cannot write to standard output: {reason}")
+        return FAILED
     return code if isinstance(code, int) else 0
 
 

@@ -1,4 +1,4 @@
-"""Stopping signals: finish the step, keep everything, then stop."""
+"""Stopping signals: finish the current step, save everything, then stop."""
 
 from __future__ import annotations
 
@@ -13,36 +13,36 @@ STOPPING = tuple(
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGXCPU")
     if hasattr(signal, name)
 )
-"""Signals that end a run in order: keys, closed terminals, and the schedulers of clusters."""
+"""Signals that stop a run cleanly: from keys, closed terminals and cluster schedulers."""
 
 
 class StopRequest:
     """Turns the first stopping signal into a request that the run checks between steps.
 
-    A second one raises ``KeyboardInterrupt``, but only inside ``breakable``, and never inside
-    ``held_back``; outside, it is remembered until the next ``breakable``. It is raised once:
-    further signals change nothing. A hang-up that the caller ignores (``nohup``) stays
+    A second signal raises ``KeyboardInterrupt``, but only inside ``breakable`` and never inside
+    ``defer_signals``; elsewhere it is raised at the next ``breakable``. It is raised once;
+    further signals are ignored. A hang-up signal that the caller ignores (``nohup``) stays
     ignored. Used as a context manager in the main thread.
 
     Attributes:
-        signal: Number of the signal that asked for the stop; ``None`` if none did.
+        signal: Number of the first stopping signal; ``None`` if there was none.
     """
 
     def __init__(self) -> None:
         self._event = threading.Event()
         self._previous: dict[int, object] = {}
         self.signal: int | None = None
-        self._ending = False
+        self._ignoring = False
         self._breakable = False
-        self._held_back = False
-        self._waiting = False
+        self._deferred = False
+        self._pending = False
 
     def __call__(self) -> bool:
-        """Whether a stop was asked for."""
+        """Whether a stop was requested."""
         return self._event.is_set()
 
-    def ask(self) -> None:
-        """Asks for a stop, as the first signal does."""
+    def request(self) -> None:
+        """Requests a stop, as the first signal does."""
         self._event.set()
 
     @contextmanager
@@ -54,24 +54,24 @@ class StopRequest:
         """
         self._breakable = True
         try:
-            if self._waiting:
-                self._break_off()
+            if self._pending:
+                self._interrupt()
             yield
         finally:
             self._breakable = False
 
     @contextmanager
-    def held_back(self) -> Iterator[None]:
-        """Completes the block whatever signals come; the run then stops at its next check."""
-        self._held_back = True
+    def defer_signals(self) -> Iterator[None]:
+        """Completes the block despite signals; the run then stops at its next check."""
+        self._deferred = True
         try:
             yield
         finally:
-            self._held_back = False
+            self._deferred = False
 
-    def let_end(self) -> None:
+    def ignore_signals(self) -> None:
         """Ignores signals from now on."""
-        self._ending = True
+        self._ignoring = True
 
     def __enter__(self) -> StopRequest:
         for number in STOPPING:
@@ -95,18 +95,18 @@ class StopRequest:
         return 128 + (self.signal or signal.SIGINT)
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
-        if self._ending:
+        if self._ignoring:
             return
         if not self._event.is_set():
             self.signal = number
             self._event.set()
-        elif self._breakable and not self._held_back:
-            self._break_off()
+        elif self._breakable and not self._deferred:
+            self._interrupt()
         else:
-            self._waiting = True
+            self._pending = True
 
-    def _break_off(self) -> None:
-        self._ending = True
+    def _interrupt(self) -> None:
+        self._ignoring = True
         raise KeyboardInterrupt
 
 

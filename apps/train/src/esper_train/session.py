@@ -105,7 +105,7 @@ class RunSession:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> bool:
-        self.stop.let_end()
+        self.stop.ignore_signals()
         self._settle(error)
         rounds, seconds = len(self.progress.rounds), time.monotonic() - self._began
         # Before the last event, so that the log and the summary say the same.
@@ -160,7 +160,7 @@ class RunSession:
         if config.telemetry.level == "off":
             echo("telemetry is off: nothing is shown until the end")
             return
-        with self.stop.held_back():
+        with self.stop.defer_signals():
             self._viewer = Viewer.start(self.directory.path, plain=self._options.no_tui)
 
     def _open_log(self) -> JsonlSink:

@@ -20,14 +20,14 @@ from esper_train.arguments import ArgumentParser
 from esper_train.interrupts import STOPPING, ignore_signals
 
 DRAIN_SECONDS = 10.0
-"""How long a view may take to show the end of a log."""
+"""Seconds that a view may take to show the end of a log."""
 
 ENDING_SECONDS = 3.0
-"""How long it may take to end when it is asked to."""
+"""Seconds that it may take to exit after SIGTERM."""
 
 POLL_SECONDS = 0.2
 ENDED = 143
-"""Exit code of a view that the trainer ended."""
+"""Exit code of a view that the trainer terminated."""
 
 
 class Viewer:
@@ -43,7 +43,7 @@ class Viewer:
         command += ["--parent", str(os.getpid())]
         if plain:
             command.append("--plain")
-        with _interrupts_held_back():
+        with _signals_blocked():
             process = subprocess.Popen(command, stdin=subprocess.DEVNULL)  # noqa: S603 - our own module
         return cls(process)
 
@@ -56,21 +56,21 @@ class Viewer:
         try:
             code = self._process.wait(timeout=DRAIN_SECONDS)
         except subprocess.TimeoutExpired:
-            # It ignores polite signals, and a stopped process acts on none.
+            # A view that hangs or is stopped (SIGSTOP) has to be killed.
             self.end()
             return None
         self._show_cursor()
         return code
 
     def end(self) -> None:
-        """Ends the view within seconds, and gives the terminal its cursor back."""
+        """Terminates the view within seconds, and shows the cursor again."""
         deadline = time.monotonic() + ENDING_SECONDS
         while self._process.poll() is None and time.monotonic() < deadline:
             self._process.terminate()
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(timeout=POLL_SECONDS)
         if self._process.poll() is None:
-            # A stopped process acts on no signal but this one.
+            # A stopped process (SIGSTOP) handles no other signal.
             self._process.kill()
             self._process.wait()
         self._show_cursor()
@@ -89,9 +89,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--plain", action="store_true")
     options = parser.parse_args(arguments)
     guard_streams()
-    # Held back and asked for by ``_ended``: only the trainer may end this view.
+    # Blocked, and read by ``has_no_writer``: only the trainer may end this view.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-    # Ctrl-C reaches the whole terminal group; the trainer decides, and this view shows the end.
+    # Ctrl-C reaches the whole process group; the trainer stops, and this view shows its end.
     ignore_signals()
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     console = SafeConsole(colors=not options.plain)
@@ -109,8 +109,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 @contextmanager
-def _interrupts_held_back() -> Iterator[None]:
-    """Blocks stopping signals while the child starts; this process receives them afterwards."""
+def _signals_blocked() -> Iterator[None]:
+    """Blocks stopping signals while the child starts; they are delivered afterwards."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
     try:
         yield
@@ -119,11 +119,11 @@ def _interrupts_held_back() -> Iterator[None]:
 
 
 class EndedError(Exception):
-    """The trainer ends the view."""
+    """The trainer has terminated the view."""
 
 
 def has_no_writer(parent: int) -> bool:
-    """Whether the trainer is gone.
+    """Whether the trainer has exited.
 
     Raises:
         EndedError: If the trainer, and not the terminal or a scheduler, sent ``SIGTERM``.

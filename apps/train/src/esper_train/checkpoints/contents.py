@@ -1,8 +1,9 @@
-"""Checks a checkpoint's parts before anything is built or written on the strength of them."""
+"""Validates the contents of a checkpoint before anything is built from it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 import torch
@@ -19,7 +20,7 @@ from esper_leyline import (
 )
 from esper_simic import PPOUpdater
 from esper_tamiyo import RecurrentPolicy
-from esper_tolaria import environment_state, get_task, make_setup
+from esper_tolaria import HostSetup, environment_state, get_task, make_setup
 
 _NOT_NEGATIVE = frozenset(
     {"count", "squares", "steps", "episodes", "consecutive_skips", "rate_scale"}
@@ -28,10 +29,10 @@ _NOT_NEGATIVE = frozenset(
 
 
 def find_fault(manifest: CheckpointManifest, state: Any) -> str | None:
-    """Compares a checkpoint's state with what a run of its configuration saves.
+    """Compares a checkpoint's state with the state that a run of its configuration saves.
 
     Args:
-        manifest: What the checkpoint says of itself.
+        manifest: The checkpoint's manifest.
         state: The state as it was read, of any type.
 
     Returns:
@@ -40,19 +41,25 @@ def find_fault(manifest: CheckpointManifest, state: Any) -> str | None:
     Raises:
         EsperError: If the manifest names an unknown task or slot.
     """
-    faults = (*_manifest_faults(manifest), *_state_faults(manifest, state))
-    return next(iter(faults), None)
+    setup = make_setup(get_task(manifest.config.task), manifest.config, build_host)
+    faults = chain(_manifest_faults(manifest, setup), _state_faults(manifest, setup, state))
+    return next(faults, None)
 
 
 def initial_state(manifest: CheckpointManifest) -> dict[str, Any]:
-    """Returns the state of a trainer before its first round, by a manifest's configuration.
+    """Returns the state of a trainer before its first round.
 
-    The global random generator is left as it is.
+    The global random generator is not advanced.
     """
-    setup = make_setup(get_task(manifest.config.task), manifest.config, build_host)
+    return _initial_state(
+        manifest, make_setup(get_task(manifest.config.task), manifest.config, build_host)
+    )
+
+
+def _initial_state(manifest: CheckpointManifest, setup: HostSetup) -> dict[str, Any]:
     with torch.random.fork_rng(devices=[]):
         policy = RecurrentPolicy(
-            # The policy does not depend on the number of parameters, which takes a host to count.
+            # The policy does not depend on the host's parameters; counting them takes a host.
             setup.environment_spec(host_parameters=1),
             manifest.config.policy,
             critic=manifest.config.ppo.critic,
@@ -65,12 +72,10 @@ def initial_state(manifest: CheckpointManifest) -> dict[str, Any]:
     }
 
 
-def _manifest_faults(manifest: CheckpointManifest) -> Iterator[str]:
-    config = manifest.config
-    task = get_task(config.task)
-    slots = make_setup(task, config, build_host).slots
+def _manifest_faults(manifest: CheckpointManifest, setup: HostSetup) -> Iterator[str]:
+    slots = setup.slots
     expected = {
-        "task": config.task,
+        "task": manifest.config.task,
         "slots": slots,
         "observation_size": observation_size(len(slots)),
     }
@@ -80,8 +85,8 @@ def _manifest_faults(manifest: CheckpointManifest) -> Iterator[str]:
             yield f"its manifest has {name} {found!r}, and its configuration {value!r}"
 
 
-def _state_faults(manifest: CheckpointManifest, state: Any) -> Iterator[str]:
-    expected = initial_state(manifest)
+def _state_faults(manifest: CheckpointManifest, setup: HostSetup, state: Any) -> Iterator[str]:
+    expected = _initial_state(manifest, setup)
     rounds = state.get("rounds") if isinstance(state, Mapping) else None
     yield from _differences({**expected, "rounds": rounds}, state, "")
     yield from _round_faults(rounds, manifest.rounds_completed)
@@ -94,7 +99,7 @@ def _state_faults(manifest: CheckpointManifest, state: Any) -> Iterator[str]:
 
 
 def _trained(state: Mapping[str, Any]) -> list[Tensor]:
-    """Returns one tensor per parameter of the policy: the optimizer has a mean of each."""
+    """Returns one tensor for each trained parameter: the first moments of Adam."""
     means: list[Tensor] = state["updater"]["optimizer"]["means"]
     return means
 
@@ -116,7 +121,7 @@ def _round_faults(rounds: Any, completed: int) -> Iterator[str]:
 
 
 def _differences(expected: Any, found: Any, name: str) -> Iterator[str]:
-    """Yields the differences of one part from what is expected in its place."""
+    """Yields the differences between a part and its expected value."""
     if isinstance(expected, Mapping):
         yield from _dict_differences(expected, found, name)
     elif isinstance(expected, list):

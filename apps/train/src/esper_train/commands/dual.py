@@ -78,13 +78,13 @@ def _run(plan: DualPlan, folder: Path, telemetry: TelemetryOptions, stop: StopRe
     done = len(runs) == 2 and all(run.completed for run in runs)
     if done and _judge(plan, runs, folder, stop):
         return 0
-    for line in how_to_go_on(plan, runs, folder):
+    for line in resume_instructions(plan, runs, folder):
         echo(line)
     return stop.exit_code if stop() else FAILED
 
 
 def _judge(plan: DualPlan, runs: Sequence[ArmRun], folder: Path, stop: StopRequest) -> bool:
-    """Compares the finished policies; returns whether it came to an end."""
+    """Compares the trained policies; returns false if it was interrupted."""
     evaluation = _evaluation(plan, runs, folder)
     echo(f"judging both on the same {plan.seeds} unseen hosts")
     arms = play_arms(evaluation, stop)
@@ -125,8 +125,8 @@ def _policy(run: ArmRun) -> CheckpointArm:
     return CheckpointArm(path, run.mode, manifest, state)
 
 
-def how_to_go_on(plan: DualPlan, runs: Sequence[ArmRun], folder: Path) -> Sequence[str]:
-    """Says what there is instead of a comparison, and which commands complete it."""
+def resume_instructions(plan: DualPlan, runs: Sequence[ArmRun], folder: Path) -> Sequence[str]:
+    """Says why there is no comparison, and which commands complete it."""
     states = [_state(run) for run in runs]
     states += [f"{arm.mode} was not begun" for arm in plan.arms[len(runs) :]]
     lines = [f"no comparison: {'; '.join(states)}"]

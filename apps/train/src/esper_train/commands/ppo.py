@@ -1,4 +1,4 @@
-"""``esper-train ppo``: the domains joined into one training run."""
+"""``esper-train ppo``: trains a policy with PPO."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from esper_leyline import (
     observation_size,
 )
 from esper_leyline.events import CheckpointLoaded, CheckpointSaved, RunResumed
+from esper_nissa import RunDirectory
 from esper_simic import PPOTrainer, SkippedUpdatesError, build_reward
 from esper_tamiyo import RecurrentPolicy
 from esper_tolaria import build_environment
@@ -45,7 +46,7 @@ from esper_train.settings.resolve import Plan, plan_ppo, plan_resume
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resumption:
-    """A checkpoint to go on from."""
+    """A checkpoint to resume from."""
 
     path: Path
     manifest: CheckpointManifest
@@ -76,20 +77,48 @@ def run_ppo(
             checkpoints=checkpoints,
         )
     save_notes = () if checkpoints.save is None else check_save(checkpoints.save)
-    reward = build_reward(plan.config.reward, gamma=plan.config.ppo.gamma)
     for note in (*plan.notes, *save_notes):
         echo(note)
     make_data_ready(plan)
     group = None if resumption is None else resumption.manifest.group
-    with StopRequest() as stop, RunSession("ppo", plan, telemetry, stop, group=group) as session:
+    with StopRequest() as stop:
+        return train_ppo(
+            plan, telemetry, stop, resumption=resumption, save=checkpoints.save, group=group
+        )
+
+
+def train_ppo(
+    plan: Plan,
+    telemetry: TelemetryOptions,
+    stop: StopRequest,
+    *,
+    resumption: Resumption | None = None,
+    save: Path | None = None,
+    directory: RunDirectory | None = None,
+    group: str | None = None,
+) -> int:
+    """Trains a policy by a plan and returns the process's exit code.
+
+    Args:
+        plan: A resolved run.
+        telemetry: Where it writes, and what it prints.
+        stop: Asked between steps whether to stop.
+        resumption: A checkpoint to resume from.
+        save: File for a copy of the last checkpoint.
+        directory: The run's directory, if it exists already.
+        group: The comparison that the run belongs to.
+    """
+    reward = build_reward(plan.config.reward, gamma=plan.config.ppo.gamma)
+    session = RunSession("ppo", plan, telemetry, stop, directory=directory, group=group)
+    with session:
         with stop.breakable():
             run = PPORun(plan, reward, session, resumption)
-        run.train(stop, checkpoints.save)
+        run.train(stop, save)
     return session.exit_code
 
 
 class PPORun:
-    """One PPO run: builds the parts, trains, keeps checkpoints."""
+    """One PPO run: builds the components, trains, writes checkpoints."""
 
     def __init__(
         self,
@@ -127,7 +156,7 @@ class PPORun:
             self._resume(resumption)
 
     def train(self, stop: StopRequest, copy_to: Path | None) -> None:
-        """Trains until the last round, or until asked to stop."""
+        """Trains until the last round or a stop request."""
         session, progress = self._session, self._session.progress
         progress.save = copy_to
         before = None if copy_to is None else file_version(copy_to)
@@ -153,18 +182,18 @@ class PPORun:
                 )
 
     def _keep_rounds(self, elsewhere: Path | None) -> None:
-        """Makes sure, where no signal can interfere, that every complete round is kept."""
+        """Saves every complete round; signals cannot interrupt it."""
         self._session.progress.rounds = list(self._trainer.rounds)
         if not self._trainer.rounds:
             return
         try:
             self._trainer.save()
         except EsperError:
-            # This is the error that has ended the run.
+            # The run has already failed with this error.
             self._session.progress.notes += self._save_elsewhere(elsewhere)
 
     def _save_elsewhere(self, target: Path | None) -> list[str]:
-        """Writes what the run directory does not take to ``--save``; says what is kept where."""
+        """Writes the last rounds to ``--save`` if the run directory cannot be written."""
         done, notes = self._trainer.rounds_completed, []
         if target is not None:
             try:
@@ -189,15 +218,15 @@ class PPORun:
         directory = self._session.directory
         path = directory.checkpoints / f"round-{done:05d}.pt"
         shown = str(path.relative_to(directory.path))
-        # One step for signals: the file, the summary's record of it and the event agree.
-        with self._session.stop.held_back():
+        # Not interrupted by signals, so that file, summary and event agree.
+        with self._session.stop.defer_signals():
             self._write(path, done, state)
             self._session.progress.checkpoint, self._kept = shown, done
             self._session.hub.emit(CheckpointSaved(path=shown, rounds_completed=done))
             self._remove_old()
 
     def _write(self, path: Path, done: int, state: dict[str, Any]) -> None:
-        """Writes a checkpoint, if need be in the room of those before the last."""
+        """Writes a checkpoint; on a full disk it removes older ones and tries again."""
         try:
             save_checkpoint(path, self._manifest(done), state)
         except TrainError:
@@ -241,10 +270,10 @@ def _read(path: Path) -> Resumption:
 
 
 def check_save(path: Path) -> tuple[str, ...]:
-    """Finds out before training, not after, that ``--save`` cannot be written; creates nothing.
+    """Checks before training that ``--save`` can be written; creates nothing.
 
     Returns:
-        What to print about it.
+        Notes to print.
 
     Raises:
         TrainError: If it cannot.

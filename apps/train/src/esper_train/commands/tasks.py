@@ -1,9 +1,11 @@
-"""``esper-train tasks``: what there is to train on, and what it takes here."""
+"""``esper-train tasks``: the tasks, their hosts and data, and the time of an epoch here."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+
+from rich.text import Text
 
 from esper_karn import (
     Column,
@@ -22,21 +24,46 @@ from esper_train.settings.options import HardwareOptions, TasksOptions
 from esper_train.settings.resolve import find_device
 from esper_train.timing import epoch_seconds
 
+_PLACEHOLDER = "########"
+"""Stands for a time that is not measured yet, and reserves its width."""
+
 
 def run_tasks(*, options: TasksOptions, hardware: HardwareOptions) -> int:
-    """Prints a line a task and returns the process's exit code."""
+    """Prints a line for each task and returns the process's exit code."""
     root = str(hardware.data_root or TrainingConfig().data_root)
     check_folder_of("--data-root", Path(root))
     device, _ = find_device(hardware.device)
     tasks = [get_task(name) for name in TASKS]
     columns = _columns(tasks, Path(root))
-    if not options.no_time:
-        seconds = [_measure(task, device, root) for task in tasks]
-        columns.append(Column(head="epoch", cells=seconds, rank=1))
-    SafeConsole().print(FittedTable(TableVariant(columns=columns), rule=False))
+    if options.no_time:
+        SafeConsole().print(_table(columns))
+    else:
+        _print_measured(columns, tasks, device=device, root=root)
     for line in _legend(root, device, timed=not options.no_time):
         echo(line)
     return 0
+
+
+def _table(columns: Sequence[Column]) -> FittedTable:
+    return FittedTable(TableVariant(columns=columns), rule=False)
+
+
+def _print_measured(
+    columns: Sequence[Column], tasks: Sequence[TaskSpec], *, device: str, root: str
+) -> None:
+    """Prints the table row by row, each as soon as its task is measured."""
+    blank = Column(head="epoch", cells=[_PLACEHOLDER] * len(tasks), rank=1)
+    console = SafeConsole()
+    with console.capture() as capture:
+        console.print(_table([*columns, blank]))
+    rows = iter(tasks)
+    # A screen that is too narrow for the table has one value on each line.
+    for line in capture.get().splitlines():
+        text = line
+        if _PLACEHOLDER in line:
+            seconds = _measure(next(rows), device, root)
+            text = line.replace(_PLACEHOLDER, f"{seconds:>{len(_PLACEHOLDER)}}")
+        console.print(Text.from_ansi(text.rstrip()), soft_wrap=True)
 
 
 def _columns(tasks: Sequence[TaskSpec], root: Path) -> list[Column]:

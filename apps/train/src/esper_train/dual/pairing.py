@@ -1,4 +1,4 @@
-"""From flags to two runs that differ in their reward mode alone, and where each computes."""
+"""From flags to two runs that differ only in their reward mode, and the devices of each."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class ArmPlan:
 
     Attributes:
         mode: Its reward mode, which is also its name.
-        devices: Where it computes.
+        devices: Devices it computes on.
     """
 
     mode: str
@@ -47,27 +47,27 @@ class DualPlan:
     """Two runs to compare.
 
     Attributes:
-        arms: The first is judged, the second is what it is judged against.
-        seeds: How many unseen hosts both are judged on.
-        apart: Whether they train at the same time, each on devices of its own.
+        arms: The arm that is judged, and its baseline.
+        seeds: Number of unseen hosts both are evaluated on.
+        parallel: Whether they train at the same time, on different devices.
         idle: Devices that neither uses.
     """
 
     arms: tuple[ArmPlan, ArmPlan]
     seeds: int
-    apart: bool
+    parallel: bool
     idle: tuple[str, ...]
 
     @property
     def name(self) -> str:
-        """The comparison as it is asked for: ``A-vs-B``."""
+        """The comparison as ``--dual-ab`` takes it: ``A-vs-B``."""
         return BETWEEN.join(arm.mode for arm in self.arms)
 
     @property
     def order(self) -> str:
-        """Says in a line how the two are trained."""
+        """A line that says how the two are trained."""
         first, second = self.arms
-        if self.apart:
+        if self.parallel:
             places = [" ".join(arm.devices) for arm in self.arms]
             rest = f"; {' '.join(self.idle)} stays idle" if self.idle else ""
             how = f"{first.mode} on {places[0]}, {second.mode} on {places[1]}, side by side{rest}"
@@ -103,9 +103,9 @@ def plan_dual(
         )
     hardware = _with_two(config, hardware, given)
     shared = plan_ppo(scale, config, hardware, telemetry, checkpoints=checkpoints)
-    first, second, idle = share_out(shared.config)
+    first, second, idle = split_devices(shared.config)
     arms = (_arm(modes[0], shared, first), _arm(modes[1], shared, second))
-    return DualPlan(arms=arms, seeds=seeds, apart=len(shared.config.devices) > 1, idle=idle)
+    return DualPlan(arms=arms, seeds=seeds, parallel=len(shared.config.devices) > 1, idle=idle)
 
 
 def read_pair(text: str) -> tuple[str, str]:
@@ -133,7 +133,7 @@ def read_pair(text: str) -> tuple[str, str]:
     return first, second
 
 
-def share_out(
+def split_devices(
     config: TrainingConfig,
 ) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
     """Returns the devices of the first run, those of the second, and those left over."""
@@ -163,7 +163,7 @@ def _check_flags(
 
 
 def _with_two(config: ConfigOptions, hardware: SpreadOptions, given: Given) -> SpreadOptions:
-    """Takes two GPUs where there are two and none was named."""
+    """Uses two GPUs if there are two and none was named."""
     base, _ = base_config(config, given.task)
     named = "device" in given.values or "devices" in given.values
     if torch.cuda.device_count() < 2 or named or base.device is not None or base.devices:
@@ -178,6 +178,6 @@ def _arm(mode: str, shared: Plan, devices: tuple[str, ...]) -> ArmPlan:
         "devices": list(devices) if len(devices) > 1 else [],
     }
     config = override(shared.config, changes)
-    # Built here to find out now, not after the other run, that it cannot be.
+    # Built here, so that an invalid reward is reported before any training.
     build_reward(config.reward, gamma=config.ppo.gamma)
     return ArmPlan(mode=mode, plan=replace(shared, config=config), devices=devices)

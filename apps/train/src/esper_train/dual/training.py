@@ -20,17 +20,17 @@ from esper_train.settings.options import TelemetryOptions
 
 POLL_SECONDS = 0.1
 ENDING_SECONDS = 30.0
-"""How long a run may take to end in order after a second signal."""
+"""Seconds that a run may take to stop cleanly after a second signal."""
 PRINTING_SECONDS = 5.0
 _COLORS = frozenset({"FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArmRun:
-    """A run that was begun, and how it ended.
+    """A run that was started, and its result.
 
     Attributes:
-        summary: ``None`` where the process ended without writing one that can be read.
+        summary: ``None`` if the process exited without writing a readable one.
     """
 
     mode: str
@@ -51,19 +51,19 @@ class ArmRun:
 
     @property
     def resume(self) -> str | None:
-        """The command that goes on from there; ``None`` where no round is left to train."""
+        """The command that resumes it; ``None`` if no round is left to train."""
         return None if self.summary is None else self.summary.resume
 
 
 def train_both(
     plan: DualPlan, group: str, telemetry: TelemetryOptions, stop: StopRequest
 ) -> tuple[ArmRun, ...]:
-    """Trains the arms; returns those that were begun, in order.
+    """Trains the arms; returns those that were started, in order.
 
-    In turn, the second is not begun unless the first completed. Side by side, one goes on
-    when the other fails: its policy is of use by itself.
+    In turn, the second is started only if the first completed. In parallel, one continues if
+    the other fails, because its policy can be used alone.
     """
-    if plan.apart:
+    if plan.parallel:
         return _train(plan.arms, group, telemetry, stop)
     first, second = plan.arms
     runs = _train((first,), group, telemetry, stop)
@@ -76,45 +76,45 @@ def _train(
     arms: tuple[ArmPlan, ...], group: str, telemetry: TelemetryOptions, stop: StopRequest
 ) -> tuple[ArmRun, ...]:
     shared = len(arms) > 1
-    begun: list[tuple[ArmPlan, RunDirectory, subprocess.Popen[str]]] = []
-    pumps: list[threading.Thread] = []
+    started: list[tuple[ArmPlan, RunDirectory, subprocess.Popen[str]]] = []
+    readers: list[threading.Thread] = []
     try:
         for arm in arms:
             directory = create_directory(arm.plan.config, telemetry)
             process = _start(directory, group, arm.mode if shared else None, telemetry)
-            begun.append((arm, directory, process))
+            started.append((arm, directory, process))
             if process.stdout is not None:
-                pumps.append(_pump(arm.mode, process.stdout))
-        _wait([process for *_, process in begun], stop)
+                readers.append(_forward_output(arm.mode, process.stdout))
+        _wait([process for *_, process in started], stop)
     finally:
-        for *_, process in begun:
+        for *_, process in started:
             if process.poll() is None:
                 process.kill()
                 process.wait()
-        for pump in pumps:
-            # A process that a killed run left behind may hold the pipe open.
-            pump.join(PRINTING_SECONDS)
+        for reader in readers:
+            # A child of a killed run may keep the pipe open.
+            reader.join(PRINTING_SECONDS)
     return tuple(
         ArmRun(mode=arm.mode, directory=directory, summary=read_arm_summary(directory))
-        for arm, directory, _ in begun
+        for arm, directory, _ in started
     )
 
 
 def _start(
     directory: RunDirectory, group: str, name: str | None, telemetry: TelemetryOptions
 ) -> subprocess.Popen[str]:
-    """Starts a run; with a name its output is piped, to be printed with that before it."""
+    """Starts a run; with a name its output is piped, and printed after that name."""
     command = [sys.executable, "-m", "esper_train.dual.arm", str(directory.path), "--group", group]
     if telemetry.no_tui or name is not None:
         command.append("--plain")
     environment = dict(os.environ)
     if name is not None:
-        # Its escape sequences would be escaped here.
+        # Escape sequences of its output would be printed as text.
         environment = {key: value for key, value in environment.items() if key not in _COLORS}
         screen = SafeConsole()
         if screen.limited:
             environment["COLUMNS"] = str(max(screen.width - len(_prefix(name)), 40))
-    # A process group of its own: a Ctrl-C reaches this process alone, which passes it on once.
+    # In its own process group: Ctrl-C reaches only this process, which forwards it once.
     return subprocess.Popen(  # noqa: S603 - our own module
         command,
         stdin=subprocess.PIPE,
@@ -131,7 +131,7 @@ def _wait(processes: list[subprocess.Popen[str]], stop: StopRequest) -> None:
         try:
             with stop.breakable():
                 if stop():
-                    _let_go(running)
+                    _close_stdin(running)
                 running[0].wait(timeout=POLL_SECONDS)
         except subprocess.TimeoutExpired:
             pass
@@ -144,14 +144,14 @@ def _wait(processes: list[subprocess.Popen[str]], stop: StopRequest) -> None:
                 process.kill()
 
 
-def _let_go(processes: list[subprocess.Popen[str]]) -> None:
-    """Closes the lifelines; a run that was let go ends in order."""
+def _close_stdin(processes: list[subprocess.Popen[str]]) -> None:
+    """Closes the standard input of the runs, which makes them stop cleanly."""
     for process in processes:
         if process.stdin is not None and not process.stdin.closed:
             process.stdin.close()
 
 
-def _pump(name: str, output: IO[str]) -> threading.Thread:
+def _forward_output(name: str, output: IO[str]) -> threading.Thread:
     def print_lines() -> None:
         for line in output:
             echo(f"{_prefix(name)}{line.rstrip()}".rstrip())
@@ -166,7 +166,7 @@ def _prefix(name: str) -> str:
 
 
 def read_arm_summary(directory: RunDirectory) -> RunSummary | None:
-    """Reads how a run ended; a summary that cannot be read is reported and counts as none."""
+    """Reads a run's summary; an unreadable one is reported and counts as none."""
     try:
         return read_summary(directory.summary)
     except KarnError as error:
