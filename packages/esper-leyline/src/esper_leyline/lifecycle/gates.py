@@ -31,21 +31,36 @@ class LifecycleRules(Settings):
     gates add the thresholds below.
     """
 
-    permissive_gates: bool = True
-    auto_forward_g1: bool = False
-    auto_forward_g2: bool = False
-    auto_forward_g3: bool = False
+    permissive_gates: bool = Field(
+        default=True,
+        description="Gates check structure only; strict gates also check the thresholds below.",
+    )
+    auto_forward_g1: bool = Field(
+        default=False, description="Seeds pass gate G1 (to TRAINING) without an action."
+    )
+    auto_forward_g2: bool = Field(
+        default=False, description="Seeds pass gate G2 (to BLENDING) without an action."
+    )
+    auto_forward_g3: bool = Field(
+        default=False, description="Seeds pass gate G3 (to HOLDING) without an action."
+    )
     min_prune_age: int = Field(
         default=5, ge=0, le=MOST_EPOCHS, description="Epochs before a seed may be pruned."
     )
-    embargo_ticks: Epochs = Field(default=5, description="Epochs a pruned slot stays closed.")
-    g2_min_epochs: Epochs = Field(default=10, description="Strict: epochs in TRAINING.")
-    g2_min_improvement: Points = Field(
-        default=0.5, description="Strict: points since the stage began."
+    embargo_ticks: Epochs = Field(
+        default=5, description="Epochs that a slot stays closed after pruning."
     )
-    g2_min_gradient_ratio: Weight = Field(default=0.10, description="Strict: seed over host.")
-    g3_min_epochs: Epochs = Field(default=10, description="Strict: epochs in BLENDING.")
-    g5_min_contribution: Points = Field(default=1.0, description="Strict: percentage points.")
+    g2_min_epochs: Epochs = Field(default=10, description="Strict G2: least epochs in TRAINING.")
+    g2_min_improvement: Points = Field(
+        default=0.5, description="Strict G2: least improvement since TRAINING began, in points."
+    )
+    g2_min_gradient_ratio: Weight = Field(
+        default=0.10, description="Strict G2: least gradient of the seed relative to the host's."
+    )
+    g3_min_epochs: Epochs = Field(default=10, description="Strict G3: least epochs in BLENDING.")
+    g5_min_contribution: Points = Field(
+        default=1.0, description="Strict G5: least contribution, in points."
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

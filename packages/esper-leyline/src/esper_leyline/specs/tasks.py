@@ -148,9 +148,9 @@ class Augmentation(Settings):
         default=0,
         ge=0,
         le=1024,
-        description="Pixels an image may move each way; 0 leaves it in place.",
+        description="Pixels by which training images are shifted at most; 0: none.",
     )
-    flip: bool = Field(default=False, description="Mirror images, left for right, at even odds.")
+    flip: bool = Field(default=False, description="Mirror training images left to right at random.")
 
     @property
     def changes_nothing(self) -> bool:
@@ -161,19 +161,23 @@ class Augmentation(Settings):
 class HostTraining(Settings):
     """How a host and its seeds are trained."""
 
-    optimizer: Literal["sgd", "adamw"] = "sgd"
-    learning_rate: LearningRate = 0.05
-    seed_learning_rate: LearningRate = 0.05
-    momentum: float = Field(default=0.9, ge=0, lt=1)
-    weight_decay: Weight = 0.0
-    batch_size: int = Field(default=128, ge=1, le=1_000_000)
-    max_batches: Batches = Field(default=0, description="Batches an epoch; 0 is all.")
-    max_grad_norm: Positive = Field(default=5.0, description="Clip of the host's gradient.")
+    optimizer: Literal["sgd", "adamw"] = Field(
+        default="sgd", description="Optimizer of hosts and seeds."
+    )
+    learning_rate: LearningRate = Field(default=0.05, description="Learning rate of the host.")
+    seed_learning_rate: LearningRate = Field(default=0.05, description="Learning rate of seeds.")
+    momentum: float = Field(default=0.9, ge=0, lt=1, description="Momentum of SGD.")
+    weight_decay: Weight = Field(default=0.0, description="Weight decay.")
+    batch_size: int = Field(default=128, ge=1, le=1_000_000, description="Rows of a batch.")
+    max_batches: Batches = Field(default=0, description="Most batches in an epoch; 0: all.")
+    max_grad_norm: Positive = Field(
+        default=5.0, description="Norm that the host's gradient is clipped to."
+    )
     seed_max_grad_norm: Positive | None = Field(
-        default=None, description="Clip of each seed's. None: the host's."
+        default=None, description="Norm that each seed's gradient is clipped to. None: the host's."
     )
     label_smoothing: float = Field(
-        default=0.0, ge=0, lt=1, description="Share of a target spread over all classes."
+        default=0.0, ge=0, lt=1, description="Share of a target that is spread over all classes."
     )
     augmentation: Augmentation = Augmentation()
 
