@@ -43,21 +43,21 @@ class ToyEnvironment:
         self._reports: tuple[StepReport, ...] = ()
         self._gains: list[int] = []
 
-    def reset(self, seeds: Sequence[int]) -> tuple[StepReport, ...]:
-        """Starts one episode for each seed."""
-        self._gains = [0 for _ in seeds]
-        self._growing = [True for _ in seeds]
+    def reset(self, rng_seeds: Sequence[int]) -> tuple[StepReport, ...]:
+        """Starts one episode for each random seed."""
+        self._gains = [0 for _ in rng_seeds]
+        self._growing = [True for _ in rng_seeds]
         self._reports = tuple(
             StepReport(
                 environment=index,
-                seed=seed,
+                rng_seed=rng_seed,
                 epoch=0,
                 max_epochs=EPOCHS,
                 seeds=(),
                 host_parameters=100,
                 val_accuracy=50.0,
             )
-            for index, seed in enumerate(seeds)
+            for index, rng_seed in enumerate(rng_seeds)
         )
         return self._reports
 
@@ -81,9 +81,9 @@ class ToyEnvironment:
         return tuple(
             EvaluationReport(
                 environment=report.environment,
-                seed=report.seed,
+                rng_seed=report.rng_seed,
                 test_loss=1.0,
-                test_accuracy=50.0 + random.Random(report.seed).gauss(0.0, 5.0) + gain,
+                test_accuracy=50.0 + random.Random(report.rng_seed).gauss(0.0, 5.0) + gain,
                 parameters=150,
             )
             for report, gain in zip(self._reports, self._gains, strict=True)
@@ -106,7 +106,7 @@ class FossilizeAt:
     def __init__(self, epoch: int) -> None:
         self._epoch = epoch
 
-    def reset(self, seed: int) -> None:
+    def reset(self, rng_seed: int) -> None:
         """Starts an episode."""
 
     def decide(self, report: StepReport) -> FactoredAction:
@@ -119,7 +119,7 @@ if __name__ == "__main__":
         ToyEnvironment(environments=4),
         lambda _spec: FossilizeAt(3),
         lambda _spec: FossilizeAt(1),
-        seeds=evaluation_seeds(14),
+        rng_seeds=evaluation_seeds(14),
         names=("patient", "hasty"),
     )
     print(f"{found.arm} minus {found.baseline}: {found.difference.value:.1f}, {found.verdict}")

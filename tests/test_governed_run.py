@@ -43,8 +43,8 @@ class Saboteur:
     environment: LocalEnvironment
     harms: list = field(default_factory=list)
 
-    def reset(self, seed: int) -> None:
-        del seed
+    def reset(self, rng_seed: int) -> None:
+        del rng_seed
         self.harm = self.harms.pop(0) if self.harms else None
 
     @torch.no_grad()

@@ -64,7 +64,7 @@ class Grown:
         )
         assert isinstance(self.host, CNNHost)
         training = HostTraining(optimizer="adamw", learning_rate=0.001, seed_learning_rate=0.001)
-        self.trainer = Trainer(self.host, training, seed=1, device=torch.device("cpu"))
+        self.trainer = Trainer(self.host, training, rng_seed=1, device=torch.device("cpu"))
         self.batch = case.batch
         self.train_rows = _rows(case.train, spec.input_shape)
         self.validation_rows = Split(*_rows(case.validation, spec.input_shape))

@@ -81,20 +81,20 @@ class ExternalEnvironment:
             host_parameters=1,
         )
 
-    def reset(self, seeds: Sequence[int]) -> tuple[StepReport, ...]:
-        self.tasks = [self.make() for _ in seeds]
+    def reset(self, rng_seeds: Sequence[int]) -> tuple[StepReport, ...]:
+        self.tasks = [self.make() for _ in rng_seeds]
         asked = tuple(SeedReport(slot=slot, permitted=(Op.ADVANCE,)) for slot in self.spec.slots)
         self.reports = tuple(
             StepReport(
                 environment=index,
-                seed=seed,
+                rng_seed=rng_seed,
                 epoch=0,
                 max_epochs=self.length,
                 seeds=asked,
                 host_parameters=1,
-                history=task.reset(seed),
+                history=task.reset(rng_seed),
             )
-            for index, (task, seed) in enumerate(zip(self.tasks, seeds, strict=True))
+            for index, (task, rng_seed) in enumerate(zip(self.tasks, rng_seeds, strict=True))
         )
         return self.reports
 

@@ -77,7 +77,7 @@ def report(environment: int, epoch: int) -> StepReport:
     )
     return StepReport(
         environment=environment,
-        seed=environment,
+        rng_seed=environment,
         epoch=epoch,
         max_epochs=STEPS,
         seeds=seeds,

@@ -70,8 +70,8 @@ class ThreeHeadRecall:
 class ThreeHeadEnvironment(ExternalEnvironment):
     """Opens the two ops, on all slots but one, at the last step alone."""
 
-    def reset(self, seeds: Sequence[int]) -> tuple[StepReport, ...]:
-        self.reports = tuple(_opened(report) for report in super().reset(seeds))
+    def reset(self, rng_seeds: Sequence[int]) -> tuple[StepReport, ...]:
+        self.reports = tuple(_opened(report) for report in super().reset(rng_seeds))
         return self.reports
 
     def step(self, actions: Sequence[FactoredAction]) -> tuple[StepReport, ...]:
@@ -93,7 +93,7 @@ def closed_slot(seed: int) -> int:
 
 
 def _opened(report: StepReport) -> StepReport:
-    asks, closed = report.epoch == LENGTH - 1, closed_slot(report.seed)
+    asks, closed = report.epoch == LENGTH - 1, closed_slot(report.rng_seed)
     seeds = tuple(
         SeedReport(slot=seed.slot, permitted=OPS if asks and index != closed else ())
         for index, seed in enumerate(report.seeds)

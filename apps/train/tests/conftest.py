@@ -206,7 +206,7 @@ def small_config_fixture():
 def episode_result(seed: int, **changes: object) -> EpisodeResult:
     """One episode of an evaluation with made-up figures."""
     figures = {
-        "seed": seed,
+        "rng_seed": seed,
         "epochs": 4,
         "ended": EpisodeEnd.HORIZON,
         "newborn_accuracy": 10.0,
@@ -239,7 +239,7 @@ def evaluation_results(arms: Sequence[ArmResult], **changes: object) -> Evaluati
     facts = {
         "task": "mnist1d",
         "config": preset("mnist1d"),
-        "seeds": tuple(episode.seed for episode in arms[0].episodes),
+        "rng_seeds": tuple(episode.rng_seed for episode in arms[0].episodes),
         "seed_range": SeedRange.TUNING,
         "shared_data": True,
         "policy": "sampled",

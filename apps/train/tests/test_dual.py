@@ -205,7 +205,7 @@ def test_the_verdict_is_in_words(verdict: Verdict, pairs: int, words: str) -> No
     results = EvaluationResults(
         task="mnist1d_blind",
         config=planned(device="cpu").arms[0].plan.config,
-        seeds=tuple(range(pairs)),
+        rng_seeds=tuple(range(pairs)),
         seed_range=SeedRange.TUNING,
         shared_data=True,
         policy="sampled",
@@ -281,7 +281,7 @@ def check_comparison(folder: Path, output: str) -> dict[str, list[dict]]:
     assert set(rounds) == {"shaped", "sparse"}
     results = EvaluationResults.model_validate_json((group / "evaluation.json").read_text())
     assert [arm.label for arm in results.arms] == ["shaped", "sparse"]
-    born = [[(e.seed, e.newborn_accuracy) for e in arm.episodes] for arm in results.arms]
+    born = [[(e.rng_seed, e.newborn_accuracy) for e in arm.episodes] for arm in results.arms]
     assert born[0] == born[1]
     assert len(born[0]) == 2
     assert (results.comparisons[0].arm, results.baseline) == ("shaped", "sparse")

@@ -116,20 +116,20 @@ def test_a_file_may_be_called_like_a_label(ppo_run, tmp_path: Path, monkeypatch)
 
 def test_arms_meet_the_same_hosts(done: Evaluated) -> None:
     births = {
-        tuple((episode.seed, episode.newborn_accuracy) for episode in arm.episodes)
+        tuple((episode.rng_seed, episode.newborn_accuracy) for episode in arm.episodes)
         for arm in done.results.arms
     }
     assert len(births) == 1
     (born,) = births
-    assert tuple(seed for seed, _ in born) == done.results.seeds
+    assert tuple(seed for seed, _ in born) == done.results.rng_seeds
     assert len({accuracy for _, accuracy in born}) > 1
 
 
 def test_no_seed_is_one_that_a_run_trains_on(done: Evaluated) -> None:
     config = done.results.config
     trained = {seed for n in range(1, 500) for seed in episode_seeds(config.seed, n, 16)}
-    assert trained.isdisjoint(done.results.seeds)
-    assert max(trained) < min(done.results.seeds)
+    assert trained.isdisjoint(done.results.rng_seeds)
+    assert max(trained) < min(done.results.rng_seeds)
 
 
 def test_hosts_grow_by_the_checkpoints_settings(done: Evaluated) -> None:
@@ -154,7 +154,7 @@ def test_a_static_host_ends_as_one_that_nobody_evaluates(done: Evaluated) -> Non
     config, waits = done.results.config, [FactoredAction()]
     environment = build_environment(get_task(config.task), config, build_host, "cpu")
     for episode in done.arm("static").episodes:
-        environment.reset([episode.seed])
+        environment.reset([episode.rng_seed])
         for _ in range(EPOCHS):
             (report,) = environment.step(waits)
         (test,) = environment.evaluate()
@@ -233,7 +233,7 @@ def test_seeds_are_for_tuning_unless_they_are_for_reporting(
     done: Evaluated, tmp_path: Path
 ) -> None:
     assert done.results.seed_range == "tuning"
-    assert done.results.seeds == evaluation_seeds(SEEDS)
+    assert done.results.rng_seeds == evaluation_seeds(SEEDS)
     assert "hosts 0–1 of the tuning range" in done.output
     report = ("--range", "reporting", "--first-seed", "3", "--seeds", "2", "--envs", "1")
     where = ("--task", "mnist1d_blind")
@@ -241,7 +241,7 @@ def test_seeds_are_for_tuning_unless_they_are_for_reporting(
     assert "hosts 3–4 of the reporting range" in said
     results = EvaluationResults.model_validate_json((tmp_path / "evaluation.json").read_text())
     assert results.seed_range == "reporting"
-    assert set(results.seeds).isdisjoint(evaluation_seeds(10_000))
+    assert set(results.rng_seeds).isdisjoint(evaluation_seeds(10_000))
 
 
 def test_hosts_that_share_their_data_are_said_to(done: Evaluated) -> None:

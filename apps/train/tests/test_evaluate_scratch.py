@@ -78,7 +78,7 @@ def test_its_networks_are_those_that_were_grown(results: EvaluationResults, name
     assert any(episode.seeds for episode in model.episodes)
     flops = flop_counter(get_task(results.task), results.config)
     for mine, theirs in zip(arm.episodes, model.episodes, strict=True):
-        assert mine.seed == theirs.seed
+        assert mine.rng_seed == theirs.rng_seed
         assert mine.parameters == theirs.parameters
         assert mine.newborn_accuracy == theirs.newborn_accuracy
         epochs = mine.epochs if arm.budget == "flops" else EPOCHS
@@ -110,7 +110,7 @@ def test_they_train_from_the_first_epoch_as_a_plain_network_would(
     for episode in arm.episodes:
         config = override(results.config, {"max_epochs": episode.epochs})
         environment = build_environment(task, config, GrownHosts.like(arm), "cpu")
-        (report,) = environment.reset([episode.seed])
+        (report,) = environment.reset([episode.rng_seed])
         assert report.total_parameters == episode.parameters
         assert {seed.alpha for seed in report.seeds if seed.occupied} <= {1.0}
         while report.ended is None:
@@ -150,7 +150,7 @@ def test_how_many_epochs_flops_pay_for(
     (asked,) = read_arms(["scratch-flops"])
     assert isinstance(asked, ScratchArm)
     found = training_epochs(asked, arm, flops, EPOCHS)
-    assert found == dict.fromkeys(results.seeds, epochs)
+    assert found == dict.fromkeys(results.rng_seeds, epochs)
 
 
 def test_hosts_of_different_lengths_side_by_side_end_as_alone(sizes: TrainingConfig) -> None:
@@ -158,14 +158,14 @@ def test_hosts_of_different_lengths_side_by_side_end_as_alone(sizes: TrainingCon
     epochs = {11: 3, 12: 1, 13: 2, 14: 3}
     wide = override(sizes, {"n_envs": 3, "max_epochs": 3})
     together = play_together(wide, epochs, flops)
-    assert [episode.seed for episode in together] == list(epochs)
+    assert [episode.rng_seed for episode in together] == list(epochs)
     for episode in together:
-        alone = {episode.seed: epochs[episode.seed]}
+        alone = {episode.rng_seed: epochs[episode.rng_seed]}
         short = override(sizes, {"max_epochs": episode.epochs})
         (same,) = play_together(short, alone, flops)
         untimed = {"seconds", "decision_seconds"}
         assert episode.model_dump(exclude=untimed) == same.model_dump(exclude=untimed)
-        assert episode.epochs == epochs[episode.seed]
+        assert episode.epochs == epochs[episode.rng_seed]
         assert episode.train_flops == episode.epochs * flops.rows * 3 * flops.host
 
 
@@ -194,7 +194,7 @@ def test_help_names_them(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_nothing_that_was_learnt_is_copied(results: EvaluationResults) -> None:
     arm, task = named(results, "scratch"), get_task(results.task)
-    seed = arm.episodes[0].seed
+    seed = arm.episodes[0].rng_seed
     settings = {"slots": task.slots, "rules": LifecycleRules(), "max_seeds": None, "seed": seed}
     mine, bare = GrownHosts.like(arm)(task.host, **settings), build_host(task.host, **settings)
     again = GrownHosts.like(arm)(task.host, **settings)

@@ -130,7 +130,7 @@ def epoch_payloads(number: int, epoch: int, host: int) -> Iterator[AnyPayload]:
 
 def outcome(number: int, host: int) -> EpisodeOutcome:
     return EpisodeOutcome(
-        seed=number * 10 + host,
+        rng_seed=number * 10 + host,
         episode_return=0.5 * number + host,
         reward_components={"terminal": 1.0},
         ended="horizon",

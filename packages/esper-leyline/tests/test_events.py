@@ -103,7 +103,7 @@ def test_a_seed_event_names_its_subject(kind):
 def test_an_epoch_is_the_hosts_own_part_of_a_report():
     report = StepReport(
         environment=1,
-        seed=2,
+        rng_seed=2,
         epoch=3,
         max_epochs=9,
         seeds=(SeedReport(slot="r0c0", stage=SeedStage.TRAINING),),

@@ -70,7 +70,7 @@ class Life:
         self._seeds = [_Seed() for _ in SLOTS]
         fresh = StepReport(
             environment=environment,
-            seed=host_seed,
+            rng_seed=host_seed,
             epoch=0,
             max_epochs=max_epochs,
             seeds=self._slots(),

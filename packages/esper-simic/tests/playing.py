@@ -29,7 +29,7 @@ def config(environment: PuzzleEnvironment, **ppo) -> TrainingConfig:
 
 
 def play(environment, policy, reward=recall_reward, *, seed: int = 3) -> Rollout:
-    actor = PolicyActor(policy, PLAIN_UNITS, seed=seed)
+    actor = PolicyActor(policy, PLAIN_UNITS, rng_seed=seed)
     count = environment.environments
     recorder = RoundRecorder(NullTelemetry(), round_number=1, environments=count)
     play_round(
@@ -37,7 +37,7 @@ def play(environment, policy, reward=recall_reward, *, seed: int = 3) -> Rollout
         actor,
         reward,
         recorder,
-        seeds=episode_seeds(5, 1, count),
+        rng_seeds=episode_seeds(5, 1, count),
         should_stop=lambda: False,
     )
     return actor.rollout()

@@ -36,8 +36,8 @@ class TwoHeadRecall(PuzzleEnvironment):
         seeds = tuple(
             SeedReport(
                 slot=slot,
-                permitted=ASKED if asks and index != closed_slot(report.seed) else (),
-                alpha=float(report.epoch == 0 and index == cued_slot(report.seed)),
+                permitted=ASKED if asks and index != closed_slot(report.rng_seed) else (),
+                alpha=float(report.epoch == 0 and index == cued_slot(report.rng_seed)),
             )
             for index, slot in enumerate(SLOTS)
         )
@@ -61,5 +61,5 @@ def recall_reward(
     previous: StepReport, action: FactoredAction, current: StepReport
 ) -> RewardBreakdown:
     """1 for answering with the op and the slot of the cue, 0 otherwise."""
-    right = action.op is cued_op(previous.seed) and action.slot == cued_slot(previous.seed)
+    right = action.op is cued_op(previous.rng_seed) and action.slot == cued_slot(previous.rng_seed)
     return RewardBreakdown(components={"recall": float(right)})

@@ -28,7 +28,7 @@ def report(*seeds: SeedReport, **facts) -> StepReport:
     given = {seed.slot: seed for seed in seeds}
     base = StepReport(
         environment=0,
-        seed=1,
+        rng_seed=1,
         epoch=3,
         max_epochs=20,
         seeds=tuple(given.get(slot, SeedReport(slot=slot)) for slot in SLOTS),
@@ -96,7 +96,7 @@ def any_report(**fixed) -> st.SearchStrategy[StepReport]:
     return st.builds(
         StepReport,
         environment=st.integers(min_value=0, max_value=1),
-        seed=st.just(0),
+        rng_seed=st.just(0),
         seeds=st.tuples(*(seeds_in(slot) for slot in SLOTS)),
         **facts,
     )

@@ -88,19 +88,19 @@ class PaperEnvironment:
             host_parameters=794,
         )
 
-    def reset(self, seeds: Sequence[int]) -> tuple[StepReport, ...]:
+    def reset(self, rng_seeds: Sequence[int]) -> tuple[StepReport, ...]:
         self.hosts = []
-        for index, seed in enumerate(seeds):
+        for index, rng_seed in enumerate(rng_seeds):
             grown = [_Seed() for _ in SLOTS]
             report = StepReport(
                 environment=index,
-                seed=seed,
+                rng_seed=rng_seed,
                 epoch=0,
                 max_epochs=self.length,
                 seeds=self._describe(grown),
                 host_parameters=794,
             )
-            self.hosts.append(_Host(random.Random(seed), grown, report))
+            self.hosts.append(_Host(random.Random(rng_seed), grown, report))
         return tuple(host.report for host in self.hosts)
 
     def step(self, actions: Sequence[FactoredAction]) -> tuple[StepReport, ...]:

@@ -46,7 +46,7 @@ def test_the_difference_is_that_of_the_controllers(toys: dict) -> None:
         toys["ToyEnvironment"](environments=3),
         lambda _: toys["FossilizeAt"](0),
         lambda _: toys["FossilizeAt"](2),
-        seeds=SEEDS,
+        rng_seeds=SEEDS,
     )
     assert (judged.arm, judged.baseline, judged.pairs) == ("first", "second", 14)
     assert judged.difference.value == pytest.approx(-2)
@@ -56,7 +56,7 @@ def test_the_difference_is_that_of_the_controllers(toys: dict) -> None:
 def test_episodes_come_in_the_order_of_the_seeds(toys: dict) -> None:
     done: list[int] = []
     episodes = played(toys, 3, on_progress=done.append)
-    assert tuple(episode.seed for episode in episodes) == SEEDS
+    assert tuple(episode.rng_seed for episode in episodes) == SEEDS
     assert done == [4, 8, 12, 14]
     assert {(each.epochs, each.ended) for each in episodes} == {(6, EpisodeEnd.HORIZON)}
     assert {each.test_accuracy - each.newborn_accuracy for each in episodes} == {3.0}
@@ -65,8 +65,8 @@ def test_episodes_come_in_the_order_of_the_seeds(toys: dict) -> None:
 def test_hosts_may_train_for_different_epochs(toys: dict) -> None:
     epochs = {seed: 1 + index % 3 for index, seed in enumerate(SEEDS)}
     episodes = played(toys, 5, epochs=epochs)
-    assert {each.seed: each.epochs for each in episodes} == epochs
-    gains = {each.seed: each.test_accuracy - each.newborn_accuracy for each in episodes}
+    assert {each.rng_seed: each.epochs for each in episodes} == epochs
+    gains = {each.rng_seed: each.test_accuracy - each.newborn_accuracy for each in episodes}
     assert gains == {seed: pytest.approx(count) for seed, count in epochs.items()}
 
 

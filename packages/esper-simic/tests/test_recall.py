@@ -36,8 +36,8 @@ class Answer:
     def __init__(self, *, remembers: bool) -> None:
         self.remembers = remembers
 
-    def reset(self, seed: int) -> None:
-        self.seed = seed
+    def reset(self, rng_seed: int) -> None:
+        self.seed = rng_seed
 
     def decide(self, report):
         slots = [index for index, seed in enumerate(report.seeds) if seed.permitted]

@@ -83,11 +83,11 @@ def finished(*, contribution):
 
 
 def test_a_memory_answers_only_where_the_episode_goes_on():
-    memory, seen = EpisodeLedger[str](), report(environment=2, seed=7, epoch=4)
+    memory, seen = EpisodeLedger[str](), report(environment=2, rng_seed=7, epoch=4)
     assert memory.get(seen) is None
     memory.put(seen, "kept")
     assert memory.get(replace(seen, val_loss=9.0)) == "kept"
-    for other in ({"environment": 1}, {"seed": 8}, {"epoch": 5}, {"epoch": 0}):
+    for other in ({"environment": 1}, {"rng_seed": 8}, {"epoch": 5}, {"epoch": 0}):
         assert memory.get(replace(seen, **other)) is None, other
     memory.put(replace(seen, epoch=5, ended=EpisodeEnd.HORIZON), "over")
     assert memory.get(seen) is None

@@ -61,21 +61,21 @@ def test_the_same_seed_gives_the_same_actions_and_another_gives_others(world):
 
 def test_a_rollout_without_steps_is_refused(world):
     with pytest.raises(SimicError, match="at least one step"):
-        PolicyActor(small_policy(world), PLAIN_UNITS, seed=0).rollout()
+        PolicyActor(small_policy(world), PLAIN_UNITS, rng_seed=0).rollout()
     policy = small_policy(world)
     with pytest.raises(SimicError, match="at least one step"):
         RolloutBuffer().build(policy.encode(world.reset([1, 2, 3])))
 
 
 def test_choosing_before_a_round_is_refused(world):
-    actor = PolicyActor(small_policy(world), PLAIN_UNITS, seed=0)
+    actor = PolicyActor(small_policy(world), PLAIN_UNITS, rng_seed=0)
     with pytest.raises(SimicError, match="before a round"):
         actor.choose(world.reset([1, 2, 3]))
 
 
 def test_a_choice_tells_what_could_be_chosen(world):
     policy = small_policy(world)
-    actor = PolicyActor(policy, PLAIN_UNITS, seed=0)
+    actor = PolicyActor(policy, PLAIN_UNITS, rng_seed=0)
     actor.reset([1, 2, 3])
     choice = actor.choose(world.reset([1, 2, 3]))[0]
     assert choice.forced

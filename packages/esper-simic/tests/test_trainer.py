@@ -34,8 +34,8 @@ class Germinator:
 
     seeds: list[int] = field(default_factory=list)
 
-    def reset(self, seed: int) -> None:
-        self.seeds.append(seed)
+    def reset(self, rng_seed: int) -> None:
+        self.seeds.append(rng_seed)
 
     def decide(self, report: StepReport) -> FactoredAction:
         allowed = Op.GERMINATE in report.seeds[1].permitted

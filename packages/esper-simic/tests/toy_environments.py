@@ -55,22 +55,22 @@ class PuzzleEnvironment:
             host_parameters=100,
         )
 
-    def reset(self, seeds: Sequence[int]) -> tuple[StepReport, ...]:
+    def reset(self, rng_seeds: Sequence[int]) -> tuple[StepReport, ...]:
         self.reports = tuple(
             self._open(
                 StepReport(
                     environment=index,
-                    seed=seed,
+                    rng_seed=rng_seed,
                     epoch=0,
                     max_epochs=self.length,
                     seeds=(),
                     host_parameters=100,
                     val_loss=1.0,
-                    val_accuracy=90.0 if seed % 2 else 10.0,
-                    history=((1.0, 90.0 if seed % 2 else 10.0),) * 5,
+                    val_accuracy=90.0 if rng_seed % 2 else 10.0,
+                    history=((1.0, 90.0 if rng_seed % 2 else 10.0),) * 5,
                 )
             )
-            for index, seed in enumerate(seeds)
+            for index, rng_seed in enumerate(rng_seeds)
         )
         return self.reports
 
@@ -123,7 +123,7 @@ def recall_reward(
     previous: StepReport, action: FactoredAction, current: StepReport
 ) -> RewardBreakdown:
     """1 for germinating in the slot that the cue named, 0 otherwise: at best 1 an episode."""
-    right = action.op is Op.GERMINATE and action.slot == previous.seed % 2
+    right = action.op is Op.GERMINATE and action.slot == previous.rng_seed % 2
     return RewardBreakdown(components={"recall": float(right)})
 
 

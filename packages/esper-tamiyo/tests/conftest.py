@@ -119,7 +119,7 @@ class Garden:
         ended = self.epoch >= self.spec.max_epochs
         return StepReport(
             environment=self.environment,
-            seed=0,
+            rng_seed=0,
             epoch=self.epoch,
             max_epochs=self.spec.max_epochs,
             seeds=tuple(self._seed(index) for index in range(len(self.states))),
@@ -204,7 +204,7 @@ def rich_report(spec: EnvironmentSpec, environment: int = 0) -> StepReport:
     )
     return StepReport(
         environment=environment,
-        seed=environment,
+        rng_seed=environment,
         epoch=6 + environment,
         max_epochs=spec.max_epochs,
         seeds=seeds,

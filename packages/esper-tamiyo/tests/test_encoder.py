@@ -86,7 +86,7 @@ BASE_CAUSES = [
     ({"train_accuracy": 9.0}, set()),
     ({"host_parameters": 9}, set()),
     ({"fossil_parameters": 9}, set()),
-    ({"environment": 3, "seed": 9}, set()),
+    ({"environment": 3, "rng_seed": 9}, set()),
 ]
 
 SLOT_CAUSES = [
@@ -326,7 +326,7 @@ seed_reports = st.builds(
 step_reports = st.builds(
     StepReport,
     environment=st.just(0),
-    seed=st.just(0),
+    rng_seed=st.just(0),
     epoch=count,
     max_epochs=st.integers(0, 1000),
     seeds=st.tuples(seed_reports),

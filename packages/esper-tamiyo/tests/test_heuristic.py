@@ -29,7 +29,7 @@ def report(spec, *, epoch=6, history=FLAT, seeds=None, ended=None):
     dormant = tuple(SeedReport(slot=slot, permitted=(Op.GERMINATE,)) for slot in spec.slots)
     return StepReport(
         environment=0,
-        seed=0,
+        rng_seed=0,
         epoch=epoch,
         max_epochs=spec.max_epochs,
         seeds=dormant if seeds is None else seeds,

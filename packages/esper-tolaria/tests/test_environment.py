@@ -31,7 +31,7 @@ def test_a_fresh_host_was_validated_by_nobody(make_local):
     environment = make_local(n_envs=2)
     reports = environment.reset([11, 12])
     assert [report.environment for report in reports] == [0, 1]
-    assert [report.seed for report in reports] == [11, 12]
+    assert [report.rng_seed for report in reports] == [11, 12]
     for report in reports:
         assert report.epoch == 0
         assert report.max_epochs == 12
@@ -263,9 +263,9 @@ def test_wrong_calls_say_what_is_right(make_local):
     environment = make_local(n_envs=2)
     with pytest.raises(TolariaError, match="call reset"):
         environment.step([WAIT])
-    with pytest.raises(TolariaError, match="3 seeds; give 1 to 2"):
+    with pytest.raises(TolariaError, match="3 random seeds; give 1 to 2"):
         environment.reset([1, 2, 3])
-    with pytest.raises(TolariaError, match="0 seeds"):
+    with pytest.raises(TolariaError, match="0 random seeds"):
         environment.reset([])
     environment.reset([1, 2])
     with pytest.raises(TolariaError, match="1 actions for 2 hosts"):

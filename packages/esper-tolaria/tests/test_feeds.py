@@ -21,7 +21,7 @@ def split(rows: int = 10) -> Split:
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_loader_brings_the_rows_that_a_gather_brings(workers):
-    gathered = GatherFeed(split(), TRAINING, seed=5)
+    gathered = GatherFeed(split(), TRAINING, rng_seed=5)
     loaded = LoaderFeed(split(), TRAINING, 5, device=CPU, workers=workers)
     assert gathered.count() == loaded.count() == 3
     for epoch in (1, 2):
@@ -31,7 +31,7 @@ def test_a_loader_brings_the_rows_that_a_gather_brings(workers):
 
 
 def test_an_epoch_is_every_row_once_in_its_own_order():
-    feed = GatherFeed(split(), TRAINING, seed=5)
+    feed = GatherFeed(split(), TRAINING, rng_seed=5)
     orders = [torch.cat([rows for _, rows in feed.batches(epoch)]) for epoch in (1, 2)]
     assert not torch.equal(*orders)
     for epoch, order in enumerate(orders, start=1):
@@ -41,7 +41,7 @@ def test_an_epoch_is_every_row_once_in_its_own_order():
 
 
 def test_an_epoch_ends_after_its_batches():
-    feed = GatherFeed(split(), TRAINING.model_copy(update={"max_batches": 2}), seed=5)
+    feed = GatherFeed(split(), TRAINING.model_copy(update={"max_batches": 2}), rng_seed=5)
     assert [len(rows) for _, rows in feed.batches(1)] == [4, 4]
     assert feed.count() == 2
 

@@ -165,7 +165,7 @@ def test_a_seed_in_training_leaves_its_host_as_it_is(task):
             for command in (Germinate(blueprint=Blueprint.CONV_LIGHT), Advance()):
                 assert host.apply_command(SeedCommand(slot="r0c1", command=command)).accepted
         trainer = Trainer(
-            host, training, seed=3, device=CPU, precision=Precision(torch.bfloat16, CPU)
+            host, training, rng_seed=3, device=CPU, precision=Precision(torch.bfloat16, CPU)
         )
         trainer.sync()
         trainer.start_epoch(1)
@@ -184,7 +184,7 @@ def test_a_batch_that_overflows_in_float16_is_skipped_and_training_goes_on(task)
     with torch.no_grad():
         host.classifier.weight *= 100.0
     trainer = Trainer(
-        host, task.training, seed=3, device=CPU, precision=Precision(torch.float16, CPU)
+        host, task.training, rng_seed=3, device=CPU, precision=Precision(torch.float16, CPU)
     )
     data = load_dataset(task.data).train
     for command in (Germinate(blueprint=Blueprint.CONV_LIGHT), Advance()):

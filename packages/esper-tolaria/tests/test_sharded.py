@@ -101,7 +101,7 @@ def test_workers_are_deaf_to_the_interrupt_key(sharded):
 
 
 def test_wrong_calls_are_refused_here_already(sharded):
-    with pytest.raises(TolariaError, match="4 seeds; give 1 to 3"):
+    with pytest.raises(TolariaError, match="4 random seeds; give 1 to 3"):
         sharded.reset([1, 2, 3, 4])
     sharded.reset([1, 2])
     with pytest.raises(TolariaError, match="1 actions for 2 hosts"):

@@ -21,7 +21,7 @@ def dataset(*shape: int) -> Dataset:
     train, validation, test = (
         Split(torch.randn(rows, *shape), torch.arange(rows)) for rows in (7, 3, 2)
     )
-    return Dataset(train=train, validation=validation, test=test, seed=9)
+    return Dataset(train=train, validation=validation, test=test, rng_seed=9)
 
 
 @pytest.mark.parametrize("shape", [(1, 40), (3, 8, 6)], ids=["signals", "images"])
@@ -34,7 +34,7 @@ def test_tensors_are_equal_and_stay_valid_after_the_file_is_gone(shape: tuple[in
             one, other = (getattr(getattr(each, name), part) for each in (data, mapped))
             assert torch.equal(one, other)
             assert one.dtype == other.dtype
-    assert mapped.seed == 9
+    assert mapped.rng_seed == 9
     if len(shape) == 3:
         assert mapped.train.inputs.is_contiguous(memory_format=torch.channels_last)
 
@@ -42,7 +42,7 @@ def test_tensors_are_equal_and_stay_valid_after_the_file_is_gone(shape: tuple[in
 def test_tokens_and_targets_that_share_memory() -> None:
     tokens = torch.arange(24).view(4, 6)
     split = Split(tokens[:, :-1], tokens[:, 1:])
-    with share_dataset(Dataset(train=split, validation=split, test=split, seed=0)) as shared:
+    with share_dataset(Dataset(train=split, validation=split, test=split, rng_seed=0)) as shared:
         mapped = open_shared(shared)
     assert torch.equal(mapped.test.inputs, tokens[:, :-1])
     assert torch.equal(mapped.test.targets, tokens[:, 1:])
@@ -59,7 +59,7 @@ def test_what_is_mapped_takes_no_memory_of_its_own() -> None:
 
     rows = Split(torch.ones(50_000, 1, 200), torch.zeros(50_000, dtype=torch.int64))
     few = Split(torch.ones(1, 1, 200), torch.zeros(1, dtype=torch.int64))
-    with share_dataset(Dataset(train=rows, validation=few, test=few, seed=0)) as shared:
+    with share_dataset(Dataset(train=rows, validation=few, test=few, rng_seed=0)) as shared:
         before = own_bytes()
         mapped = open_shared(shared)
         assert mapped.train.inputs.sum() == 50_000 * 200
@@ -81,7 +81,7 @@ import sys, time, torch
 from esper_tolaria import Dataset, Split
 from esper_tolaria.sharding.shared_data import open_shared, share_dataset
 rows = Split(torch.ones(100, 1, 4), torch.zeros(100, dtype=torch.int64))
-with share_dataset(Dataset(train=rows, validation=rows, test=rows, seed=0)) as shared:
+with share_dataset(Dataset(train=rows, validation=rows, test=rows, rng_seed=0)) as shared:
     print(shared.train[0].path, flush=True)
     time.sleep(600)
 """

@@ -27,7 +27,7 @@ def test_training_smooths_its_labels(few_rows, grown_in, name, share):
     train = load_dataset(task.data).train
     with torch.no_grad():
         expected = smoothed(host(train.inputs), train.targets, share)
-    trainer = Trainer(host, task.training, seed=3, device=CPU)
+    trainer = Trainer(host, task.training, rng_seed=3, device=CPU)
     trainer.start_epoch(1)
     trainer.train_batch(train.inputs, train.targets, last=True)
     loss, _ = trainer.epoch_metrics(train.targets)

@@ -21,7 +21,7 @@ def grow(make_setup_for):
     def make(*slots: str):
         setup = make_setup_for()
         host = setup.build_host(3, torch.device("cpu"))
-        trainer = Trainer(host, setup.training, seed=3, device=torch.device("cpu"))
+        trainer = Trainer(host, setup.training, rng_seed=3, device=torch.device("cpu"))
         train = load_dataset(setup.task.data).train
         commands = (Germinate(blueprint=Blueprint.CONV_LIGHT, tempo=3), Advance(), Advance())
         for epoch, command in enumerate(commands, start=1):

@@ -182,8 +182,8 @@ class Environment(Protocol):
     def spec(self) -> EnvironmentSpec:
         """The fixed facts of this environment."""
 
-    def reset(self, seeds: Sequence[int]) -> tuple[StepReport, ...]:
-        """Starts one episode a seed with fresh hosts; at most ``spec.environments`` of them."""
+    def reset(self, rng_seeds: Sequence[int]) -> tuple[StepReport, ...]:
+        """Starts one episode with a fresh host for each random seed, at most ``environments``."""
 
     def step(self, actions: Sequence[FactoredAction]) -> tuple[StepReport, ...]:
         """Carries out one action a host and trains each for one epoch.
@@ -305,8 +305,8 @@ class ActorCritic(Protocol):
 class Controller(Protocol):
     """Decides for one host at a time. Tamiyo implements, the apps call."""
 
-    def reset(self, seed: int) -> None:
-        """Forgets the last episode; randomness follows from ``seed``."""
+    def reset(self, rng_seed: int) -> None:
+        """Forgets the last episode; randomness follows from ``rng_seed``."""
 
     def decide(self, report: StepReport) -> FactoredAction:
         """Chooses the next action."""

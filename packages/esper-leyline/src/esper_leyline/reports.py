@@ -247,7 +247,7 @@ class StepReport(HostReport):
 
     Attributes:
         environment: Index of the environment.
-        seed: The host's own random seed.
+        rng_seed: The host's own random seed.
         action: The action that led here, ``None`` after a reset.
         action_succeeded: Whether the host accepted it, ``None`` after a reset.
         rejection: Why not.
@@ -261,7 +261,7 @@ class StepReport(HostReport):
     __pydantic_config__ = WIRE_CONFIG
 
     environment: int
-    seed: int
+    rng_seed: int
     epoch: int
     max_epochs: int
     history: tuple[tuple[Float, Float], ...] = ()
@@ -333,7 +333,7 @@ class EvaluationReport:
     __pydantic_config__ = WIRE_CONFIG
 
     environment: int
-    seed: int
+    rng_seed: int
     test_loss: Float
     test_accuracy: Float
     parameters: int

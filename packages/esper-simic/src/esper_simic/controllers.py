@@ -62,7 +62,7 @@ def run_controllers(
             decider,
             reward,
             recorder,
-            seeds=episode_seeds(config.seed, number, config.n_envs),
+            rng_seeds=episode_seeds(config.seed, number, config.n_envs),
             should_stop=should_stop,
         )
         if unfinished is not None:

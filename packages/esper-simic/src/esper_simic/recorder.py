@@ -145,7 +145,7 @@ class RoundRecorder:
     def _outcome(self, episode: _Episode, report: StepReport) -> EpisodeOutcome:
         assert report.ended is not None
         return EpisodeOutcome(
-            seed=report.seed,
+            rng_seed=report.rng_seed,
             episode_return=episode.earned,
             reward_components=dict(episode.components),
             ended=report.ended,

@@ -174,13 +174,13 @@ class PPOTrainer:
         recorder = RoundRecorder(
             self._telemetry, round_number=number, environments=self._config.n_envs
         )
-        actor = PolicyActor(self._policy, self._updater.units, seed=action_seed(seed, number))
+        actor = PolicyActor(self._policy, self._updater.units, rng_seed=action_seed(seed, number))
         unfinished = play_round(
             self._environment,
             actor,
             self._reward,
             recorder,
-            seeds=episode_seeds(seed, number, self._config.n_envs),
+            rng_seeds=episode_seeds(seed, number, self._config.n_envs),
             should_stop=should_stop,
         )
         if unfinished is not None:

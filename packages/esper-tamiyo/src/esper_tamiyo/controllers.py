@@ -23,7 +23,7 @@ from esper_tamiyo.masks import open_slots
 class StaticController:
     """Always waits: the host as it is."""
 
-    def reset(self, seed: int) -> None:
+    def reset(self, rng_seed: int) -> None:
         """Has nothing to forget."""
 
     def decide(self, report: StepReport) -> FactoredAction:  # noqa: ARG002
@@ -48,9 +48,9 @@ class RandomMaskedController:
         }
         self._random = random.Random(0)  # noqa: S311
 
-    def reset(self, seed: int) -> None:
+    def reset(self, rng_seed: int) -> None:
         """Seeds its random generator again."""
-        self._random = random.Random(seed)  # noqa: S311
+        self._random = random.Random(rng_seed)  # noqa: S311
 
     def decide(self, report: StepReport) -> FactoredAction:
         """Draws an action that the lifecycle accepts."""

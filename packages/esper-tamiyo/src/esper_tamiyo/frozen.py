@@ -24,10 +24,10 @@ class PolicyController:
         self._greedy = greedy
         self.reset(0)
 
-    def reset(self, seed: int) -> None:
-        """Forgets the last episode; what is drawn follows from ``seed``, on any device."""
+    def reset(self, rng_seed: int) -> None:
+        """Forgets the last episode; what is drawn follows from ``rng_seed``, on any device."""
         self._state = self._policy.initial_state(1)
-        self._generator = torch.Generator().manual_seed(seed)
+        self._generator = torch.Generator().manual_seed(rng_seed)
 
     def decide(self, report: StepReport) -> FactoredAction:
         """Chooses the next action.

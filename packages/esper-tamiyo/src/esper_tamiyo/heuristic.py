@@ -84,7 +84,7 @@ class HeuristicController:
         self._tempo = self._choose_tempo()
         self.reset(0)
 
-    def reset(self, seed: int) -> None:  # noqa: ARG002
+    def reset(self, rng_seed: int) -> None:  # noqa: ARG002
         """Forgets the last episode."""
         self._settled = False
         self._grown_until = 0

@@ -84,7 +84,7 @@ class ScheduleController:
         self._tempo = TEMPO_EPOCHS.index(self._config.tempo)
         self.reset(0)
 
-    def reset(self, seed: int) -> None:  # noqa: ARG002
+    def reset(self, rng_seed: int) -> None:  # noqa: ARG002
         """Starts the schedule again."""
         self._germinated = 0
 

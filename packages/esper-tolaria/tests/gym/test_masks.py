@@ -40,7 +40,13 @@ def report_of(permitted, ended=None) -> StepReport:
         for slot, ops in zip(SPEC.slots, permitted, strict=True)
     )
     return StepReport(
-        environment=0, seed=0, epoch=1, max_epochs=9, seeds=seeds, host_parameters=100, ended=ended
+        environment=0,
+        rng_seed=0,
+        epoch=1,
+        max_epochs=9,
+        seeds=seeds,
+        host_parameters=100,
+        ended=ended,
     )
 
 

@@ -110,7 +110,7 @@ def _evaluation(plan: DualPlan, runs: Sequence[ArmRun], folder: Path) -> Evaluat
         run=Plan(config=config, task=shared.task, notes=shared.notes),
         arms=tuple(_policy(run) for run in runs),
         baseline=runs[1].mode,
-        seeds=evaluation_seeds(plan.seeds, use=SeedRange.TUNING),
+        rng_seeds=evaluation_seeds(plan.seeds, use=SeedRange.TUNING),
         seed_range=SeedRange.TUNING,
         greedy=False,
         out=folder,

@@ -38,7 +38,7 @@ class EvaluationPlan:
     run: Plan
     arms: tuple[Arm, ...]
     baseline: str
-    seeds: tuple[int, ...]
+    rng_seeds: tuple[int, ...]
     seed_range: SeedRange
     greedy: bool
     out: Path
@@ -68,7 +68,7 @@ def plan_evaluation(options: EvaluateOptions, hardware: SpreadOptions) -> Evalua
         run=run,
         arms=arms,
         baseline=_baseline(options.baseline, arms),
-        seeds=evaluation_seeds(options.seeds, first=options.first_seed, use=use),
+        rng_seeds=evaluation_seeds(options.seeds, first=options.first_seed, use=use),
         seed_range=use,
         greedy=options.policy == "greedy",
         out=options.out or _new_folder(run.task),

@@ -44,7 +44,7 @@ def draw(results: EvaluationResults) -> bytes:
         axes.grid(alpha=0.25)
     panels[0].set_ylabel("test accuracy, %")
     _name_arms(panels[-1], results.arms)
-    epochs, seeds = f"{results.config.max_epochs} epochs", len(results.seeds)
+    epochs, seeds = f"{results.config.max_epochs} epochs", len(results.rng_seeds)
     if any(arm.budget == "flops" for arm in results.arms):
         epochs += " (or equal FLOPs)"
     figure.suptitle(

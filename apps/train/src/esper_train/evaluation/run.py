@@ -57,7 +57,8 @@ def _play_all(plan: EvaluationPlan, stop: StopRequest) -> tuple[ArmResult, ...] 
     others = [arm for arm in plan.arms if arm not in from_scratch]
     horizon = plan.run.config.max_epochs
     play = partial(_play, plan, flops=flops, stop=stop)
-    played = play(others, build_host, epochs=dict.fromkeys(plan.seeds, horizon)) if others else []
+    whole = dict.fromkeys(plan.rng_seeds, horizon)
+    played = play(others, build_host, epochs=whole) if others else []
     for arm in from_scratch:
         if played is None:
             return None
@@ -98,12 +99,12 @@ def _play(
             episodes = play_arm(
                 environment,
                 build,
-                plan.seeds,
+                plan.rng_seeds,
                 flops=flops,
                 epochs=epochs,
                 counterfactuals=not isinstance(arm, ScratchArm),
                 should_stop=stop,
-                on_progress=partial(_print_progress, arm.label, len(plan.seeds), started),
+                on_progress=partial(_print_progress, arm.label, len(plan.rng_seeds), started),
             )
             if episodes is None:
                 return None
@@ -134,7 +135,7 @@ def collect_results(plan: EvaluationPlan, arms: tuple[ArmResult, ...]) -> Evalua
     return EvaluationResults(
         task=plan.run.task.name,
         config=plan.run.config,
-        seeds=plan.seeds,
+        rng_seeds=plan.rng_seeds,
         seed_range=plan.seed_range,
         shared_data=plan.run.task.data.shared,
         augmented=not (plan.run.config.host or plan.run.task.training).augmentation.changes_nothing,

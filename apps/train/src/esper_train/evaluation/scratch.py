@@ -32,7 +32,7 @@ class GrownHosts:
     @classmethod
     def like(cls, arm: ArmResult) -> GrownHosts:
         """Takes the seeds that an arm's networks contained at the end."""
-        return cls({episode.seed: episode.seeds for episode in arm.episodes})
+        return cls({episode.rng_seed: episode.seeds for episode in arm.episodes})
 
     def __call__(
         self,
@@ -120,12 +120,12 @@ def training_epochs(
         epochs: The budget of epochs.
     """
     if arm.budget == "epochs":
-        return dict.fromkeys((episode.seed for episode in model.episodes), epochs)
+        return dict.fromkeys((episode.rng_seed for episode in model.episodes), epochs)
     found = {}
     for episode in model.episodes:
         assert episode.total_flops is not None, "the app plays every arm with a counter"
         epoch = flops.whole_epoch(episode.seeds) + flops.whole_validation(episode.seeds)
-        found[episode.seed] = max(1, episode.total_flops // epoch)
+        found[episode.rng_seed] = max(1, episode.total_flops // epoch)
     return found
 
 

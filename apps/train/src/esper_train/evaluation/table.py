@@ -133,9 +133,9 @@ class EvaluationTable:
 
     def _legend(self) -> Sequence[str]:
         results = self._results
-        pairs = len(results.seeds)
+        pairs = len(results.rng_seeds)
         played = f"{results.task}, {results.config.max_epochs} epochs, {pairs} unseen hosts an arm"
-        first = results.seeds[0] - evaluation_seeds(1, use=results.seed_range)[0]
+        first = results.rng_seeds[0] - evaluation_seeds(1, use=results.seed_range)[0]
         lines = [
             f"{played}; test: mean; IQM: interquartile mean",
             _HOSTS[results.seed_range].format(first, first + pairs - 1),

@@ -96,7 +96,7 @@ class EpisodeOutcome(Contract):
     """
 
     kind: Literal["episode_outcome"] = "episode_outcome"
-    seed: int
+    rng_seed: int
     episode_return: Float
     reward_components: dict[str, Float]
     ended: EpisodeEnd

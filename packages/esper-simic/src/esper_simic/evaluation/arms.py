@@ -24,7 +24,7 @@ def compare_controllers(
     first: ControllerFactory,
     second: ControllerFactory,
     *,
-    seeds: Sequence[int],
+    rng_seeds: Sequence[int],
     names: tuple[str, str] = ("first", "second"),
     resampling: Resampling | None = None,
 ) -> Comparison:
@@ -34,8 +34,8 @@ def compare_controllers(
         environment: Hosts of one seed have to be equal in every episode.
         first: Builds a controller for one host.
         second: The same; the baseline.
-        seeds: Seeds of the hosts, such as those of ``evaluation_seeds``. An episode is played
-            for each, as many side by side as the environment has room for.
+        rng_seeds: Random seeds of the hosts, such as those of ``evaluation_seeds``. An episode
+            is played for each, as many side by side as the environment has room for.
         names: Names of the arms.
         resampling: As for ``compare``.
 
@@ -46,7 +46,7 @@ def compare_controllers(
     arms = []
     for name, build in zip(names, (first, second), strict=True):
         started = perf_counter()
-        episodes = play_arm(environment, build, seeds)
+        episodes = play_arm(environment, build, rng_seeds)
         assert episodes is not None, "nothing stops it"
         arms.append(summarize_arm(name, name, episodes, perf_counter() - started))
     (comparison,) = compare_arms(arms, names[1], resampling)
@@ -121,10 +121,10 @@ def _compare(arm: ArmResult, baseline: ArmResult, resampling: Resampling) -> Com
 def _check_same_hosts(arm: ArmResult, baseline: ArmResult) -> None:
     """Checks that the n-th episodes of both arms started from the same host."""
     for mine, theirs in zip(arm.episodes, baseline.episodes, strict=True):
-        starts = (mine.seed, mine.newborn_accuracy), (theirs.seed, theirs.newborn_accuracy)
+        starts = (mine.rng_seed, mine.newborn_accuracy), (theirs.rng_seed, theirs.newborn_accuracy)
         # A GPU may round differently from one pass to the next.
         alike = math.isclose(starts[0][1], starts[1][1], abs_tol=BIRTH_TOLERANCE)
-        if mine.seed != theirs.seed or not alike:
+        if mine.rng_seed != theirs.rng_seed or not alike:
             raise SimicError(
                 f"arms '{arm.label}' and '{baseline.label}' met different hosts (seed and "
                 f"accuracy at birth: {starts[0]} and {starts[1]}), so they cannot be compared; "

@@ -35,7 +35,7 @@ def _ignore(_done: int) -> None:
 def play_arm(
     environment: Environment,
     build: ControllerFactory,
-    seeds: Sequence[int],
+    rng_seeds: Sequence[int],
     *,
     flops: FlopCounter | None = None,
     epochs: Mapping[int, int] | None = None,
@@ -48,9 +48,9 @@ def play_arm(
     Args:
         environment: Hosts of one seed have to be equal in every episode.
         build: Builds a controller for one host.
-        seeds: Seeds of the hosts.
+        rng_seeds: Random seeds of the hosts.
         flops: Counts FLOPs; without it they are reported as ``None``.
-        epochs: By seed, the epochs after which a host is evaluated; at most those of an
+        epochs: By random seed, the epochs after which a host is evaluated; at most those of an
             episode of the environment, which is the default.
         counterfactuals: Whether the FLOPs of validation include counterfactuals; networks
             trained from scratch need none.
@@ -58,38 +58,38 @@ def play_arm(
         on_progress: Called with the number of finished episodes whenever some finish.
 
     Returns:
-        The episodes in the order of the seeds; ``None`` if ``should_stop`` returned true.
+        The episodes in the order of ``rng_seeds``; ``None`` if ``should_stop`` returned true.
 
     Raises:
         SimicError: If the environment evaluates none of its hosts.
     """
     room, horizon = environment.spec.environments, environment.spec.max_epochs
-    length = dict.fromkeys(seeds, horizon) if epochs is None else epochs
+    length = dict.fromkeys(rng_seeds, horizon) if epochs is None else epochs
     costs = _Costs(flops, counterfactuals)
     # Hosts of equal length go together: one that is done trains on beside the others.
-    order = sorted(seeds, key=length.__getitem__)
+    order = sorted(rng_seeds, key=length.__getitem__)
     results: dict[int, EpisodeResult] = {}
     for start in range(0, len(order), room):
         batch = order[start : start + room]
-        runs = [EpisodeRun(build(environment.spec), costs, length[seed]) for seed in batch]
+        runs = [EpisodeRun(build(environment.spec), costs, length[rng_seed]) for rng_seed in batch]
         if not _play(environment, runs, batch, should_stop):
             return None
-        results |= {run.result.seed: run.result for run in runs}
+        results |= {run.result.rng_seed: run.result for run in runs}
         on_progress(len(results))
-    return tuple(results[seed] for seed in seeds)
+    return tuple(results[rng_seed] for rng_seed in rng_seeds)
 
 
 def _play(
     environment: Environment,
     runs: Sequence[EpisodeRun],
-    seeds: Sequence[int],
+    rng_seeds: Sequence[int],
     should_stop: Callable[[], bool],
 ) -> bool:
     """Plays episodes side by side; returns false if it was stopped."""
-    reports = environment.reset(seeds)
+    reports = environment.reset(rng_seeds)
     first = _evaluate(environment, len(runs))
-    for run, seed, report, test in zip(runs, seeds, reports, first, strict=True):
-        run.begin(seed, report, test)
+    for run, rng_seed, report, test in zip(runs, rng_seeds, reports, first, strict=True):
+        run.begin(rng_seed, report, test)
     while not all(run.closed for run in runs):
         if should_stop():
             return False
@@ -173,9 +173,9 @@ class EpisodeRun:
         assert self._result is not None
         return self._result
 
-    def begin(self, seed: int, report: StepReport, newborn: EvaluationReport) -> None:
+    def begin(self, rng_seed: int, report: StepReport, newborn: EvaluationReport) -> None:
         """Starts the episode with the report and the evaluation of a fresh host."""
-        self.controller.reset(seed)
+        self.controller.reset(rng_seed)
         self._report = report
         self._newborn = newborn
 
@@ -196,7 +196,7 @@ class EpisodeRun:
         train, validation = self._train_flops, self._validation_flops
         counted = counter is not None
         self._result = EpisodeResult(
-            seed=last.seed,
+            rng_seed=last.rng_seed,
             epochs=last.epoch,
             ended=last.ended or EpisodeEnd.HORIZON,
             newborn_accuracy=self._newborn.test_accuracy,
@@ -234,9 +234,9 @@ class TimedController:
         self._controller = controller
         self.seconds = 0.0
 
-    def reset(self, seed: int) -> None:
+    def reset(self, rng_seed: int) -> None:
         """Starts an episode."""
-        self._controller.reset(seed)
+        self._controller.reset(rng_seed)
         self.seconds = 0.0
 
     def decide(self, report: StepReport) -> FactoredAction:

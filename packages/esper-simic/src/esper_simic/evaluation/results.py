@@ -58,7 +58,7 @@ class EpisodeResult(Contract):
         seeds: Seeds in the network at the end, row-major.
     """
 
-    seed: int
+    rng_seed: int
     epochs: int
     ended: EpisodeEnd
     newborn_accuracy: Float
@@ -140,7 +140,8 @@ class EvaluationResults(Contract):
 
     Attributes:
         config: Configuration of every arm's hosts.
-        seeds: Seeds of the hosts, in the order of each arm's episodes; no run trains on them.
+        rng_seeds: Random seeds of the hosts, in the order of each arm's episodes; no run trains
+            on them.
         seed_range: The range they come from; the ranges do not overlap.
         shared_data: Whether all hosts use the same rows of one data set.
         augmented: Whether training augments images, differently for each host.
@@ -151,7 +152,7 @@ class EvaluationResults(Contract):
     version: Literal[2] = RESULTS_VERSION
     task: str
     config: TrainingConfig
-    seeds: tuple[int, ...] = Field(min_length=2)
+    rng_seeds: tuple[int, ...] = Field(min_length=2)
     seed_range: SeedRange
     shared_data: bool
     augmented: bool = False

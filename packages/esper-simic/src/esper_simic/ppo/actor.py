@@ -30,22 +30,22 @@ class PolicyActor:
     Args:
         policy: Decides.
         units: What its critic's numbers mean, for telemetry.
-        seed: Decides every sample of the round.
+        rng_seed: Decides every sample of the round.
     """
 
-    def __init__(self, policy: TrainablePolicy, units: Units, *, seed: int) -> None:
+    def __init__(self, policy: TrainablePolicy, units: Units, *, rng_seed: int) -> None:
         device = next(iter(policy.parameters())).device
         self._policy = policy
         self._units = units
-        self._generator = torch.Generator(device=device).manual_seed(seed)
+        self._generator = torch.Generator(device=device).manual_seed(rng_seed)
         self._buffer = RolloutBuffer()
         self._state: PolicyState | None = None
         self._observation: Observation | None = None
         self._decision: PolicyDecision | None = None
 
-    def reset(self, seeds: Sequence[int]) -> None:
-        """Starts a round of one episode a seed, with nothing remembered."""
-        self._state = self._policy.initial_state(len(seeds))
+    def reset(self, rng_seeds: Sequence[int]) -> None:
+        """Starts a round of one episode for each random seed, with nothing remembered."""
+        self._state = self._policy.initial_state(len(rng_seeds))
         self._observation = None
         self._buffer = RolloutBuffer()
 

@@ -24,14 +24,14 @@ class EpisodeLedger(Generic[Entry]):
     def get(self, report: StepReport) -> Entry | None:
         """Returns the entry stored at this report, or ``None``."""
         record = self._records.get(report.environment)
-        if record is None or (record.seed, record.epoch) != (report.seed, report.epoch):
+        if record is None or (record.rng_seed, record.epoch) != (report.rng_seed, report.epoch):
             return None
         return record.entry
 
     def put(self, report: StepReport, entry: Entry) -> None:
         """Stores an entry for the step that continues from this report, if there is one."""
         if report.ended is None:
-            record = _Record(seed=report.seed, epoch=report.epoch, entry=entry)
+            record = _Record(rng_seed=report.rng_seed, epoch=report.epoch, entry=entry)
             self._records[report.environment] = record
         else:
             self._records.pop(report.environment, None)
@@ -39,6 +39,6 @@ class EpisodeLedger(Generic[Entry]):
 
 @dataclass(frozen=True, slots=True)
 class _Record(Generic[Entry]):
-    seed: int
+    rng_seed: int
     epoch: int
     entry: Entry

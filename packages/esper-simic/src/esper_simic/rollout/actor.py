@@ -33,8 +33,8 @@ class Choice:
 class Decider(Protocol):
     """Decides for all environments of a round."""
 
-    def reset(self, seeds: Sequence[int]) -> None:
-        """Starts a round of one episode a seed."""
+    def reset(self, rng_seeds: Sequence[int]) -> None:
+        """Starts a round of one episode for each random seed."""
 
     def choose(self, reports: Sequence[StepReport]) -> list[Choice]:
         """Chooses one action an environment; those whose episode is over are not read."""
@@ -58,18 +58,19 @@ class ControllerDecider:
     def __init__(self, controllers: Sequence[Controller]) -> None:
         self._controllers = tuple(controllers)
 
-    def reset(self, seeds: Sequence[int]) -> None:
-        """Starts a round of one episode a seed.
+    def reset(self, rng_seeds: Sequence[int]) -> None:
+        """Starts a round of one episode for each random seed.
 
         Raises:
-            SimicError: If there is not one controller a seed.
+            SimicError: If there is not one controller for each.
         """
-        if len(seeds) != len(self._controllers):
+        if len(rng_seeds) != len(self._controllers):
             raise SimicError(
-                f"{len(self._controllers)} controllers for {len(seeds)} environments; give one each"
+                f"{len(self._controllers)} controllers for {len(rng_seeds)} environments; "
+                "give one each"
             )
-        for controller, seed in zip(self._controllers, seeds, strict=True):
-            controller.reset(seed)
+        for controller, rng_seed in zip(self._controllers, rng_seeds, strict=True):
+            controller.reset(rng_seed)
 
     def choose(self, reports: Sequence[StepReport]) -> list[Choice]:
         """Asks each controller whose episode goes on."""

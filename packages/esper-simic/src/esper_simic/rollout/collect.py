@@ -56,10 +56,10 @@ def play_round(
     reward: RewardFunction,
     recorder: RoundRecorder,
     *,
-    seeds: Sequence[int],
+    rng_seeds: Sequence[int],
     should_stop: Callable[[], bool],
 ) -> int | None:
-    """Plays one episode a seed, side by side, until all have ended.
+    """Plays one episode for each random seed, side by side, until all have ended.
 
     Returns:
         ``None`` when the round is complete; otherwise the steps played before
@@ -67,8 +67,8 @@ def play_round(
     """
     watch = recorder.watch
     with watch.measure("environment"):
-        reports = environment.reset(seeds)
-    decider.reset(seeds)
+        reports = environment.reset(rng_seeds)
+    decider.reset(rng_seeds)
     steps = 0
     while any(report.ended is None for report in reports):
         if should_stop():

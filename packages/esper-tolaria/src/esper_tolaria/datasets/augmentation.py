@@ -33,9 +33,9 @@ def augment(images: Tensor, augmentation: Augmentation, generator: torch.Generat
     return padded.flatten(2).gather(2, index).view(batch, channels, height, width)
 
 
-def epoch_generator(seed: int, epoch: int, device: torch.device) -> torch.Generator:
+def epoch_generator(rng_seed: int, epoch: int, device: torch.device) -> torch.Generator:
     """Returns a generator seeded by a host's random seed and the epoch."""
-    (state,) = np.random.SeedSequence((seed, epoch)).generate_state(1, np.uint64)
+    (state,) = np.random.SeedSequence((rng_seed, epoch)).generate_state(1, np.uint64)
     return torch.Generator(device).manual_seed(int(state >> 1))
 
 

@@ -34,10 +34,10 @@ class Feed(Protocol):
 class GatherFeed:
     """Gathers rows by index on the hosts' device, without a DataLoader."""
 
-    def __init__(self, split: Split, training: HostTraining, seed: int) -> None:
+    def __init__(self, split: Split, training: HostTraining, rng_seed: int) -> None:
         """Takes rows on the hosts' device."""
         self._split = split
-        self._order = EpochBatches(len(split), training, seed)
+        self._order = EpochBatches(len(split), training, rng_seed)
 
     def batches(self, epoch: int) -> Iterator[Batch]:
         """Yields an epoch's batches."""
@@ -61,12 +61,12 @@ class LoaderFeed:
         self,
         split: Split,
         training: HostTraining,
-        seed: int,
+        rng_seed: int,
         *,
         device: torch.device,
         workers: int = 0,
     ) -> None:
-        self._order = EpochBatches(len(split), training, seed)
+        self._order = EpochBatches(len(split), training, rng_seed)
         self._rows = _Rows(split)
         self._device = device
         self._workers = workers
@@ -102,14 +102,14 @@ class EpochBatches:
         count: Batches of an epoch.
     """
 
-    def __init__(self, rows: int, training: HostTraining, seed: int) -> None:
-        self._rows, self._seed = rows, seed
+    def __init__(self, rows: int, training: HostTraining, rng_seed: int) -> None:
+        self._rows, self._rng_seed = rows, rng_seed
         self._size = training.batch_size
         self.count = training.batches(rows)
 
     def indices(self, epoch: int) -> Sequence[Tensor]:
         """Returns the row indices [B] int64 of each batch."""
-        order = epoch_order(self._seed, epoch, self._rows)
+        order = epoch_order(self._rng_seed, epoch, self._rows)
         batches: Sequence[Tensor] = order[: self.count * self._size].split(self._size)
         return batches
 
@@ -154,7 +154,7 @@ def check_feed(feed: FeedConfig, device: torch.device) -> None:
 
 
 def build_feed(
-    split: Split, training: HostTraining, seed: int, feed: FeedConfig, device: torch.device
+    split: Split, training: HostTraining, rng_seed: int, feed: FeedConfig, device: torch.device
 ) -> Feed:
     """Builds the feed of a configuration.
 
@@ -164,15 +164,15 @@ def build_feed(
     Args:
         split: Training rows, on a CPU.
         training: Batch size and batches of an epoch.
-        seed: Of the data set.
+        rng_seed: Of the data set.
         feed: Checked by ``check_feed``.
         device: Where hosts train.
     """
     on_cpu = device.type == "cpu"
     if (on_cpu and not feed.num_workers) or feed.gpu_preload_gather:
-        return GatherFeed(split.to(device), training, seed)
+        return GatherFeed(split.to(device), training, rng_seed)
     held = split.to(device if feed.gpu_preload else torch.device("cpu"))
-    return LoaderFeed(held, training, seed, device=device, workers=feed.num_workers)
+    return LoaderFeed(held, training, rng_seed, device=device, workers=feed.num_workers)
 
 
 def _no_workers(setting: str, count: int) -> TolariaError:

@@ -84,7 +84,7 @@ def picture_dataset(
         train=_split(training, kept, scale),
         validation=_split(training, held_out, scale),
         test=_split(test, np.arange(spec.test_size), scale),
-        seed=SPLIT_SEED,
+        rng_seed=SPLIT_SEED,
     )
 
 

@@ -45,7 +45,7 @@ def _cut(spec: DataSpec, signals: NDArray[np.floating], labels: NDArray[np.integ
     targets = torch.from_numpy(labels.astype(np.int64))
     rows = zip(inputs.split(sizes), targets.split(sizes), strict=True)
     train, validation, test = (Split(chosen.clone(), label.clone()) for chosen, label in rows)
-    return Dataset(train=train, validation=validation, test=test, seed=GENERATOR_SEED)
+    return Dataset(train=train, validation=validation, test=test, rng_seed=GENERATOR_SEED)
 
 
 def _generate(rows: int) -> tuple[NDArray[np.floating], NDArray[np.integer]]:

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 
-def epoch_order(seed: int, epoch: int, rows: int) -> Tensor:
-    """Returns a permutation of the rows, [rows] int64, seeded by seed and epoch.
+def epoch_order(rng_seed: int, epoch: int, rows: int) -> Tensor:
+    """Returns a permutation of the rows, [rows] int64, seeded by random seed and epoch.
 
     All hosts share it, so no host depends on the others.
     """
-    return torch.from_numpy(np.random.default_rng((seed, epoch)).permutation(rows))
+    return torch.from_numpy(np.random.default_rng((rng_seed, epoch)).permutation(rows))

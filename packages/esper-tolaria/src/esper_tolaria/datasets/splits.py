@@ -49,13 +49,13 @@ class Dataset:
     """Training rows, validation rows (for all decisions) and test rows (for reports only).
 
     Attributes:
-        seed: Seeds, with the epoch, the order of the training rows.
+        rng_seed: Seeds, with the epoch, the order of the training rows.
     """
 
     train: Split
     validation: Split
     test: Split
-    seed: int
+    rng_seed: int
 
     def to(self, device: torch.device) -> Dataset:
         """Returns the data on a device."""
@@ -63,5 +63,5 @@ class Dataset:
             train=self.train.to(device),
             validation=self.validation.to(device),
             test=self.test.to(device),
-            seed=self.seed,
+            rng_seed=self.rng_seed,
         )

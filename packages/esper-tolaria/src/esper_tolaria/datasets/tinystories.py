@@ -93,7 +93,7 @@ def load_tinystories(spec: DataSpec, root: Path) -> Dataset:
         train=cut_tokens(text, spec, spec.train_size, place=f"'{folder}'"),
         validation=cut_tokens(held_out, spec, spec.validation_size, place=f"'{folder}'"),
         test=cut_tokens(unseen, spec, spec.test_size, place=f"'{folder}'"),
-        seed=SPLIT_SEED,
+        rng_seed=SPLIT_SEED,
     )
 
 

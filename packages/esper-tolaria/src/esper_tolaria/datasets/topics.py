@@ -36,7 +36,7 @@ def load_topics(spec: DataSpec, _root: Path) -> Dataset:
         )
         for rows in (spec.test_size, spec.validation_size, spec.train_size)
     )
-    return Dataset(train=train, validation=validation, test=test, seed=SPLIT_SEED)
+    return Dataset(train=train, validation=validation, test=test, rng_seed=SPLIT_SEED)
 
 
 def _paragraphs() -> list[str]:

@@ -10,14 +10,16 @@ from esper_tolaria.engine.setup import HostSetup
 from esper_tolaria.errors import TolariaError
 
 
-def check_seeds(seeds: Sequence[int], environments: int) -> None:
+def check_rng_seeds(rng_seeds: Sequence[int], environments: int) -> None:
     """Checks the number of random seeds.
 
     Raises:
         TolariaError: If there are none, or more than environments.
     """
-    if not 1 <= len(seeds) <= environments:
-        raise TolariaError(f"reset got {len(seeds)} seeds; give 1 to {environments}, one per host")
+    if not 1 <= len(rng_seeds) <= environments:
+        raise TolariaError(
+            f"reset got {len(rng_seeds)} random seeds; give 1 to {environments}, one per host"
+        )
 
 
 def check_actions(actions: Sequence[FactoredAction], hosts: int) -> None:

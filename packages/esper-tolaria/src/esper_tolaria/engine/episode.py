@@ -54,13 +54,13 @@ class Episode:
     """
 
     def __init__(
-        self, setup: HostSetup, *, environment: int, seed: int, device: torch.device
+        self, setup: HostSetup, *, environment: int, rng_seed: int, device: torch.device
     ) -> None:
         self._setup = setup
-        self._host = setup.build_host(seed, device)
+        self._host = setup.build_host(rng_seed, device)
         precision = build_precision(setup.config, device)
         self._trainer = Trainer(
-            self._host, setup.training, seed=seed, device=device, precision=precision
+            self._host, setup.training, rng_seed=rng_seed, device=device, precision=precision
         )
         self._precision = precision
         self._governor = Governor(setup.task.data.classes, setup.config.governor)
@@ -76,7 +76,7 @@ class Episode:
         counts = self._host.parameter_counts()
         self.report = StepReport(
             environment=environment,
-            seed=seed,
+            rng_seed=rng_seed,
             epoch=0,
             max_epochs=setup.config.max_epochs,
             seeds=self._host.seed_reports(),
@@ -120,7 +120,7 @@ class Episode:
             self._host.seed_reports(),
             self._required,
             last=epoch >= last,
-            key=(self.report.seed, epoch),
+            key=(self.report.rng_seed, epoch),
         )
         self._scores = self._score(split, self._comparison)
         self._seconds["validate"] = perf_counter() - started
@@ -157,7 +157,7 @@ class Episode:
         found = read(self._score(split, FULL_ONLY), FULL_ONLY)
         return EvaluationReport(
             environment=self.report.environment,
-            seed=self.report.seed,
+            rng_seed=self.report.rng_seed,
             test_loss=found.loss,
             test_accuracy=found.accuracy,
             parameters=self.report.total_parameters,

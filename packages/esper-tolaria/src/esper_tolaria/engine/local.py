@@ -12,7 +12,12 @@ from torch import Tensor
 from esper_leyline import EnvironmentSpec, EvaluationReport, FactoredAction, StepReport
 from esper_tolaria.datasets import Dataset
 from esper_tolaria.datasets.feeds import build_feed
-from esper_tolaria.engine.checks import check_actions, check_seeds, check_state, environment_state
+from esper_tolaria.engine.checks import (
+    check_actions,
+    check_rng_seeds,
+    check_state,
+    environment_state,
+)
 from esper_tolaria.engine.devices import StreamPool, one_thread
 from esper_tolaria.engine.episode import Episode
 from esper_tolaria.engine.setup import HostSetup
@@ -33,7 +38,7 @@ class LocalEnvironment:
     def __init__(self, setup: HostSetup, dataset: Dataset, device: torch.device) -> None:
         self._setup = setup
         self._feed = build_feed(
-            dataset.train, setup.training, dataset.seed, setup.config.feed, device
+            dataset.train, setup.training, dataset.rng_seed, setup.config.feed, device
         )
         self._validation, self._test = dataset.validation.to(device), dataset.test.to(device)
         self._device = device
@@ -48,20 +53,20 @@ class LocalEnvironment:
         """What a policy is built for."""
         return self._spec
 
-    def reset(self, seeds: Sequence[int]) -> tuple[StepReport, ...]:
+    def reset(self, rng_seeds: Sequence[int]) -> tuple[StepReport, ...]:
         """Starts one episode with a fresh host per random seed.
 
         Raises:
-            TolariaError: If there are no seeds, or more than environments.
+            TolariaError: If there are no random seeds, or more than environments.
         """
-        check_seeds(seeds, self._spec.environments)
-        return self.start(list(enumerate(seeds)))
+        check_rng_seeds(rng_seeds, self._spec.environments)
+        return self.start(list(enumerate(rng_seeds)))
 
     def start(self, members: Sequence[tuple[int, int]]) -> tuple[StepReport, ...]:
         """Starts one episode per member: the environment's index and the host's random seed."""
         with one_thread():
             self._episodes = tuple(
-                Episode(self._setup, environment=index, seed=seed, device=self._device)
+                Episode(self._setup, environment=index, rng_seed=seed, device=self._device)
                 for index, seed in members
             )
             trainers = [episode.trainer for episode in self._episodes]

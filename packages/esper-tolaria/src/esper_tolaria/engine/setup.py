@@ -37,14 +37,14 @@ class HostSetup:
         """How hosts train: the configuration's settings, or else the task's."""
         return self.config.host or self.task.training
 
-    def build_host(self, seed: int, device: torch.device) -> MorphogeneticHost:
+    def build_host(self, rng_seed: int, device: torch.device) -> MorphogeneticHost:
         """Builds the host of a random seed."""
         host = self.host_factory(
             self.task.host,
             slots=self.slots,
             rules=self.config.lifecycle,
             max_seeds=self.config.max_seeds,
-            seed=seed,
+            seed=rng_seed,
         )
         if device.type != "cpu":
             host.to(device)

@@ -20,17 +20,17 @@ class Trainer:
         host: MorphogeneticHost,
         training: HostTraining,
         *,
-        seed: int,
+        rng_seed: int,
         device: torch.device,
         precision: Precision | None = None,
     ) -> None:
-        """Takes a fresh host on a device; ``seed`` seeds the augmentation of its images.
+        """Takes a fresh host on a device; ``rng_seed`` seeds the augmentation of its images.
 
         Without ``precision`` the host computes in float32.
         """
         self._host = host
         self._training = training
-        self._seed = seed
+        self._rng_seed = rng_seed
         self._device = device
         self._precision = precision or Precision()
         self._optimizer = build_optimizer(host, training)
@@ -58,7 +58,7 @@ class Trainer:
         self._host.train(True)
         self._losses, self._predictions = [], []
         if not self._training.augmentation.changes_nothing:
-            self._generator = epoch_generator(self._seed, epoch, self._device)
+            self._generator = epoch_generator(self._rng_seed, epoch, self._device)
 
     def train_batch(self, inputs: Tensor, targets: Tensor, *, last: bool) -> None:
         """Trains on a batch; gradients of the last batch of an epoch are recorded.

@@ -125,7 +125,7 @@ class EpisodeTracker:
         return {
             "action_mask": self.mask(),
             "slot_mask": self._masks.slots(report, waiting=self._waiting),
-            "seed": report.seed,
+            "seed": report.rng_seed,
             "epoch": report.epoch,
             "parameters": report.total_parameters,
             "waiting": self._waiting,

@@ -166,10 +166,10 @@ class HostVectorEnv(VectorEnv[NDArray[Any], NDArray[np.int64], NDArray[Any]]):
         for index, tracker in enumerate(self._trackers):
             if tracker.over:
                 # Before training, reports of fresh hosts differ only in the random seed.
-                newborn = replace(self._newborn[index], seed=self._streams[index].take(None))
+                newborn = replace(self._newborn[index], rng_seed=self._streams[index].take(None))
                 tracker.begin(newborn, waiting=True)
         if all(tracker.waiting for tracker in self._trackers):
-            seeds = [tracker.report.seed for tracker in self._trackers]
+            seeds = [tracker.report.rng_seed for tracker in self._trackers]
             self._newborn = self._environment.reset(seeds)
             for tracker, report in zip(self._trackers, self._newborn, strict=True):
                 tracker.stop_waiting(report)

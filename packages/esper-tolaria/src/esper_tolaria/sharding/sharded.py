@@ -12,7 +12,12 @@ import torch
 
 from esper_leyline import EnvironmentSpec, EvaluationReport, FactoredAction, StepReport
 from esper_tolaria.datasets import load_dataset
-from esper_tolaria.engine.checks import check_actions, check_seeds, check_state, environment_state
+from esper_tolaria.engine.checks import (
+    check_actions,
+    check_rng_seeds,
+    check_state,
+    environment_state,
+)
 from esper_tolaria.engine.setup import HostSetup
 from esper_tolaria.sharding.processes import FAREWELL_SECONDS, Worker
 from esper_tolaria.sharding.shared_data import share_dataset
@@ -70,14 +75,15 @@ class ShardedEnvironment:
         """The process ids of the shards."""
         return tuple(worker.pid for worker in self._workers)
 
-    def reset(self, seeds: Sequence[int]) -> tuple[StepReport, ...]:
+    def reset(self, rng_seeds: Sequence[int]) -> tuple[StepReport, ...]:
         """Starts one episode with a fresh host per random seed.
 
         Raises:
-            TolariaError: If there are no seeds, or more than environments, or a worker failed.
+            TolariaError: If there are no random seeds, or more than environments, or a worker
+                failed.
         """
-        check_seeds(seeds, self._spec.environments)
-        members = list(enumerate(seeds))
+        check_rng_seeds(rng_seeds, self._spec.environments)
+        members = list(enumerate(rng_seeds))
         self._hosts = len(members)
         self._shards = _shards(len(members), len(self._workers))
         return self._ask_shards("start", members)

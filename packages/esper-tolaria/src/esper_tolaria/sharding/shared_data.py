@@ -53,7 +53,7 @@ class SharedDataset:
     train: tuple[MappedTensor, MappedTensor]
     validation: tuple[MappedTensor, MappedTensor]
     test: tuple[MappedTensor, MappedTensor]
-    seed: int
+    rng_seed: int
 
 
 @contextmanager
@@ -79,7 +79,7 @@ def share_dataset(data: Dataset) -> Iterator[SharedDataset]:
                 "free some space, name another folder with the environment variable TMPDIR, or use "
                 "one process (--workers 1, or 'workers' in a config)"
             ) from None
-        yield SharedDataset(train=train, validation=validation, test=test, seed=data.seed)
+        yield SharedDataset(train=train, validation=validation, test=test, rng_seed=data.rng_seed)
 
 
 def open_shared(shared: SharedDataset) -> Dataset:
@@ -88,7 +88,7 @@ def open_shared(shared: SharedDataset) -> Dataset:
         Split(_map(inputs), _map(targets))
         for inputs, targets in (shared.train, shared.validation, shared.test)
     )
-    return Dataset(train=train, validation=validation, test=test, seed=shared.seed)
+    return Dataset(train=train, validation=validation, test=test, rng_seed=shared.rng_seed)
 
 
 def _write(tensor: Tensor, files: ExitStack) -> MappedTensor:

@@ -29,7 +29,7 @@ class Resampling:
     Attributes:
         confidence: Share of the resamples that the interval covers.
         resamples: Number of resamples.
-        seed: Seed of the random generator; equal scores and seeds give equal intervals.
+        rng_seed: Seed of the random generator; equal scores and seeds give equal intervals.
 
     Raises:
         SimicError: If a value is out of range.
@@ -37,7 +37,7 @@ class Resampling:
 
     confidence: float = 0.95
     resamples: int = 10_000
-    seed: int = 0
+    rng_seed: int = 0
 
     def __post_init__(self) -> None:
         if not 0 < self.confidence < 1:
@@ -83,7 +83,7 @@ def estimate_iqm(scores: ArrayLike, resampling: Resampling | None = None) -> Est
         batch=max(BATCH // known.size, 1),
         vectorized=True,
         method="percentile",
-        rng=np.random.default_rng(resampling.seed),
+        rng=np.random.default_rng(resampling.rng_seed),
     ).bootstrap_distribution
     return _interval(value, drawn, resampling)
 
@@ -117,7 +117,7 @@ def estimate_improvement(
     mine, theirs = read_scores(first, "the first arm's"), read_scores(second, "the second arm's")
     if paired:
         check_paired(mine, theirs)
-    generator, chances = np.random.default_rng(resampling.seed), []
+    generator, chances = np.random.default_rng(resampling.rng_seed), []
     for won in wins(mine, theirs):
         drawn = _counts(generator, len(mine), resampling)
         against = drawn if paired else _counts(generator, len(theirs), resampling)
