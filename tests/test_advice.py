@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from esper_leyline import TrainingConfig, flatten_config, override, preset
-from esper_tolaria import get_task
+from esper_leyline import TrainingConfig, flatten_config, override
+from esper_tolaria import find_preset, find_task
 from esper_train.cli import app
 
 ROOT = Path(__file__).parents[1]
@@ -92,8 +92,8 @@ def flags_known(path: Path, text: str) -> set[str]:
 @pytest.fixture(scope="module")
 def keys() -> set[str]:
     """Every dotted key, and every section."""
-    host = get_task("digits").training.model_dump(mode="json")
-    whole = override(preset("digits"), {"host": host}).model_dump(mode="json")
+    host = find_task("digits").spec.training.model_dump(mode="json")
+    whole = override(find_preset("digits"), {"host": host}).model_dump(mode="json")
     leaves = set(flatten_config(whole))
     assert set(TrainingConfig.model_fields) <= {leaf.partition(".")[0] for leaf in leaves}
     parts = {leaf.rsplit(".", count)[0] for leaf in leaves for count in range(leaf.count(".") + 1)}

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from esper_leyline import PRESETS, TrainingConfig, preset, read_config
+from esper_leyline import TrainingConfig, read_config
+from esper_tolaria import find_preset, preset_names
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").iterdir())
 
@@ -14,8 +15,8 @@ CONFIGS = sorted((Path(__file__).parents[1] / "configs").iterdir())
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
 def test_a_config_reads_and_equals_the_preset_it_is_named_after(path):
     config = read_config(path)
-    if path.stem in PRESETS:
-        assert config == preset(path.stem)
+    if path.stem in preset_names():
+        assert config == find_preset(path.stem)
 
 
 def test_the_small_preset_has_its_file():

@@ -12,11 +12,11 @@ from rich.console import Console
 
 from esper_karn import EventReader, follow
 from esper_kasmina import build_host
-from esper_leyline import FactoredAction, RunStatus, mnist1d_blind, override
+from esper_leyline import FactoredAction, RunStatus, override
 from esper_leyline.events import PAYLOADS, RunCompleted, RunStarted
 from esper_nissa import Hub, JsonlSink
 from esper_simic import build_reward, run_controllers
-from esper_tolaria import LocalEnvironment, build_environment, get_task
+from esper_tolaria import LocalEnvironment, build_environment, find_preset, find_task
 
 EPOCHS, STRUCK_AFTER = 12, 6
 
@@ -57,12 +57,14 @@ class Saboteur:
 
 def play(log, harms):
     """Three rounds of two hosts; returns every event."""
-    brief = get_task("mnist1d_blind").training.model_copy(update={"max_batches": 6}).model_dump()
+    brief = (
+        find_task("mnist1d_blind").spec.training.model_copy(update={"max_batches": 6}).model_dump()
+    )
     config = override(
-        mnist1d_blind(),
+        find_preset("mnist1d_blind"),
         {"n_episodes": 3, "n_envs": 2, "max_epochs": EPOCHS, "host": brief, "device": "cpu"},
     )
-    environment = build_environment(get_task("mnist1d_blind"), config, build_host, workers=1)
+    environment = build_environment(find_task("mnist1d_blind").spec, config, build_host, workers=1)
     controllers = [Saboteur(environment, list(harms)), Saboteur(environment)]
     reward = build_reward(config.reward, gamma=config.ppo.gamma)
     with Hub("governed", [JsonlSink(log)], frozenset(PAYLOADS)) as hub:

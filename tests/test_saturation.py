@@ -13,11 +13,10 @@ from esper_leyline import (
     StepReport,
     TrainingConfig,
     override,
-    preset,
 )
 from esper_simic import PPOTrainer, build_reward
 from esper_tamiyo import RecurrentPolicy
-from esper_tolaria import build_environment, get_task
+from esper_tolaria import build_environment, find_preset, find_task
 
 LIMIT = 0.02
 """Largest share of a feature's measured values that may stand at an end of its range."""
@@ -36,7 +35,7 @@ class WatchedPolicy(RecurrentPolicy):
 
 def watched_run(config: TrainingConfig) -> tuple[torch.Tensor, torch.Tensor]:
     """Trains by a configuration; returns every observation, encoded and standardised [M, F]."""
-    environment = build_environment(get_task(config.task), config, build_host, workers=1)
+    environment = build_environment(find_task(config.task).spec, config, build_host, workers=1)
     try:
         torch.manual_seed(config.seed)
         policy = WatchedPolicy(environment.spec, config.policy)
@@ -70,7 +69,7 @@ def saturation(encoded: torch.Tensor, standardized: torch.Tensor) -> dict[str, f
 
 @pytest.mark.parametrize("rounds", [1, pytest.param(30, marks=pytest.mark.slow)])
 def test_no_feature_saturates_over_a_default_run(rounds):
-    config = override(preset("mnist1d_blind"), {"device": "cpu", "n_episodes": rounds})
+    config = override(find_preset("mnist1d_blind"), {"device": "cpu", "n_episodes": rounds})
     measured = saturation(*watched_run(config))
     assert set(measured) == {
         each.name for each in (*BASE_FEATURES, *SLOT_FEATURES) if each.kind == "measure"

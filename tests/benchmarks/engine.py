@@ -40,7 +40,7 @@ from esper_leyline import (
     TrainingConfig,
     override,
 )
-from esper_tolaria import build_environment, get_task, load_dataset
+from esper_tolaria import build_environment, find_task, load_dataset
 
 WAIT = FactoredAction()
 BATCHES = 20
@@ -104,7 +104,7 @@ class PlainLoop:
     """Trains copies of a network one after another, an epoch a call."""
 
     def __init__(self, task: TaskSpec, root: Path, models: Sequence[nn.Module]) -> None:
-        self.task, self.data, self.models = task, load_dataset(task.data, root), list(models)
+        self.task, self.data, self.models = task, load_dataset(task, root), list(models)
         images = len(task.data.input_shape) == 3
         self.order = torch.channels_last if images else torch.contiguous_format
         training = task.training
@@ -280,7 +280,7 @@ def main(pairs: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         write_cifar10(root)
-        cifar10, blind = small(get_task("cifar10")), get_task("mnist1d_blind")
+        cifar10, blind = small(find_task("cifar10").spec), find_task("mnist1d_blind").spec
         without_seeds(cifar10, 4, root, pairs, "bar 1.8")
         with_seeds(cifar10, 4, root, pairs)
         without_seeds(blind, 8, root, pairs, "bar 2.5 (4 compiled)")

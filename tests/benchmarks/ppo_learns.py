@@ -16,10 +16,10 @@ from collections.abc import Sequence
 import torch
 
 from esper_kasmina import build_host
-from esper_leyline import Controller, RoundSummary, TrainingConfig, override, preset
+from esper_leyline import Controller, RoundSummary, TrainingConfig, override
 from esper_simic import PPOTrainer, build_reward, run_controllers
 from esper_tamiyo import HeuristicController, RandomMaskedController, RecurrentPolicy
-from esper_tolaria import build_environment, get_task
+from esper_tolaria import build_environment, find_preset, find_task
 
 EDGE = 10
 
@@ -50,8 +50,8 @@ def control(
 
 
 def compare(seed: int) -> bool:
-    config = override(preset("mnist1d_blind"), {"seed": seed, "device": "cpu"})
-    environment = build_environment(get_task(config.task), config, build_host)
+    config = override(find_preset("mnist1d_blind"), {"seed": seed, "device": "cpu"})
+    environment = build_environment(find_task(config.task).spec, config, build_host)
     try:
         started = time.perf_counter()
         rounds = train(environment, config)

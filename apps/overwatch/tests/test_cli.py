@@ -10,7 +10,7 @@ import sys
 import pytest
 from rich.console import Console
 
-from esper_leyline import HostReport, RoundSummary, RunSummary, override, preset
+from esper_leyline import HostReport, RoundSummary, RunSummary, TrainingConfig, override
 from esper_leyline.events import PAYLOADS, EpochCompleted, RoundCompleted, RunStarted
 from esper_nissa import Hub, JsonlSink, RunDirectory
 from esper_overwatch import main
@@ -54,7 +54,9 @@ def started():
         command="ppo",
         slots=("r0c0",),
         host_parameters=782,
-        config=override(preset("mnist1d"), {"n_episodes": 30, "n_envs": 2, "max_epochs": 20}),
+        config=override(
+            TrainingConfig(task="mnist1d"), {"n_episodes": 30, "n_envs": 2, "max_epochs": 20}
+        ),
         versions={},
     )
 
@@ -66,7 +68,7 @@ def runs(tmp_path, monkeypatch):
     monkeypatch.setattr("esper_nissa.hub.time.time", lambda: NOW - 12)
     for number, name in enumerate(["finished", "stopped", "running", "broken"]):
         run = RunDirectory.create(folder, "mnist1d")
-        run.write_config(preset("mnist1d"))
+        run.write_config(TrainingConfig(task="mnist1d"))
         if name == "finished":
             finished(run)
         if name == "stopped":

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from esper_leyline import RoundSummary, RunSummary, preset
+from esper_leyline import RoundSummary, RunSummary, TrainingConfig
 from esper_nissa import RunDirectory
 from esper_overwatch import main
 
@@ -38,7 +38,7 @@ def a_round(number):
 
 def make_run(folder, name, **changes):
     made = RunDirectory.create(folder, "mnist1d")
-    made.write_config(preset("mnist1d"))
+    made.write_config(TrainingConfig(task="mnist1d"))
     facts = {
         "run_id": made.run_id,
         "command": "ppo",

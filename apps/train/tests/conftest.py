@@ -20,9 +20,9 @@ from esper_leyline import (
     TrainingConfig,
     observation_size,
     override,
-    preset,
 )
 from esper_simic.evaluation import ArmResult, EpisodeResult, EvaluationResults, SeedRange
+from esper_tolaria import find_preset
 
 SIZES = ("--envs", "2", "--episode-length", "4", "--memory-size", "16")
 SMALL = ("--preset", "mnist1d_blind", *SIZES, "--device", "cpu")
@@ -157,7 +157,7 @@ SMALL_CONFIG = {
 
 def small_config(task: str = "mnist1d_blind", **changes: object) -> TrainingConfig:
     """A preset with a small policy."""
-    return override(preset(task), {**SMALL_CONFIG, **changes})
+    return override(find_preset(task), {**SMALL_CONFIG, **changes})
 
 
 def sound_checkpoint(
@@ -238,7 +238,7 @@ def evaluation_results(arms: Sequence[ArmResult], **changes: object) -> Evaluati
     """An evaluation of arms that were played on the same seeds."""
     facts = {
         "task": "mnist1d",
-        "config": preset("mnist1d"),
+        "config": find_preset("mnist1d"),
         "rng_seeds": tuple(episode.rng_seed for episode in arms[0].episodes),
         "seed_range": SeedRange.TUNING,
         "shared_data": True,

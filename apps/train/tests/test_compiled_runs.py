@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from esper_kasmina import build_host
-from esper_leyline import TrainingConfig, override, preset
+from esper_leyline import TrainingConfig, override
 from esper_simic import PPOTrainer, build_reward
 from esper_tamiyo import RecurrentPolicy
-from esper_tolaria import build_environment, get_task
+from esper_tolaria import build_environment, find_preset, find_task
 from esper_train import main
 from esper_train.checkpoints.files import load_checkpoint
 
@@ -24,7 +24,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf"),
 ]
 
-TASK = get_task("mnist1d_blind")
+TASK = find_task("mnist1d_blind").spec
 
 
 @pytest.fixture(autouse=True)
@@ -44,7 +44,7 @@ def configured(envs: int, minibatches: int) -> TrainingConfig:
         "policy": {"feature_size": 8, "memory_size": 8},
         "host": {**TASK.training.model_dump(mode="json"), "max_batches": 1},
     }
-    return override(preset(TASK.name), changes)
+    return override(find_preset(TASK.name), changes)
 
 
 @pytest.mark.parametrize(("envs", "minibatches"), [(2, 1), (4, 2), (3, 2)])

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from esper_leyline import CompileConfig, EsperError, override, preset
+from esper_leyline import CompileConfig, EsperError, override
+from esper_tolaria import find_preset
 from esper_train.settings.compiling import choose_compilation
 from esper_train.settings.options import (
     ConfigOptions,
@@ -81,7 +82,7 @@ def test_the_flags_reach_the_config():
     ],
 )
 def test_a_flag_overrules_what_a_checkpoint_was_compiled_by(saved, flags, settled, manifest_of):
-    config = override(preset("digits"), {"device": "cpu", "compile": saved})
+    config = override(find_preset("digits"), {"device": "cpu", "compile": saved})
     manifest = manifest_of(config, done=1)
     options = (ScaleOptions(), ConfigOptions(), LearnerOptions(**flags), TelemetryOptions())
     plan = plan_resume(manifest, *options, path=Path("round-00001.pt"))
@@ -89,7 +90,7 @@ def test_a_flag_overrules_what_a_checkpoint_was_compiled_by(saved, flags, settle
 
 
 def test_not_to_force_leaves_the_mode_alone(manifest_of):
-    config = override(preset("digits"), {"device": "cpu", "compile": {"mode": "off"}})
+    config = override(find_preset("digits"), {"device": "cpu", "compile": {"mode": "off"}})
     options = (ScaleOptions(), ConfigOptions(set=["compile.force=false"]), LearnerOptions())
     plan = plan_resume(
         manifest_of(config, done=1), *options, TelemetryOptions(), path=Path("round-00001.pt")

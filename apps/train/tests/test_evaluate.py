@@ -23,7 +23,7 @@ from esper_simic.evaluation import (
     estimate_mean,
     evaluation_seeds,
 )
-from esper_tolaria import build_environment, get_task
+from esper_tolaria import build_environment, find_task
 from esper_train import main
 from esper_train.evaluation.arms import read_arms
 from esper_train.evaluation.plot import COLOURS
@@ -152,7 +152,7 @@ def test_a_static_host_costs_what_it_is(done: Evaluated) -> None:
 
 def test_a_static_host_ends_as_one_that_nobody_evaluates(done: Evaluated) -> None:
     config, waits = done.results.config, [FactoredAction()]
-    environment = build_environment(get_task(config.task), config, build_host, "cpu")
+    environment = build_environment(find_task(config.task).spec, config, build_host, "cpu")
     for episode in done.arm("static").episodes:
         environment.reset([episode.rng_seed])
         for _ in range(EPOCHS):
@@ -245,7 +245,7 @@ def test_seeds_are_for_tuning_unless_they_are_for_reporting(
 
 
 def test_hosts_that_share_their_data_are_said_to(done: Evaluated) -> None:
-    assert done.results.shared_data == get_task("mnist1d_blind").data.shared
+    assert done.results.shared_data == find_task("mnist1d_blind").spec.data.shared
     assert "data: all hosts share one data set" in done.output
     apart = Console(width=80, file=io.StringIO())
     apart.print(EvaluationTable(done.results.model_copy(update={"shared_data": False})))
@@ -267,7 +267,7 @@ def test_the_training_of_a_policy_is_counted(done: Evaluated, ppo_run) -> None:
     assert bill is not None
     assert (bill.rounds, bill.episodes, bill.epochs) == (2, 4, 16)
     config = read_config(ppo_run.directory / "config.json")
-    flops = flop_counter(get_task("mnist1d_blind"), config)
+    flops = flop_counter(find_task("mnist1d_blind").spec, config)
     # A pass over the rows that train forwards and two backwards, and one over those that validate.
     assert bill.least_flops == 16 * flops.host * (3 * flops.rows + flops.validation_rows)
     said = " ".join(done.output.split())
@@ -345,6 +345,6 @@ def test_a_policy_is_judged_on_a_task_that_it_never_met(ppo_run, tmp_path: Path)
     assert trained.task == "mnist1d_blind"
     assert results.config.lifecycle.auto_forward_g1
     assert results.config.host is not None
-    own = get_task("mnist1d").training
+    own = find_task("mnist1d").spec.training
     assert results.config.host == own.model_copy(update={"max_batches": BATCHES})
     assert "learnt on mnist1d_blind, never met mnist1d" in said

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from esper_leyline import preset
+from esper_tolaria import find_preset
 from esper_train import main
 from esper_train.checkpoints.files import save_checkpoint
 from esper_train.errors import TrainError
@@ -135,7 +135,7 @@ def test_a_checkpoint_on_a_task_with_more_slots(sound_checkpoint, small_config) 
         r"task 'cifar10_deep' has number of slots 5"
     )
     with pytest.raises(TrainError, match=expected):
-        _check_fit(arm, preset("cifar10_deep"))
+        _check_fit(arm, find_preset("cifar10_deep"))
 
 
 def test_checkpoints_that_no_hosts_suit(

@@ -25,7 +25,7 @@ from esper_simic.evaluation import (
     play_arm,
 )
 from esper_tamiyo import StaticController
-from esper_tolaria import build_environment, get_task
+from esper_tolaria import build_environment, find_task
 from esper_train import main
 from esper_train.evaluation.arms import ScratchArm, read_arms
 from esper_train.evaluation.scratch import GrownHosts, flop_counter, training_epochs
@@ -76,7 +76,7 @@ def test_its_networks_are_those_that_were_grown(results: EvaluationResults, name
     arm = named(results, name)
     (model,) = [each for each in results.arms if each.label == arm.copied]
     assert any(episode.seeds for episode in model.episodes)
-    flops = flop_counter(get_task(results.task), results.config)
+    flops = flop_counter(find_task(results.task).spec, results.config)
     for mine, theirs in zip(arm.episodes, model.episodes, strict=True):
         assert mine.rng_seed == theirs.rng_seed
         assert mine.parameters == theirs.parameters
@@ -106,7 +106,7 @@ def test_they_train_from_the_first_epoch_as_a_plain_network_would(
     results: EvaluationResults, name: str
 ) -> None:
     """In episodes of exactly their length, whatever the evaluation made of them."""
-    arm, task = named(results, name), get_task(results.task)
+    arm, task = named(results, name), find_task(results.task).spec
     for episode in arm.episodes:
         config = override(results.config, {"max_epochs": episode.epochs})
         environment = build_environment(task, config, GrownHosts.like(arm), "cpu")
@@ -124,7 +124,7 @@ def test_they_train_from_the_first_epoch_as_a_plain_network_would(
 
 @pytest.fixture(scope="module", name="sizes")
 def sizes_fixture() -> TrainingConfig:
-    task = get_task("mnist1d_blind")
+    task = find_task("mnist1d_blind").spec
     training = task.training.model_dump(mode="json")
     changes = {"task": task.name, "n_envs": 1, "host": {**training, "max_batches": 1}}
     return override(TrainingConfig(), changes)
@@ -135,7 +135,7 @@ def test_how_many_epochs_flops_pay_for(
     sizes: TrainingConfig, results: EvaluationResults, spent: int, epochs: int
 ) -> None:
     """Tenths of what an epoch of the final network takes: more than the episode had, or less."""
-    flops = flop_counter(get_task(sizes.task), sizes)
+    flops = flop_counter(find_task(sizes.task).spec, sizes)
     model = named(results, "random")
     whole = [
         flops.whole_epoch(episode.seeds) + flops.whole_validation(episode.seeds)
@@ -154,7 +154,7 @@ def test_how_many_epochs_flops_pay_for(
 
 
 def test_hosts_of_different_lengths_side_by_side_end_as_alone(sizes: TrainingConfig) -> None:
-    flops = flop_counter(get_task(sizes.task), sizes)
+    flops = flop_counter(find_task(sizes.task).spec, sizes)
     epochs = {11: 3, 12: 1, 13: 2, 14: 3}
     wide = override(sizes, {"n_envs": 3, "max_epochs": 3})
     together = play_together(wide, epochs, flops)
@@ -172,7 +172,9 @@ def test_hosts_of_different_lengths_side_by_side_end_as_alone(sizes: TrainingCon
 def play_together(
     config: TrainingConfig, epochs: dict[int, int], flops: FlopCounter
 ) -> tuple[EpisodeResult, ...]:
-    environment = build_environment(get_task(config.task), config, build_host, "cpu", workers=1)
+    environment = build_environment(
+        find_task(config.task).spec, config, build_host, "cpu", workers=1
+    )
     played = play_arm(
         environment,
         lambda _: StaticController(),
@@ -193,7 +195,7 @@ def test_help_names_them(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_nothing_that_was_learnt_is_copied(results: EvaluationResults) -> None:
-    arm, task = named(results, "scratch"), get_task(results.task)
+    arm, task = named(results, "scratch"), find_task(results.task).spec
     seed = arm.episodes[0].rng_seed
     settings = {"slots": task.slots, "rules": LifecycleRules(), "max_seeds": None, "seed": seed}
     mine, bare = GrownHosts.like(arm)(task.host, **settings), build_host(task.host, **settings)

@@ -18,7 +18,7 @@ from esper_leyline import (
     TrainingConfig,
     override,
 )
-from esper_tolaria import build_environment, get_task
+from esper_tolaria import build_environment, find_task
 from esper_train.evaluation.scratch import flop_counter
 
 CONV_SMALL = 2 * 16 * 16 * 20
@@ -32,7 +32,7 @@ FADE = FactoredAction(op=Op.PRUNE, alpha_speed=ALPHA_SPEED_TICKS.index(3))
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory):
-    task = get_task("mnist1d_blind")
+    task = find_task("mnist1d_blind").spec
     changes = {
         "task": task.name,
         "n_envs": 1,
@@ -96,7 +96,7 @@ def test_validation_counts_what_counterfactuals_do_not_share(world) -> None:
         before = report
         (report,) = environment.step([action])
         costs.append(flops.validation(before, report))
-    rows = get_task("mnist1d_blind").data.validation_size
+    rows = find_task("mnist1d_blind").spec.data.validation_size
     assert flops.host == first + after
     assert costs[0] == costs[1] == costs[2] == rows * (first + after)
     assert costs[-1] == rows * (first + CONV_SMALL + 2 * after)
@@ -116,7 +116,7 @@ def test_a_gate_costs_something(world) -> None:
     ("name", "whole"), [("mnist1d_blind", 2000), ("digits", 1000), ("topics", None)]
 )
 def test_every_kind_of_host_can_be_counted(name: str, whole: int | None) -> None:
-    task = get_task(name)
+    task = find_task(name).spec
     config = TrainingConfig(task=name)
     flops = flop_counter(task, config)
     if whole is not None:

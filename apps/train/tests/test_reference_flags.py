@@ -6,7 +6,8 @@ import re
 
 import pytest
 
-from esper_leyline import PPOConfig, TrainingConfig, parse_config, preset
+from esper_leyline import PPOConfig, TrainingConfig, parse_config
+from esper_tolaria import find_preset
 from esper_train import main
 
 PPO = {
@@ -97,8 +98,8 @@ def test_an_awaited_flag_is_refused(flag: str, capsys: pytest.CaptureFixture[str
 
 def test_the_reference_parameters_parse_as_it_spells_them_and_are_the_defaults() -> None:
     assert parse_config(DEFAULTS) == TrainingConfig()
-    assert preset("cifar10") == TrainingConfig()
-    stable = preset("cifar10_stable").ppo
+    assert find_preset("cifar10") == TrainingConfig()
+    stable = find_preset("cifar10_stable").ppo
     assert (stable.learning_rate, stable.clip) == (1e-4, 0.1)
     assert (stable.entropy_coefficient, stable.entropy_final) == (0.06, 0.03)
     assert stable.learning_rate < PPOConfig().learning_rate
@@ -108,4 +109,4 @@ def test_the_reference_parameters_parse_as_it_spells_them_and_are_the_defaults()
     "name", ["cifar10", "cifar10_stable", "cifar10_deep", "cifar10_blind", "tinystories"]
 )
 def test_every_preset_of_the_reference_exists(name: str) -> None:
-    assert preset(name).task == name.removesuffix("_stable")
+    assert find_preset(name).task == name.removesuffix("_stable")

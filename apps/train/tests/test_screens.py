@@ -18,7 +18,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from esper_leyline import preset
 from esper_leyline.events import PAYLOADS, RunStarted
 from esper_nissa import Hub, JsonlSink, RunDirectory
 from esper_simic.evaluation import (
@@ -30,6 +29,7 @@ from esper_simic.evaluation import (
     Verdict,
     evaluation_seeds,
 )
+from esper_tolaria import find_preset
 from esper_train import main, viewer
 from esper_train.dual import arm
 from esper_train.dual.verdict import verdict_lines
@@ -215,14 +215,14 @@ else:
 def live_run(tmp_path: Path) -> Path:
     """A run that has begun and says nothing more."""
     run = RunDirectory.create(tmp_path, "mnist1d")
-    run.write_config(preset("mnist1d"))
+    run.write_config(find_preset("mnist1d"))
     with Hub(run.run_id, [JsonlSink(run.events)], frozenset(PAYLOADS)) as hub:
         hub.emit(
             RunStarted(
                 command="ppo",
                 slots=("r0c0",),
                 host_parameters=782,
-                config=preset("mnist1d"),
+                config=find_preset("mnist1d"),
                 versions={},
             )
         )

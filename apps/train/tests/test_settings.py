@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from esper_leyline import EsperError, TrainingConfig, flatten_config, override, preset
+from esper_leyline import EsperError, TrainingConfig, flatten_config, override
+from esper_tolaria import find_preset
 from esper_train import main
 from esper_train.settings.given import KEYS, RESUMABLE
 from esper_train.settings.options import (
@@ -69,7 +70,7 @@ def test_any_key_can_be_set(text: str, value: object) -> None:
 def test_several_keys_and_whole_sections_can_be_set() -> None:
     config = planned("ppo.clip=0.1", 'ppo={"epochs": 3, "gamma": 0.9}', "ppo.entropy_final=0.001")
     assert (config.ppo.clip, config.ppo.epochs, config.ppo.gamma) == (0.1, 3, 0.9)
-    assert config.ppo.learning_rate == preset("digits").ppo.learning_rate
+    assert config.ppo.learning_rate == find_preset("digits").ppo.learning_rate
 
 
 def test_spellings_of_the_top_level_can_be_set() -> None:
@@ -260,7 +261,7 @@ def test_devices_that_are_set_have_to_agree() -> None:
 @given(done=st.integers(1, 50), wanted=st.none() | st.integers(1, 50), saved=st.integers(1, 50))
 @settings(max_examples=30, deadline=None)
 def test_a_resumed_run_has_rounds_left(manifest_of, done: int, wanted: int, saved: int) -> None:
-    config = override(preset("digits"), {"n_episodes": saved, "device": "cpu"})
+    config = override(find_preset("digits"), {"n_episodes": saved, "device": "cpu"})
     manifest = manifest_of(config, done=done)
     rounds = saved if wanted is None else wanted
     if rounds > done:
@@ -289,7 +290,7 @@ def test_a_finished_run_is_not_resumed(
 
 @pytest.fixture
 def manifest(manifest_of):
-    return manifest_of(override(preset("digits"), {"device": "cpu"}), done=3)
+    return manifest_of(override(find_preset("digits"), {"device": "cpu"}), done=3)
 
 
 def test_what_may_change_can_be_changed_and_is_said(manifest) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from esper_karn import EventReader
-from esper_tolaria import TASKS, data_is_here, get_task
+from esper_tolaria import data_is_here, find_task, task_names
 from esper_train import main
 from esper_train.timing import epoch_seconds
 
@@ -46,7 +46,7 @@ def test_every_task_has_a_line_that_fits_80_columns(listed: str) -> None:
     assert max(map(len, table_lines(listed))) <= 80
     head, *rows = table(listed)
     assert head == ["task", "host", "parameters", "rows", "here"]
-    assert [row[0] for row in rows] == list(TASKS)
+    assert [row[0] for row in rows] == list(task_names())
 
 
 def test_a_line_says_what_a_task_is(listed: str, tmp_path: Path) -> None:
@@ -55,8 +55,8 @@ def test_a_line_says_what_a_task_is(listed: str, tmp_path: Path) -> None:
     assert rows["digits"] == ["mlp 8-8-8", "802", "1k/397/400", "yes"]
     assert rows["cifar10"] == ["cnn 8-16-32", "6,418", "45k/5k/10k", "no"]
     assert rows["tinystories"] == ["gpt 6 x 384", "30,044,544", "100k/1k/1k", "no"]
-    for name in TASKS:
-        here = data_is_here(get_task(name).data, tmp_path)
+    for name in task_names():
+        here = data_is_here(find_task(name).spec, tmp_path)
         assert rows[name][-1] == ("yes" if here else "no")
 
 
@@ -66,7 +66,7 @@ def test_without_a_measurement_no_epoch_is_spoken_of(listed: str) -> None:
 
 def test_an_epoch_is_measured_on_whole_batches(tmp_path: Path) -> None:
     for name in ("digits", "topics"):
-        seconds = epoch_seconds(get_task(name), device="cpu", data_root=str(tmp_path))
+        seconds = epoch_seconds(find_task(name).spec, device="cpu", data_root=str(tmp_path))
         assert 0 < seconds < math.inf
 
 
@@ -74,7 +74,7 @@ def test_an_epoch_is_measured_on_whole_batches(tmp_path: Path) -> None:
     ("name", "batches"), [("digits", 20), ("topics", 50), ("cifar10", 88), ("mnist1d", 20)]
 )
 def test_an_epoch_has_as_many_batches_as_its_task_says(name: str, batches: int) -> None:
-    task = get_task(name)
+    task = find_task(name).spec
     assert task.training.batches(task.data.train_size) == batches
 
 
@@ -91,10 +91,10 @@ def test_a_row_is_printed_as_soon_as_its_task_is_measured(
     monkeypatch.setenv("COLUMNS", columns)
     monkeypatch.setattr("esper_train.commands.tasks._measure", measure)
     assert main(["tasks", "--device", "cpu", "--data-root", str(tmp_path)]) == 0
-    assert len(printed) == len(TASKS)
+    assert len(printed) == len(task_names())
     for number, text in enumerate(printed[1:], start=1):
         assert f"{number}.5 s" in text
-    assert capsys.readouterr().out.splitlines()[0].endswith(f"{len(TASKS)}.5 s")
+    assert capsys.readouterr().out.splitlines()[0].endswith(f"{len(task_names())}.5 s")
 
 
 @pytest.mark.slow
@@ -123,7 +123,7 @@ def test_a_mistyped_flag_leads_to_the_commands_own_help(capsys: pytest.CaptureFi
 @pytest.mark.slow
 @pytest.mark.parametrize("name", EMBEDDED)
 def test_the_heuristic_grows_on_every_embedded_task(run, name: str, tmp_path: Path) -> None:
-    if not data_is_here(get_task(name).data, tmp_path):
+    if not data_is_here(find_task(name).spec, tmp_path):
         pytest.skip("apt-get install dataset-fashion-mnist")
     done = run(
         tmp_path / "runs",

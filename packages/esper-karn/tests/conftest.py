@@ -16,8 +16,8 @@ from esper_leyline import (
     SeedEventKind,
     SeedReport,
     SeedStage,
+    TrainingConfig,
     override,
-    preset,
 )
 from esper_leyline.events import (
     AnyPayload,
@@ -42,7 +42,7 @@ def started(rounds: int, *, policy: int | None = 45_123) -> RunStarted:
         host_parameters=782,
         policy_parameters=policy,
         config=override(
-            preset("mnist1d"),
+            TrainingConfig(task="mnist1d"),
             {"n_episodes": rounds, "n_envs": HOSTS, "max_epochs": EPOCHS, "device": "cpu"},
         ),
         versions={"python": "3.11"},

@@ -14,14 +14,14 @@ from esper_karn import (
     read_run,
     status_text,
 )
-from esper_leyline import RunStatus, RunSummary, preset
+from esper_leyline import RunStatus, RunSummary, TrainingConfig
 from esper_nissa import RunDirectory
 
 
 @pytest.fixture
 def run(tmp_path):
     run = RunDirectory.create(tmp_path / "runs", "mnist1d")
-    run.write_config(preset("mnist1d"))
+    run.write_config(TrainingConfig(task="mnist1d"))
     return run
 
 
@@ -101,7 +101,7 @@ def test_a_run_with_an_empty_log_is_running(run):
 
 def test_a_log_sent_elsewhere_is_found(tmp_path, run_of, as_log):
     run = RunDirectory.create(tmp_path / "runs", "mnist1d", telemetry_file=tmp_path / "log.jsonl")
-    run.write_config(preset("mnist1d"))
+    run.write_config(TrainingConfig(task="mnist1d"))
     run.events.write_bytes(as_log(run_of(2, end=False)))
     assert read_run(run.path).report.rounds_done == 2
     assert peek(run.path).rounds_done == 2

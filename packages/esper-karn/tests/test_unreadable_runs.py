@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from esper_karn import EventReader, KarnError, is_run_directory, peek, read_run, resolve_log
 from esper_karn.log.lines import MAX_LINE, LineSplitter
-from esper_leyline import preset
+from esper_leyline import TrainingConfig
 from esper_nissa import RunDirectory, next_position
 
 DEEP = b'{"schema_version":' + b"[" * 100_000
@@ -22,7 +22,7 @@ DEEP = b'{"schema_version":' + b"[" * 100_000
 @pytest.fixture
 def run(tmp_path):
     run = RunDirectory.create(tmp_path / "runs", "mnist1d")
-    run.write_config(preset("mnist1d"))
+    run.write_config(TrainingConfig(task="mnist1d"))
     return run
 
 

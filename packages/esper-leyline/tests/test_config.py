@@ -10,14 +10,11 @@ import pytest
 from esper_leyline import (
     FLAT_KEYS,
     HEADS,
-    PRESETS,
     ConfigError,
-    EsperError,
     PPOConfig,
     TrainingConfig,
     override,
     parse_config,
-    preset,
     read_config,
 )
 
@@ -70,7 +67,7 @@ def look_up(config, path):
 @pytest.mark.parametrize(("path", "value"), {**REFERENCE, **LEARNING}.items())
 def test_a_default_is_the_one_documented(path, value):
     assert look_up(TrainingConfig(), path) == value
-    assert look_up(preset("cifar10"), path) == value
+    assert look_up(TrainingConfig(task="cifar10"), path) == value
 
 
 def test_the_example_of_the_reference_parses():
@@ -204,15 +201,15 @@ def test_bytes_that_are_not_text_are_one_line(tmp_path):
         read_config(path)
 
 
-@pytest.mark.parametrize("name", PRESETS)
-def test_a_resolved_config_reads_back_as_itself(tmp_path, name):
+def test_a_written_config_reads_back_equal(tmp_path):
+    config = TrainingConfig(task="mnist1d", n_envs=2, ppo={"epochs": 3})
     path = tmp_path / "config.json"
-    path.write_text(preset(name).model_dump_json(), encoding="utf-8")
-    assert read_config(path) == preset(name)
+    path.write_text(config.model_dump_json(), encoding="utf-8")
+    assert read_config(path) == config
 
 
 def test_override_merges_nested_parts_key_by_key():
-    base = preset("mnist1d")
+    base = TrainingConfig(task="mnist1d")
     config = override(base, {"n_envs": 2, "ppo": {"gamma": 0.9}, "memory_size": 16})
     assert config.n_envs == 2
     assert config.ppo == base.ppo.model_copy(update={"gamma": 0.9})
@@ -222,7 +219,7 @@ def test_override_merges_nested_parts_key_by_key():
 
 
 def test_override_replaces_what_is_no_section():
-    config = override(preset("mnist1d"), {"slots": ("r0c1", "r0c0"), "host": {"batch_size": 4}})
+    config = override(TrainingConfig(), {"slots": ("r0c1", "r0c0"), "host": {"batch_size": 4}})
     assert config.slots == ("r0c0", "r0c1")
     assert config.host.batch_size == 4
     floors = override(config, {"policy": {"floors": {"op": 0.3}}}).policy.floors
@@ -230,7 +227,7 @@ def test_override_replaces_what_is_no_section():
 
 
 def test_override_with_nothing_changes_nothing():
-    assert override(preset("tinystories"), {}) == preset("tinystories")
+    assert override(TrainingConfig(task="tinystories"), {}) == TrainingConfig(task="tinystories")
 
 
 def test_override_is_as_strict_as_a_file():
@@ -241,48 +238,3 @@ def test_override_is_as_strict_as_a_file():
 def test_a_config_is_frozen():
     with pytest.raises(ValueError, match="frozen"):
         PPOConfig().gamma = 0.5
-
-
-def test_presets_stand_for_their_tasks():
-    tasks = {name: preset(name).task for name in PRESETS}
-    assert tasks == {
-        "cifar10": "cifar10",
-        "cifar10_stable": "cifar10",
-        "cifar10_deep": "cifar10_deep",
-        "cifar10_blind": "cifar10_blind",
-        "tinystories": "tinystories",
-        "mnist1d": "mnist1d",
-        "mnist1d_blind": "mnist1d_blind",
-        "mnist1d_shuffled": "mnist1d_shuffled",
-        "digits": "digits",
-        "fashion_mnist": "fashion_mnist",
-        "fashion_mnist_blind": "fashion_mnist_blind",
-        "topics": "topics",
-    }
-
-
-def test_the_stable_preset_is_slower():
-    ppo = preset("cifar10_stable").ppo
-    assert (ppo.learning_rate, ppo.clip) == (1e-4, 0.1)
-    assert (ppo.entropy_coefficient, ppo.entropy_final) == (0.06, 0.03)
-
-
-@pytest.mark.parametrize("name", ["mnist1d_blind", "digits", "topics"])
-def test_a_small_preset_learns_from_several_passes(name):
-    config = preset(name)
-    assert config.ppo.epochs > 1
-    assert config.n_episodes >= 20
-
-
-def test_small_presets_differ_in_their_task_alone():
-    blind = preset("mnist1d_blind")
-    for name in ("mnist1d", "mnist1d_shuffled", "digits", "fashion_mnist", "topics"):
-        assert override(preset(name), {"task": "mnist1d_blind"}) == blind
-
-
-def test_an_unknown_preset_names_the_nearest_and_all():
-    with pytest.raises(ConfigError) as caught:
-        preset("cifar")
-    assert str(caught.value).startswith("unknown preset 'cifar' (did you mean 'cifar10'?)")
-    assert all(name in str(caught.value) for name in PRESETS)
-    assert isinstance(caught.value, EsperError)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from esper_leyline import RunSummary, preset, read_config
+from esper_leyline import RunSummary, TrainingConfig, read_config
 from esper_nissa import NissaError, RunDirectory, create_folder
 
 
@@ -52,7 +52,7 @@ def test_a_folder_of_several_runs_is_named_as_theirs_are(tmp_path):
 
 def test_the_written_config_can_be_run_again(tmp_path):
     run = RunDirectory.create(tmp_path, "mnist1d")
-    config = preset("mnist1d")
+    config = TrainingConfig(task="mnist1d")
     run.write_config(config)
     assert read_config(run.config) == config
     assert RunDirectory.open(run.path) == run
@@ -83,7 +83,7 @@ def test_a_failed_write_leaves_the_old_summary(tmp_path, monkeypatch):
 def test_the_log_can_go_to_a_file_of_its_own(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run = RunDirectory.create(Path("runs"), "mnist1d", telemetry_file=Path("logs/mine.jsonl"))
-    run.write_config(preset("mnist1d"))
+    run.write_config(TrainingConfig(task="mnist1d"))
     assert run.events == tmp_path / "logs" / "mine.jsonl"
     assert run.events.exists()
     assert not (run.path / "events.jsonl").exists()
@@ -93,7 +93,7 @@ def test_the_log_can_go_to_a_file_of_its_own(tmp_path, monkeypatch):
 
 def test_the_log_can_go_to_a_timestamped_folder(tmp_path):
     run = RunDirectory.create(tmp_path / "runs", "mnist1d", telemetry_dir=tmp_path / "logs")
-    run.write_config(preset("mnist1d"))
+    run.write_config(TrainingConfig(task="mnist1d"))
     assert run.events == tmp_path / "logs" / run.run_id / "events.jsonl"
     assert RunDirectory.open(run.path).events == run.events
 
@@ -102,11 +102,11 @@ def test_the_log_can_go_to_a_timestamped_folder(tmp_path):
 def test_a_deleted_folder_is_restored_with_the_pointer_to_its_log(tmp_path, moved):
     log = tmp_path / "log.jsonl" if moved else None
     run = RunDirectory.create(tmp_path / "runs", "mnist1d", telemetry_file=log)
-    run.write_config(preset("mnist1d"))
-    assert run.restore(preset("mnist1d")) == ()
+    run.write_config(TrainingConfig(task="mnist1d"))
+    assert run.restore(TrainingConfig(task="mnist1d")) == ()
     run.discard()
     names = ("config.json", "events.path") if moved else ("config.json",)
-    assert run.restore(preset("mnist1d")) == names
+    assert run.restore(TrainingConfig(task="mnist1d")) == names
     assert RunDirectory.open(run.path) == run
     assert run.checkpoints.is_dir()
 
@@ -166,7 +166,7 @@ def test_what_is_not_a_run_is_not_opened(tmp_path):
 )
 def test_a_pointer_that_cannot_be_read_is_refused_at_once(tmp_path, content, reason):
     run = RunDirectory.create(tmp_path, "mnist1d")
-    run.write_config(preset("mnist1d"))
+    run.write_config(TrainingConfig(task="mnist1d"))
     pointer = run.path / "events.path"
     if content is None:
         os.mkfifo(pointer)
@@ -178,7 +178,7 @@ def test_a_pointer_that_cannot_be_read_is_refused_at_once(tmp_path, content, rea
 
 def test_a_pointer_need_not_be_text(tmp_path):
     run = RunDirectory.create(tmp_path, "mnist1d")
-    run.write_config(preset("mnist1d"))
+    run.write_config(TrainingConfig(task="mnist1d"))
     (run.path / "events.path").write_bytes(b"/logs/\xff.jsonl\n")
     assert RunDirectory.open(run.path).events == Path(os.fsdecode(b"/logs/\xff.jsonl"))
 

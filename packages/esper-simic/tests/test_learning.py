@@ -3,9 +3,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from esper_leyline import Op, PolicyConfig, RewardBreakdown, mnist1d
+from esper_leyline import Op, PolicyConfig, RewardBreakdown
 from esper_simic import PPOTrainer, build_reward, run_controllers
 from esper_tamiyo import RandomMaskedController, RecurrentPolicy
+from esper_tolaria import find_preset
 
 from .playing import config
 from .simulated_hosts import PaperEnvironment
@@ -84,7 +85,7 @@ def test_without_memory_the_cue_is_lost(recall):
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_growing_is_learnt_on_paper(seed):
     """The first preset's whole loop, hosts apart: thirty rounds of six episodes."""
-    settings = mnist1d().model_copy(update={"seed": seed})
+    settings = find_preset("mnist1d").model_copy(update={"seed": seed})
     world = PaperEnvironment(
         environments=settings.n_envs, length=settings.max_epochs, rules=settings.lifecycle
     )

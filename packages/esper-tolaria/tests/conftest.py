@@ -27,10 +27,16 @@ from esper_leyline import (
     TaskSpec,
     TrainingConfig,
     TransformerHostSpec,
-    mnist1d_blind,
     override,
 )
-from esper_tolaria import HostSetup, LocalEnvironment, get_task, load_dataset, make_setup
+from esper_tolaria import (
+    HostSetup,
+    LocalEnvironment,
+    find_preset,
+    find_task,
+    load_dataset,
+    make_setup,
+)
 from esper_tolaria.datasets.digits import read_digits
 from esper_tolaria.datasets.fashion_mnist import PARTS, SYSTEM_FOLDER
 from esper_tolaria.datasets.idx import read_idx
@@ -72,7 +78,7 @@ def family(request) -> HostSpec:
 @pytest.fixture(scope="session")
 def task() -> TaskSpec:
     """MNIST-1D with few rows, which are quick to make and to judge."""
-    full = get_task("mnist1d_blind")
+    full = find_task("mnist1d_blind").spec
     rows = {"train_size": 500, "validation_size": 200, "test_size": 200}
     return full.model_copy(update={"data": full.data.model_copy(update=rows)})
 
@@ -86,7 +92,7 @@ def make_config(task) -> Callable[..., TrainingConfig]:
     def make(**changes: object) -> TrainingConfig:
         # Gates stay shut until a script opens them.
         fixed = {"n_envs": 4, "max_epochs": 12, "host": brief, "lifecycle": manual}
-        return override(mnist1d_blind(), fixed | changes)
+        return override(find_preset("mnist1d_blind"), fixed | changes)
 
     return make
 
@@ -107,7 +113,7 @@ def make_local(make_setup_for) -> Callable[..., LocalEnvironment]:
 
     def make(**changes: object) -> LocalEnvironment:
         setup = make_setup_for(**changes)
-        return LocalEnvironment(setup, load_dataset(setup.task.data), torch.device("cpu"))
+        return LocalEnvironment(setup, load_dataset(setup.task), torch.device("cpu"))
 
     return make
 
@@ -117,7 +123,7 @@ def few_rows() -> Callable[..., TaskSpec]:
     """Any task with fewer rows; arguments change how its hosts train."""
 
     def make(name: str, rows: int, **training: object) -> TaskSpec:
-        task = get_task(name)
+        task = find_task(name).spec
         sizes = dict.fromkeys(("train_size", "validation_size", "test_size"), rows)
         data = task.data.model_copy(update=sizes)
         trained = task.training.model_copy(update=training)
@@ -133,7 +139,7 @@ def grown_in() -> Callable[..., LocalEnvironment]:
     def make(task: TaskSpec, **changes: object) -> LocalEnvironment:
         config = override(TrainingConfig(task=task.name, n_envs=1, max_epochs=12), changes)
         return LocalEnvironment(
-            make_setup(task, config, build_host), load_dataset(task.data), torch.device("cpu")
+            make_setup(task, config, build_host), load_dataset(task), torch.device("cpu")
         )
 
     return make
@@ -171,7 +177,7 @@ def random_script() -> Callable[[int, int], Script]:
 
     def make(seed: int, length: int) -> Script:
         dice = random.Random(seed)
-        blueprints = get_task("mnist1d_blind").blueprints
+        blueprints = find_task("mnist1d_blind").spec.blueprints
         return [
             FactoredAction(
                 op=dice.choice(list(Op)),

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from esper_leyline import CounterfactualSet, SeedReport, SeedStage, override, preset
+from esper_leyline import CounterfactualSet, SeedReport, SeedStage, override
+from esper_tolaria import find_preset
 from esper_tolaria.validation.counterfactuals import (
     FULL_ONLY,
     active_slots,
@@ -184,7 +185,7 @@ def test_a_description_names_the_seeds_that_were_on_in_their_order():
 
 
 def told(**changes):
-    return required_measurements(override(preset("mnist1d"), changes))
+    return required_measurements(override(find_preset("mnist1d"), changes))
 
 
 def test_a_run_measures_what_it_was_told_to():

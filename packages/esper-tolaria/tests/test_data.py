@@ -9,27 +9,29 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from esper_leyline import DataSpec, TrainingConfig
+from esper_leyline import TrainingConfig
 from esper_tolaria import (
-    TASKS,
     Split,
     TolariaError,
     data_is_here,
     fetch_data,
-    get_task,
+    find_task,
     load_dataset,
+    task_names,
 )
-from esper_tolaria.datasets import DATA_ROOT, SOURCES, TASKS_WITHOUT_DOWNLOAD, epoch_order
-from esper_tolaria.datasets.mnist1d import shuffled_places
+from esper_tolaria.datasets.mnist1d import GENERATOR_SEED, SIGNAL_LENGTH, shuffled_places
+from esper_tolaria.datasets.order import epoch_order
+from esper_tolaria.registry import DATA_ROOT
 
-SPEC = get_task("mnist1d_blind").data
+TASK = find_task("mnist1d_blind").spec
+WITHOUT_DOWNLOAD = ("digits", "mnist1d", "mnist1d_blind", "mnist1d_shuffled", "topics")
 SPLITS = ("train", "validation", "test")
 
 
-@pytest.mark.parametrize("name", TASKS_WITHOUT_DOWNLOAD)
+@pytest.mark.parametrize("name", WITHOUT_DOWNLOAD)
 def test_splits_have_the_sizes_and_shapes_of_the_task(name):
-    task = get_task(name)
-    spec, data = task.data, load_dataset(task.data)
+    task = find_task(name).spec
+    spec, data = task.data, load_dataset(task)
     sizes = (spec.train_size, spec.validation_size, spec.test_size)
     text = task.host.kind == "transformer"
     for part, size in zip(SPLITS, sizes, strict=True):
@@ -45,21 +47,21 @@ def test_splits_have_the_sizes_and_shapes_of_the_task(name):
 
 @pytest.mark.parametrize("name", ["digits", "mnist1d"])
 def test_inputs_are_of_ordinary_size(name):
-    inputs = load_dataset(get_task(name).data).train.inputs
+    inputs = load_dataset(find_task(name).spec).train.inputs
     assert abs(inputs.mean()) < 0.5
     assert 0.5 < inputs.std() < 2.0
 
 
 def test_the_tasks_that_need_no_download_are_those_that_have_none():
-    found = {name for name in TASKS if SOURCES[get_task(name).data.name].fetch is None}
-    assert found == set(TASKS_WITHOUT_DOWNLOAD)
+    found = {name for name in task_names() if find_task(name).fetch is None}
+    assert found == set(WITHOUT_DOWNLOAD)
 
 
-@pytest.mark.parametrize("name", TASKS_WITHOUT_DOWNLOAD)
+@pytest.mark.parametrize("name", WITHOUT_DOWNLOAD)
 def test_what_needs_no_download_is_always_here(name, nowhere):
-    spec = get_task(name).data
-    assert data_is_here(spec, nowhere)
-    fetch_data(spec, nowhere)
+    task = find_task(name).spec
+    assert data_is_here(task, nowhere)
+    fetch_data(task, nowhere)
     assert not nowhere.exists()
 
 
@@ -68,7 +70,7 @@ def test_the_usual_folder_is_that_of_the_configuration():
 
 
 def test_shuffled_signals_are_the_same_points_in_another_order():
-    plain, shuffled = (load_dataset(get_task(n).data) for n in ("mnist1d", "mnist1d_shuffled"))
+    plain, shuffled = (load_dataset(find_task(n).spec) for n in ("mnist1d", "mnist1d_shuffled"))
     places = shuffled_places()
     assert sorted(places) == list(range(40))
     near = np.abs(np.diff(places)) == 1
@@ -81,24 +83,24 @@ def test_shuffled_signals_are_the_same_points_in_another_order():
 
 
 def test_no_row_is_in_two_splits():
-    data = load_dataset(SPEC)
+    data = load_dataset(TASK)
     rows = [row.numpy().tobytes() for name in SPLITS for row in getattr(data, name).inputs]
-    assert len(set(rows)) == SPEC.train_size + SPEC.validation_size + SPEC.test_size
+    assert len(set(rows)) == TASK.data.train_size + TASK.data.validation_size + TASK.data.test_size
 
 
 def test_splits_share_no_memory():
-    data = load_dataset(SPEC)
+    data = load_dataset(TASK)
     storages = {getattr(data, name).inputs.untyped_storage().data_ptr() for name in SPLITS}
     assert len(storages) == 3
 
 
 def test_generation_is_reproducible_quiet_and_leaves_every_generator_alone(task, capsys):
-    first = load_dataset(task.data)
+    first = load_dataset(task)
     random.seed(1)
     np.random.seed(2)  # noqa: NPY002
     torch.manual_seed(3)
     before = (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state())  # noqa: NPY002
-    again = SOURCES["mnist1d"].load(task.data, Path())
+    again = find_task("mnist1d").load(task.data, Path())
     after = (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state())  # noqa: NPY002
     assert before[:2] == after[:2]
     assert torch.equal(before[2], after[2])
@@ -110,15 +112,25 @@ def test_generation_is_reproducible_quiet_and_leaves_every_generator_alone(task,
 
 
 def test_data_is_made_once_a_process():
-    assert load_dataset(SPEC) is load_dataset(get_task("mnist1d_blind").data, DATA_ROOT)
+    assert load_dataset(TASK) is load_dataset(find_task("mnist1d_blind").spec, DATA_ROOT)
 
 
-def test_an_unknown_data_set_is_an_error():
-    spec = DataSpec.model_validate(SPEC.model_dump() | {"name": "mnist2d"})
-    with pytest.raises(TolariaError, match=r"unknown data set 'mnist2d'.*mnist1d"):
-        load_dataset(spec)
-    with pytest.raises(TolariaError, match="unknown data set 'mnist2d'"):
-        data_is_here(spec)
+def test_data_of_an_unknown_task_is_an_error():
+    task = TASK.model_copy(update={"name": "mnist2d"})
+    with pytest.raises(TolariaError, match=r"unknown task 'mnist2d'.*mnist1d"):
+        load_dataset(task)
+    with pytest.raises(TolariaError, match="unknown task 'mnist2d'"):
+        data_is_here(task)
+
+
+def test_tasks_with_the_same_data_share_it():
+    assert load_dataset(find_task("mnist1d").spec) is load_dataset(TASK)
+    assert load_dataset(find_task("mnist1d_shuffled").spec) is not load_dataset(TASK)
+
+
+def test_mnist1d_is_described_as_it_is_generated():
+    assert TASK.data.input_shape == (1, SIGNAL_LENGTH)
+    assert f"from seed {GENERATOR_SEED};" in TASK.data.source
 
 
 @given(seed=st.integers(0, 2**31), epoch=st.integers(0, 10_000), rows=st.integers(1, 300))

@@ -224,7 +224,7 @@ def test_evaluation_changes_nothing(make_local, play, growth):
 
 def test_training_never_touches_the_test_rows(make_setup_for, play, growth):
     setup = make_setup_for(n_envs=1)
-    data = load_dataset(setup.task.data)
+    data = load_dataset(setup.task)
     spoilt = Split(torch.full_like(data.test.inputs, float("nan")), data.test.targets * 0)
     cpu = torch.device("cpu")
     clean = play(LocalEnvironment(setup, data, cpu), [4], [growth])
@@ -233,7 +233,7 @@ def test_training_never_touches_the_test_rows(make_setup_for, play, growth):
 
 def test_decisions_read_the_validation_rows(make_setup_for, play, growth):
     setup = make_setup_for(n_envs=1)
-    data = load_dataset(setup.task.data)
+    data = load_dataset(setup.task)
     relabelled = Split(data.validation.inputs, (data.validation.targets + 1) % 10)
     cpu = torch.device("cpu")
     clean = play(LocalEnvironment(setup, data, cpu), [4], [growth])[-1][0]

@@ -8,8 +8,8 @@ import torch
 from esper_kasmina import build_host
 from esper_leyline import FeedConfig, HostTraining
 from esper_tolaria import Split, TolariaError, build_environment
-from esper_tolaria.datasets import epoch_order
 from esper_tolaria.datasets.feeds import GatherFeed, LoaderFeed, build_feed, check_feed
+from esper_tolaria.datasets.order import epoch_order
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda:0")
 TRAINING = HostTraining(optimizer="sgd", learning_rate=0.1, batch_size=4)

@@ -17,13 +17,13 @@ import torch
 from torchvision.datasets import CIFAR10, FashionMNIST
 
 from esper_kasmina import build_host
-from esper_leyline import FactoredAction, TrainingConfig
+from esper_leyline import FactoredAction, TaskSpec, TrainingConfig
 from esper_tolaria import (
     LocalEnvironment,
     TolariaError,
     data_is_here,
     fetch_data,
-    get_task,
+    find_task,
     load_dataset,
     make_setup,
 )
@@ -37,8 +37,9 @@ SIZES = {"train_size": 700, "validation_size": 200, "test_size": 150}
 PER_FILE = 200
 
 
-def small(name: str):
-    return get_task(name).data.model_copy(update=SIZES)
+def small(name: str, **data) -> TaskSpec:
+    task = find_task(name).spec
+    return task.model_copy(update={"data": task.data.model_copy(update=SIZES | data)})
 
 
 def as_python_2_wrote_it(batch: dict) -> bytes:
@@ -158,18 +159,17 @@ def test_packed_files_are_read_as_they_are(idx_root, no_system_folder, tmp_path)
     packed.mkdir(parents=True)
     for path in (idx_root / fashion_mnist.FOLDER).iterdir():
         (packed / f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
-    spec = small("fashion_mnist")
-    assert data_is_here(spec, tmp_path)
-    plain, unpacked = load_dataset(spec, idx_root), load_dataset(spec, tmp_path)
+    task = small("fashion_mnist")
+    assert data_is_here(task, tmp_path)
+    plain, unpacked = load_dataset(task, idx_root), load_dataset(task, tmp_path)
     for name in ("train", "validation", "test"):
         assert torch.equal(getattr(plain, name).inputs, getattr(unpacked, name).inputs)
         assert torch.equal(getattr(plain, name).targets, getattr(unpacked, name).targets)
 
 
 def test_what_is_held_out_depends_on_the_published_rows_alone(idx_root, no_system_folder):
-    spec = small("fashion_mnist")
-    fewer = spec.model_copy(update={"train_size": 300})
-    whole, part = load_dataset(spec, idx_root), load_dataset(fewer, idx_root)
+    task, fewer = small("fashion_mnist"), small("fashion_mnist", train_size=300)
+    whole, part = load_dataset(task, idx_root), load_dataset(fewer, idx_root)
     assert torch.equal(whole.validation.inputs, part.validation.inputs)
     assert torch.equal(whole.train.inputs[:300], part.train.inputs)
 
@@ -178,9 +178,9 @@ def test_what_is_held_out_depends_on_the_published_rows_alone(idx_root, no_syste
     not fashion_mnist.SYSTEM_FOLDER.is_dir(), reason="apt-get install dataset-fashion-mnist"
 )
 def test_the_package_of_the_system_is_found_without_a_download(nowhere):
-    spec = get_task("fashion_mnist").data
-    assert data_is_here(spec, nowhere)
-    data = load_dataset(spec, nowhere)
+    task = find_task("fashion_mnist").spec
+    assert data_is_here(task, nowhere)
+    data = load_dataset(task, nowhere)
     assert (len(data.train), len(data.validation), len(data.test)) == (58_000, 2000, 10_000)
     assert data.test.targets.bincount().tolist() == [1000] * 10
     counts = (data.train.targets.bincount() + data.validation.targets.bincount()).tolist()
@@ -190,17 +190,13 @@ def test_the_package_of_the_system_is_found_without_a_download(nowhere):
 
 
 def test_a_host_learns_from_the_files_with_augmentation(cifar_root):
-    task = get_task("cifar10")
-    task = task.model_copy(
-        update={
-            "data": small("cifar10"),
-            "training": task.training.model_copy(update={"batch_size": 25}),
-        }
-    )
+    task = small("cifar10")
+    training = task.training.model_copy(update={"batch_size": 25})
+    task = task.model_copy(update={"training": training})
     config = TrainingConfig(n_envs=1, max_epochs=12)
     environment = LocalEnvironment(
         make_setup(task, config, build_host),
-        load_dataset(task.data, cifar_root),
+        load_dataset(task, cifar_root),
         torch.device("cpu"),
     )
     environment.reset([1])
@@ -240,11 +236,11 @@ def test_cifar10_is_downloaded_where_it_is_absent(
     url, checksum = server
     monkeypatch.setattr(CIFAR10, "url", url)
     monkeypatch.setattr(CIFAR10, "tgz_md5", checksum)
-    spec, root = small("cifar10"), tmp_path / "data"
-    assert not data_is_here(spec, root)
-    fetch_data(spec, root)
-    assert data_is_here(spec, root)
-    here, there = load_dataset(spec, root), load_dataset(spec, cifar_root)
+    task, root = small("cifar10"), tmp_path / "data"
+    assert not data_is_here(task, root)
+    fetch_data(task, root)
+    assert data_is_here(task, root)
+    here, there = load_dataset(task, root), load_dataset(task, cifar_root)
     assert torch.equal(here.train.inputs, there.train.inputs)
 
 
@@ -300,20 +296,20 @@ def test_a_damaged_batch_is_one_line_and_runs_nothing(cifar_root, tmp_path, cont
 def test_too_few_pictures_are_an_error(cifar_root, idx_root, no_system_folder):
     for name, root in (("cifar10", cifar_root), ("fashion_mnist", idx_root)):
         with pytest.raises(TolariaError, match=rf"'{name}' needs \d+ rows .* has 1000; replace"):
-            load_dataset(get_task(name).data, root)
-    spec = small("digits").model_copy(update={"test_size": 1000})
+            load_dataset(find_task(name).spec, root)
+    task = small("digits", test_size=1000)
     with pytest.raises(TolariaError, match="needs 900 rows for training and validation"):
-        load_dataset(spec)
+        load_dataset(task)
 
 
 def test_pictures_of_another_size_are_an_error(idx_root, no_system_folder):
-    spec = small("fashion_mnist").model_copy(update={"input_shape": (1, 32, 32)})
+    task = small("fashion_mnist", input_shape=(1, 32, 32))
     with pytest.raises(TolariaError, match=r"\(1, 32, 32\), and .* has \(1, 28, 28\)"):
-        load_dataset(spec, idx_root)
+        load_dataset(task, idx_root)
 
 
 def test_the_digits_are_the_published_ones(pictures):
-    data = load_dataset(get_task("digits").data)
+    data = load_dataset(find_task("digits").spec)
     labels = torch.cat([data.train.targets, data.validation.targets, data.test.targets])
     assert labels.bincount().tolist() == [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]
     assert isinstance(pictures, Pictures)

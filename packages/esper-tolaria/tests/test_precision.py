@@ -41,7 +41,7 @@ def host_of(environment, index):
 
 
 def make_on(setup, device):
-    return LocalEnvironment(setup, load_dataset(setup.task.data), torch.device(device))
+    return LocalEnvironment(setup, load_dataset(setup.task), torch.device(device))
 
 
 @every_device
@@ -155,7 +155,7 @@ def test_every_topology_learns_as_in_float32(family, name):
 def test_a_seed_in_training_leaves_its_host_as_it_is(task):
     """Isolation holds to the bit in bfloat16, too."""
     training = task.training.model_copy(update={"seed_max_grad_norm": 0.5})
-    data = load_dataset(task.data).train
+    data = load_dataset(task).train
     hosts = []
     for grown in (False, True):
         host = build_host(
@@ -186,7 +186,7 @@ def test_a_batch_that_overflows_in_float16_is_skipped_and_training_goes_on(task)
     trainer = Trainer(
         host, task.training, rng_seed=3, device=CPU, precision=Precision(torch.float16, CPU)
     )
-    data = load_dataset(task.data).train
+    data = load_dataset(task).train
     for command in (Germinate(blueprint=Blueprint.CONV_LIGHT), Advance()):
         assert host.apply_command(SeedCommand(slot="r0c1", command=command)).accepted
     trainer.sync()

@@ -159,7 +159,7 @@ def test_whatever_befalls_a_host_its_neighbours_never_know(make_local, task, har
 
 def test_poisoned_data_ends_every_episode_and_none_after_it(make_setup_for):
     setup = make_setup_for(n_envs=2)
-    clean = load_dataset(setup.task.data)
+    clean = load_dataset(setup.task)
     spoilt = Split(clean.train.inputs.clone(), clean.train.targets)
     spoilt.inputs[:, 0, 7] = math.inf
     environment = LocalEnvironment(setup, replace(clean, train=spoilt), torch.device("cpu"))

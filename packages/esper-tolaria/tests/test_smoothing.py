@@ -24,7 +24,7 @@ def test_training_smooths_its_labels(few_rows, grown_in, name, share):
     task = few_rows(name, 40, label_smoothing=share, batch_size=40)
     environment = grown_in(task)
     host = environment._setup.build_host(3, CPU)
-    train = load_dataset(task.data).train
+    train = load_dataset(task).train
     with torch.no_grad():
         expected = smoothed(host(train.inputs), train.targets, share)
     trainer = Trainer(host, task.training, rng_seed=3, device=CPU)

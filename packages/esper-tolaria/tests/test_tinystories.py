@@ -13,18 +13,25 @@ import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from esper_tolaria import TolariaError, data_is_here, get_task, load_dataset
+from esper_leyline import TaskSpec
+from esper_tolaria import TolariaError, data_is_here, find_task, load_dataset
 from esper_tolaria.datasets import tinystories
 
-SPEC = get_task("tinystories").data.model_copy(
-    update={
-        "input_shape": (32,),
-        "train_size": 300,
-        "validation_size": 50,
-        "test_size": 40,
-        "classes": 500,
-    }
-)
+SIZES = {
+    "input_shape": (32,),
+    "train_size": 300,
+    "validation_size": 50,
+    "test_size": 40,
+    "classes": 500,
+}
+
+
+def small(**data) -> TaskSpec:
+    task = find_task("tinystories").spec
+    return task.model_copy(update={"data": task.data.model_copy(update=SIZES | data)})
+
+
+TASK = small()
 STORIES = [topics[name].strip() for name in sorted(topics)]
 TRAINING, TEST = STORIES[:50], STORIES[50:]
 
@@ -71,8 +78,8 @@ def tables(tmp_path_factory, tokenizer):
 
 
 def test_texts_become_rows_of_tokens(texts, tokenizer):
-    assert data_is_here(SPEC, texts)
-    data = load_dataset(SPEC, texts)
+    assert data_is_here(TASK, texts)
+    data = load_dataset(TASK, texts)
     end = tokenizer.token_to_id(tinystories.END)
     expected = []
     for story in TRAINING:
@@ -81,12 +88,12 @@ def test_texts_become_rows_of_tokens(texts, tokenizer):
     assert learnt.tolist() == expected[: 350 * 32]
     assert data.validation.targets.flatten().tolist() == expected[300 * 32 + 1 : 350 * 32 + 1]
     assert tokenizer.decode(data.test.inputs.flatten().tolist()[:60]) in TEST[0]
-    assert data.train.inputs.max() < SPEC.classes
+    assert data.train.inputs.max() < TASK.data.classes
 
 
 def test_tables_give_the_same_rows_as_texts(texts, tables):
-    assert data_is_here(SPEC, tables)
-    from_text, from_tables = load_dataset(SPEC, texts), load_dataset(SPEC, tables)
+    assert data_is_here(TASK, tables)
+    from_text, from_tables = load_dataset(TASK, texts), load_dataset(TASK, tables)
     for name in ("train", "validation", "test"):
         assert torch.equal(getattr(from_text, name).inputs, getattr(from_tables, name).inputs)
         assert torch.equal(getattr(from_text, name).targets, getattr(from_tables, name).targets)
@@ -100,11 +107,11 @@ def test_a_file_that_lacks_makes_it_a_download(tables, tmp_path):
             relative = path.relative_to(tables / tinystories.FOLDER)
             if path.is_file() and str(relative) != missing:
                 (folder / relative).write_bytes(path.read_bytes())
-        assert not data_is_here(SPEC, folder.parent)
+        assert not data_is_here(TASK, folder.parent)
 
 
 def test_too_little_text_is_an_error(texts):
-    longer = SPEC.model_copy(update={"train_size": 100_000})
+    longer = small(train_size=100_000)
     with pytest.raises(TolariaError, match=r"needs \d+ tokens .*tinystories' has \d+; give it"):
         load_dataset(longer, texts)
 
@@ -118,26 +125,26 @@ def test_a_damaged_tokenizer_is_one_line(texts, tokenizer, tmp_path, content, sa
     path = root / tinystories.FOLDER / tinystories.TOKENIZER_FILE
     path.write_text(content)
     with pytest.raises(TolariaError, match=says) as caught:
-        load_dataset(SPEC, root)
+        load_dataset(TASK, root)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_a_tokenizer_that_does_not_fit_is_an_error(texts, tmp_path):
-    fewer = SPEC.model_copy(update={"classes": 400})
+    fewer = small(classes=400)
     with pytest.raises(TolariaError, match="it has 500 tokens, the host 400"):
         load_dataset(fewer, texts)
     endless = Tokenizer(models.WordLevel({"a": 0}, unk_token="a"))
     with pytest.raises(TolariaError, match=r"it has no token <\|endoftext\|>"):
-        load_dataset(SPEC, lay_out(tmp_path, endless, as_text=True))
+        load_dataset(TASK, lay_out(tmp_path, endless, as_text=True))
 
 
 def test_a_hub_that_cannot_be_reached_is_one_line_that_helps(tmp_path):
     """In a process of its own, where the Hub's client is told to stay offline."""
     script = (
         "import sys; from pathlib import Path\n"
-        "from esper_tolaria import TolariaError, get_task, load_dataset\n"
-        "try: load_dataset(get_task('tinystories').data, Path(sys.argv[1]))\n"
+        "from esper_tolaria import TolariaError, find_task, load_dataset\n"
+        "try: load_dataset(find_task('tinystories').spec, Path(sys.argv[1]))\n"
         "except TolariaError as error: print(error)\n"
     )
     done = subprocess.run(
@@ -165,6 +172,6 @@ def test_without_the_extra_the_way_to_it_is_named(package, tables, nowhere, monk
 
     monkeypatch.setattr(builtins, "__import__", without)
     root = nowhere if package == "huggingface_hub" else tables
-    spec = SPEC.model_copy(update={"source": f"without {package}"})
+    task = small(source=f"without {package}")
     with pytest.raises(TolariaError, match=r"pip install 'esper-tolaria\[text\]'"):
-        load_dataset(spec, root)
+        load_dataset(task, root)

@@ -19,7 +19,7 @@ from esper_leyline import (
     SeedStage,
 )
 from esper_tolaria import load_dataset
-from esper_tolaria.datasets import Split
+from esper_tolaria.datasets.splits import Split
 from esper_tolaria.validation.counterfactuals import FULL_ONLY, compare
 from esper_tolaria.validation.validate import CHUNK, CHUNK_LOGITS, chunk_rows, read, score
 
@@ -72,7 +72,7 @@ def slowly(host, split, off=frozenset()) -> tuple[float, float]:
 
 def test_a_step_reports_means_over_tokens(environment, text):
     (report,) = environment.step([WAIT])
-    data = load_dataset(text.data)
+    data = load_dataset(text)
     loss, accuracy = slowly(host_of(environment), data.validation)
     assert report.val_loss == pytest.approx(loss, rel=1e-4)
     assert report.val_accuracy == pytest.approx(accuracy, abs=0.02)
@@ -110,7 +110,7 @@ def test_seeds_grow_and_their_contributions_are_measured_on_tokens(environment, 
 def test_what_is_measured_without_a_seed_is_what_its_host_says(environment, text):
     for action in LIFE:
         environment.step([action])
-    validation = load_dataset(text.data).validation
+    validation = load_dataset(text).validation
     host = host_of(environment)
     comparison = compare(host.seed_reports(), CounterfactualSet(), last=False, key=(1, 1))
     assert comparison.active == ("r0c0", "r0c2")
@@ -162,7 +162,7 @@ def test_chunks_do_not_change_what_is_counted(environment, text, monkeypatch):
     from esper_tolaria.validation import validate
 
     (report,) = environment.step([WAIT])
-    split = load_dataset(text.data).validation
+    split = load_dataset(text).validation
     whole = read(score(host_of(environment), split, FULL_ONLY.disabled, classes=256), FULL_ONLY)
     monkeypatch.setattr(validate, "CHUNK_LOGITS", 64 * 256 * 7)
     parts = read(score(host_of(environment), split, FULL_ONLY.disabled, classes=256), FULL_ONLY)

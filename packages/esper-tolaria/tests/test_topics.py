@@ -9,11 +9,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from esper_tolaria import TolariaError, get_task, load_dataset
-from esper_tolaria.datasets import SOURCES
+from esper_tolaria import TolariaError, find_task, load_dataset
 from esper_tolaria.datasets.tokens import cut_tokens, tokens_needed
 
-SPEC = get_task("topics").data
+TASK = find_task("topics").spec
+SPEC = TASK.data
 
 
 def text_of(split) -> str:
@@ -37,7 +37,7 @@ def test_too_little_text_is_an_error():
 
 
 def test_the_text_is_that_of_the_topics():
-    data = load_dataset(SPEC)
+    data = load_dataset(TASK)
     paragraphs = {text for name in topics for text in re.split(r"\n\s*\n", topics[name].strip())}
     for split in (data.train, data.validation, data.test):
         found = text_of(split).split("\n\n")
@@ -46,7 +46,7 @@ def test_the_text_is_that_of_the_topics():
 
 
 def test_splits_have_no_paragraph_in_common():
-    data = load_dataset(SPEC)
+    data = load_dataset(TASK)
     seen = [set(text_of(split).split("\n\n")) for split in (data.train, data.validation, data.test)]
     for first, second in ((0, 1), (0, 2), (1, 2)):
         assert {text for text in seen[first] & seen[second] if len(text) > 12} == set()
@@ -55,4 +55,4 @@ def test_splits_have_no_paragraph_in_common():
 def test_a_python_with_less_text_says_so(monkeypatch, nowhere):
     monkeypatch.setitem(sys.modules["pydoc_data.topics"].__dict__, "topics", {"if": "a\n\nb"})
     with pytest.raises(TolariaError, match=r"this Python's pydoc_data\.topics has"):
-        SOURCES["topics"].load(SPEC, nowhere)
+        find_task("topics").load(SPEC, nowhere)

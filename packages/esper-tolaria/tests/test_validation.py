@@ -22,7 +22,7 @@ def grow(make_setup_for):
         setup = make_setup_for()
         host = setup.build_host(3, torch.device("cpu"))
         trainer = Trainer(host, setup.training, rng_seed=3, device=torch.device("cpu"))
-        train = load_dataset(setup.task.data).train
+        train = load_dataset(setup.task).train
         commands = (Germinate(blueprint=Blueprint.CONV_LIGHT, tempo=3), Advance(), Advance())
         for epoch, command in enumerate(commands, start=1):
             for slot in slots:
@@ -34,7 +34,7 @@ def grow(make_setup_for):
                 trainer.train_batch(*batch, last=number == len(batches))
             host.record_validation(50.0, ())
             host.tick()
-        return host, load_dataset(setup.task.data).validation
+        return host, load_dataset(setup.task).validation
 
     return make
 
@@ -126,7 +126,7 @@ def test_only_blended_seeds_are_measured(make_setup_for):
         assert host.apply_command(SeedCommand(slot="r0c1", command=command)).accepted
     assert host.seed_reports()[1].stage.name == "TRAINING"
     assert active_slots(host.seed_reports()) == ()
-    split = load_dataset(setup.task.data).validation
+    split = load_dataset(setup.task).validation
     validation = validate(host, split)
     assert validation.measurements == ()
     assert validation.counterfactuals == ()
@@ -136,7 +136,7 @@ def test_only_blended_seeds_are_measured(make_setup_for):
 def test_loss_and_accuracy_are_means_over_all_rows(make_setup_for):
     setup = make_setup_for()
     host = setup.build_host(5, torch.device("cpu"))
-    data = load_dataset(setup.task.data)
+    data = load_dataset(setup.task)
     validation = read(score(host, data.train, FULL_ONLY.disabled, classes=10), FULL_ONLY)
     host.train(False)
     with torch.no_grad():

@@ -16,8 +16,8 @@ def make_data_ready(plan: Plan) -> None:
     Raises:
         EsperError: If that fails, or the folder for data is something else.
     """
-    spec, root = plan.task.data, Path(plan.config.data_root)
+    task, root = plan.task, Path(plan.config.data_root)
     check_folder_of("--data-root", root)
-    if not data_is_here(spec, root):
-        echo(f"data: {spec.source}: not in '{root}' yet, so it is downloaded")
-        fetch_data(spec, root)
+    if not data_is_here(task, root):
+        echo(f"data: {task.data.source}: not in '{root}' yet, so it is downloaded")
+        fetch_data(task, root)

@@ -9,12 +9,12 @@ from pathlib import Path
 import torch
 
 from esper_leyline import HostFactory, TaskSpec, TrainingConfig
-from esper_tolaria.datasets import load_dataset
 from esper_tolaria.datasets.feeds import check_feed
 from esper_tolaria.engine.devices import default_device, resolve_device
 from esper_tolaria.engine.local import LocalEnvironment
 from esper_tolaria.engine.setup import check_task, make_setup
 from esper_tolaria.errors import TolariaError
+from esper_tolaria.registry import load_dataset
 from esper_tolaria.sharding.sharded import ShardedEnvironment
 
 MOST_WORKERS = 1024
@@ -59,7 +59,7 @@ def build_environment(
         places *= _worker_count(config.n_envs, places[0], workers)
     if len(places) > 1:
         return ShardedEnvironment(setup, places[: config.n_envs])
-    return LocalEnvironment(setup, load_dataset(task.data, Path(config.data_root)), places[0])
+    return LocalEnvironment(setup, load_dataset(task, Path(config.data_root)), places[0])
 
 
 def check_environment(

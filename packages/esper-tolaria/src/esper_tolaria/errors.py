@@ -9,5 +9,9 @@ class TolariaError(EsperError):
     """Base of every error that Tolaria raises on purpose."""
 
 
+class MissingDataError(TolariaError):
+    """Data is not on this machine, and downloading it failed."""
+
+
 class WorkerTracebackError(Exception):
     """The traceback of a worker process as text; the cause of the error its parent raises."""

@@ -11,10 +11,10 @@ import pytest
 import torch
 from gymnasium.spaces import Box
 
-from esper_leyline import NULL_BLUEPRINT, Environment, mnist1d, observation_size
+from esper_leyline import NULL_BLUEPRINT, Environment, observation_size
 from esper_simic import build_reward
 from esper_tamiyo import CEILING, ObservationEncoder
-from esper_tolaria import TolariaError
+from esper_tolaria import TolariaError, find_preset
 from esper_tolaria.gym import Encode, HostEnv, HostVectorEnv
 
 FEATURES = observation_size(3) + 3 * (NULL_BLUEPRINT + 1)
@@ -39,7 +39,7 @@ def space() -> Box:
 
 @pytest.fixture(scope="session")
 def reward():
-    config = mnist1d()
+    config = find_preset("mnist1d")
     return build_reward(config.reward, gamma=config.ppo.gamma)
 
 

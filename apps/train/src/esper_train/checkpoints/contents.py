@@ -20,7 +20,7 @@ from esper_leyline import (
 )
 from esper_simic import PPOUpdater
 from esper_tamiyo import RecurrentPolicy
-from esper_tolaria import HostSetup, environment_state, get_task, make_setup
+from esper_tolaria import HostSetup, environment_state, find_task, make_setup
 
 _NOT_NEGATIVE = frozenset(
     {"count", "squares", "steps", "episodes", "consecutive_skips", "rate_scale"}
@@ -41,7 +41,7 @@ def find_fault(manifest: CheckpointManifest, state: Any) -> str | None:
     Raises:
         EsperError: If the manifest names an unknown task or slot.
     """
-    setup = make_setup(get_task(manifest.config.task), manifest.config, build_host)
+    setup = make_setup(find_task(manifest.config.task).spec, manifest.config, build_host)
     faults = chain(_manifest_faults(manifest, setup), _state_faults(manifest, setup, state))
     return next(faults, None)
 
@@ -52,7 +52,7 @@ def initial_state(manifest: CheckpointManifest) -> dict[str, Any]:
     The global random generator is not advanced.
     """
     return _initial_state(
-        manifest, make_setup(get_task(manifest.config.task), manifest.config, build_host)
+        manifest, make_setup(find_task(manifest.config.task).spec, manifest.config, build_host)
     )
 
 

@@ -18,7 +18,7 @@ from esper_karn import (
 )
 from esper_kasmina import build_host
 from esper_leyline import CNNHostSpec, DataSpec, HostSpec, LifecycleRules, TaskSpec, TrainingConfig
-from esper_tolaria import TASKS, data_is_here, get_task
+from esper_tolaria import data_is_here, find_task, task_names
 from esper_train.paths import check_folder_of
 from esper_train.settings.options import HardwareOptions, TasksOptions
 from esper_train.settings.resolve import find_device
@@ -33,7 +33,7 @@ def run_tasks(*, options: TasksOptions, hardware: HardwareOptions) -> int:
     root = str(hardware.data_root or TrainingConfig().data_root)
     check_folder_of("--data-root", Path(root))
     device, _ = find_device(hardware.device)
-    tasks = [get_task(name) for name in TASKS]
+    tasks = [find_task(name).spec for name in task_names()]
     columns = _columns(tasks, Path(root))
     if options.no_time:
         SafeConsole().print(_table(columns))
@@ -67,7 +67,7 @@ def _print_measured(
 
 
 def _columns(tasks: Sequence[TaskSpec], root: Path) -> list[Column]:
-    here = [data_is_here(task.data, root) for task in tasks]
+    here = [data_is_here(task, root) for task in tasks]
     return [
         Column(head="task", cells=[task.name for task in tasks], left=True),
         Column(head="host", cells=[_host(task.host) for task in tasks], rank=2, left=True),
@@ -100,7 +100,7 @@ def _size(rows: int) -> str:
 
 
 def _measure(task: TaskSpec, device: str, root: str) -> str:
-    if not data_is_here(task.data, Path(root)):
+    if not data_is_here(task, Path(root)):
         return "-"
     return f"{format_number(epoch_seconds(task, device=device, data_root=root), 2)} s"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from esper_simic.evaluation import TrainingBill
-from esper_tolaria import get_task
+from esper_tolaria import find_task
 from esper_train.evaluation.arms import CheckpointArm
 from esper_train.evaluation.scratch import flop_counter
 
@@ -18,7 +18,7 @@ def training_bill(arm: CheckpointArm) -> TrainingBill:
     rounds = arm.state["rounds"]
     epochs = sum(sum(each["ops"].values()) for each in rounds)
     config = arm.manifest.config
-    flops = flop_counter(get_task(arm.manifest.task), config)
+    flops = flop_counter(find_task(arm.manifest.task).spec, config)
     return TrainingBill(
         rounds=len(rounds),
         episodes=sum(each["episodes"] for each in rounds),

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from esper_leyline import TaskSpec, TrainingConfig, override, preset
+from esper_leyline import TaskSpec, TrainingConfig, override
 from esper_simic.evaluation import LEAST_PAIRS, RANGE_SIZE, SeedRange, evaluation_seeds
-from esper_tolaria import get_task
+from esper_tolaria import find_preset, find_task
 from esper_train.errors import TrainError
 from esper_train.evaluation.arms import DEFAULT_ARMS, Arm, CheckpointArm, read_arms
 from esper_train.evaluation.scratch import check_scratch
@@ -111,10 +111,10 @@ def _base(
             note += f", trained on task {first.manifest.task}; training as task {wanted} has it"
         return _moved(first.manifest.config, wanted), note
     if options.task is not None:
-        name, why = get_task(options.task).name, "the one named like the task"
+        name, why = find_task(options.task).spec.name, "the one named like the task"
     else:
         name, why = default_preset()
-    return preset(name), f"hosts: by the settings of preset {name}: {why}"
+    return find_preset(name), f"hosts: by the settings of preset {name}: {why}"
 
 
 def _changed(config: TrainingConfig, options: EvaluateOptions) -> TrainingConfig:
@@ -123,7 +123,7 @@ def _changed(config: TrainingConfig, options: EvaluateOptions) -> TrainingConfig
     changes = {
         "n_envs": min(config.n_envs, options.seeds),
         # Spelt out, so that a checkpoint that says it and one that implies it are alike.
-        "slots": list(config.slots or get_task(config.task).slots),
+        "slots": list(config.slots or find_task(config.task).spec.slots),
         # A checkpoint may come from a machine with another device.
         "device": None,
         "devices": [],
@@ -135,7 +135,7 @@ def _wanted(checkpoints: Sequence[CheckpointArm], options: EvaluateOptions) -> s
     """Names the task to evaluate checkpoints on."""
     first = checkpoints[0]
     if options.task is not None:
-        return get_task(options.task).name
+        return find_task(options.task).spec.name
     for arm in checkpoints:
         if arm.manifest.task != first.manifest.task:
             raise TrainError(
@@ -149,7 +149,7 @@ def _moved(config: TrainingConfig, wanted: str) -> TrainingConfig:
     """Returns a configuration for another task: its own training, the same slots if it can."""
     if config.task == wanted:
         return config
-    task, slots = get_task(wanted), config.slots or get_task(config.task).slots
+    task, slots = find_task(wanted).spec, config.slots or find_task(config.task).spec.slots
     fitting = list(slots) if set(slots) <= set(task.host.slots) else None
     return override(config, {"task": wanted, "host": None, "slots": fitting})
 
@@ -170,7 +170,7 @@ def _check_checkpoints(
 
 def _check_fit(arm: CheckpointArm, config: TrainingConfig) -> None:
     """Checks that what a policy commands exists on a task that it was not trained on."""
-    there, home = get_task(config.task), get_task(arm.manifest.task)
+    there, home = find_task(config.task).spec, find_task(arm.manifest.task).spec
     if there.name == home.name:
         return  # what does not fit there is damaged, and loading it says so
     slots = config.slots or there.slots

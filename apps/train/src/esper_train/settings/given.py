@@ -17,7 +17,7 @@ from esper_leyline import (
     parse_json,
     show_text,
 )
-from esper_tolaria import get_task
+from esper_tolaria import find_task
 from esper_train.errors import TrainError
 
 KEYS: Mapping[str, str] = {
@@ -159,7 +159,9 @@ def apply(config: TrainingConfig, given: Given) -> TrainingConfig:
     try:
         if config.host is None and any(key.startswith("host.") for key in given.values):
             task = override(config, {"task": given.values.get("task", config.task)}).task
-            config = override(config, {"host": get_task(task).training.model_dump(mode="json")})
+            config = override(
+                config, {"host": find_task(task).spec.training.model_dump(mode="json")}
+            )
         return override(config, _nest(given.values))
     except ConfigError as error:
         raise TrainError(_name_flags(str(error), given)) from None

@@ -9,16 +9,14 @@ import torch
 
 from esper_leyline import (
     CheckpointManifest,
-    ConfigError,
     TaskSpec,
     TrainingConfig,
     check_slots,
     override,
-    preset,
     read_config,
 )
 from esper_simic import build_reward, check_shares
-from esper_tolaria import check_environment, get_task
+from esper_tolaria import check_environment, find_preset, find_task, preset_names
 from esper_train.errors import TrainError
 from esper_train.settings.compiling import choose_compilation
 from esper_train.settings.given import Given, apply, check_resumable, describe_changes, read_given
@@ -119,7 +117,7 @@ def plan_resolved(config: TrainingConfig) -> Plan:
     Raises:
         EsperError: If it is not usable.
     """
-    return _with_learner(Plan(config=config, task=get_task(config.task), notes=()))
+    return _with_learner(Plan(config=config, task=find_task(config.task).spec, notes=()))
 
 
 def plan_heuristic(
@@ -136,7 +134,7 @@ def plan_heuristic(
         name, why = default_preset()
         note = f"task {name}: {why}"
     base = override(TrainingConfig(), {**_HEURISTIC, "task": name})
-    training = get_task(base.task).training.model_dump(mode="json")
+    training = find_task(base.task).spec.training.model_dump(mode="json")
     base = override(base, {"host": {**training, "max_batches": HEURISTIC_BATCHES}})
     return finish_plan(apply(base, given), given, (note,))
 
@@ -152,7 +150,7 @@ def finish_plan(config: TrainingConfig, given: Given, notes: tuple[str | None, .
     Raises:
         EsperError: If something is not usable.
     """
-    task = get_task(config.task)
+    task = find_task(config.task).spec
     spread = _spread(config, given)
     first = spread[0] if spread and "device" not in given.values else config.device
     device, device_note = find_device(first)
@@ -191,15 +189,14 @@ def base_config(
             raise TrainError("--preset and --config-json both give a whole config; use one of them")
         return read_config(options.config_json), None
     if options.preset is not None:
-        return preset(options.preset), None
+        return find_preset(options.preset), None
     if task is not None:
         # A task without a preset of its own name takes the defaults of the reference.
-        try:
-            return preset(task), f"preset {task}: the one named like the task"
-        except ConfigError:
+        if task not in preset_names():
             return TrainingConfig(), None
+        return find_preset(task), f"preset {task}: the one named like the task"
     name, why = default_preset()
-    return preset(name), f"preset {name}: {why}"
+    return find_preset(name), f"preset {name}: {why}"
 
 
 def find_device(wanted: str | None) -> tuple[str, str | None]:

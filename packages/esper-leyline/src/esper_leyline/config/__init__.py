@@ -1,1 +1,1 @@
-"""What a run is configured by: one model for each component, ready presets, and overrides."""
+"""What a run is configured by: one model for each component, and overrides."""

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from esper_leyline import DataSpec
+from esper_tolaria.datasets.failures import damaged_file
 from esper_tolaria.datasets.images import Pictures, Scale, download, picture_dataset
-from esper_tolaria.datasets.sources import damaged_file
 from esper_tolaria.datasets.splits import Dataset
 
 FOLDER = "cifar-10-batches-py"

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from esper_leyline import DataSpec
+from esper_tolaria.datasets.failures import damaged_file
 from esper_tolaria.datasets.idx import read_idx
 from esper_tolaria.datasets.images import Pictures, Scale, download, picture_dataset
-from esper_tolaria.datasets.sources import damaged_file
 from esper_tolaria.datasets.splits import Dataset
 
 FOLDER = Path("FashionMNIST") / "raw"

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from esper_tolaria.datasets.sources import damaged_file
+from esper_tolaria.datasets.failures import damaged_file
 
 _UNSIGNED_BYTES = 8
 

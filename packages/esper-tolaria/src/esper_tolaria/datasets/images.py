@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from esper_leyline import DataSpec
-from esper_tolaria.datasets.sources import missing_data
+from esper_tolaria.datasets.failures import missing_data
 from esper_tolaria.datasets.splits import SPLIT_SEED, Dataset, Split
 from esper_tolaria.errors import TolariaError
 

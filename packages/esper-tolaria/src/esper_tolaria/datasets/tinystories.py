@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from esper_leyline import DataSpec
-from esper_tolaria.datasets.sources import damaged_file, missing_data
+from esper_tolaria.datasets.failures import damaged_file, missing_data
 from esper_tolaria.datasets.splits import SPLIT_SEED, Dataset
 from esper_tolaria.datasets.tokens import cut_tokens, tokens_needed
 from esper_tolaria.errors import TolariaError

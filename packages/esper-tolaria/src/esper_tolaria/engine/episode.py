@@ -23,7 +23,7 @@ from esper_leyline import (
     StepReport,
     to_command,
 )
-from esper_tolaria.datasets import Split
+from esper_tolaria.datasets.splits import Split
 from esper_tolaria.engine.governor import EpochStats, Governor, Instability
 from esper_tolaria.engine.precision import build_precision
 from esper_tolaria.engine.setup import HostSetup

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from esper_leyline import EnvironmentSpec, EvaluationReport, FactoredAction, StepReport
-from esper_tolaria.datasets import Dataset
 from esper_tolaria.datasets.feeds import build_feed
+from esper_tolaria.datasets.splits import Dataset
 from esper_tolaria.engine.checks import (
     check_actions,
     check_rng_seeds,

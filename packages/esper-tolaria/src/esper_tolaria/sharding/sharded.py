@@ -11,7 +11,6 @@ from typing import Any
 import torch
 
 from esper_leyline import EnvironmentSpec, EvaluationReport, FactoredAction, StepReport
-from esper_tolaria.datasets import load_dataset
 from esper_tolaria.engine.checks import (
     check_actions,
     check_rng_seeds,
@@ -19,6 +18,7 @@ from esper_tolaria.engine.checks import (
     environment_state,
 )
 from esper_tolaria.engine.setup import HostSetup
+from esper_tolaria.registry import load_dataset
 from esper_tolaria.sharding.processes import FAREWELL_SECONDS, Worker
 from esper_tolaria.sharding.shared_data import share_dataset
 from esper_tolaria.sharding.transports import InProcess, Transport
@@ -125,7 +125,7 @@ class ShardedEnvironment:
 
     def _open(self, pickled: bytes, devices: Sequence[torch.device]) -> list[int]:
         """Sends setup and data to every shard; returns the parameter count of a host, per shard."""
-        data = load_dataset(self._setup.task.data, Path(self._setup.config.data_root))
+        data = load_dataset(self._setup.task, Path(self._setup.config.data_root))
         with share_dataset(data) as shared:
             return self._ask(
                 [

@@ -20,7 +20,7 @@ from typing import IO
 import torch
 from torch import Tensor
 
-from esper_tolaria.datasets import Dataset, Split
+from esper_tolaria.datasets.splits import Dataset, Split
 from esper_tolaria.errors import TolariaError
 
 _OPEN_FILES = Path("/proc/self/fd")

@@ -1,42 +1,15 @@
-"""The tasks by name. A task is one function here and one line in ``TASKS``."""
+"""The tasks, one module each; a module's name is the task's.
+
+Each module defines ``TASK``, a ``Task``: host, data, training settings and preset. A new module
+here is a new task; no other file lists them. Modules whose name begins with an underscore are
+shared code.
+
+Importing a task loads no torch, so that a command line can list tasks and presets at once. What
+needs torch is imported by the functions that read data.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from esper_tolaria.tasks._common import Task, describe_task, small_preset
 
-from esper_leyline import TaskSpec, unknown_name
-from esper_tolaria.errors import TolariaError
-from esper_tolaria.tasks.cifar10 import cifar10_blind_task, cifar10_deep_task, cifar10_task
-from esper_tolaria.tasks.digits import digits_task
-from esper_tolaria.tasks.fashion_mnist import fashion_mnist_blind_task, fashion_mnist_task
-from esper_tolaria.tasks.mnist1d import mnist1d_blind_task, mnist1d_shuffled_task, mnist1d_task
-from esper_tolaria.tasks.tinystories import tinystories_task
-from esper_tolaria.tasks.topics import topics_task
-
-__all__ = ["TASKS", "get_task"]
-
-TASKS: dict[str, Callable[[], TaskSpec]] = {
-    "mnist1d": mnist1d_task,
-    "mnist1d_blind": mnist1d_blind_task,
-    "mnist1d_shuffled": mnist1d_shuffled_task,
-    "digits": digits_task,
-    "topics": topics_task,
-    "fashion_mnist": fashion_mnist_task,
-    "fashion_mnist_blind": fashion_mnist_blind_task,
-    "cifar10": cifar10_task,
-    "cifar10_deep": cifar10_deep_task,
-    "cifar10_blind": cifar10_blind_task,
-    "tinystories": tinystories_task,
-}
-"""Every task by the name that ``--task`` takes."""
-
-
-def get_task(name: str) -> TaskSpec:
-    """Returns a task by name.
-
-    Raises:
-        TolariaError: If there is no such task.
-    """
-    if name not in TASKS:
-        raise TolariaError(unknown_name("task", name, TASKS))
-    return TASKS[name]()
+__all__ = ["Task", "describe_task", "small_preset"]

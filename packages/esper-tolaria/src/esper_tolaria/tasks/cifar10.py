@@ -1,11 +1,24 @@
-"""CIFAR-10 (Krizhevsky 2009): ten classes of small colour pictures, on three hosts."""
+"""CIFAR-10 (Krizhevsky 2009): ten classes of small colour images, on a CNN that is too small."""
 
 from __future__ import annotations
 
-from esper_leyline import Augmentation, DataSpec, HostTraining, TaskSpec
-from esper_tolaria.tasks.whole import whole_task
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-_DATA = DataSpec(
+from esper_leyline import (
+    Augmentation,
+    CNNHostSpec,
+    DataSpec,
+    HostTraining,
+    PPOConfig,
+    TrainingConfig,
+)
+from esper_tolaria.tasks._common import Task, describe_task
+
+if TYPE_CHECKING:
+    from esper_tolaria.datasets.splits import Dataset
+
+DATA = DataSpec(
     name="cifar10",
     source="CIFAR-10, by torchvision",
     input_shape=(3, 32, 32),
@@ -14,7 +27,7 @@ _DATA = DataSpec(
     validation_size=5000,
     test_size=10_000,
 )
-_TRAINING = HostTraining(
+TRAINING = HostTraining(
     optimizer="sgd",
     learning_rate=0.05,
     seed_learning_rate=0.05,
@@ -25,31 +38,57 @@ _TRAINING = HostTraining(
 )
 
 
-def cifar10_task() -> TaskSpec:
-    """The pictures on a CNN of 6,418 parameters, which is too small for them."""
-    return whole_task(
+def load(spec: DataSpec, root: Path) -> Dataset:
+    """Reads the files of CIFAR-10."""
+    from esper_tolaria.datasets.cifar10 import load_cifar10
+
+    return load_cifar10(spec, root)
+
+
+def is_here(root: Path) -> bool:
+    """Whether the files of CIFAR-10 exist."""
+    from esper_tolaria.datasets.cifar10 import cifar10_is_here
+
+    return cifar10_is_here(root)
+
+
+def fetch(root: Path) -> None:
+    """Downloads CIFAR-10."""
+    from esper_tolaria.datasets.cifar10 import fetch_cifar10
+
+    fetch_cifar10(root)
+
+
+def preset() -> TrainingConfig:
+    """The defaults of the reference: 100 rounds of 4 hosts of 150 epochs."""
+    return TrainingConfig(task="cifar10")
+
+
+def stable_preset() -> TrainingConfig:
+    """Slower, more reliable updates."""
+    ppo = PPOConfig(
+        learning_rate=1e-4,
+        clip=0.1,
+        entropy_coefficient=0.06,
+        entropy_final=0.03,
+        entropy_anneal_episodes=200,
+    )
+    return TrainingConfig(task="cifar10", ppo=ppo)
+
+
+TASK = Task(
+    spec=describe_task(
         "cifar10",
         description="CIFAR-10 on three blocks of 8, 16 and 32 channels",
-        data=_DATA,
-        training=_TRAINING,
-    )
-
-
-def cifar10_deep_task() -> TaskSpec:
-    """The pictures on five blocks."""
-    return whole_task(
-        "cifar10_deep",
-        description="CIFAR-10 on five blocks of 8 to 128 channels",
-        data=_DATA,
-        training=_TRAINING,
-    )
-
-
-def cifar10_blind_task() -> TaskSpec:
-    """The pictures on a host that sees single pixels, until a seed sees more."""
-    return whole_task(
-        "cifar10_blind",
-        description="CIFAR-10 on a blind host of 16, 32 and 64 channels with kernel 1",
-        data=_DATA,
-        training=_TRAINING,
-    )
+        host=CNNHostSpec(
+            input_shape=DATA.input_shape, classes=10, widths=(8, 16, 32), pools=(True,) * 3
+        ),
+        data=DATA,
+        training=TRAINING,
+    ),
+    preset=preset,
+    load=load,
+    is_here=is_here,
+    fetch=fetch,
+    more_presets={"cifar10_stable": stable_preset},
+)

@@ -1,16 +1,34 @@
-"""Handwritten digits on a small MLP."""
+"""Handwritten digits of 8 by 8 pixels (Alpaydin and Kaynak 1998) on a small MLP."""
 
 from __future__ import annotations
 
-from esper_leyline import DataSpec, HostTraining, TaskSpec
-from esper_tolaria.tasks.whole import whole_task
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from esper_leyline import DataSpec, HostTraining, MLPHostSpec, TrainingConfig
+from esper_tolaria.tasks._common import Task, describe_task, small_preset
+
+if TYPE_CHECKING:
+    from esper_tolaria.datasets.splits import Dataset
 
 
-def digits_task() -> TaskSpec:
-    """Digits of 8 by 8 pixels (Alpaydin and Kaynak 1998) on three layers."""
-    return whole_task(
+def load(spec: DataSpec, root: Path) -> Dataset:
+    """Reads the digits, which are part of this package."""
+    from esper_tolaria.datasets.digits import load_digits
+
+    return load_digits(spec, root)
+
+
+def preset() -> TrainingConfig:
+    """Few, short episodes."""
+    return small_preset("digits")
+
+
+TASK = Task(
+    spec=describe_task(
         "digits",
         description="handwritten digits of 8 x 8 pixels on an MLP of three 8-wide layers",
+        host=MLPHostSpec(input_shape=(1, 8, 8), classes=10, widths=(8, 8, 8)),
         data=DataSpec(
             name="digits",
             source="UCI's optical recognition of handwritten digits, in this package",
@@ -27,4 +45,7 @@ def digits_task() -> TaskSpec:
             weight_decay=1e-4,
             batch_size=50,
         ),
-    )
+    ),
+    preset=preset,
+    load=load,
+)

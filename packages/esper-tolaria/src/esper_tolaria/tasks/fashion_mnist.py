@@ -1,11 +1,17 @@
-"""Fashion-MNIST (Xiao, Rasul and Vollgraf 2017): ten kinds of clothes, on two hosts."""
+"""Fashion-MNIST (Xiao, Rasul and Vollgraf 2017): ten kinds of clothes, on a small CNN."""
 
 from __future__ import annotations
 
-from esper_leyline import DataSpec, HostTraining, TaskSpec
-from esper_tolaria.tasks.whole import whole_task
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-_DATA = DataSpec(
+from esper_leyline import CNNHostSpec, DataSpec, HostTraining, TrainingConfig
+from esper_tolaria.tasks._common import Task, describe_task, small_preset
+
+if TYPE_CHECKING:
+    from esper_tolaria.datasets.splits import Dataset
+
+DATA = DataSpec(
     name="fashion_mnist",
     source="Fashion-MNIST, by torchvision or the Debian package dataset-fashion-mnist",
     input_shape=(1, 28, 28),
@@ -14,7 +20,7 @@ _DATA = DataSpec(
     validation_size=2000,
     test_size=10_000,
 )
-_TRAINING = HostTraining(
+TRAINING = HostTraining(
     optimizer="adamw",
     learning_rate=0.005,
     seed_learning_rate=0.005,
@@ -22,24 +28,47 @@ _TRAINING = HostTraining(
     batch_size=128,
     max_batches=50,
 )
-"""An epoch is 6,400 pictures, others each time: a policy learns from many short epochs."""
+"""An epoch is 6,400 images, others each time: a policy learns from many short epochs."""
 
 
-def fashion_mnist_task() -> TaskSpec:
-    """The pictures on a small CNN."""
-    return whole_task(
+def load(spec: DataSpec, root: Path) -> Dataset:
+    """Reads the files of Fashion-MNIST."""
+    from esper_tolaria.datasets.fashion_mnist import load_fashion_mnist
+
+    return load_fashion_mnist(spec, root)
+
+
+def is_here(root: Path) -> bool:
+    """Whether the files of Fashion-MNIST exist."""
+    from esper_tolaria.datasets.fashion_mnist import fashion_mnist_is_here
+
+    return fashion_mnist_is_here(root)
+
+
+def fetch(root: Path) -> None:
+    """Downloads Fashion-MNIST."""
+    from esper_tolaria.datasets.fashion_mnist import fetch_fashion_mnist
+
+    fetch_fashion_mnist(root)
+
+
+def preset() -> TrainingConfig:
+    """Few, short episodes."""
+    return small_preset("fashion_mnist")
+
+
+TASK = Task(
+    spec=describe_task(
         "fashion_mnist",
         description="Fashion-MNIST on three 8-channel blocks with kernel 3",
-        data=_DATA,
-        training=_TRAINING,
-    )
-
-
-def fashion_mnist_blind_task() -> TaskSpec:
-    """The pictures on a host that sees single pixels, until a seed sees more."""
-    return whole_task(
-        "fashion_mnist_blind",
-        description="Fashion-MNIST on a blind host of 8, 16 and 16 channels with kernel 1",
-        data=_DATA,
-        training=_TRAINING,
-    )
+        host=CNNHostSpec(
+            input_shape=DATA.input_shape, classes=10, widths=(8, 8, 8), pools=(True,) * 3
+        ),
+        data=DATA,
+        training=TRAINING,
+    ),
+    preset=preset,
+    load=load,
+    is_here=is_here,
+    fetch=fetch,
+)

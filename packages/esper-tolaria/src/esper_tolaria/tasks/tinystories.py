@@ -1,19 +1,51 @@
-"""Language modelling on TinyStories."""
+"""Language modelling on TinyStories (Eldan and Li 2023) with a GPT of 30 million parameters.
+
+An epoch is 500 batches, 4 million tokens, drawn from 26 million.
+"""
 
 from __future__ import annotations
 
-from esper_leyline import DataSpec, HostTraining, TaskSpec
-from esper_tolaria.tasks.whole import whole_task
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from esper_leyline import DataSpec, HostTraining, TrainingConfig, TransformerHostSpec
+from esper_tolaria.tasks._common import Task, describe_task
+
+if TYPE_CHECKING:
+    from esper_tolaria.datasets.splits import Dataset
 
 
-def tinystories_task() -> TaskSpec:
-    """The next token of a short story (Eldan and Li 2023) by a GPT of 30 million parameters.
+def load(spec: DataSpec, root: Path) -> Dataset:
+    """Reads and tokenizes the stories."""
+    from esper_tolaria.datasets.tinystories import load_tinystories
 
-    An epoch is 500 batches, 4 million tokens, drawn from the 26 million taken.
-    """
-    return whole_task(
+    return load_tinystories(spec, root)
+
+
+def is_here(root: Path) -> bool:
+    """Whether the stories and the tokenizer exist."""
+    from esper_tolaria.datasets.tinystories import tinystories_is_here
+
+    return tinystories_is_here(root)
+
+
+def fetch(root: Path) -> None:
+    """Downloads the stories and the tokenizer."""
+    from esper_tolaria.datasets.tinystories import fetch_tinystories
+
+    fetch_tinystories(root)
+
+
+def preset() -> TrainingConfig:
+    """The defaults of the reference."""
+    return TrainingConfig(task="tinystories")
+
+
+TASK = Task(
+    spec=describe_task(
         "tinystories",
         description="TinyStories in GPT-2's tokens on a GPT of six 384-wide layers",
+        host=TransformerHostSpec(vocabulary=50_257, width=384, heads=6, layers=6, block=256),
         data=DataSpec(
             name="tinystories",
             source="roneneldan/TinyStories of the Hugging Face Hub, or its texts",
@@ -32,6 +64,11 @@ def tinystories_task() -> TaskSpec:
             max_batches=500,
             max_grad_norm=1.0,
         ),
-        # A seed among many layers adds little, and of so many tokens a little is no chance.
+        # One seed among several layers adds little, but over so many tokens it is significant.
         min_fossilize_improvement=0.1,
-    )
+    ),
+    preset=preset,
+    load=load,
+    is_here=is_here,
+    fetch=fetch,
+)

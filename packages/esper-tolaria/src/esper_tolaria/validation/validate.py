@@ -14,7 +14,7 @@ from esper_leyline import (
     SeedMeasurement,
     ShapleyValues,
 )
-from esper_tolaria.datasets import Split
+from esper_tolaria.datasets.splits import Split
 from esper_tolaria.validation.counterfactuals import Comparison, describe, measure, measure_shapley
 
 CHUNK = 500
