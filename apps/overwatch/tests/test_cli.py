@@ -152,6 +152,11 @@ def test_show_tells_what_is_known_of_a_run_without_an_end(runs):
         (["show", "{}/nothing"], "no run '{}/nothing': there is no such folder"),
         (["show", "{}"], "'{}' is not a run directory: it holds neither config.json nor events"),
         (["show", "{}/run"], "'{}/run/summary.json' is not a run summary: "),
+        (["picture", "{}/nothing"], "no run '{}/nothing': there is no such folder"),
+        (
+            ["picture", "{}/run"],
+            "the log of run (without an event) has no epoch of a host; train with ",
+        ),
         (["show"], 'Command "show" parameter RUN requires an argument'),
         (["list", "--deep"], "Unknown option: --deep."),
         (["shw", "x"], 'Unknown command "shw". Did you mean "show"?'),
@@ -181,6 +186,15 @@ def test_the_commands_print_and_return_0(runs, capsys, monkeypatch):
     assert "3 rounds in 3:00" in capsys.readouterr().out
     assert main(["--help"]) == 0
     assert "list" in capsys.readouterr().out
+
+
+def test_a_picture_is_written_to_the_file_that_is_named(runs, capsys):
+    run, out = runs / "20250101-120002-mnist1d-running", runs.parent / "growing.svg"
+    assert main(["picture", str(run), "--out", str(out)]) == 0
+    assert capsys.readouterr().out == f"picture: {out}\n"
+    assert out.read_text(encoding="utf-8").startswith("<svg ")
+    assert main(["picture", str(run), "--out", str(runs / "nothing" / "a.svg")]) == 2
+    assert "a.svg': No such file or directory; name a file in a folder" in capsys.readouterr().err
 
 
 _HELP = """

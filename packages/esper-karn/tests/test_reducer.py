@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from esper_karn import RunState, fold, reduce
+from esper_karn import Episode, RunState, Series, fold, reduce
+from esper_karn.state.episode import SPANS, better_episode, with_seed_event
 from esper_karn.state.run import NOTICES
 from esper_leyline import (
     Blueprint,
@@ -80,28 +81,76 @@ def test_environments_follow_epochs_seed_events_and_outcomes(run_of):
     )
     state = fold(events[: middle + 1])
     assert [each.index for each in state.environments] == [0, 1]
-    host = state.environments[1]
-    assert (host.round, host.epoch, host.ended) == (1, 2, None)
-    assert (host.host.val_accuracy, host.best_accuracy) == (41.0, 41.0)
-    assert (host.germinated, host.fossilized, host.pruned) == (1, 0, 0)
-    assert [slot.slot for slot in host.slots] == ["r0c0", "r0c1"]
-    assert host.slots[0].stage is SeedStage.BLENDING
-    assert host.slots[0].blueprint is Blueprint.NORM
-    assert host.slots[1].stage is SeedStage.DORMANT
-    host = fold(events).environments[1]
-    assert (host.ended, host.last_return, host.best_accuracy) == ("horizon", 1.5, 46.0)
-    assert (host.germinated, host.fossilized, host.pruned) == (1, 1, 0)
+    episode = state.environments[1].episode
+    assert (episode.round, episode.epochs, episode.ended) == (1, 2, None)
+    assert (episode.host.val_accuracy, episode.best_accuracy) == (41.0, 41.0)
+    assert (episode.germinated, episode.fossilized, episode.pruned) == (1, 0, 0)
+    assert [slot.slot for slot in episode.slots] == ["r0c0", "r0c1"]
+    assert episode.slots[0].stage is SeedStage.BLENDING
+    assert episode.slots[0].blueprint is Blueprint.NORM
+    assert episode.slots[1].stage is SeedStage.DORMANT
+    environment = fold(events).environments[1]
+    episode = environment.episode
+    assert (episode.ended, environment.last_return, episode.best_accuracy) == ("horizon", 1.5, 46.0)
+    assert (episode.germinated, episode.fossilized, episode.pruned) == (1, 1, 0)
+    assert environment.best_episode is episode
 
 
-def test_a_new_round_resets_the_environment(run_of):
+def test_a_new_round_starts_a_new_episode(run_of):
     events = run_of(2)
     first_of_two = next(
         number for number, event in enumerate(events) if event.round == 2 and event.environment == 0
     )
-    host = fold(events[: first_of_two + 1]).environments[0]
-    assert (host.round, host.epoch, host.ended, host.best_accuracy) == (2, 0, None, None)
-    assert (host.germinated, host.fossilized) == (1, 0)
-    assert host.last_return == 0.5
+    environment = fold(events[: first_of_two + 1]).environments[0]
+    episode = environment.episode
+    assert (episode.round, episode.epochs, episode.ended, episode.best_accuracy) == (
+        2,
+        0,
+        None,
+        None,
+    )
+    assert (episode.germinated, episode.fossilized) == (1, 0)
+    assert environment.last_return == 0.5
+    assert environment.best_episode.round == 1
+
+
+def test_an_episode_keeps_accuracy_stages_and_alpha_by_epoch(run_of):
+    episode = fold(run_of(1)).environments[1].episode
+    assert [(each.first, each.mean) for each in episode.accuracy.buckets] == [(2, 41.0), (3, 46.0)]
+    first, second = episode.lifelines
+    assert [(span.stage.name, span.start) for span in first.spans] == [
+        ("TRAINING", 1),
+        ("BLENDING", 2),
+        ("FOSSILIZED", 3),
+    ]
+    assert [each.first for each in first.alpha.buckets] == [1, 2]
+    assert (second.slot, second.spans) == ("r0c1", ())
+
+
+def test_the_best_episode_has_the_highest_final_accuracy():
+    low, high, same = (
+        Episode(round=number, accuracy=Series().add(1, accuracy))
+        for number, accuracy in enumerate([50.0, 60.0, 60.0], 1)
+    )
+    unmeasured = Episode(round=4, accuracy=Series().add(1, math.nan))
+    best = None
+    for episode in (unmeasured, low, high, same, unmeasured):
+        best = better_episode(best, episode)
+    assert best is high
+
+
+def test_a_slot_keeps_its_latest_stages_only():
+    moved = SeedEvent(
+        kind=SeedEventKind.STAGE_CHANGED,
+        slot="r0c1",
+        source=SeedStage.RESETTING,
+        target=SeedStage.DORMANT,
+    )
+    episode = Episode()
+    for epoch in range(SPANS + 6):
+        episode = with_seed_event(episode, epoch, moved)
+    (line,) = episode.lifelines
+    assert [span.start for span in line.spans] == list(range(6, SPANS + 6))
 
 
 def event(sequence, payload, **envelope):
@@ -124,7 +173,8 @@ def test_slots_are_known_from_lifecycle_events_alone():
     born = replace(moved, **germinated, blueprint=Blueprint.NORM)
     users = replace(moved, **germinated, blueprint="wavelet", slot="r0c2")
     state = fold([event(0, born, environment=0), event(1, moved, environment=0)])
-    (slot,) = state.environments[0].slots
+    assert fold([event(0, born)]).environments == ()
+    (slot,) = state.environments[0].episode.slots
     assert (slot.slot, slot.stage, slot.parameters) == ("r0c1", SeedStage.TRAINING, 33)
     assert [notice.text for notice in state.notices.lifecycle] == [
         "r0c1 germinated norm, 33 parameters",
@@ -132,7 +182,7 @@ def test_slots_are_known_from_lifecycle_events_alone():
     ]
     told = reduce(state, event(2, users, environment=0)).notices.lifecycle[-1]
     assert told.text == "r0c2 germinated wavelet, 33 parameters"
-    (slot,) = reduce(state, event(2, gone, environment=0)).environments[0].slots
+    (slot,) = reduce(state, event(2, gone, environment=0)).environments[0].episode.slots
     assert (slot.stage, slot.blueprint, slot.parameters) == (SeedStage.DORMANT, None, 0)
 
 

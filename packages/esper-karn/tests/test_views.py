@@ -39,7 +39,7 @@ def test_an_episode_that_ended_early_has_no_remaining_epochs(run_of):
     at = next(number for number, event in enumerate(events) if event.kind == "episode_outcome")
     early = events[at].payload.model_copy(update={"ended": "governor"})
     state = fold([*events[:at], events[at].model_copy(update={"payload": early, "epoch": 1})])
-    assert state.environments[0].epoch == 1
+    assert state.environments[0].episode.epochs == 1
     assert progress(state).epochs_done == 6
 
 

@@ -50,6 +50,22 @@ def show(run: Path, /) -> None:
     show_run(run, _console(), now=time.time())
 
 
+@app.command
+def picture(run: Path, /, *, out: Path = Path("growing.svg")) -> None:
+    """Draw how a host of the run grew: its seeds and its accuracy over epochs, as an SVG.
+
+    Parameters
+    ----------
+    run
+        The run's directory. Of its episodes, the one with the highest final accuracy is drawn.
+    out
+        The file to write.
+    """
+    from esper_overwatch.commands.picture import write_picture
+
+    write_picture(run, out)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command and returns its exit code.
 

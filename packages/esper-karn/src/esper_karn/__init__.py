@@ -9,6 +9,7 @@ from esper_karn.console.streams import guard_streams, output_failure
 from esper_karn.errors import KarnError
 from esper_karn.formatting import format_count, format_number
 from esper_karn.log.reader import EventReader, Problem
+from esper_karn.pictures.growth import growth_svg
 from esper_karn.runs.folder import is_run_directory, resolve_log
 from esper_karn.runs.records import (
     RunPeek,
@@ -18,6 +19,7 @@ from esper_karn.runs.records import (
     read_summary,
     status_text,
 )
+from esper_karn.state.episode import Episode, Lifeline, StageSpan
 from esper_karn.state.reducer import fold, reduce
 from esper_karn.state.rounds import Mean, RoundHistory, RoundStats
 from esper_karn.state.run import (
@@ -30,6 +32,7 @@ from esper_karn.state.run import (
 )
 from esper_karn.state.run_report import RunReport, Trend
 from esper_karn.state.series import Bucket, Series
+from esper_karn.views.growth import GrowthView, growth_view
 from esper_karn.views.progress import Progress, progress
 from esper_karn.views.rounds import RoundView, round_view
 
@@ -40,9 +43,12 @@ __all__ = [
     "ConsoleView",
     "Cursor",
     "EnvironmentState",
+    "Episode",
     "EventReader",
     "FittedTable",
+    "GrowthView",
     "KarnError",
+    "Lifeline",
     "Mean",
     "Notice",
     "Notices",
@@ -59,6 +65,7 @@ __all__ = [
     "RunsTable",
     "SafeConsole",
     "Series",
+    "StageSpan",
     "TableVariant",
     "Trend",
     "echo",
@@ -67,6 +74,8 @@ __all__ = [
     "follow",
     "format_count",
     "format_number",
+    "growth_svg",
+    "growth_view",
     "guard_streams",
     "is_run_directory",
     "output_failure",

@@ -7,20 +7,22 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
-from esper_karn.state.environments import (
-    seed_fossilized,
-    seed_germinated,
-    seed_pruned,
-    seed_stage_changed,
+from esper_karn.state.episode import (
+    Episode,
+    better_episode,
     with_epoch,
     with_outcome,
+    with_seed_event,
 )
 from esper_karn.state.notices import anomaly_notice, lifecycle_notice
 from esper_karn.state.rounds import RoundStats
 from esper_karn.state.run import NOTICES, Cursor, EnvironmentState, Notices, RunSeries, RunState
-from esper_leyline import RunStatus
+from esper_leyline import RunStatus, SeedEvent
 from esper_leyline.events import (
+    LIFECYCLE_KINDS,
     CheckpointSaved,
+    EpisodeOutcome,
+    EpochCompleted,
     Event,
     PPOUpdate,
     RoundCompleted,
@@ -51,8 +53,10 @@ def reduce(state: RunState, event: Event) -> RunState:
         series=state.series,
         notices=state.notices,
     )
-    case = _CASES.get(event.payload.kind)
-    return state if case is None else case(state, event, event.payload)
+    case = _CASES.get(event.kind)
+    if case is None or (event.environment is None and event.kind in _OF_ENVIRONMENTS):
+        return state
+    return case(state, event, event.payload)
 
 
 def fold(events: Iterable[Event], state: RunState | None = None) -> RunState:
@@ -66,7 +70,7 @@ def fold(events: Iterable[Event], state: RunState | None = None) -> RunState:
 def rounds_worked(state: RunState) -> float:
     """Returns the number of finished rounds plus the finished share of the current one."""
     done = state.report.rounds_done
-    current = [each for each in state.environments if each.round > done]
+    current = [each.episode for each in state.environments if each.episode.round > done]
     if not current:
         return float(done)
     config = state.started.config if state.started else None
@@ -75,10 +79,10 @@ def rounds_worked(state: RunState) -> float:
     return done + sum(_share(each, epochs) for each in current) / hosts
 
 
-def _share(environment: EnvironmentState, max_epochs: int | None) -> float:
-    if environment.ended is not None:
+def _share(episode: Episode, max_epochs: int | None) -> float:
+    if episode.ended is not None:
         return 1.0
-    return environment.epoch / max_epochs if max_epochs else 0.0
+    return episode.epochs / max_epochs if max_epochs else 0.0
 
 
 def _moved(state: RunState, event: Event) -> Cursor:
@@ -185,45 +189,67 @@ def _anomaly(state: RunState, event: Event, _payload: object) -> RunState:
     return replace(state, notices=notices)
 
 
-_Part = Callable[[EnvironmentState, Event, Any], EnvironmentState]
 _Case = Callable[[RunState, Event, Any], RunState]
 
 
-def _environment(part: _Part) -> _Case:
-    """Returns the case of an event that changes the environment it is about."""
-
-    def case(state: RunState, event: Event, payload: object) -> RunState:
-        environments = _changed(state.environments, event, payload, part)
-        return _with_environments(state, environments, state.notices)
-
-    return case
+def _epoch_completed(state: RunState, event: Event, payload: EpochCompleted) -> RunState:
+    old = _environment(state, event)
+    episode = with_epoch(old.episode, event.epoch or 0, payload.host)
+    return _with_environment(state, _with_episode(old, episode), state.notices)
 
 
-def _seed(part: _Part) -> _Case:
-    """Returns the case of a seed's lifecycle event, which also adds a notice."""
-
-    def case(state: RunState, event: Event, payload: object) -> RunState:
-        old = state.notices
-        notices = Notices(
-            anomalies=old.anomalies,
-            anomaly_count=old.anomaly_count,
-            lifecycle=(*old.lifecycle, lifecycle_notice(event))[-NOTICES:],
-        )
-        environments = _changed(state.environments, event, payload, part)
-        return _with_environments(state, environments, notices)
-
-    return case
+def _episode_outcome(state: RunState, event: Event, payload: EpisodeOutcome) -> RunState:
+    old = _environment(state, event)
+    episode = with_outcome(old.episode, event.epoch or 0, payload)
+    environment = EnvironmentState(
+        index=old.index,
+        episode=episode,
+        best_episode=better_episode(old.best_episode, episode),
+        last_return=payload.episode_return,
+    )
+    return _with_environment(state, environment, state.notices)
 
 
-def _with_environments(
-    state: RunState, environments: tuple[EnvironmentState, ...], notices: Notices
-) -> RunState:
-    # Several times faster than ``replace``, for the events that come most often.
+def _seed_event(state: RunState, event: Event, payload: SeedEvent) -> RunState:
+    old = _environment(state, event)
+    episode = with_seed_event(old.episode, event.epoch or 0, payload)
+    notices = Notices(
+        anomalies=state.notices.anomalies,
+        anomaly_count=state.notices.anomaly_count,
+        lifecycle=(*state.notices.lifecycle, lifecycle_notice(event))[-NOTICES:],
+    )
+    return _with_environment(state, _with_episode(old, episode), notices)
+
+
+def _environment(state: RunState, event: Event) -> EnvironmentState:
+    """Returns the environment of an event; its episode is a new one in another round."""
+    assert event.environment is not None
+    index, number = event.environment, event.round or 0
+    found = next((each for each in state.environments if each.index == index), None)
+    environment = found or EnvironmentState(index=index)
+    if environment.episode.round == number:
+        return environment
+    return _with_episode(environment, Episode(round=number))
+
+
+def _with_episode(old: EnvironmentState, episode: Episode) -> EnvironmentState:
+    return EnvironmentState(
+        index=old.index,
+        episode=episode,
+        best_episode=old.best_episode,
+        last_return=old.last_return,
+    )
+
+
+def _with_environment(state: RunState, environment: EnvironmentState, notices: Notices) -> RunState:
+    others = [each for each in state.environments if each.index != environment.index]
+    environments = sorted((*others, environment), key=lambda each: each.index)
+    # Several times faster than ``replace``, for the most frequent events.
     return RunState(
         cursor=state.cursor,
         started=state.started,
         report=state.report,
-        environments=environments,
+        environments=tuple(environments),
         update=state.update,
         update_round=state.update_round,
         series=state.series,
@@ -231,19 +257,8 @@ def _with_environments(
     )
 
 
-def _changed(
-    known: tuple[EnvironmentState, ...], event: Event, payload: object, part: _Part
-) -> tuple[EnvironmentState, ...]:
-    index = event.environment
-    if index is None:
-        return known
-    for position, environment in enumerate(known):
-        if environment.index == index:
-            changed = part(environment, event, payload)
-            return (*known[:position], changed, *known[position + 1 :])
-    added = (*known, part(EnvironmentState(index=index), event, payload))
-    return tuple(sorted(added, key=lambda each: each.index))
-
+_OF_ENVIRONMENTS = LIFECYCLE_KINDS | {"epoch_completed", "episode_outcome"}
+"""Kinds that change an environment; an event that names none changes nothing."""
 
 _CASES: Mapping[str, _Case] = MappingProxyType(
     {
@@ -254,12 +269,12 @@ _CASES: Mapping[str, _Case] = MappingProxyType(
         "checkpoint_saved": _checkpoint_saved,
         "round_completed": _round_completed,
         "ppo_update": _ppo_update,
-        "epoch_completed": _environment(with_epoch),
-        "episode_outcome": _environment(with_outcome),
-        "seed_germinated": _seed(seed_germinated),
-        "seed_stage_changed": _seed(seed_stage_changed),
-        "seed_fossilized": _seed(seed_fossilized),
-        "seed_pruned": _seed(seed_pruned),
+        "epoch_completed": _epoch_completed,
+        "episode_outcome": _episode_outcome,
+        "seed_germinated": _seed_event,
+        "seed_stage_changed": _seed_event,
+        "seed_fossilized": _seed_event,
+        "seed_pruned": _seed_event,
         "governor_rolled_back": _anomaly,
         "numerical_instability": _anomaly,
         "reward_hacking_suspected": _anomaly,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from esper_karn.state.episode import Episode
 from esper_karn.state.run_report import RunReport
 from esper_karn.state.series import Series
-from esper_leyline import EpisodeEnd, HostReport, RunStatus, SeedReport
+from esper_leyline import RunStatus
 from esper_leyline.events import PPOUpdate, RunStarted
 
 NOTICES = 100
@@ -15,29 +16,17 @@ NOTICES = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnvironmentState:
-    """One host: its current episode, and the return of its last one.
+    """One environment and its hosts, one after another.
 
     Attributes:
-        round: The round that its latest event belongs to.
-        epoch: Epochs of the current episode that are done.
-        ended: Why the current episode is over, ``None`` while it goes on.
-        host: The host after its latest epoch, ``None`` before the first.
-        slots: The slots after the latest event, so newer than ``host.seeds`` between epochs.
-        best_accuracy: Best validation accuracy of the current episode, in percent.
-        germinated: Seeds germinated in the current round; likewise the next two.
+        episode: The current episode, or the last one until the next begins.
+        best_episode: The finished episode with the highest final validation accuracy.
         last_return: Return of the last episode that ended.
     """
 
     index: int
-    round: int = 0
-    epoch: int = 0
-    ended: EpisodeEnd | None = None
-    host: HostReport | None = None
-    best_accuracy: float | None = None
-    slots: tuple[SeedReport, ...] = ()
-    germinated: int = 0
-    fossilized: int = 0
-    pruned: int = 0
+    episode: Episode = field(default_factory=Episode)
+    best_episode: Episode | None = None
     last_return: float | None = None
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from esper_karn.state.episode import Episode
 from esper_karn.state.reducer import rounds_worked
-from esper_karn.state.run import Cursor, EnvironmentState, RunState
+from esper_karn.state.run import Cursor, RunState
 from esper_leyline.events import RunStarted
 
 
@@ -42,7 +43,7 @@ def progress(state: RunState) -> Progress:
     """Selects how far a run is and when it should be done."""
     started, done = state.started, state.report.rounds_done
     total = started.config.n_episodes if started else None
-    current = [each for each in state.environments if each.round > done]
+    current = [each.episode for each in state.environments if each.episode.round > done]
     worked = rounds_worked(state)
     return Progress(
         rounds_done=done,
@@ -57,15 +58,15 @@ def progress(state: RunState) -> Progress:
     )
 
 
-def _epochs_done(environment: EnvironmentState, started: RunStarted | None) -> int:
+def _epochs_done(episode: Episode, started: RunStarted | None) -> int:
     """Counts an episode that ended early as complete: its other epochs will not come."""
-    if environment.ended is not None and started is not None:
+    if episode.ended is not None and started is not None:
         return started.config.max_epochs
-    return environment.epoch
+    return episode.epochs
 
 
-def _mean_accuracy(environments: list[EnvironmentState]) -> float | None:
-    values = [each.host.val_accuracy for each in environments if each.host is not None]
+def _mean_accuracy(episodes: list[Episode]) -> float | None:
+    values = [each.host.val_accuracy for each in episodes if each.host is not None]
     finite = [value for value in values if value is not None and math.isfinite(value)]
     return math.fsum(finite) / len(finite) if finite else None
 
