@@ -24,8 +24,8 @@ from esper_leyline import (
     Blueprint,
     CounterfactualSet,
     Germinate,
+    HostOptions,
     HostTraining,
-    LifecycleRules,
     SeedCommand,
 )
 from esper_tolaria import Split
@@ -59,9 +59,7 @@ class Grown:
 
     def __init__(self, case: Case, blueprint: Blueprint) -> None:
         spec = HOST_SPECS[case.name]
-        self.host = build_host(
-            spec, slots=spec.slots, rules=LifecycleRules(), max_seeds=None, seed=1
-        )
+        self.host = build_host(spec, HostOptions(slots=spec.slots, rng_seed=1))
         assert isinstance(self.host, CNNHost)
         training = HostTraining(optimizer="adamw", learning_rate=0.001, seed_learning_rate=0.001)
         self.trainer = Trainer(self.host, training, rng_seed=1, device=torch.device("cpu"))

@@ -31,6 +31,7 @@ from esper_leyline import (
     Blueprint,
     Fossilize,
     Germinate,
+    HostOptions,
     LifecycleRules,
     SeedCommand,
     SeedMeasurement,
@@ -75,9 +76,7 @@ class SideBySide(nn.Module):
 
 
 def cifar10() -> CNNHost:
-    host = build_host(
-        HOST_SPECS["cifar10"], slots=SLOTS, rules=LifecycleRules(), max_seeds=None, seed=1
-    )
+    host = build_host(HOST_SPECS["cifar10"], HostOptions(slots=SLOTS, rng_seed=1))
     assert isinstance(host, CNNHost)
     return host
 
@@ -185,10 +184,9 @@ def counterfactuals(pairs: int) -> None:
 def memory() -> None:
     host = build_host(
         HOST_SPECS["cifar10"],
-        slots=SLOTS,
-        rules=LifecycleRules(min_prune_age=0, embargo_ticks=1),
-        max_seeds=None,
-        seed=1,
+        HostOptions(
+            slots=SLOTS, rules=LifecycleRules(min_prune_age=0, embargo_ticks=1), rng_seed=1
+        ),
     )
     optimizer = torch.optim.SGD(host.parameters(), lr=0.01, momentum=0.9)
     data = images(8, 32)

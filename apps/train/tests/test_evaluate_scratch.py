@@ -12,7 +12,7 @@ from esper_kasmina import build_host
 from esper_leyline import (
     EpisodeEnd,
     FactoredAction,
-    LifecycleRules,
+    HostOptions,
     SeedStage,
     TrainingConfig,
     override,
@@ -197,9 +197,9 @@ def test_help_names_them(capsys: pytest.CaptureFixture[str]) -> None:
 def test_nothing_that_was_learnt_is_copied(results: EvaluationResults) -> None:
     arm, task = named(results, "scratch"), find_task(results.task).spec
     seed = arm.episodes[0].rng_seed
-    settings = {"slots": task.slots, "rules": LifecycleRules(), "max_seeds": None, "seed": seed}
-    mine, bare = GrownHosts.like(arm)(task.host, **settings), build_host(task.host, **settings)
-    again = GrownHosts.like(arm)(task.host, **settings)
+    options = HostOptions(slots=task.slots, rng_seed=seed)
+    mine, bare = GrownHosts.like(arm)(task.host, options), build_host(task.host, options)
+    again = GrownHosts.like(arm)(task.host, options)
     mine_tensors, tensors = dict(mine.named_parameters()), dict(bare.named_parameters())
     assert set(mine_tensors) > set(tensors)
     assert all(mine_tensors[name].equal(tensors[name]) for name in tensors)

@@ -22,6 +22,7 @@ from esper_leyline import (
     CNNHostSpec,
     Fossilize,
     Germinate,
+    HostOptions,
     HostSpec,
     LifecycleRules,
     MLPHostSpec,
@@ -118,10 +119,12 @@ def make_host() -> Callable[..., PathHost]:
     ) -> PathHost:
         return build_host(
             spec,
-            slots=slots or spec.slots,
-            rules=LifecycleRules(**rules),
-            max_seeds=max_seeds,
-            seed=seed,
+            HostOptions(
+                slots=slots or spec.slots,
+                rules=LifecycleRules(**rules),
+                max_seeds=max_seeds,
+                rng_seed=seed,
+            ),
         )
 
     return make

@@ -17,7 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 from zoo import ZOO
 
 from esper_kasmina import SlottedHost, build_host, graft, sync_optimizer
-from esper_leyline import Blueprint, LifecycleRules, SeedStage, TransformerHostSpec
+from esper_leyline import Blueprint, HostOptions, SeedStage, TransformerHostSpec
 
 
 def subject(name: str) -> tuple[SlottedHost, Tensor, Blueprint]:
@@ -25,7 +25,7 @@ def subject(name: str) -> tuple[SlottedHost, Tensor, Blueprint]:
         exhibit, inputs = ZOO[name], ZOO[name].inputs()
         return graft(exhibit.make(), exhibit.places, example_inputs=inputs), inputs, Blueprint.NORM
     spec = TransformerHostSpec(vocabulary=11, width=8, heads=2, layers=4, block=12)
-    host = build_host(spec, slots=spec.slots, rules=LifecycleRules(), max_seeds=None, seed=1)
+    host = build_host(spec, HostOptions(slots=spec.slots, rng_seed=1))
     inputs = torch.randint(11, (4, 9), generator=torch.Generator().manual_seed(0))
     return host, inputs, Blueprint.ATTENTION
 

@@ -19,7 +19,7 @@ from esper_leyline import (
     BlendStyle,
     Blueprint,
     Germinate,
-    LifecycleRules,
+    HostOptions,
     SeedStage,
 )
 
@@ -269,7 +269,7 @@ def test_hosts_arrive_too(name):
     spec = HOST_SPECS[name]
 
     def build():
-        return build_host(spec, slots=spec.slots, rules=LifecycleRules(), max_seeds=None, seed=1)
+        return build_host(spec, HostOptions(slots=spec.slots, rng_seed=1))
 
     original = build()
     give(original, spec.slots[0], Germinate(blueprint=Blueprint.NORM))

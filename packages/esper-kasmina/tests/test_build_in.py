@@ -14,7 +14,7 @@ MAPS = Activations.maps(8)
 @pytest.mark.parametrize("style", BlendStyle)
 @pytest.mark.parametrize("blueprint", BLUEPRINTS[Topology.CNN])
 def test_it_is_a_fossil_that_changes_nothing_yet_and_learns(blueprint, style):
-    slot = SeedSlot("r0c0", MAPS, seed=3)
+    slot = SeedSlot("r0c0", MAPS, rng_seed=3)
     slot.build_in(blueprint, style)
     report = slot.report()
     assert (report.stage, report.alpha) == (SeedStage.FOSSILIZED, 1.0)
@@ -33,7 +33,7 @@ def test_it_is_a_fossil_that_changes_nothing_yet_and_learns(blueprint, style):
 
 
 def test_it_survives_a_state_dict_and_a_snapshot():
-    slot, fresh = (SeedSlot("r0c0", MAPS, seed=seed) for seed in (3, 4))
+    slot, fresh = (SeedSlot("r0c0", MAPS, rng_seed=seed) for seed in (3, 4))
     before = slot.snapshot()
     slot.build_in(Blueprint.CONV_SMALL, BlendStyle.GATED_GATE)
     fresh.load_state_dict(slot.state_dict())

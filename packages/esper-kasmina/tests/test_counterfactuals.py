@@ -16,7 +16,7 @@ from esper_leyline import (
     Blueprint,
     CNNHostSpec,
     Germinate,
-    LifecycleRules,
+    HostOptions,
     MLPHostSpec,
     SeedStage,
     TransformerHostSpec,
@@ -74,7 +74,7 @@ def without(host, off):
 @settings(max_examples=20, deadline=None)
 @given(data=st.data())
 def test_counterfactuals_equal_separate_passes(spec, data):
-    host = build_host(spec, slots=spec.slots, rules=LifecycleRules(), max_seeds=None, seed=3)
+    host = build_host(spec, HostOptions(slots=spec.slots, rng_seed=3))
     stages = st.sampled_from(["dormant", "training", "starting", "half", "full", "full"])
     blueprints = st.sampled_from(sorted(BLUEPRINTS[spec.topology]))
     for slot in host.slots:
@@ -172,7 +172,7 @@ def test_overrides_of_the_wrong_shape_are_refused(make_host, batch):
 def test_an_override_may_be_left_in_the_slot(name, style):
     """For the passes of a model that cannot hand it in."""
     spec = SPECS[name]
-    host = build_host(spec, slots=spec.slots, rules=LifecycleRules(), max_seeds=None, seed=3)
+    host = build_host(spec, HostOptions(slots=spec.slots, rng_seed=3))
     slot, inputs = host.slot("r0c1"), make_inputs(spec)
     place(slot, "full", Blueprint.NORM, style)
     column = torch.linspace(0.0, 1.0, len(inputs))

@@ -12,7 +12,7 @@ from esper_leyline import (
     BlendStyle,
     Blueprint,
     CNNHostSpec,
-    LifecycleRules,
+    HostOptions,
     SeedStage,
     TransformerHostSpec,
 )
@@ -42,7 +42,7 @@ def harvested(name):
         blueprints = (ZOO[name].blueprint,) * 3
     else:
         spec, blueprints = HOSTS[name]
-        host = build_host(spec, slots=spec.slots, rules=LifecycleRules(), max_seeds=None, seed=1)
+        host = build_host(spec, HostOptions(slots=spec.slots, rng_seed=1))
         tokens = torch.randint(11, (4, 9), generator=torch.Generator().manual_seed(0))
         inputs = tokens if name == "gpt" else torch.randn(4, *spec.input_shape)
     for slot, blueprint, style in zip(host.slots, blueprints, STYLES, strict=True):

@@ -443,7 +443,7 @@ def test_an_unreached_place_is_looked_at_later():
 def test_no_hook_is_left_behind():
     exhibit = ZOO["resnet18"]
     model = exhibit.make()
-    grafted = graft(model, exhibit.places, example_inputs=exhibit.inputs(), seed=3)
+    grafted = graft(model, exhibit.places, example_inputs=exhibit.inputs(), rng_seed=3)
     for _ in range(3):
         give(grafted, "r0c0", Germinate(blueprint=Blueprint.NORM))
         give(grafted, "r0c0", Advance())

@@ -29,7 +29,7 @@ from esper_leyline import (
     Blueprint,
     CNNHostSpec,
     Germinate,
-    LifecycleRules,
+    HostOptions,
     MLPHostSpec,
     SeedStage,
     Topology,
@@ -56,7 +56,7 @@ def inputs_for(spec) -> torch.Tensor:
 
 
 def grown(spec, blueprint, style):
-    host = build_host(spec, slots=spec.slots, rules=LifecycleRules(), max_seeds=None, seed=1)
+    host = build_host(spec, HostOptions(slots=spec.slots, rng_seed=1))
     raise_seed(host, "r0c0", SeedStage.FOSSILIZED, blueprint, inputs_for(spec), style=style)
     return host
 
@@ -230,7 +230,7 @@ def test_slots_in_a_models_own_code_become_plain_modules():
 @pytest.mark.parametrize("stage", [SeedStage.GERMINATED, SeedStage.TRAINING])
 def test_seeds_without_effect_are_left_out(stage):
     spec = SPECS["image"]
-    host = build_host(spec, slots=spec.slots, rules=LifecycleRules(), max_seeds=None, seed=1)
+    host = build_host(spec, HostOptions(slots=spec.slots, rng_seed=1))
     inputs = inputs_for(spec)
     raise_seed(host, "r0c1", stage, Blueprint.NORM, inputs)
     torch.testing.assert_close(harvest(host).eval()(inputs), host.eval()(inputs))
@@ -238,7 +238,7 @@ def test_seeds_without_effect_are_left_out(stage):
 
 def test_seeds_with_effect_have_to_be_settled():
     spec = SPECS["image"]
-    host = build_host(spec, slots=spec.slots, rules=LifecycleRules(), max_seeds=None, seed=1)
+    host = build_host(spec, HostOptions(slots=spec.slots, rng_seed=1))
     inputs = inputs_for(spec)
     raise_seed(host, "r0c1", SeedStage.HOLDING, Blueprint.NORM, inputs)
     with pytest.raises(KasminaError, match="'r0c1' is HOLDING and changes the output; fossilize"):
@@ -260,7 +260,7 @@ def test_every_topology_is_harvested():
 
 def test_a_newborn_that_was_never_advanced_is_nothing():
     spec = SPECS["mlp"]
-    host = build_host(spec, slots=spec.slots, rules=LifecycleRules(), max_seeds=None, seed=1)
+    host = build_host(spec, HostOptions(slots=spec.slots, rng_seed=1))
     give(host, "r0c0", Germinate(blueprint=Blueprint.NORM))
     give(host, "r0c0", Advance())
     assert sum(p.numel() for p in harvest(host).parameters()) == host.parameter_counts().host

@@ -11,7 +11,7 @@ from torch.ao.quantization import fuse_modules, quantize_dynamic
 from torch.fx.experimental.optimization import fuse as fuse_graph
 
 from esper_kasmina import Activations, CNNHost, KasminaError, Place, build_host, graft, harvest
-from esper_leyline import Blueprint, CNNHostSpec, LifecycleRules, SeedStage
+from esper_leyline import Blueprint, CNNHostSpec, HostOptions, SeedStage
 
 from .gardening import raise_seed
 
@@ -176,7 +176,7 @@ class Doubled(CNNHost):
 
 def test_hosts_are_compared_on_inputs_of_their_own():
     spec = CNNHostSpec(input_shape=(3, 8, 8), classes=3, widths=(8, 8), pools=(True, False))
-    host = build_host(spec, slots=spec.slots, rules=LifecycleRules(), max_seeds=None, seed=1)
+    host = build_host(spec, HostOptions(slots=spec.slots, rng_seed=1))
     raise_seed(host, "r0c0", SeedStage.FOSSILIZED, Blueprint.NORM, IMAGES)
     harvest(host)
     host.__class__ = Doubled

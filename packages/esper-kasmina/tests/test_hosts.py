@@ -11,6 +11,7 @@ from esper_leyline import (
     HOST_SPECS,
     BlendStyle,
     CNNHostSpec,
+    HostOptions,
     LifecycleRules,
     MLPHostSpec,
     SeedStage,
@@ -142,7 +143,7 @@ def test_slots_are_those_enabled_row_major(family, make_host):
 def test_wrong_slots_are_named(slots, message):
     spec = cnn((1, 8), (4, 4), 3, False)
     with pytest.raises(Exception, match=message) as caught:
-        build_host(spec, slots=slots, rules=LifecycleRules(), max_seeds=None, seed=0)
+        build_host(spec, HostOptions(slots=slots, rng_seed=0))
     assert isinstance(caught.value, KasminaError)
 
 
@@ -150,10 +151,10 @@ def test_what_cannot_be_built_is_said():
     rules = LifecycleRules()
     deep = cnn((1, 4), (4, 4, 4), 3, True)
     with pytest.raises(KasminaError, match="cannot be halved 3 times"):
-        build_host(deep, slots=deep.slots, rules=rules, max_seeds=None, seed=0)
+        build_host(deep, HostOptions(slots=deep.slots, rules=rules, rng_seed=0))
     flat = cnn((1, 4), (4,), 3, False)
     with pytest.raises(KasminaError, match="max_seeds is 0"):
-        build_host(flat, slots=flat.slots, rules=rules, max_seeds=0, seed=0)
+        build_host(flat, HostOptions(slots=flat.slots, rules=rules, max_seeds=0, rng_seed=0))
 
 
 def test_weights_follow_from_the_seed_alone(family, style, make_host, grow):

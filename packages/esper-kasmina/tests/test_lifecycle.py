@@ -17,6 +17,7 @@ from esper_leyline import (
     CNNHostSpec,
     Fossilize,
     Germinate,
+    HostOptions,
     LifecycleRules,
     MLPHostSpec,
     Op,
@@ -151,7 +152,9 @@ def push(host, slot: str, orders, data) -> None:
 @settings(max_examples=20, deadline=None)
 @given(data=st.data(), rules=RULES, max_seeds=st.sampled_from([None, 1]))
 def test_permitted_is_exactly_what_is_accepted(spec, data, rules, max_seeds):
-    host = build_host(spec, slots=spec.slots, rules=rules, max_seeds=max_seeds, seed=0)
+    host = build_host(
+        spec, HostOptions(slots=spec.slots, rules=rules, max_seeds=max_seeds, rng_seed=0)
+    )
     optimizer = torch.optim.SGD(host.parameters(), lr=0.01, momentum=0.9)
     orders = commands(spec)
     for slot, pushes in zip(host.slots, data.draw(HEAD_STARTS), strict=True):

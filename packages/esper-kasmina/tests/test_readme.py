@@ -9,7 +9,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from esper_kasmina import BLUEPRINTS, Activations, Seed, build_host, seed_slots
-from esper_leyline import HOST_SPECS, Blueprint, LifecycleRules, Topology
+from esper_leyline import HOST_SPECS, Blueprint, HostOptions, Topology
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(
@@ -96,6 +96,6 @@ def test_the_named_hosts_are_so():
         if name not in HOST_SPECS:
             continue
         spec = HOST_SPECS[name]
-        host = build_host(spec, slots=spec.slots, rules=LifecycleRules(), max_seeds=None, seed=1)
+        host = build_host(spec, HostOptions(slots=spec.slots, rng_seed=1))
         assert f"{host.parameter_counts().host:,}" == count, name
     assert set(rows) & set(HOST_SPECS) >= {"cifar10", "tinystories", "gpt_small"}

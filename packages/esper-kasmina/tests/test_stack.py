@@ -15,7 +15,7 @@ from esper_leyline import (
     BlendStyle,
     Blueprint,
     CNNHostSpec,
-    LifecycleRules,
+    HostOptions,
     SeedStage,
 )
 
@@ -26,7 +26,7 @@ SEEING = CNNHostSpec(input_shape=(2, 21), classes=5, widths=(6, 8), kernel=5, po
 
 
 def build(spec: CNNHostSpec, seed: int) -> CNNHost:
-    return build_host(spec, slots=spec.slots, rules=LifecycleRules(), max_seeds=None, seed=seed)
+    return build_host(spec, HostOptions(slots=spec.slots, rng_seed=seed))
 
 
 @pytest.fixture(params=[BLIND, SEEING], ids=["blind", "seeing"])
@@ -134,7 +134,7 @@ def test_others_are_not_stacked():
     image = build(HOST_SPECS["cifar10"], 0)
     assert image.stack([build(HOST_SPECS["cifar10"], 1)]) is None
     spec = HOST_SPECS["mnist1d_mlp"]
-    vectors = build_host(spec, slots=spec.slots, rules=LifecycleRules(), max_seeds=None, seed=0)
+    vectors = build_host(spec, HostOptions(slots=spec.slots, rng_seed=0))
     assert vectors.stack([]) is None
     wide = BLIND.model_copy(update={"widths": (128, 128, 128)})
     assert build(wide, 0).stack([]) is None

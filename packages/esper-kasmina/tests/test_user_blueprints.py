@@ -147,7 +147,7 @@ def test_any_small_network_is_the_identity_at_birth_and_survives_a_state_dict(
     vectors = topology is Topology.MLP
     kind = Activations.features(width) if vectors else Activations.tokens(width)
     style = next(style for style in BlendStyle if style.algorithm is algorithm)
-    slot, fresh = SeedSlot("r0c0", kind), SeedSlot("r0c0", kind, seed=9)
+    slot, fresh = SeedSlot("r0c0", kind), SeedSlot("r0c0", kind, rng_seed=9)
     slot.build_in("RANDOM", style)
     given_ = torch.randn(4, width) if vectors else torch.randn(4, 3, width)
     assert torch.equal(slot(given_), given_)

@@ -25,7 +25,7 @@ from esper_kasmina import (
     seed_slots,
     sync_optimizer,
 )
-from esper_leyline import Blueprint, Germinate, LifecycleRules, SeedStage
+from esper_leyline import Blueprint, Germinate, HostOptions, SeedStage
 
 POINTS = torch.randn(60, 2, generator=torch.Generator().manual_seed(0))
 LABELS = (POINTS.prod(dim=1) > 0).long()
@@ -295,7 +295,7 @@ def test_other_arguments_of_other_kinds_are_named(loop):
     with pytest.raises(KasminaError, match=r"give parameters, such as model.parameters\(\)"):
         measure_gradients(None)
     with pytest.raises(KasminaError, match=r"the spec is 'cifar10'; give .*HOST_SPECS\['cif"):
-        build_host("cifar10", slots=("r0c0",), rules=LifecycleRules(), max_seeds=None, seed=1)
+        build_host("cifar10", HostOptions(slots=("r0c0",), rng_seed=1))
     with pytest.raises(KasminaError, match="accuracy is '90'; give a number"):
         loop.slot.record_validation("90")
 

@@ -15,8 +15,8 @@ from esper_leyline import (
     TOPOLOGY_BLUEPRINTS,
     Advance,
     Germinate,
+    HostOptions,
     HostTraining,
-    LifecycleRules,
     SeedCommand,
     TransformerHostSpec,
 )
@@ -170,8 +170,7 @@ def test_growing_hosts_train_as_under_torchs_own_classes(family, kind, host_norm
         seed_max_grad_norm=seed_norm,
     )
     ours, theirs = (
-        build_host(family, slots=family.slots, rules=LifecycleRules(), max_seeds=None, seed=1)
-        for _ in range(2)
+        build_host(family, HostOptions(slots=family.slots, rng_seed=1)) for _ in range(2)
     )
     mine = build_optimizer(ours, training)
     reference = TORCHS_OWN[kind](theirs.parameter_groups()[HOST_GROUP])

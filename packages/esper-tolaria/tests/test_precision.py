@@ -15,8 +15,8 @@ from esper_leyline import (
     Blueprint,
     FactoredAction,
     Germinate,
+    HostOptions,
     HostTraining,
-    LifecycleRules,
     Op,
     SeedCommand,
     TransformerHostSpec,
@@ -131,7 +131,7 @@ def a_batch(spec):
 
 def trained(spec, precision, *, steps=12):
     """Trains a host on one batch; returns its parameters and the losses on the way."""
-    host = build_host(spec, slots=spec.slots, rules=LifecycleRules(), max_seeds=None, seed=1)
+    host = build_host(spec, HostOptions(slots=spec.slots, rng_seed=1))
     optimizer = build_optimizer(host, HostTraining(optimizer="adamw", learning_rate=0.01))
     inputs, targets = a_batch(spec)
     losses = []
@@ -158,9 +158,7 @@ def test_a_seed_in_training_leaves_its_host_as_it_is(task):
     data = load_dataset(task).train
     hosts = []
     for grown in (False, True):
-        host = build_host(
-            task.host, slots=task.slots, rules=LifecycleRules(), max_seeds=None, seed=3
-        )
+        host = build_host(task.host, HostOptions(slots=task.slots, rng_seed=3))
         if grown:
             for command in (Germinate(blueprint=Blueprint.CONV_LIGHT), Advance()):
                 assert host.apply_command(SeedCommand(slot="r0c1", command=command)).accepted
@@ -180,7 +178,7 @@ def test_a_seed_in_training_leaves_its_host_as_it_is(task):
 
 
 def test_a_batch_that_overflows_in_float16_is_skipped_and_training_goes_on(task):
-    host = build_host(task.host, slots=task.slots, rules=LifecycleRules(), max_seeds=None, seed=3)
+    host = build_host(task.host, HostOptions(slots=task.slots, rng_seed=3))
     with torch.no_grad():
         host.classifier.weight *= 100.0
     trainer = Trainer(

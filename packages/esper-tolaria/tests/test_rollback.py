@@ -14,6 +14,7 @@ from esper_leyline import (
     EpisodeEnd,
     FactoredAction,
     GovernorCause,
+    HostOptions,
     Op,
     SeedEventKind,
     SeedStage,
@@ -212,7 +213,7 @@ def test_before_the_first_snapshot_the_newborn_host_comes_back(make_local, task)
     (report,) = environment.step([WAIT])
     assert report.rollback.restored_epoch == 0
     rules = environment._setup.config.lifecycle
-    newborn = build_host(task.host, slots=task.slots, rules=rules, max_seeds=None, seed=7)
+    newborn = build_host(task.host, HostOptions(slots=task.slots, rules=rules, rng_seed=7))
     restored = host_of(environment, 0).state_dict()
     assert all(torch.equal(value, restored[name]) for name, value in newborn.state_dict().items())
 

@@ -10,7 +10,7 @@ from esper_leyline import (
     HOST_SPECS,
     TOPOLOGY_BLUEPRINTS,
     BlendStyle,
-    LifecycleRules,
+    HostOptions,
     Topology,
     override,
     read_config,
@@ -57,7 +57,7 @@ def test_a_task_opens_three_slots_or_more_to_all_that_fits(name):
 @pytest.mark.parametrize("name", task_names())
 def test_the_size_of_a_host_is_the_one_stated(name):
     task = find_task(name).spec
-    host = build_host(task.host, slots=task.slots, rules=LifecycleRules(), max_seeds=None, seed=0)
+    host = build_host(task.host, HostOptions(slots=task.slots))
     assert host.parameter_counts().host == PARAMETERS[name]
 
 

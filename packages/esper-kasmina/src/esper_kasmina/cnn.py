@@ -17,7 +17,7 @@ from esper_kasmina.pooled_norm import halved_norm, halves_first
 from esper_kasmina.randomness import seeded
 from esper_kasmina.signals import halve_signal
 from esper_kasmina.slot import SeedSlot
-from esper_leyline import CNNHostSpec, HostStack, LifecycleRules, MorphogeneticHost
+from esper_leyline import CNNHostSpec, HostOptions, HostStack, MorphogeneticHost
 
 _HALVE: dict[int, Callable[[Tensor], Tensor]] = {
     1: halve_signal,
@@ -62,28 +62,23 @@ class CNNHost(PathHost):
     Implements Leyline's ``MorphogeneticHost``. One class serves signals and images.
     """
 
-    def __init__(
-        self,
-        spec: CNNHostSpec,
-        *,
-        slots: tuple[str, ...],
-        rules: LifecycleRules,
-        max_seeds: int | None,
-        seed: int,
-    ) -> None:
+    def __init__(self, spec: CNNHostSpec, options: HostOptions) -> None:
         """Builds the host; ``build_host`` checks the slots and is the usual way in."""
         dimensions = len(spec.input_shape) - 1
         _check_pooling(spec)
         made = {
             name: SeedSlot(
-                name, Activations.maps(width, dimensions=dimensions), rules=rules, seed=seed
+                name,
+                Activations.maps(width, dimensions=dimensions),
+                rules=options.rules,
+                rng_seed=options.rng_seed,
             )
             for name, width in zip(spec.slots, spec.widths, strict=True)
-            if name in slots
+            if name in options.slots
         }
-        super().__init__(made, max_seeds=max_seeds)
+        super().__init__(made, max_seeds=options.max_seeds)
         self.spec = spec
-        with seeded(seed, "host"):
+        with seeded(options.rng_seed, "host"):
             self.blocks = nn.ModuleList(_blocks(spec, dimensions))
             self.classifier = nn.Linear(spec.widths[-1], spec.classes)
         self._images = dimensions == 2

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import replace
 
 from esper_kasmina.checks import shown
 from esper_kasmina.cnn import CNNHost
@@ -12,30 +12,20 @@ from esper_kasmina.mlp import MLPHost
 from esper_kasmina.path_host import PathHost
 from esper_leyline import (
     CNNHostSpec,
+    HostOptions,
     HostSpec,
-    LifecycleRules,
     MLPHostSpec,
     TransformerHostSpec,
     check_slots,
 )
 
 
-def build_host(
-    spec: HostSpec,
-    *,
-    slots: Sequence[str],
-    rules: LifecycleRules,
-    max_seeds: int | None,
-    seed: int,
-) -> PathHost:
-    """Builds a host whose weights, and whose seeds' weights, follow from ``seed`` alone.
+def build_host(spec: HostSpec, options: HostOptions) -> PathHost:
+    """Builds a host; torch's global generator is neither read nor moved.
 
     Args:
         spec: What to build.
-        slots: The slots to enable, in any order.
-        rules: What the lifecycle accepts.
-        max_seeds: Most seeds at a time, fossils included; ``None`` is one a slot.
-        seed: Decides every weight; torch's global generator is neither read nor moved.
+        options: Slots, rules and the random seed that decides every weight.
 
     Raises:
         KasminaError: If the spec is none, or the host cannot be built, or lacks a slot.
@@ -45,13 +35,14 @@ def build_host(
             f"the spec is {shown(spec)}; give that of a host, such as HOST_SPECS['cifar10']"
         )
     try:
-        enabled = check_slots(tuple(slots), spec.slots)
+        enabled = check_slots(options.slots, spec.slots)
     except ValueError as error:
         raise KasminaError(str(error)) from None
+    options = replace(options, slots=enabled)
     match spec:
         case CNNHostSpec():
-            return CNNHost(spec, slots=enabled, rules=rules, max_seeds=max_seeds, seed=seed)
+            return CNNHost(spec, options)
         case MLPHostSpec():
-            return MLPHost(spec, slots=enabled, rules=rules, max_seeds=max_seeds, seed=seed)
+            return MLPHost(spec, options)
         case TransformerHostSpec():
-            return GPTHost(spec, slots=enabled, rules=rules, max_seeds=max_seeds, seed=seed)
+            return GPTHost(spec, options)

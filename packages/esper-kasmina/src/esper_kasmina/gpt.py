@@ -13,7 +13,7 @@ from esper_kasmina.errors import KasminaError
 from esper_kasmina.path_host import PathHost
 from esper_kasmina.randomness import seeded
 from esper_kasmina.slot import SeedSlot
-from esper_leyline import LifecycleRules, TransformerHostSpec
+from esper_leyline import HostOptions, TransformerHostSpec
 
 _INITIAL_STD = 0.02
 
@@ -60,25 +60,17 @@ class GPTHost(PathHost):
     Implements Leyline's ``MorphogeneticHost``; its logits are [B, T, vocabulary].
     """
 
-    def __init__(
-        self,
-        spec: TransformerHostSpec,
-        *,
-        slots: tuple[str, ...],
-        rules: LifecycleRules,
-        max_seeds: int | None,
-        seed: int,
-    ) -> None:
+    def __init__(self, spec: TransformerHostSpec, options: HostOptions) -> None:
         """Builds the host; ``build_host`` checks the slots and is the usual way in."""
         kind = Activations.tokens(spec.width, causal=True)
         made = {
-            name: SeedSlot(name, kind, rules=rules, seed=seed)
+            name: SeedSlot(name, kind, rules=options.rules, rng_seed=options.rng_seed)
             for name in spec.slots
-            if name in slots
+            if name in options.slots
         }
-        super().__init__(made, max_seeds=max_seeds)
+        super().__init__(made, max_seeds=options.max_seeds)
         self.spec = spec
-        with seeded(seed, "host"):
+        with seeded(options.rng_seed, "host"):
             self.tokens = nn.Embedding(spec.vocabulary, spec.width)
             self.positions = nn.Embedding(spec.block, spec.width)
             self.layers = nn.ModuleList(

@@ -71,7 +71,7 @@ def graft(
     example_inputs: Any = None,
     rules: LifecycleRules | None = None,
     max_seeds: int | None = None,
-    seed: int = 0,
+    rng_seed: int = 0,
 ) -> Grafted:
     """Puts slots into a model, each after a submodule whose output it takes over.
 
@@ -87,7 +87,7 @@ def graft(
             mode without gradients, now.
         rules: What the lifecycle accepts; ``None`` takes the permissive defaults.
         max_seeds: Most seeds at a time, fossils included; ``None`` is one a slot.
-        seed: Decides the weights of every seed born here.
+        rng_seed: Decides the weights of every seed born here.
 
     Returns:
         The model as a ``MorphogeneticHost``; train it, save it and wrap it as any module.
@@ -111,7 +111,8 @@ def graft(
     paths = {name: _full_name(model, wanted[name].module) for name in ordered}
     _check_places(model, list(paths.values()))
     slots = {
-        name: SeedSlot(name, wanted[name].activations, rules=rules, seed=seed) for name in ordered
+        name: SeedSlot(name, wanted[name].activations, rules=rules, rng_seed=rng_seed)
+        for name in ordered
     }
     outputs = {name: key for name, place in wanted.items() if (key := place.output) is not None}
     grafted = Grafted(model, slots, paths, outputs=outputs, max_seeds=max_seeds)

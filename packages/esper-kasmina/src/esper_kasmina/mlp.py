@@ -10,7 +10,7 @@ from esper_kasmina.activations import Activations
 from esper_kasmina.path_host import PathHost
 from esper_kasmina.randomness import seeded
 from esper_kasmina.slot import SeedSlot
-from esper_leyline import LifecycleRules, MLPHostSpec
+from esper_leyline import HostOptions, MLPHostSpec
 
 
 class MLPHost(PathHost):
@@ -19,25 +19,19 @@ class MLPHost(PathHost):
     Implements Leyline's ``MorphogeneticHost``.
     """
 
-    def __init__(
-        self,
-        spec: MLPHostSpec,
-        *,
-        slots: tuple[str, ...],
-        rules: LifecycleRules,
-        max_seeds: int | None,
-        seed: int,
-    ) -> None:
+    def __init__(self, spec: MLPHostSpec, options: HostOptions) -> None:
         """Builds the host; ``build_host`` checks the slots and is the usual way in."""
         made = {
-            name: SeedSlot(name, Activations.features(width), rules=rules, seed=seed)
+            name: SeedSlot(
+                name, Activations.features(width), rules=options.rules, rng_seed=options.rng_seed
+            )
             for name, width in zip(spec.slots, spec.widths, strict=True)
-            if name in slots
+            if name in options.slots
         }
-        super().__init__(made, max_seeds=max_seeds)
+        super().__init__(made, max_seeds=options.max_seeds)
         self.spec = spec
         inputs = (math.prod(spec.input_shape), *spec.widths[:-1])
-        with seeded(seed, "host"):
+        with seeded(options.rng_seed, "host"):
             self.blocks = nn.ModuleList(
                 nn.Sequential(nn.Linear(features, width), nn.LayerNorm(width), nn.GELU())
                 for features, width in zip(inputs, spec.widths, strict=True)

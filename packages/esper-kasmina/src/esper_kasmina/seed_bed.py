@@ -65,7 +65,7 @@ class SeedBed(nn.Module):
         activations: Activations | None = None,
         *,
         rules: LifecycleRules | None = None,
-        seed: int = 0,
+        rng_seed: int = 0,
     ) -> None:
         """Builds an empty slot.
 
@@ -74,7 +74,7 @@ class SeedBed(nn.Module):
             activations: What flows through it. ``None`` reads it off the first forward
                 pass; that cannot tell signals [B, C, L] from tokens [B, T, D].
             rules: What the lifecycle accepts; ``None`` takes the permissive defaults.
-            seed: Together with the name and the count of germinations it decides the
+            rng_seed: Together with the name and the count of germinations it decides the
                 weights of every seed born here.
 
         Raises:
@@ -96,7 +96,7 @@ class SeedBed(nn.Module):
         self.name = name
         self.activations = activations
         self.rules = LifecycleRules() if rules is None else rules
-        self.random_seed = seed
+        self.rng_seed = rng_seed
         self.seed: Seed | None = None
         self.channels_last = False
         self.follows_inputs = True
@@ -303,7 +303,7 @@ class SeedBed(nn.Module):
         assert state.style is not None
         assert self.activations is not None
         with torch.inference_mode(mode=False):
-            with seeded(self.random_seed, self.name, record.germinations):
+            with seeded(self.rng_seed, self.name, record.germinations):
                 seed = Seed(state.blueprint, self.activations, state.style.algorithm)
             if state.pruning:
                 seed.freeze()

@@ -324,7 +324,7 @@ class SeedSlot(SeedBed):
         assert style is not None
         size = seed.size
         # A gate is born at zero, but torch's constructors draw all the same.
-        with seeded(self.random_seed, self.name, "gate"):
+        with seeded(self.rng_seed, self.name, "gate"):
             seed.set_algorithm(style.algorithm)
         self._record.parameters = seed.size
         self.revision += size != seed.size

@@ -37,6 +37,7 @@ from esper_leyline.commands import (
     Tick,
     to_command,
 )
+from esper_leyline.config.host import HostOptions
 from esper_leyline.config.overrides import (
     FLAT_KEYS,
     explain_invalid,
@@ -250,6 +251,7 @@ __all__ = [
     "GovernorConfig",
     "HeuristicRules",
     "HostFactory",
+    "HostOptions",
     "HostReport",
     "HostSpec",
     "HostStack",

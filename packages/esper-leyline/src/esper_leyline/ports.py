@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from esper_leyline.actions import BlendStyle, Blueprint, FactoredAction, Topology
 from esper_leyline.commands import SeedCommand
+from esper_leyline.config.host import HostOptions
 from esper_leyline.events import AnyPayload, Event
-from esper_leyline.lifecycle.gates import LifecycleRules
 from esper_leyline.reports import (
     CommandResult,
     EvaluationReport,
@@ -150,16 +150,8 @@ class HostStack(Protocol):
 class HostFactory(Protocol):
     """Builds a host; must be importable by name so that worker processes can call it."""
 
-    def __call__(
-        self,
-        spec: HostSpec,
-        *,
-        slots: Sequence[str],
-        rules: LifecycleRules,
-        max_seeds: int | None,
-        seed: int,
-    ) -> MorphogeneticHost:
-        """Builds a host whose weights, and whose seeds' weights, follow from ``seed`` alone."""
+    def __call__(self, spec: HostSpec, options: HostOptions) -> MorphogeneticHost:
+        """Builds a host whose weights, and whose seeds' weights, follow from the random seed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

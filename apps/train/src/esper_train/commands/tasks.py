@@ -17,7 +17,7 @@ from esper_karn import (
     format_number,
 )
 from esper_kasmina import build_host
-from esper_leyline import CNNHostSpec, DataSpec, HostSpec, LifecycleRules, TaskSpec, TrainingConfig
+from esper_leyline import CNNHostSpec, DataSpec, HostOptions, HostSpec, TaskSpec, TrainingConfig
 from esper_tolaria import data_is_here, find_task, task_names
 from esper_train.paths import check_folder_of
 from esper_train.settings.options import HardwareOptions, TasksOptions
@@ -80,7 +80,7 @@ def _columns(tasks: Sequence[TaskSpec], root: Path) -> list[Column]:
 
 
 def _parameters(task: TaskSpec) -> int:
-    host = build_host(task.host, slots=task.slots, rules=LifecycleRules(), max_seeds=None, seed=0)
+    host = build_host(task.host, HostOptions(slots=task.slots))
     return host.parameter_counts().host
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from esper_kasmina import PathHost, build_host
-from esper_leyline import HostSpec, LifecycleRules, TaskSpec, TrainingConfig
+from esper_leyline import HostOptions, HostSpec, TaskSpec, TrainingConfig
 from esper_simic.evaluation import ArmResult, FlopCounter, GrownSeed
 from esper_train.errors import TrainError
 from esper_train.evaluation.arms import STATIC, Arm, CheckpointArm, ScratchArm
@@ -24,7 +24,7 @@ class GrownHosts:
     """Leyline's ``HostFactory`` of hosts that start with seeds built in.
 
     Attributes:
-        seeds: Seeds to build in, by the host's own seed; other hosts start without any.
+        seeds: Seeds to build in, by the host's random seed; other hosts start without any.
     """
 
     seeds: Mapping[int, tuple[GrownSeed, ...]]
@@ -34,18 +34,10 @@ class GrownHosts:
         """Takes the seeds that an arm's networks contained at the end."""
         return cls({episode.rng_seed: episode.seeds for episode in arm.episodes})
 
-    def __call__(
-        self,
-        spec: HostSpec,
-        *,
-        slots: Sequence[str],
-        rules: LifecycleRules,
-        max_seeds: int | None,
-        seed: int,
-    ) -> PathHost:
-        """Builds the host of ``seed``, and the seeds it starts with."""
-        host = build_host(spec, slots=slots, rules=rules, max_seeds=max_seeds, seed=seed)
-        for grown in self.seeds.get(seed, ()):
+    def __call__(self, spec: HostSpec, options: HostOptions) -> PathHost:
+        """Builds the host, and the seeds it starts with."""
+        host = build_host(spec, options)
+        for grown in self.seeds.get(options.rng_seed, ()):
             host.slot(grown.slot).build_in(grown.blueprint, grown.style)
         return host
 
@@ -54,13 +46,8 @@ def flop_counter(task: TaskSpec, config: TrainingConfig) -> FlopCounter:
     """Returns the counter of what a task's hosts and their seeds compute."""
 
     def build(seeds: Sequence[GrownSeed]) -> PathHost:
-        return GrownHosts({0: tuple(seeds)})(
-            task.host,
-            slots=config.slots or task.slots,
-            rules=LifecycleRules(),
-            max_seeds=None,
-            seed=0,
-        )
+        options = HostOptions(slots=config.slots or task.slots)
+        return GrownHosts({options.rng_seed: tuple(seeds)})(task.host, options)
 
     return FlopCounter(task, config, build)
 

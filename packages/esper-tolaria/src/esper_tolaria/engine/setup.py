@@ -9,6 +9,7 @@ import torch
 from esper_leyline import (
     EnvironmentSpec,
     HostFactory,
+    HostOptions,
     HostTraining,
     MorphogeneticHost,
     TaskSpec,
@@ -39,13 +40,13 @@ class HostSetup:
 
     def build_host(self, rng_seed: int, device: torch.device) -> MorphogeneticHost:
         """Builds the host of a random seed."""
-        host = self.host_factory(
-            self.task.host,
+        options = HostOptions(
             slots=self.slots,
             rules=self.config.lifecycle,
             max_seeds=self.config.max_seeds,
-            seed=rng_seed,
+            rng_seed=rng_seed,
         )
+        host = self.host_factory(self.task.host, options)
         if device.type != "cpu":
             host.to(device)
         return host
