@@ -168,7 +168,8 @@ class PPOConfig(Settings):
         default=0.05,
         gt=0,
         le=1e6,
-        description="Target of each head's KL divergence in nats, for the learning rate. None: off",
+        description="Target of each head's KL divergence, in nats; adapts the learning rate. "
+        "None: off.",
     )
     chunk_length: Epochs | None = Field(
         default=None,
