@@ -37,7 +37,15 @@ from esper_leyline.commands import (
     Tick,
     to_command,
 )
-from esper_leyline.config.host import HostOptions
+from esper_leyline.config.host import (
+    AmpDtype,
+    Augmentation,
+    CounterfactualSet,
+    FeedConfig,
+    GovernorConfig,
+    HostOptions,
+    HostTraining,
+)
 from esper_leyline.config.overrides import (
     FLAT_KEYS,
     explain_invalid,
@@ -46,21 +54,14 @@ from esper_leyline.config.overrides import (
     parse_config,
     read_config,
 )
+from esper_leyline.config.policy import PolicyConfig
+from esper_leyline.config.ppo import PPOConfig
+from esper_leyline.config.reward import RewardConfig, RewardFamily, RewardMode, RewardPart
 from esper_leyline.config.training import (
-    AmpDtype,
     CheckpointConfig,
     CompileConfig,
     CompileMode,
-    CounterfactualSet,
-    FeedConfig,
-    GovernorConfig,
     HeuristicRules,
-    PolicyConfig,
-    PPOConfig,
-    RewardConfig,
-    RewardFamily,
-    RewardMode,
-    RewardPart,
     TelemetryConfig,
     TelemetryLevel,
     TrainingConfig,
@@ -162,18 +163,9 @@ from esper_leyline.reports import (
     StepReport,
 )
 from esper_leyline.slots import SLOT_PATTERN, SlotId, order_slots, parse_slot
+from esper_leyline.specs.hosts import CNNHostSpec, HostSpec, MLPHostSpec, TransformerHostSpec
 from esper_leyline.specs.known_hosts import HOST_SPECS
-from esper_leyline.specs.tasks import (
-    Augmentation,
-    CNNHostSpec,
-    DataSpec,
-    HostSpec,
-    HostTraining,
-    MLPHostSpec,
-    TaskSpec,
-    TransformerHostSpec,
-    check_slots,
-)
+from esper_leyline.specs.tasks import DataSpec, TaskSpec, check_slots
 from esper_leyline.summary import RoundSummary, RunStatus, RunSummary, TelemetryLoss
 from esper_leyline.wire import Contract, Float
 

@@ -23,7 +23,7 @@ from esper_leyline.reports import (
     SeedReport,
     StepReport,
 )
-from esper_leyline.specs.tasks import HostSpec
+from esper_leyline.specs.hosts import HostSpec
 
 if TYPE_CHECKING:
     from torch import Tensor

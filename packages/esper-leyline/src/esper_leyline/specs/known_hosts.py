@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from esper_leyline.specs.tasks import CNNHostSpec, HostSpec, MLPHostSpec, TransformerHostSpec
+from esper_leyline.specs.hosts import CNNHostSpec, HostSpec, MLPHostSpec, TransformerHostSpec
 
 _IMAGE = (3, 32, 32)
 _GREY = (1, 28, 28)

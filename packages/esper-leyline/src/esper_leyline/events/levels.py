@@ -1,0 +1,49 @@
+"""Which kinds of event each telemetry level writes."""
+
+from __future__ import annotations
+
+from esper_leyline.config.training import TelemetryConfig, TelemetryLevel
+from esper_leyline.events.payloads import PAYLOADS
+from esper_leyline.reports import SeedEventKind
+
+LIFECYCLE_KINDS = frozenset(str(kind) for kind in SeedEventKind)
+"""Kinds that ``lifecycle_only`` keeps at any level."""
+
+_RUN_KINDS = frozenset(
+    {
+        "run_started",
+        "run_resumed",
+        "run_completed",
+        "run_failed",
+        "checkpoint_saved",
+        "checkpoint_loaded",
+    }
+)
+
+SAMPLE_KINDS = frozenset({"epoch_completed", "throughput", "vitals", "counterfactual_matrix"})
+"""Kinds that may be coalesced on overload; no other event is ever dropped."""
+
+_MINIMAL_KINDS = (
+    _RUN_KINDS
+    | LIFECYCLE_KINDS
+    | {"round_completed", "episode_outcome", "ppo_update", "governor_rolled_back"}
+    | {"numerical_instability", "reward_hacking_suspected"}
+)
+
+_DEBUG_KINDS = frozenset({"vitals", "seed_gate_evaluated"})
+
+
+def kinds_at(level: TelemetryLevel) -> frozenset[str]:
+    """Returns the kinds that a level writes; each level writes all of the one below."""
+    if level == "off":
+        return frozenset()
+    if level == "minimal":
+        return _MINIMAL_KINDS - _DEBUG_KINDS
+    every = frozenset(PAYLOADS)
+    return every if level == "debug" else every - _DEBUG_KINDS
+
+
+def kinds_written(config: TelemetryConfig) -> frozenset[str]:
+    """Returns the kinds that a run with this configuration writes."""
+    kept = LIFECYCLE_KINDS if config.lifecycle_only else frozenset[str]()
+    return kinds_at(config.level) | kept
