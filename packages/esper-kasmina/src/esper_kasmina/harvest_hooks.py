@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import copy
 import inspect
+from collections import OrderedDict
 from collections.abc import Iterator
+from itertools import chain, count
 from types import CodeType, FunctionType
 from typing import Any, cast
 
@@ -21,6 +23,7 @@ from torch import Tensor, fx, nn
 from torch.utils.hooks import RemovableHandle
 
 from esper_kasmina.errors import KasminaError
+from esper_kasmina.harvest_guard import LostSeedCheck
 from esper_kasmina.outputs import trace_replacement
 from esper_kasmina.slot_hooks import SlotHook
 
@@ -35,15 +38,19 @@ def wrap(root: nn.Module, path: str, seed: fx.GraphModule) -> None:
 
 
 def can_be_wrapped(module: nn.Module, handle: RemovableHandle) -> bool:
-    """Whether a module is a single layer of torch with no hook but the slot's."""
+    """Whether a module is a single layer with no hook but the slot's.
+
+    A layer is a module of torch, a subclass of one, or an adapter around one (the LoRA layers
+    of ``peft``, which ``merge_and_unload`` replaces by what ``get_base_layer`` returns).
+    """
     hooks = (
         *(key for key in module._forward_hooks if key != handle.id),
         *module._forward_pre_hooks,
         *module._backward_hooks,
         *module._backward_pre_hooks,
     )
-    lone = _is_torchs(type(module)) and not module._modules and not hooks
-    return lone and not isinstance(module, _CONTAINERS) and _takes_one_input(module)
+    layer = callable(getattr(module, "get_base_layer", None)) or _is_layer(module)
+    return layer and not hooks and _takes_one_input(module)
 
 
 def add_hook(
@@ -75,41 +82,94 @@ def add_hook(
     graph.output(trace_replacement(graph, output, "seed", taken.output, container))
     hook = fx.GraphModule({"seed": seed}, graph, class_name="Grown")
     hook.train(module.training)
-    _home(root, taken.path).add_module(f"grown_{taken.slot.name}", hook)
+    home = _home(root, taken.path)
+    name = _free_name(home, f"grown_{taken.slot.name}")
+    home.add_module(name, hook)
     module._forward_hooks[handle.id] = hook
     # The handle goes along, because unpickling it keeps its number from being used again.
     cast("Any", module).grown_handle = handle
+    LostSeedCheck(taken.slot.name, taken.path, hook).register(root)
     if taken.output is None:
-        module.__dict__["__prepare_scriptable__"] = ScriptableForm(module, seed)
+        earlier = module.__dict__.get("__prepare_scriptable__")
+        seeds = (*(earlier.seeds if isinstance(earlier, ScriptableForm) else ()), seed)
+        module.__dict__["__prepare_scriptable__"] = ScriptableForm(module, seeds)
+    if "__prepare_scriptable__" not in root.__dict__:
+        root.__dict__["__prepare_scriptable__"] = UncheckedForm(root)
 
 
-class ScriptableForm:
-    """Answers ``torch.jit.script``, which takes no hook that is a module.
+def _free_name(home: nn.Module, name: str) -> str:
+    """Returns a name, with a number behind it where an earlier harvest has taken it."""
+    names = chain([name], (f"{name}_{number}" for number in count(2)))
+    return next(each for each in names if not hasattr(home, each))
+
+
+class UncheckedForm:
+    """Answers ``torch.jit.script``, which takes no hook of a class.
 
     Torch calls ``__prepare_scriptable__`` of each module for one to compile in its place.
     A pickle does not take this along, as it could not be loaded without Esper.
     """
 
-    def __init__(self, module: nn.Module, seed: fx.GraphModule) -> None:
+    def __init__(self, module: nn.Module) -> None:
         self.module = module
-        self.seed = seed
 
-    def __call__(self) -> fx.GraphModule:
-        """Returns a module that runs the bare submodule, and then the seed."""
-        bare = copy.copy(self.module)
-        del bare.__dict__["__prepare_scriptable__"]
-        bare._forward_hooks = copy.copy(bare._forward_hooks)
-        # Ours is the last; where a user's comes after it, it stays and torch refuses it.
-        bare._forward_hooks.popitem()
-        return _joined(bare, self.seed)
+    def __call__(self) -> nn.Module:
+        """Returns the model without the checks for lost seeds."""
+        bare = _bare(self.module)
+        bare._forward_pre_hooks = OrderedDict(
+            (key, hook)
+            for key, hook in bare._forward_pre_hooks.items()
+            if not isinstance(hook, LostSeedCheck)
+        )
+        return bare
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> ScriptableForm:
-        """Returns the form of the copied submodule."""
-        return ScriptableForm(copy.deepcopy(self.module, memo), copy.deepcopy(self.seed, memo))
+    def __deepcopy__(self, memo: dict[int, Any]) -> UncheckedForm:
+        """Returns the form of the copied model."""
+        return UncheckedForm(copy.deepcopy(self.module, memo))
 
     def __reduce__(self) -> tuple[type[None], tuple[()]]:
         """Leaves ``None`` in a pickle, which ``torch.jit.script`` refuses to call."""
         return type(None), ()
+
+
+class ScriptableForm:
+    """The same for a module with the hooks of seeds.
+
+    Attributes:
+        module: The module.
+        seeds: Its seeds in the order in which they run; several where a harvest was grown again.
+    """
+
+    def __init__(self, module: nn.Module, seeds: tuple[fx.GraphModule, ...]) -> None:
+        self.module = module
+        self.seeds = seeds
+
+    def __call__(self) -> nn.Module:
+        """Returns a module that runs the bare submodule, and then the seeds."""
+        joined = _bare(self.module)
+        joined._forward_hooks = copy.copy(joined._forward_hooks)
+        for _ in self.seeds:
+            # Ours are the last; where a user's comes after them, it stays and torch refuses it.
+            joined._forward_hooks.popitem()
+        for seed in self.seeds:
+            joined = _joined(joined, seed)
+        return joined
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> ScriptableForm:
+        """Returns the form of the copied submodule."""
+        return ScriptableForm(copy.deepcopy(self.module, memo), copy.deepcopy(self.seeds, memo))
+
+    def __reduce__(self) -> tuple[type[None], tuple[()]]:
+        """Leaves ``None`` in a pickle, which ``torch.jit.script`` refuses to call."""
+        return type(None), ()
+
+
+def _bare(module: nn.Module) -> nn.Module:
+    """Returns a shallow copy for torch to compile, into which torch may put its own children."""
+    bare = copy.copy(module)
+    del bare.__dict__["__prepare_scriptable__"]
+    bare._modules = copy.copy(bare._modules)
+    return bare
 
 
 def _joined(module: nn.Module, seed: fx.GraphModule) -> fx.GraphModule:
@@ -121,8 +181,17 @@ def _joined(module: nn.Module, seed: fx.GraphModule) -> fx.GraphModule:
     return joined
 
 
+def _is_layer(module: nn.Module) -> bool:
+    kinds = {kind for kind in type(module).__mro__ if _is_torchs(kind)} - {object, nn.Module}
+    return bool(kinds) and not module._modules and not isinstance(module, _CONTAINERS)
+
+
 def _takes_one_input(module: nn.Module) -> bool:
-    parameters = [*inspect.signature(module.forward).parameters.values()]
+    parameters = [
+        each
+        for each in inspect.signature(module.forward).parameters.values()
+        if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)
+    ]
     return len(parameters) == 1 and parameters[0].kind is parameters[0].POSITIONAL_OR_KEYWORD
 
 

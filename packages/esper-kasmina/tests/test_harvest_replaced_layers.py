@@ -1,0 +1,168 @@
+"""A harvest whose layers are replaced keeps its seeds, or says which one is lost."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import pytest
+import torch
+from torch import nn
+
+from esper_kasmina import KasminaError, graft, harvest
+from esper_leyline import Blueprint, SeedStage
+
+from .gardening import raise_seed
+
+ROWS = torch.randn(6, 4, generator=torch.Generator().manual_seed(3))
+
+
+class Adapter(nn.Module):
+    """A low-rank adapter around a linear layer, in the way of ``peft``."""
+
+    def __init__(self, base: nn.Linear) -> None:
+        super().__init__()
+        self.base_layer = base
+        self.down = nn.Linear(base.in_features, 2, bias=False)
+        self.up = nn.Linear(2, base.out_features, bias=False)
+
+    def forward(self, inputs, *args, **kwargs):
+        return self.base_layer(inputs, *args, **kwargs) + self.up(self.down(inputs))
+
+    def get_base_layer(self) -> nn.Linear:
+        return self.base_layer
+
+
+@torch.no_grad()
+def merge_and_unload(model: nn.Module) -> nn.Module:
+    """Replaces each adapter by its base layer, which takes its weights over."""
+    for name, module in list(model.named_modules()):
+        if isinstance(module, Adapter):
+            module.base_layer.weight += module.up.weight @ module.down.weight
+            model.set_submodule(name, module.get_base_layer())
+    return model
+
+
+class OwnLinear(nn.Linear):
+    """A subclass of torch's layer."""
+
+
+def own_to_torch(model: nn.Module) -> nn.Module:
+    """Replaces each ``OwnLinear`` by torch's own layer with its weights."""
+    for name, module in list(model.named_modules()):
+        if isinstance(module, OwnLinear):
+            plain = nn.Linear(module.in_features, module.out_features)
+            plain.load_state_dict(module.state_dict())
+            model.set_submodule(name, plain)
+    return model
+
+
+class ReadsWeight(nn.Module):
+    """Reads the weight of the slot's layer, so that the layer has to stay under its name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.block = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8))
+
+    def forward(self, rows):
+        return self.block(rows) * self.block[1].weight
+
+
+def grown(model: nn.Module, path: str) -> nn.Module:
+    grafted = graft(model, {"r0c0": path}, example_inputs=ROWS)
+    raise_seed(grafted, "r0c0", SeedStage.FOSSILIZED, Blueprint.MLP_SMALL, ROWS)
+    return grafted.eval()
+
+
+@pytest.mark.parametrize(
+    ("layer", "change"),
+    [(Adapter(nn.Linear(4, 8)), merge_and_unload), (OwnLinear(4, 8), own_to_torch)],
+    ids=["adapter", "subclass"],
+)
+def test_a_seed_behind_a_layer_survives_its_replacement(layer, change):
+    plain = harvest(grown(nn.Sequential(copy.deepcopy(layer), nn.Tanh(), nn.Linear(8, 2)), "0"))
+    before = plain(ROWS)
+    changed = change(plain)
+    assert not any(isinstance(each, Adapter | OwnLinear) for each in changed.modules())
+    torch.testing.assert_close(changed(ROWS), before)
+
+
+def convert(plain: nn.Module) -> nn.Module:
+    return nn.SyncBatchNorm.convert_sync_batchnorm(plain)
+
+
+def replace_layer(plain: nn.Module) -> nn.Module:
+    plain.block[1] = nn.BatchNorm1d(8)
+    return plain
+
+
+def replace_parent(plain: nn.Module) -> nn.Module:
+    plain.block = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8))
+    return plain
+
+
+def remove_hooks(plain: nn.Module) -> nn.Module:
+    plain.block[1]._forward_hooks.clear()
+    return plain
+
+
+def shorten(plain: nn.Module) -> nn.Module:
+    plain.block = plain.block[:1]
+    return plain
+
+
+CHANGES = [convert, replace_layer, replace_parent, remove_hooks, shorten]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_seed_that_is_lost_with_its_layer_is_named(change):
+    plain = change(harvest(grown(ReadsWeight(), "block.1")).eval())
+    with pytest.raises(
+        KasminaError, match=r"the seed of slot 'r0c0' is lost: submodule 'block\.1'"
+    ):
+        plain(ROWS)
+
+
+@pytest.mark.parametrize("change", [replace_layer, replace_parent, convert])
+def test_a_seed_lost_after_a_pickle_is_an_error_too(change):
+    plain = pickle.loads(pickle.dumps(harvest(grown(ReadsWeight(), "block.1"))))
+    plain(ROWS)
+    with pytest.raises(AttributeError, match="no attribute 'grown_handle'"):
+        change(plain)(ROWS)
+
+
+def test_a_layer_may_be_replaced_on_purpose():
+    plain = replace_parent(harvest(grown(ReadsWeight(), "block.1")))
+    for check in plain.grown_checks["block.1"]:
+        check.remove()
+    assert plain(ROWS).shape == (6, 8)
+
+
+def test_a_hook_that_moves_with_its_layer_is_found():
+    plain = harvest(grown(ReadsWeight(), "block.1")).eval()
+    before = plain(ROWS)
+    plain.block = nn.Sequential(nn.Identity(), *plain.block)
+    plain.forward = lambda rows: plain.block(rows) * plain.block[2].weight
+    torch.testing.assert_close(plain(ROWS), before)
+
+
+def test_a_copy_checks_its_own_seed():
+    plain = harvest(grown(ReadsWeight(), "block.1")).eval()
+    twin = copy.deepcopy(plain)
+    replace_parent(plain)
+    twin(ROWS)
+    with pytest.raises(KasminaError, match="is lost"):
+        plain(ROWS)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.*deprecated")
+def test_a_harvest_grown_again_at_the_same_place_has_both_seeds():
+    model = nn.Sequential(nn.Sequential(nn.Linear(4, 8), nn.Tanh()), nn.Linear(8, 2))
+    first = harvest(grown(model, "0"))
+    again = grown(first, "0")
+    second = harvest(again)
+    torch.testing.assert_close(second(ROWS), again(ROWS))
+    seeds = [key for key in second.state_dict() if key.endswith("seed.scale")]
+    assert seeds == ["0.1.grown_r0c0.seed.scale", "0.1.grown_r0c0_2.seed.scale"]
+    torch.testing.assert_close(torch.jit.script(second)(ROWS), second(ROWS))
+    torch.testing.assert_close(second(ROWS), again(ROWS))  # torch.jit.script changes nothing
