@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from esper_karn import EventReader, KarnError, is_run_directory, peek, read_run, resolve_log
-from esper_karn.log.lines import MAX_LINE, LineSplitter
+from esper_karn.log.lines import LineSplitter
 from esper_leyline import TrainingConfig
+from esper_leyline.run_files import MAX_LINE
 from esper_nissa import RunDirectory, next_position
 
 DEEP = b'{"schema_version":' + b"[" * 100_000

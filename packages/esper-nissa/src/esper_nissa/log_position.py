@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 from pydantic import ValidationError
 
 from esper_leyline import LeylineError, open_regular
 from esper_leyline.events import parse_event
+from esper_leyline.run_files import lines_backwards
 from esper_nissa.errors import NissaError, os_reason
-
-_BLOCK = 1 << 16
-
-MAX_LINE = 4 << 20
-"""Longer lines are no events; they are skipped without being held in memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +41,9 @@ def next_position(log: Path) -> LogPosition:
     """
     try:
         with open_regular(log) as file:
-            for line in _lines_backwards(file):
+            for line in lines_backwards(file, unfinished=True):
+                if line is None:
+                    continue
                 try:
                     event = parse_event(line)
                 except (ValidationError, RecursionError):
@@ -61,27 +56,3 @@ def next_position(log: Path) -> LogPosition:
     except LeylineError as error:
         raise NissaError(f"event log '{log}' {error}") from None
     return LogPosition(boot=0, sequence=0)
-
-
-def _lines_backwards(file: BinaryIO) -> Iterator[bytes]:
-    """Yields non-empty lines of at most ``MAX_LINE`` bytes from the last to the first."""
-    end = file.seek(0, os.SEEK_END)
-    pieces: list[bytes] = []
-    length = 0
-    while end > 0:
-        start = max(0, end - _BLOCK)
-        file.seek(start)
-        # Only the last piece is followed by what earlier blocks left unfinished.
-        for number, piece in enumerate(reversed(file.read(end - start).split(b"\n"))):
-            if number > 0:
-                if 0 < length <= MAX_LINE:
-                    yield b"".join(reversed(pieces))
-                pieces, length = [], 0
-            length += len(piece)
-            if length > MAX_LINE:
-                pieces = []
-            elif piece:
-                pieces.append(piece)
-        end = start
-    if 0 < length <= MAX_LINE:
-        yield b"".join(reversed(pieces))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import secrets
 import shutil
@@ -18,19 +17,18 @@ from esper_leyline import (
     TrainingConfig,
     check_file,
     create_folders,
-    open_regular,
     remove_empty,
     write_atomically,
 )
+from esper_leyline.run_files import (
+    CHECKPOINT_FOLDER,
+    CONFIG_FILE,
+    LOG_FILE,
+    POINTER_FILE,
+    SUMMARY_FILE,
+    locate_log,
+)
 from esper_nissa.errors import NissaError, os_reason
-
-CONFIG_FILE = "config.json"
-LOG_FILE = "events.jsonl"
-POINTER_FILE = "events.path"
-POINTER_LIMIT = 1 << 16
-"""Longest path of a log that was moved, in bytes."""
-SUMMARY_FILE = "summary.json"
-CHECKPOINT_FOLDER = "checkpoints"
 
 _TASK_NAME = re.compile(r"[A-Za-z0-9_.-]+")
 
@@ -109,7 +107,10 @@ class RunDirectory:
                 f"'{path}' is not a run directory: it holds no {CONFIG_FILE}; "
                 "name a folder that esper-train made"
             )
-        return cls(path=path, events=path / (_read_pointer(path / POINTER_FILE) or LOG_FILE))
+        try:
+            return cls(path=path, events=locate_log(path))
+        except LeylineError as error:
+            raise NissaError(str(error)) from error
 
     @property
     def run_id(self) -> str:
@@ -196,22 +197,6 @@ def create_folder(root: Path, name: str) -> Path:
             except FileExistsError:
                 continue
             return path
-
-
-def _read_pointer(path: Path) -> str | None:
-    """Returns where a run's log was moved to, if it was."""
-    try:
-        with open_regular(path) as file:
-            content = file.read(POINTER_LIMIT + 1)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise NissaError(f"cannot read '{path}': {os_reason(error)}") from error
-    except LeylineError as error:
-        raise NissaError(f"'{path}' {error}") from None
-    if len(content) > POINTER_LIMIT or b"\0" in content:
-        raise NissaError(f"'{path}' holds no path of a log")
-    return os.fsdecode(content).strip()
 
 
 def replace_file(path: Path, text: str) -> None:

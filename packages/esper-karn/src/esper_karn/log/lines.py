@@ -7,9 +7,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from esper_leyline import LeylineError, open_regular
-
-MAX_LINE = 4 << 20
-"""Longest line of a log that is read, in bytes: many times the longest event."""
+from esper_leyline.run_files import MAX_LINE
 
 
 def open_file(path: Path) -> BinaryIO:

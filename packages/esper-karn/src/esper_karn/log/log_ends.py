@@ -6,9 +6,10 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from esper_karn.log.lines import MAX_LINE, open_file
+from esper_karn.log.lines import open_file
 from esper_karn.log.reader import TOO_LONG, parse_event, unreadable
 from esper_leyline.events import Event
+from esper_leyline.run_files import MAX_LINE, lines_backwards
 
 HEAD_BYTES = 1 << 16
 """How much of a log's start is looked at."""
@@ -51,7 +52,7 @@ class LogTail:
 
     def __init__(self, log: Path) -> None:
         self._log = log
-        self._lines: list[bytes] = []
+        self._lines: list[bytes | None] = []
         size, self._lines = _last_lines(log, TAIL_BYTES)
         if not self._lines and size > TAIL_BYTES:
             # The last line is longer than usual; a line over the limit is not looked for.
@@ -68,8 +69,8 @@ class LogTail:
             KarnError: If a line was written for another schema version.
         """
         names = [kind.encode() for kind in kinds or ()]
-        for line in reversed(self._lines):
-            if kinds is not None and not any(name in line for name in names):
+        for line in self._lines:
+            if line is None or (names and not any(name in line for name in names)):
                 continue
             event = _event(self._log, line)
             if event is not None and (kinds is None or event.kind in kinds):
@@ -83,23 +84,22 @@ class LogTail:
         """
         if not self._lines:
             return None if self.empty else NO_LINE
-        parsed = parse_event(self._lines[-1], self._log)
+        if self._lines[0] is None:
+            return TOO_LONG
+        parsed = parse_event(self._lines[0], self._log)
         return None if isinstance(parsed, Event) else parsed
 
 
-def _last_lines(log: Path, length: int) -> tuple[int, list[bytes]]:
-    """Returns a log's size, and the complete lines within its last ``length`` bytes."""
+def _last_lines(log: Path, length: int) -> tuple[int, list[bytes | None]]:
+    """Returns a log's size, and the lines within its last ``length`` bytes, the last one first."""
     try:
         with open_file(log) as file:
-            size = file.seek(0, os.SEEK_END)
-            start = file.seek(max(0, size - length))
-            lines = file.read(length).split(b"\n")
+            lines = list(lines_backwards(file, unfinished=False, within=length))
+            return file.seek(0, os.SEEK_END), lines
     except FileNotFoundError:
         return 0, []
     except OSError as error:
         raise unreadable(log, error) from error
-    # The last piece is unfinished or empty; the first one may be the end of a line.
-    return size, lines[1 if start else 0 : -1]
 
 
 def _event(log: Path, line: bytes) -> Event | None:

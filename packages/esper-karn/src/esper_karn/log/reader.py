@@ -14,9 +14,10 @@ from pydantic import ValidationError
 
 from esper_karn.errors import KarnError, os_reason
 from esper_karn.formatting import pluralize
-from esper_karn.log.lines import MAX_LINE, LineSplitter, open_file
+from esper_karn.log.lines import LineSplitter, open_file
 from esper_leyline import events
 from esper_leyline.events import Event, EventVersionError
+from esper_leyline.run_files import MAX_LINE
 
 CHUNK = 1 << 20
 """Bytes read at a time."""

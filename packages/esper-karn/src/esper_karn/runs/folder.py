@@ -6,14 +6,8 @@ import os
 from pathlib import Path
 
 from esper_karn.errors import KarnError, os_reason
-from esper_karn.log.lines import read_file
-
-CONFIG_FILE = "config.json"
-LOG_FILE = "events.jsonl"
-POINTER_FILE = "events.path"
-SUMMARY_FILE = "summary.json"
-
-_POINTER_LIMIT = 1 << 16
+from esper_leyline import LeylineError
+from esper_leyline.run_files import CONFIG_FILE, LOG_FILE, POINTER_FILE, locate_log
 
 
 def is_run_directory(path: Path) -> bool:
@@ -42,17 +36,10 @@ def resolve_log(run_directory: Path) -> Path:
             f"'{run_directory}' is not a run directory: it holds neither {CONFIG_FILE} nor "
             f"{LOG_FILE}; name a folder that esper-train made"
         )
-    pointer = run_directory / POINTER_FILE
     try:
-        content = read_file(pointer, _POINTER_LIMIT)
-    except FileNotFoundError:
-        return run_directory / LOG_FILE
-    except OSError as error:
-        raise KarnError(f"cannot read '{pointer}': {os_reason(error)}") from error
-    name = os.fsdecode(content).strip()
-    if not name or "\0" in name:
-        raise KarnError(f"cannot read '{pointer}': it holds no path of a log")
-    return run_directory / name
+        return locate_log(run_directory)
+    except LeylineError as error:
+        raise KarnError(str(error)) from error
 
 
 def _exists(path: Path) -> bool:

@@ -12,13 +12,14 @@ from esper_karn.formatting import format_age
 from esper_karn.log.lines import read_file
 from esper_karn.log.log_ends import LogTail, first_event
 from esper_karn.log.reader import EventReader, Problem, problems_text
-from esper_karn.runs.folder import SUMMARY_FILE, resolve_log
+from esper_karn.runs.folder import resolve_log
 from esper_karn.state.reducer import fold
 from esper_karn.state.rounds import RoundStats
 from esper_karn.state.run import RunState
 from esper_karn.state.run_report import RunReport
 from esper_leyline import RunStatus, RunSummary
 from esper_leyline.events import RoundCompleted, RunCompleted, RunFailed, RunStarted
+from esper_leyline.run_files import SUMMARY_FILE
 
 OUTDATED_AFTER = 10.0
 """Seconds by which a log must be newer than the summary before the log is read as well."""
