@@ -19,7 +19,6 @@ from torch import Tensor
 
 from esper_kasmina import CNNHost, build_host
 from esper_leyline import (
-    HOST_SPECS,
     Advance,
     Blueprint,
     CounterfactualSet,
@@ -28,7 +27,7 @@ from esper_leyline import (
     HostTraining,
     SeedCommand,
 )
-from esper_tolaria import Split
+from esper_tolaria import Split, find_task
 from esper_tolaria.engine.trainer import Trainer
 from esper_tolaria.validation.counterfactuals import compare
 from esper_tolaria.validation.validate import read, score
@@ -58,7 +57,7 @@ class Grown:
     """A host with a seed in every slot, half blended in, and its data."""
 
     def __init__(self, case: Case, blueprint: Blueprint) -> None:
-        spec = HOST_SPECS[case.name]
+        spec = find_task(case.name).spec.host
         self.host = build_host(spec, HostOptions(slots=spec.slots, rng_seed=1))
         assert isinstance(self.host, CNNHost)
         training = HostTraining(optimizer="adamw", learning_rate=0.001, seed_learning_rate=0.001)

@@ -26,7 +26,6 @@ from torchvision.models import resnet18
 
 from esper_kasmina import CNNHost, PathHost, build_host, graft
 from esper_leyline import (
-    HOST_SPECS,
     Advance,
     Blueprint,
     Fossilize,
@@ -38,6 +37,7 @@ from esper_leyline import (
     SeedStage,
     SlotCommand,
 )
+from esper_tolaria import find_task
 
 SLOTS = ("r0c0", "r0c1", "r0c2")
 BRANCHES = (Blueprint.NORM, Blueprint.DEPTHWISE, Blueprint.CONV_LIGHT)
@@ -76,7 +76,7 @@ class SideBySide(nn.Module):
 
 
 def cifar10() -> CNNHost:
-    host = build_host(HOST_SPECS["cifar10"], HostOptions(slots=SLOTS, rng_seed=1))
+    host = build_host(find_task("cifar10").spec.host, HostOptions(slots=SLOTS, rng_seed=1))
     assert isinstance(host, CNNHost)
     return host
 
@@ -183,7 +183,7 @@ def counterfactuals(pairs: int) -> None:
 
 def memory() -> None:
     host = build_host(
-        HOST_SPECS["cifar10"],
+        find_task("cifar10").spec.host,
         HostOptions(
             slots=SLOTS, rules=LifecycleRules(min_prune_age=0, embargo_ticks=1), rng_seed=1
         ),

@@ -15,7 +15,6 @@ from torch.distributed.checkpoint.state_dict import get_model_state_dict
 
 from esper_kasmina import Activations, Place, SeedSlot, build_host, graft
 from esper_leyline import (
-    HOST_SPECS,
     BlendStyle,
     Blueprint,
     Germinate,
@@ -24,6 +23,7 @@ from esper_leyline import (
 )
 
 from .gardening import give, raise_seed
+from .host_specs import HOST_SPECS
 
 TOKENS = torch.randn(4, 5, 8, generator=torch.Generator().manual_seed(0))
 STAGES = (

@@ -8,7 +8,6 @@ import torch
 
 from esper_kasmina import BLUEPRINTS, KasminaError, build_host
 from esper_leyline import (
-    HOST_SPECS,
     BlendStyle,
     CNNHostSpec,
     HostOptions,
@@ -19,6 +18,8 @@ from esper_leyline import (
     Topology,
     TransformerHostSpec,
 )
+
+from .host_specs import HOST_SPECS
 
 
 def cnn(shape, widths, kernel, pooled) -> CNNHostSpec:

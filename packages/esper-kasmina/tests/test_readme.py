@@ -9,7 +9,9 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from esper_kasmina import BLUEPRINTS, Activations, Seed, build_host, seed_slots
-from esper_leyline import HOST_SPECS, Blueprint, HostOptions, Topology
+from esper_leyline import Blueprint, HostOptions, Topology
+
+from .host_specs import HOST_SPECS
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(

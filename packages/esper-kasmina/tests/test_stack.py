@@ -11,7 +11,6 @@ from torch.nn.functional import cross_entropy
 from esper_kasmina import CNNHost, KasminaError, build_host
 from esper_kasmina.stack import SignalStack, _Halved
 from esper_leyline import (
-    HOST_SPECS,
     BlendStyle,
     Blueprint,
     CNNHostSpec,
@@ -20,6 +19,7 @@ from esper_leyline import (
 )
 
 from .gardening import raise_seed
+from .host_specs import HOST_SPECS
 
 BLIND = HOST_SPECS["mnist1d_blind"]
 SEEING = CNNHostSpec(input_shape=(2, 21), classes=5, widths=(6, 8), kernel=5, pools=(True, False))

@@ -294,7 +294,7 @@ def test_other_arguments_of_other_kinds_are_named(loop):
         graft(make_net(), {"r0c0": "1"}, max_seeds="2")
     with pytest.raises(KasminaError, match=r"give parameters, such as model.parameters\(\)"):
         measure_gradients(None)
-    with pytest.raises(KasminaError, match=r"the spec is 'cifar10'; give .*HOST_SPECS\['cif"):
+    with pytest.raises(KasminaError, match=r"the spec is 'cifar10'; give .*CNNHostSpec"):
         build_host("cifar10", HostOptions(slots=("r0c0",), rng_seed=1))
     with pytest.raises(KasminaError, match="accuracy is '90'; give a number"):
         loop.slot.record_validation("90")

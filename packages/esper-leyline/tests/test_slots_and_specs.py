@@ -9,8 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from esper_leyline import (
-    HOST_SPECS,
-    TOPOLOGY_BLUEPRINTS,
     Augmentation,
     BlendStyle,
     Blueprint,
@@ -110,12 +108,6 @@ def test_a_task_fits_its_host(changes, says):
 def test_a_cnn_pools_or_not_after_each_block():
     with pytest.raises(ValueError, match="1 pools for 2 blocks; give one each"):
         CNNHostSpec(input_shape=(1, 8), classes=2, widths=(4, 4), pools=(True,))
-
-
-def test_every_named_host_offers_slots_and_blueprints():
-    for name, spec in HOST_SPECS.items():
-        assert spec.slots, name
-        assert TOPOLOGY_BLUEPRINTS[spec.topology], name
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ def build_host(spec: HostSpec, options: HostOptions) -> PathHost:
     """
     if not isinstance(spec, CNNHostSpec | MLPHostSpec | TransformerHostSpec):
         raise KasminaError(
-            f"the spec is {shown(spec)}; give that of a host, such as HOST_SPECS['cifar10']"
+            f"the spec is {shown(spec)}; give a CNNHostSpec, MLPHostSpec or TransformerHostSpec"
         )
     try:
         enabled = check_slots(options.slots, spec.slots)

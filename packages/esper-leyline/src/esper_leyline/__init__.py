@@ -164,7 +164,6 @@ from esper_leyline.reports import (
 )
 from esper_leyline.slots import SLOT_PATTERN, SlotId, order_slots, parse_slot
 from esper_leyline.specs.hosts import CNNHostSpec, HostSpec, MLPHostSpec, TransformerHostSpec
-from esper_leyline.specs.known_hosts import HOST_SPECS
 from esper_leyline.specs.tasks import DataSpec, TaskSpec, check_slots
 from esper_leyline.summary import RoundSummary, RunStatus, RunSummary, TelemetryLoss
 from esper_leyline.wire import Contract, Float
@@ -185,7 +184,6 @@ __all__ = [
     "HEADS",
     "HISTORY",
     "HOST_GROUP",
-    "HOST_SPECS",
     "LIVE_STAGES",
     "MOST_EPOCHS",
     "NULL_BLUEPRINT",
