@@ -112,7 +112,7 @@ def measure(case: Case, blueprint: Blueprint, pairs: int) -> None:
     whole = time_pairs(
         lambda: epoch(default), lambda: epoch(LEFT_OUT), pairs=max(3, pairs // 3), repeats=1
     )
-    seeds = f"{len(grown.host.slots)} x {blueprint.name.lower()}"
+    seeds = f"{len(grown.host.slots)} x {blueprint}"
     print(
         f"{case.name:<14} {seeds:<15} {counts[0]:>2} hosts over {counts[1]}: "
         f"validation {validation}, epoch {whole}, {whole.seconds[0]:.2f} s",

@@ -155,7 +155,7 @@ def training(pairs: int) -> None:
                 beside.loss(*data).backward()
 
             ratio = compare(step(host, *data), reference, pairs=pairs, repeats=1)
-            name = blueprint.name.lower()
+            name = blueprint
             print(f"training        cifar10, {slot} {name:<20} {ratio}   bar 1.10")
 
 
@@ -177,7 +177,7 @@ def counterfactuals(pairs: int) -> None:
                 host(inputs)
 
         ratio = compare(all_five, one, pairs=pairs, repeats=1)
-        name = blueprint.name.lower()
+        name = blueprint
         print(f"counterfactuals cifar10, five, {name:<18} {ratio}   bar 2.2")
 
 

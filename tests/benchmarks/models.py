@@ -213,7 +213,7 @@ def run(case: Case) -> str:
     shown += "" if place.output is None else f", output={place.output!r}"
     kind = grafted.slot("r0c0").activations
     return (
-        f"| {case.library} | `{case.name}` | `{shown}` | `{kind}` | `{case.blueprint.name}` "
+        f"| {case.library} | `{case.name}` | `{shown}` | `{kind}` | `{case.blueprint}` "
         f"| {difference:.1g} |"
     )
 

@@ -73,7 +73,7 @@ MISTAKES = {
     ),
     "blueprint that the task lacks": (
         ["--arms", "schedule:blueprint=lora", "--envs", "1", "--task", "mnist1d_blind"],
-        ["LORA", "CONV_SMALL"],
+        ["lora", "conv_small"],
     ),
 }
 

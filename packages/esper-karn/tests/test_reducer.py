@@ -87,7 +87,7 @@ def test_environments_follow_epochs_seed_events_and_outcomes(run_of):
     assert (episode.germinated, episode.fossilized, episode.pruned) == (1, 0, 0)
     assert [slot.slot for slot in episode.slots] == ["r0c0", "r0c1"]
     assert episode.slots[0].stage is SeedStage.BLENDING
-    assert episode.slots[0].blueprint is Blueprint.NORM
+    assert episode.slots[0].blueprint == Blueprint.NORM
     assert episode.slots[1].stage is SeedStage.DORMANT
     environment = fold(events).environments[1]
     episode = environment.episode

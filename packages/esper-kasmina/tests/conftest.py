@@ -97,7 +97,7 @@ def style(request) -> BlendStyle:
         (spec, blueprint) for spec in FAMILIES.values() for blueprint in BLUEPRINTS[spec.topology]
     ],
     ids=[
-        f"{name}-{blueprint.name.lower()}"
+        f"{name}-{blueprint}"
         for name, spec in FAMILIES.items()
         for blueprint in BLUEPRINTS[spec.topology]
     ],

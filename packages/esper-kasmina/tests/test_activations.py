@@ -89,4 +89,4 @@ def test_only_blueprints_of_the_kind_germinate():
     slot = SeedSlot("r0c0", Activations.features(4))
     result = slot.apply_command(Germinate(blueprint=Blueprint.ATTENTION))
     assert not result.accepted
-    assert f"ATTENTION does not fit a slot of a {Topology.MLP.value}" in result.reason
+    assert f"'attention' does not fit a slot of topology '{Topology.MLP.value}'" in result.reason

@@ -35,7 +35,7 @@ STAGES = (
     SeedStage.FOSSILIZED,
 )
 KINDS = [
-    pytest.param(kind, blueprint, id=f"{kind.topology.value}-{blueprint.name.lower()}")
+    pytest.param(kind, blueprint, id=f"{kind.topology.value}-{blueprint}")
     for kind, blueprint in (
         (Activations.maps(8, dimensions=1), Blueprint.CONV_LIGHT),
         (Activations.tokens(5), Blueprint.FLEX_ATTENTION),  # has a table that is no weight

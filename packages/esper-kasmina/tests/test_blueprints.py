@@ -47,7 +47,7 @@ KINDS = {
     "vectors": Kind(Activations.features, lambda d: (40, d), 1),
 }
 FAMILY = [
-    pytest.param(kind, blueprint, id=f"{name}-{blueprint.name.lower()}")
+    pytest.param(kind, blueprint, id=f"{name}-{blueprint}")
     for name, kind in KINDS.items()
     for blueprint in sorted(BLUEPRINTS[kind.describe(1).topology])
 ]

@@ -47,7 +47,7 @@ def test_it_survives_a_state_dict_and_a_snapshot():
 
 def test_what_cannot_be_built_in_is_one_clear_line():
     slot = SeedSlot("r0c0", MAPS)
-    with pytest.raises(KasminaError, match="LORA does not fit"):
+    with pytest.raises(KasminaError, match="'lora' does not fit"):
         slot.build_in(Blueprint.LORA, BlendStyle.LINEAR_ADD)
     with pytest.raises(KasminaError, match="has not seen its activations"):
         SeedSlot("r0c0").build_in(Blueprint.NORM, BlendStyle.LINEAR_ADD)

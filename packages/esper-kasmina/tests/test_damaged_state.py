@@ -44,8 +44,8 @@ def put(*path, value):
 SEED = ("record", "state")
 CONTRADICTIONS = {
     "seed without a blueprint": put(*SEED, "blueprint", value=None),
-    "seed of another topology": put(*SEED, "blueprint", value=int(Blueprint.CONV_LIGHT)),
-    "seed of nothing": put(*SEED, "blueprint", value=int(Blueprint.NOOP)),
+    "seed of another topology": put(*SEED, "blueprint", value="conv_light"),
+    "seed of nothing": put(*SEED, "blueprint", value="noop"),
     "seed without a style": put(*SEED, "style", value=None),
     "seed without a tempo": put(*SEED, "tempo", value=None),
     "seed nowhere": put("activations", value=None),

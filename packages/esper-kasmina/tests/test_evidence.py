@@ -231,7 +231,7 @@ def test_a_prune_says_what_was_lost(make_host, grow, order, train, ticks):
     pruned, changed = host.take_events()
     assert (pruned.kind, changed.kind) == (SeedEventKind.PRUNED, SeedEventKind.STAGE_CHANGED)
     assert changed.target is SeedStage.PRUNED
-    assert pruned.blueprint is Blueprint.CONV_SMALL
+    assert pruned.blueprint == Blueprint.CONV_SMALL
     assert pruned.parameters == before.parameters > 0
     assert pruned.age == before.age + ticks
     assert pruned.contribution == before.contribution == 1.0

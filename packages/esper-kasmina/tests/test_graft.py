@@ -249,7 +249,7 @@ def test_kinds_are_read_off_the_first_pass():
     wrong = grafted.apply_command(
         SeedCommand(slot="r0c1", command=Germinate(blueprint=Blueprint.CONV_LIGHT))
     )
-    assert "CONV_LIGHT does not fit a slot of a mlp" in wrong.reason
+    assert "'conv_light' does not fit a slot of topology 'mlp'" in wrong.reason
 
 
 def test_a_look_leaves_statistics_and_modes_alone():

@@ -148,10 +148,10 @@ def test_mistakes_are_named(model):
             train=loop.train,
             evaluate=loop.evaluate,
         )
-    with pytest.raises(KasminaError, match="'r0c0' does not germinate: blueprint LORA does not"):
+    with pytest.raises(KasminaError, match="'r0c0' does not germinate: blueprint 'lora' does not"):
         grown(model, loop, Blueprint.LORA)
     model.slot.apply_command(Germinate(blueprint=Blueprint.NORM))
-    with pytest.raises(KasminaError, match="holds a NORM seed that is GERMINATED"):
+    with pytest.raises(KasminaError, match="holds a norm seed that is GERMINATED"):
         grown(model, loop)
 
 
@@ -189,12 +189,12 @@ def test_a_bound_that_is_no_number_is_named():
 @pytest.mark.parametrize(
     ("blueprint", "reason"),
     [
-        ("norm", "'norm' is no Blueprint, but Blueprint.NORM is; allowed: .*NORM"),
-        ("mine", "'mine' is no Blueprint and no name that was registered; allowed: .*NORM"),
-        (3, "3 is no Blueprint; allowed: .*NORM"),
+        ("NORM", r"unknown blueprint 'NORM' \(did you mean 'norm'\?\)"),
+        ("mine", "unknown blueprint 'mine'; allowed: .*norm, .* call register_blueprint"),
+        (3, "3 is not the name of a blueprint; allowed: .*norm"),
     ],
 )
-def test_a_blueprint_by_another_name_is_named(model, blueprint, reason):
+def test_an_unknown_blueprint_is_named(model, blueprint, reason):
     with pytest.raises(KasminaError, match=reason):
         grown(model, Loop(model), blueprint)
 

@@ -70,7 +70,7 @@ def foreign_modules(model: nn.Module) -> set[str]:
 
 
 CASES = [
-    pytest.param(spec, blueprint, style, id=f"{name}-{blueprint.name.lower()}-{style.name.lower()}")
+    pytest.param(spec, blueprint, style, id=f"{name}-{blueprint}-{style.name.lower()}")
     for name, spec in SPECS.items()
     for blueprint in BLUEPRINTS[spec.topology]
     for style in STYLES

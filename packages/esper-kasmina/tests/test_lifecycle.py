@@ -293,7 +293,7 @@ def test_other_blueprints_are_refused(make_host, wrong):
     command = SeedCommand(slot="r0c0", command=Germinate(blueprint=wrong))
     result = make_host().apply_command(command)
     assert not result.accepted
-    assert f"{wrong.name} does not fit" in result.reason
+    assert f"blueprint '{wrong}' does not fit" in result.reason
 
 
 def test_a_command_to_an_unknown_slot_is_refused(make_host):

@@ -38,7 +38,7 @@ CASES = [
     *(
         (SeedStage.TRAINING, blueprint, STYLES[0])
         for blueprint in sorted(BLUEPRINTS[Topology.CNN])
-        if blueprint is not Blueprint.DEPTHWISE
+        if blueprint != Blueprint.DEPTHWISE
     ),
 ]
 IMAGES = torch.randn(3, 2, 4, 4, generator=torch.Generator().manual_seed(0))

@@ -34,12 +34,10 @@ from esper_leyline import (
     BlendStyle,
     Blueprint,
     Germinate,
-    LeylineError,
     LifecycleRules,
     SeedCommand,
     SeedStage,
     Topology,
-    built_in,
 )
 
 from .gardening import epoch, give, raise_seed
@@ -88,7 +86,6 @@ def test_it_is_listed_and_knows_its_size(dilated):
     assert NAME not in BLUEPRINTS[Topology.MLP]
     kind = Activations.maps(8)
     assert dilated.count_parameters(kind) == Seed(NAME, kind).size == 169
-    assert dilated.name == NAME
 
 
 @pytest.mark.parametrize("topology", list(Topology))
@@ -210,7 +207,7 @@ def test_a_state_dict_of_one_that_is_not_registered_is_refused(dilated):
     unregister_blueprint(NAME)
     fresh = make_grafted()
     with pytest.raises(
-        KasminaError, match=r"'DILATED' is no Blueprint .* register_blueprint\('DIL"
+        KasminaError, match=r"unknown blueprint 'DILATED'; .* register_blueprint\('DIL"
     ):
         fresh.load_state_dict(state)
     assert fresh.slot("r0c0").stage is SeedStage.DORMANT
@@ -241,21 +238,15 @@ def test_grow_and_optimizer_groups_take_it(dilated):
     assert len(optimizer.param_groups) == 2
 
 
-def test_policies_and_logs_refuse_it():
-    assert built_in(Blueprint.NORM) is Blueprint.NORM
-    with pytest.raises(LeylineError, match="'DILATED' is not built in; policies"):
-        built_in(NAME)
-
-
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("", "cannot be named ''; give a Python identifier"),
-        ("two words", "cannot be named 'two words'"),
-        (3, "cannot be named 3"),
-        (Blueprint.NORM, "cannot be named <Blueprint.NORM"),
+        ("", "cannot be called ''; give an ASCII Python identifier"),
+        ("two words", "cannot be called 'two words'"),
+        (3, "cannot be called 3"),
+        (Blueprint.NORM, "'norm' is built in"),
         ("norm", "'norm' is built in; choose another name"),
-        ("NOOP", "'NOOP' is built in"),
+        ("NOOP", "'noop' is built in"),
     ],
     ids=str,
 )
@@ -267,7 +258,7 @@ def test_a_name_that_cannot_be_is_refused(name, reason):
 
 
 def test_a_name_is_given_once_unless_it_is_replaced(dilated):
-    with pytest.raises(KasminaError, match=r"'DILATED' is registered already; .* replace=True"):
+    with pytest.raises(KasminaError, match=r"'DILATED' exists already; .* replace=True"):
         register_blueprint(NAME, Dilated, topologies=Topology.MLP)
     register_blueprint(NAME, Dilated, topologies=[Topology.MLP], replace=True)
     assert NAME not in BLUEPRINTS[Topology.CNN]
@@ -295,7 +286,7 @@ def test_arguments_that_cannot_be_are_refused(arguments, reason):
 
 
 def test_a_built_in_blueprint_stays():
-    with pytest.raises(KasminaError, match="NORM is built in and stays"):
+    with pytest.raises(KasminaError, match="'norm' is built in and stays"):
         unregister_blueprint(Blueprint.NORM)
     unregister_blueprint("NEVER_THERE")
 
@@ -352,7 +343,7 @@ def test_a_branch_that_cannot_be_a_seed_is_refused_before_it_is_born(fault):
     result = slot.apply_command(Germinate(blueprint="FAULTY"))
     assert not result.accepted
     assert torch.equal(torch.get_rng_state(), before)
-    with pytest.raises(KasminaError, match=f"blueprint FAULTY .*{reason}"):
+    with pytest.raises(KasminaError, match=f"blueprint 'FAULTY' .*{reason}"):
         slot.build_in("FAULTY", BlendStyle.LINEAR_ADD)
     assert slot.stage is SeedStage.DORMANT
     assert slot.births == 0
@@ -387,7 +378,9 @@ def test_a_wrong_number_of_parameters_is_refused():
 def test_a_blueprint_of_another_topology_is_refused_by_name(dilated):
     slot = SeedSlot("r0c0", Activations.features(8))
     result = slot.apply_command(Germinate(blueprint=NAME))
-    assert "blueprint DILATED does not fit a slot of a mlp; allowed: NORM" in result.reason
+    assert (
+        "blueprint 'DILATED' does not fit a slot of topology 'mlp'; allowed: norm" in result.reason
+    )
 
 
 def test_a_command_with_its_name_goes_over_the_wire(dilated):
@@ -396,7 +389,6 @@ def test_a_command_with_its_name_goes_over_the_wire(dilated):
         command = SeedCommand(slot="r0c0", command=Germinate(blueprint=blueprint))
         read = adapter.validate_json(adapter.dump_json(command))
         assert read == command
-        assert type(read.command.blueprint) is type(blueprint)
 
 
 def test_another_default_dtype_is_no_fault(dilated):

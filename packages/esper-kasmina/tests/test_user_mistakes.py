@@ -129,11 +129,11 @@ def test_a_slot_that_was_pruned_says_when_it_is_free(loop):
 
 def test_a_slot_with_a_fossil_or_a_seed_says_what_it_holds(loop):
     loop.slot.apply_command(Germinate(blueprint=Blueprint.NORM))
-    with pytest.raises(KasminaError, match=r"holds a NORM seed that is GERMINATED; prune it .*DO"):
+    with pytest.raises(KasminaError, match=r"holds a norm seed that is GERMINATED; prune it .*DO"):
         loop.grow()
     done = Loop()
     done.grow()
-    with pytest.raises(KasminaError, match=r"holds a MLP seed that is FOSSILIZED; .*another slot"):
+    with pytest.raises(KasminaError, match=r"holds a mlp seed that is FOSSILIZED; .*another slot"):
         done.grow()
 
 
@@ -168,7 +168,7 @@ def test_a_train_that_is_a_coroutine_is_named(loop):
         ({"train": [(POINTS, LABELS)]}, "train is "),
         ({"train": torch.optim.SGD(make_net().parameters(), lr=0.1)}, "train is SGD"),
         ({"evaluate": lambda _model: POINTS}, "evaluate returned tensor"),
-        ({"blueprint": POINTS}, "is no Blueprint; allowed: NORM"),
+        ({"blueprint": POINTS}, "is not the name of a blueprint; allowed: norm"),
         ({"seed_options": [POINTS]}, "seed_options are "),
         ({"model": "r0c0"}, "the model is a str; give an instance of nn.Module"),
         ({"model": None}, "the model is a NoneType; give an instance of nn.Module"),

@@ -51,7 +51,7 @@ def grown(blueprint, topology, stage=SeedStage.FOSSILIZED):
 
 
 CASES = [
-    pytest.param(blueprint, topology, id=f"{topology.value}-{blueprint.name.lower()}")
+    pytest.param(blueprint, topology, id=f"{topology.value}-{blueprint}")
     for topology in (Topology.CNN, Topology.TRANSFORMER)
     for blueprint in sorted(BLUEPRINTS[topology])
 ]

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from pydantic import AllowInfNan, BaseModel
 
 from esper_leyline import (
+    BLUEPRINT_PATTERN,
+    BUILT_IN_BLUEPRINTS,
     HEADS,
     SLOT_PATTERN,
     TOPOLOGY_BLUEPRINTS,
@@ -89,6 +91,8 @@ def _scalar(hint: Any, metadata: tuple[Any, ...]) -> st.SearchStrategy[Any]:
 def _strings(metadata: tuple[Any, ...]) -> st.SearchStrategy[str]:
     if _bound(metadata, "pattern") == SLOT_PATTERN:
         return _slots()
+    if _bound(metadata, "pattern") == BLUEPRINT_PATTERN:
+        return st.sampled_from((*BUILT_IN_BLUEPRINTS, "added"))
     characters = st.characters(exclude_characters="\0", codec="utf-8")
     return st.text(characters, min_size=_bound(metadata, "min_length") or 0, max_size=8)
 

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from esper_leyline import (
+    BUILT_IN_BLUEPRINTS,
     HEADS,
     NULL_BLUEPRINT,
     RELEVANT_HEADS,
@@ -24,6 +25,7 @@ from esper_leyline import (
     SeedCommand,
     SetAlphaTarget,
     Topology,
+    blueprint_choices,
     head_sizes,
     to_command,
 )
@@ -131,3 +133,22 @@ def test_topologies_share_attention_and_norm_only_and_none_offers_noop():
     assert transformer - mlp == {Blueprint.ATTENTION, Blueprint.FLEX_ATTENTION}
     assert mlp < transformer
     assert NULL_BLUEPRINT == 13
+
+
+def test_added_blueprints_follow_the_built_in_ones_in_the_head():
+    choices = blueprint_choices(("mine", Blueprint.NORM, "other"))
+    assert choices == (*BUILT_IN_BLUEPRINTS, "mine", "other")
+    assert head_sizes(3, choices)["blueprint"] == 15
+    action = FactoredAction(op=Op.GERMINATE, slot=1, blueprint="other", tempo=2)
+    assert action.indices(choices)[HEADS.index("blueprint")] == 14
+    assert FactoredAction.from_indices(action.indices(choices), choices) == action
+    with pytest.raises(LeylineError, match="'other' is not a choice of the blueprint head; choic"):
+        action.indices()
+    with pytest.raises(LeylineError, match="head 'blueprint' has no index 14; it has 13"):
+        FactoredAction.from_indices(action.indices(choices))
+
+
+def test_a_built_in_blueprint_is_its_name():
+    assert Blueprint.CONV_LIGHT == "conv_light"
+    assert repr(Blueprint.CONV_LIGHT) == "'conv_light'"
+    assert {Blueprint.CONV_LIGHT: 1}["conv_light"] == 1

@@ -143,7 +143,7 @@ def test_only_a_retarget_below_full_leaves_holding(target, stage):
     last = run(holding(), command)
     assert last.state.stage is SeedStage[stage]
     assert last.state.alpha == 1.0
-    assert last.state.blueprint is Blueprint.NORM
+    assert last.state.blueprint == Blueprint.NORM
 
 
 def test_a_retarget_changes_the_blend_only_if_the_style_changes():
@@ -193,7 +193,7 @@ def test_auto_forward_reports_the_gate_that_did_not_open():
 @pytest.mark.parametrize(
     ("command", "reason"),
     [
-        (Germinate(blueprint=Blueprint.NOOP), "NOOP is no blueprint; choose one that builds a"),
+        (Germinate(blueprint=Blueprint.NOOP), "blueprint 'noop' builds no module; choose"),
         (Advance(), "no gate leads out of DORMANT"),
         (Fossilize(), "only a HOLDING seed fossilizes; this one is DORMANT"),
         (Prune(), "there is no live seed to prune in DORMANT"),

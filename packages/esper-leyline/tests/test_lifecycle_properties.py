@@ -34,7 +34,7 @@ from esper_leyline import (
 )
 
 PLAN = settings(max_examples=40, deadline=None)
-BLUEPRINTS = [blueprint for blueprint in Blueprint if blueprint is not Blueprint.NOOP]
+BLUEPRINTS = [blueprint for blueprint in Blueprint if blueprint != Blueprint.NOOP]
 COMMANDS = {
     Op.GERMINATE: [
         Germinate(blueprint=blueprint, style=style, tempo=tempo, alpha_target=target)

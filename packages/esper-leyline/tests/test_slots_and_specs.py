@@ -95,9 +95,13 @@ def test_hosts_offer_slots_by_block_and_by_layers():
     [
         ({"slots": ("r0c9",)}, "the host has no slot 'r0c9'"),
         ({"slots": ("r0c1", "r0c1")}, "slot 'r0c1' is named twice"),
-        ({"blueprints": (Blueprint.LORA,)}, "LORA does not fit a cnn host"),
-        ({"blueprints": ()}, "at least one blueprint and one style"),
-        ({"styles": ()}, "at least one blueprint and one style"),
+        (
+            {"blueprints": (Blueprint.LORA,)},
+            "'lora' does not fit a host of topology 'cnn'",
+        ),
+        ({"blueprints": ()}, "no blueprints; allow at least one of conv_light"),
+        ({"blueprints": (Blueprint.NORM, "mine", "norm")}, "'norm' is listed twice"),
+        ({"styles": ()}, "at least one style"),
     ],
 )
 def test_a_task_fits_its_host(changes, says):

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from esper_leyline import (
     BASE_FEATURES,
     BASE_SIZE,
+    BUILT_IN_BLUEPRINTS,
     NULL_BLUEPRINT,
     SLOT_FEATURES,
     SLOT_SIZE,
@@ -269,7 +270,11 @@ def test_blueprints_are_indices_with_null_for_an_empty_slot(encoder, spec, rich,
     report = seeded(report, 2, blueprint=Blueprint.CONV_HEAVY)
     observation = encoder.encode([report])
     assert observation.blueprints.tolist() == [
-        [NULL_BLUEPRINT, Blueprint.NORM, Blueprint.CONV_HEAVY]
+        [
+            NULL_BLUEPRINT,
+            BUILT_IN_BLUEPRINTS.index("norm"),
+            BUILT_IN_BLUEPRINTS.index("conv_heavy"),
+        ]
     ]
     assert observation.blueprints.dtype == torch.int64
 

@@ -197,7 +197,7 @@ def test_a_blueprint_moves_the_four_inputs_of_its_slot_alone(policies, spec, ric
     policy = policies(spec)
     plain = policy._inputs(policy.encode([rich(spec)]))[0]
     assert plain.shape == (128,)
-    rows = {NULL_BLUEPRINT: None, **{each: each for each in Blueprint}}
+    rows = {NULL_BLUEPRINT: None, **dict(enumerate(Blueprint))}
     for slot in range(3):
         for index, blueprint in rows.items():
             report = seeded(rich(spec), slot, blueprint=blueprint)
@@ -205,7 +205,7 @@ def test_a_blueprint_moves_the_four_inputs_of_its_slot_alone(policies, spec, ric
             begin = 116 + 4 * slot
             assert inputs[begin : begin + 4].tolist() == policy.blueprints.weight[index].tolist()
             moved = (inputs != plain).nonzero().flatten().tolist()
-            same = blueprint is Blueprint.NORM
+            same = blueprint == Blueprint.NORM
             assert moved == ([] if same else list(range(begin, begin + 4)))
 
 

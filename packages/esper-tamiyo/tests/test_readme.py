@@ -10,5 +10,5 @@ def test_the_example_runs_as_printed(capsys):
     (code,) = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
     exec(compile(code, str(README), "exec"), {})
     printed = capsys.readouterr().out
-    assert "blueprint=<Blueprint.CONV_LIGHT: 1>" in printed
+    assert "blueprint='conv_light'" in printed
     assert printed.count("FactoredAction(") == 2

@@ -110,7 +110,7 @@ def test_a_timetable_that_cannot_be(changes, parts):
 
 def test_a_blueprint_that_the_task_lacks(specs):
     config = ScheduleConfig(blueprint=Blueprint.LORA)
-    with pytest.raises(TamiyoError, match="LORA; allowed: CONV_LIGHT"):
+    with pytest.raises(TamiyoError, match="'lora'; allowed: conv_light"):
         ScheduleController(specs(), config)
 
 

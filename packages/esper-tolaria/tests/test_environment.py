@@ -193,8 +193,8 @@ def test_a_blueprint_outside_the_task_is_refused(make_local):
     environment.reset([0])
     (report,) = environment.step([FactoredAction(op=Op.GERMINATE, blueprint=Blueprint.LORA)])
     assert report.action_succeeded is False
-    assert "LORA" in report.rejection
-    assert "CONV_LIGHT" in report.rejection
+    assert "lora" in report.rejection
+    assert "conv_light" in report.rejection
     assert report.seeds[0].stage is SeedStage.DORMANT
 
 

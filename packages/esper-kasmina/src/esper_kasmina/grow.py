@@ -16,7 +16,6 @@ from typing import Any
 from torch import nn
 from torch.optim import Optimizer
 
-from esper_kasmina.blueprints import blueprint_name
 from esper_kasmina.checks import shown
 from esper_kasmina.errors import KasminaError
 from esper_kasmina.growth import Growth, Schedule
@@ -28,7 +27,6 @@ from esper_kasmina.wrappers import unwrap_optimizer
 from esper_leyline import (
     ACTIVE_STAGES,
     Advance,
-    AnyBlueprint,
     Fossilize,
     Germinate,
     SeedEvidence,
@@ -44,7 +42,7 @@ from esper_leyline import (
 def grow(  # noqa: PLR0917 - it reads as a sentence
     model: nn.Module,
     slot: str,
-    blueprint: AnyBlueprint,
+    blueprint: str,
     optimizer: Optimizer,
     train: Callable[[nn.Module], object],
     evaluate: Callable[[nn.Module], float],
@@ -70,7 +68,7 @@ def grow(  # noqa: PLR0917 - it reads as a sentence
         model: Any model with slots: grafted, built, or with a ``SeedSlot`` in it. A grafted one
             has seen its activations: a forward pass was run, or ``example_inputs`` given.
         slot: The id of a DORMANT slot, such as ``"r0c0"``.
-        blueprint: What to grow: a ``Blueprint``, or the name of a registered one.
+        blueprint: What to grow: the name of a blueprint.
         optimizer: Trains the model; the seed's parameters join it as a group of their own and,
             if it is pruned, leave it, and no other parameter's state is touched.
         train: Trains the model that it is given for one epoch with ``optimizer``; what it returns
@@ -207,7 +205,7 @@ def _check_empty(slot: SeedSlot) -> None:
             "epochs; call its tick() once an epoch until then, or choose another slot"
         )
     assert slot.state.blueprint is not None
-    held = f"slot '{slot.name}' holds a {blueprint_name(slot.state.blueprint)} seed that is "
+    held = f"slot '{slot.name}' holds a {slot.state.blueprint} seed that is "
     if slot.stage is SeedStage.FOSSILIZED:
         raise KasminaError(f"{held}FOSSILIZED; choose another slot, or graft the harvest again")
     raise KasminaError(

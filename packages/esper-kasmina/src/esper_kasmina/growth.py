@@ -8,7 +8,7 @@ from numbers import Integral, Real
 
 from esper_kasmina.checks import shown
 from esper_kasmina.errors import KasminaError
-from esper_leyline import AnyBlueprint, BlendStyle
+from esper_leyline import BlendStyle
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +78,7 @@ class Growth:
     """
 
     slot: str
-    blueprint: AnyBlueprint
+    blueprint: str
     fossilized: bool
     reason: str
     parameters: int

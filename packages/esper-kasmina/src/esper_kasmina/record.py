@@ -218,5 +218,5 @@ def _contradiction(stored: SlotState) -> str | None:
     if state.blueprint is not None:
         if known is None:
             return "a seed grows where nothing is known to flow"
-        return why_unfit(state.blueprint, known)
+        return why_unfit(state.blueprint, known.topology)
     return None

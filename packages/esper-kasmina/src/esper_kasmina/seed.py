@@ -13,7 +13,7 @@ from esper_kasmina.activations import Activations
 from esper_kasmina.blending import blend
 from esper_kasmina.blueprints import BLUEPRINTS
 from esper_kasmina.layers import ChannelsLast, convolution
-from esper_leyline import AnyBlueprint, BlendAlgorithm, Topology
+from esper_leyline import BlendAlgorithm, Topology
 
 
 class Gate(nn.Module):
@@ -60,7 +60,7 @@ class Seed(nn.Module):
 
     def __init__(
         self,
-        blueprint: AnyBlueprint,
+        blueprint: str,
         activations: Activations,
         algorithm: BlendAlgorithm = BlendAlgorithm.ADD,
     ) -> None:

@@ -20,12 +20,11 @@ from esper_kasmina.parallel import check_reduced
 from esper_kasmina.randomness import seeded
 from esper_kasmina.seed_bed import SeedBed
 from esper_leyline import (
+    BUILT_IN_BLUEPRINTS,
     GATE_OF_STAGE,
     AlphaCurve,
     AlphaRamp,
-    AnyBlueprint,
     BlendStyle,
-    Blueprint,
     CommandResult,
     Effect,
     Germinate,
@@ -132,7 +131,7 @@ class SeedSlot(SeedBed):
         transition = self._step(command)
         return CommandResult(accepted=transition.accepted, reason=transition.rejection)
 
-    def build_in(self, blueprint: AnyBlueprint, style: BlendStyle) -> None:
+    def build_in(self, blueprint: str, style: BlendStyle) -> None:
         """Puts a newborn seed into an empty slot as if it had always been part of the network.
 
         It is FOSSILIZED at full strength without having lived; its weights are newly
@@ -253,8 +252,8 @@ class SeedSlot(SeedBed):
                 f"slot '{self.name}' has not seen its activations yet: no pass has reached "
                 f"{where}; run one forward pass, or say what they are when you make it"
             )
-        reason = why_unfit(command.blueprint, self.activations)
-        if reason is not None or isinstance(command.blueprint, Blueprint):
+        reason = why_unfit(command.blueprint, self.activations.topology)
+        if reason is not None or command.blueprint in BUILT_IN_BLUEPRINTS:
             return reason
         spec = BLUEPRINTS[self.activations.topology][command.blueprint]
         return find_fault(spec, self.activations.channels_second())

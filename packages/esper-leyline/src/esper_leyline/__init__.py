@@ -6,6 +6,8 @@ Events live in ``esper_leyline.events``, JSON Schemas in ``esper_leyline.schemas
 from esper_leyline.actions import (
     ALPHA_SPEED_TICKS,
     ALPHA_TARGETS,
+    BLUEPRINT_PATTERN,
+    BUILT_IN_BLUEPRINTS,
     CANONICAL_INDEX,
     FULL_ALPHA_TARGET,
     HEADS,
@@ -14,14 +16,14 @@ from esper_leyline.actions import (
     TEMPO_EPOCHS,
     TOPOLOGY_BLUEPRINTS,
     AlphaCurve,
-    AnyBlueprint,
     BlendAlgorithm,
     BlendStyle,
     Blueprint,
+    BlueprintName,
     FactoredAction,
     Op,
     Topology,
-    built_in,
+    blueprint_choices,
     head_sizes,
 )
 from esper_leyline.checkpoint import CHECKPOINT_VERSION, CheckpointManifest
@@ -145,6 +147,7 @@ from esper_leyline.ports import (
     TelemetrySink,
 )
 from esper_leyline.ranges import MOST_EPOCHS
+from esper_leyline.registry import Registry
 from esper_leyline.reports import (
     CommandResult,
     CounterfactualConfig,
@@ -164,7 +167,7 @@ from esper_leyline.reports import (
 )
 from esper_leyline.slots import SLOT_PATTERN, SlotId, order_slots, parse_slot
 from esper_leyline.specs.hosts import CNNHostSpec, HostSpec, MLPHostSpec, TransformerHostSpec
-from esper_leyline.specs.tasks import DataSpec, TaskSpec, check_slots
+from esper_leyline.specs.tasks import DataSpec, TaskSpec, check_blueprints, check_slots
 from esper_leyline.summary import RoundSummary, RunStatus, RunSummary, TelemetryLoss
 from esper_leyline.wire import Contract, Float
 
@@ -175,6 +178,8 @@ __all__ = [
     "BASE_FEATURES",
     "BASE_SIZE",
     "BLUEPRINT_EMBEDDING",
+    "BLUEPRINT_PATTERN",
+    "BUILT_IN_BLUEPRINTS",
     "CANONICAL_INDEX",
     "CHECKPOINT_VERSION",
     "COUNTERFACTUAL_DECAY",
@@ -204,11 +209,11 @@ __all__ = [
     "AlphaMode",
     "AlphaRamp",
     "AmpDtype",
-    "AnyBlueprint",
     "Augmentation",
     "BlendAlgorithm",
     "BlendStyle",
     "Blueprint",
+    "BlueprintName",
     "CNNHostSpec",
     "CheckpointConfig",
     "CheckpointManifest",
@@ -261,6 +266,7 @@ __all__ = [
     "PolicyEvaluation",
     "PolicyState",
     "Prune",
+    "Registry",
     "RewardBreakdown",
     "RewardConfig",
     "RewardFamily",
@@ -296,7 +302,8 @@ __all__ = [
     "TransformerHostSpec",
     "Transition",
     "advance",
-    "built_in",
+    "blueprint_choices",
+    "check_blueprints",
     "check_file",
     "check_folder",
     "check_slots",

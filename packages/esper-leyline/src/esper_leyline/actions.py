@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum, StrEnum
 from types import MappingProxyType
+from typing import Annotated
+
+from pydantic import Field
 
 from esper_leyline.errors import LeylineError
 from esper_leyline.wire import WIRE_CONFIG
@@ -22,47 +25,58 @@ class Op(IntEnum):
     ADVANCE = 5
 
 
-class Blueprint(IntEnum):
-    """Kinds of seed module. NOOP is the canonical value of the unused head, never a choice."""
+class Blueprint(StrEnum):
+    """The built-in kinds of seed module.
 
-    NOOP = 0
-    CONV_LIGHT = 1
-    ATTENTION = 2
-    NORM = 3
-    DEPTHWISE = 4
-    BOTTLENECK = 5
-    CONV_SMALL = 6
-    CONV_HEAVY = 7
-    LORA = 8
-    LORA_LARGE = 9
-    MLP_SMALL = 10
-    MLP = 11
-    FLEX_ATTENTION = 12
-
-
-AnyBlueprint = Blueprint | str
-"""A built-in blueprint, or the name of one that a user has registered in Kasmina.
-
-The action space is fixed and holds the built-in ones only.
-"""
-
-
-def built_in(blueprint: AnyBlueprint) -> Blueprint:
-    """Returns a blueprint that the action space and the observations have a number for.
-
-    Raises:
-        LeylineError: If it is a user's blueprint, which has a name only.
+    A blueprint is its name. A plugin or a user may add others (``esper_kasmina``), so a contract
+    holds any name, and these members are the names that always exist. NOOP is the canonical value
+    of an unused head and is never a choice.
     """
-    if isinstance(blueprint, Blueprint):
-        return blueprint
-    raise LeylineError(
-        f"blueprint '{blueprint}' is not built in; policies, their observations and event logs "
-        "know the built-in blueprints only, so grow it with esper_kasmina.grow or Germinate"
-    )
+
+    NOOP = "noop"
+    CONV_LIGHT = "conv_light"
+    ATTENTION = "attention"
+    NORM = "norm"
+    DEPTHWISE = "depthwise"
+    BOTTLENECK = "bottleneck"
+    CONV_SMALL = "conv_small"
+    CONV_HEAVY = "conv_heavy"
+    LORA = "lora"
+    LORA_LARGE = "lora_large"
+    MLP_SMALL = "mlp_small"
+    MLP = "mlp"
+    FLEX_ATTENTION = "flex_attention"
+
+    def __repr__(self) -> str:
+        """Returns the name quoted, as for a name that was read from a file."""
+        return repr(self.value)
+
+
+BLUEPRINT_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*$"
+"""What the name of a blueprint looks like."""
+
+BlueprintName = Annotated[str, Field(pattern=BLUEPRINT_PATTERN, max_length=64)]
+"""The name of a built-in blueprint, or of one that a plugin or a user added."""
+
+BUILT_IN_BLUEPRINTS: tuple[str, ...] = tuple(Blueprint)
+"""The built-in blueprints in the order of their indices in the blueprint head."""
+
+
+def blueprint_choices(blueprints: Iterable[str]) -> tuple[str, ...]:
+    """Returns the choices of a blueprint head: the built-in ones first, then the others.
+
+    Built-in blueprints keep their indices whatever is added, so policies of different tasks
+    agree on them. The others follow in the order in which they are given.
+
+    Args:
+        blueprints: The blueprints that a task allows.
+    """
+    added = dict.fromkeys(name for name in blueprints if name not in BUILT_IN_BLUEPRINTS)
+    return (*BUILT_IN_BLUEPRINTS, *added)
 
 
 NULL_BLUEPRINT = len(Blueprint)
-"""Embedding index of a slot that holds no seed; the embedding table has one row more."""
+"""Embedding index of a slot without a seed; embeddings of added blueprints follow it."""
 
 
 class Topology(StrEnum):
@@ -198,16 +212,17 @@ CANONICAL_INDEX = 0
 """The index that an irrelevant head takes."""
 
 
-def head_sizes(slots: int) -> dict[str, int]:
+def head_sizes(slots: int, blueprints: Sequence[str] = BUILT_IN_BLUEPRINTS) -> dict[str, int]:
     """Returns the number of choices of each head, in ``HEADS`` order.
 
     Args:
         slots: Number of enabled slots, at least 1.
+        blueprints: The choices of the blueprint head, see ``blueprint_choices``.
     """
     sizes = (
         len(Op),
         slots,
-        len(Blueprint),
+        len(blueprints),
         len(BlendStyle),
         len(TEMPO_EPOCHS),
         len(ALPHA_TARGETS),
@@ -225,7 +240,7 @@ class FactoredAction:
 
     op: Op = Op.WAIT
     slot: int = CANONICAL_INDEX
-    blueprint: Blueprint = Blueprint.NOOP
+    blueprint: BlueprintName = Blueprint.NOOP
     style: BlendStyle = BlendStyle.LINEAR_ADD
     tempo: int = CANONICAL_INDEX
     alpha_target: int = CANONICAL_INDEX
@@ -233,15 +248,21 @@ class FactoredAction:
     alpha_curve: AlphaCurve = AlphaCurve.LINEAR
 
     @classmethod
-    def from_indices(cls, indices: Sequence[int]) -> FactoredAction:
-        """Builds an action from one index a head, in ``HEADS`` order.
+    def from_indices(
+        cls, indices: Sequence[int], blueprints: Sequence[str] = BUILT_IN_BLUEPRINTS
+    ) -> FactoredAction:
+        """Builds an action from one index per head, in ``HEADS`` order.
+
+        Args:
+            indices: One index per head.
+            blueprints: The choices of the blueprint head, see ``blueprint_choices``.
 
         Raises:
             LeylineError: If an index is outside its head.
         """
         if len(indices) != len(HEADS):
             raise LeylineError(f"{len(indices)} indices for {len(HEADS)} heads: {list(indices)}")
-        sizes = head_sizes(max(1, indices[HEADS.index("slot")] + 1))
+        sizes = head_sizes(max(1, indices[HEADS.index("slot")] + 1), blueprints)
         for name, index in zip(HEADS, indices, strict=True):
             if not 0 <= index < sizes[name]:
                 raise LeylineError(f"head '{name}' has no index {index}; it has {sizes[name]}")
@@ -249,7 +270,7 @@ class FactoredAction:
         return cls(
             op=Op(op),
             slot=slot,
-            blueprint=Blueprint(blueprint),
+            blueprint=blueprints[blueprint],
             style=BlendStyle(style),
             tempo=tempo,
             alpha_target=target,
@@ -257,9 +278,24 @@ class FactoredAction:
             alpha_curve=AlphaCurve(curve),
         )
 
-    def indices(self) -> tuple[int, ...]:
-        """Returns one index a head, in ``HEADS`` order."""
-        return tuple(int(getattr(self, name)) for name in HEADS)
+    def indices(self, blueprints: Sequence[str] = BUILT_IN_BLUEPRINTS) -> tuple[int, ...]:
+        """Returns one index per head, in ``HEADS`` order.
+
+        Args:
+            blueprints: The choices of the blueprint head, see ``blueprint_choices``.
+
+        Raises:
+            LeylineError: If the action's blueprint is not among them.
+        """
+        if self.blueprint not in blueprints:
+            raise LeylineError(
+                f"blueprint '{self.blueprint}' is not a choice of the blueprint head; "
+                f"choices: {', '.join(blueprints)}"
+            )
+        return tuple(
+            blueprints.index(self.blueprint) if name == "blueprint" else int(getattr(self, name))
+            for name in HEADS
+        )
 
     def canonical(self) -> FactoredAction:
         """Returns this action with every head its op does not read at its canonical value."""

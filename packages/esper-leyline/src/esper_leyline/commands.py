@@ -13,8 +13,8 @@ from esper_leyline.actions import (
     ALPHA_TARGETS,
     TEMPO_EPOCHS,
     AlphaCurve,
-    AnyBlueprint,
     BlendStyle,
+    BlueprintName,
     FactoredAction,
     Op,
 )
@@ -33,7 +33,7 @@ class Germinate:
     __pydantic_config__ = WIRE_CONFIG
 
     kind: Literal["germinate"] = "germinate"
-    blueprint: AnyBlueprint
+    blueprint: BlueprintName
     style: BlendStyle = BlendStyle.LINEAR_ADD
     tempo: int = TEMPO_EPOCHS[0]
     alpha_target: float = 1.0

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from esper_leyline.actions import BlendStyle, Blueprint, FactoredAction, Topology
+from esper_leyline.actions import BlendStyle, FactoredAction, Topology, blueprint_choices
 from esper_leyline.commands import SeedCommand
 from esper_leyline.config.host import HostOptions
 from esper_leyline.events import AnyPayload, Event
@@ -162,9 +162,14 @@ class EnvironmentSpec:
     max_epochs: int
     slots: tuple[str, ...]
     topology: Topology
-    blueprints: tuple[Blueprint, ...]
+    blueprints: tuple[str, ...]
     styles: tuple[BlendStyle, ...]
     host_parameters: int
+
+    @property
+    def blueprint_choices(self) -> tuple[str, ...]:
+        """The choices of the blueprint head, by index; those not in ``blueprints`` are masked."""
+        return blueprint_choices(self.blueprints)
 
 
 class Environment(Protocol):
@@ -272,6 +277,9 @@ class ActorCritic(Protocol):
 
     def encode(self, reports: Sequence[StepReport]) -> Observation:
         """Encodes one report an environment, [N, ...], on the policy's device."""
+
+    def decode(self, actions: Tensor) -> tuple[FactoredAction, ...]:
+        """Converts actions [N, heads] int64, as ``act`` returns them, to one per environment."""
 
     def update_normalizer(self, observation: Observation, valid: Tensor) -> None:
         """Takes a rollout [T, N, ...] into the running statistics; ``valid`` is [T, N] bool."""

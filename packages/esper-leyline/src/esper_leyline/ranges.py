@@ -15,6 +15,7 @@ MOST_ROUNDS = 1_000_000
 MOST_ENVIRONMENTS = 1024
 MOST_SLOTS = 64
 MOST_DEVICES = 64
+MOST_BLUEPRINTS = 64
 
 Epochs = Annotated[int, Field(ge=1, le=MOST_EPOCHS)]
 """Epochs of a host, at least one."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Literal
 
-from esper_leyline.actions import AnyBlueprint, BlendStyle, FactoredAction, Op
+from esper_leyline.actions import BlendStyle, BlueprintName, FactoredAction, Op
 from esper_leyline.lifecycle.gates import GateResult
 from esper_leyline.lifecycle.machine import AlphaMode
 from esper_leyline.lifecycle.stages import OCCUPIED_STAGES, SeedStage
@@ -52,7 +52,7 @@ class SeedReport:
     slot: str
     stage: SeedStage = SeedStage.DORMANT
     permitted: tuple[Op, ...] = ()
-    blueprint: AnyBlueprint | None = None
+    blueprint: BlueprintName | None = None
     style: BlendStyle | None = None
     tempo: int | None = None
     alpha: Float = 0.0
@@ -130,7 +130,7 @@ class SeedEvent:
     slot: str
     source: SeedStage
     target: SeedStage
-    blueprint: AnyBlueprint | None = None
+    blueprint: BlueprintName | None = None
     parameters: int = 0
     age: int = 0
     alpha: Float = 0.0
@@ -281,7 +281,7 @@ class StepReport(HostReport):
         return HostReport(**{each: getattr(self, each) for each in _HOST_FIELDS})
 
     @property
-    def blueprints_in_use(self) -> tuple[AnyBlueprint | None, ...]:
+    def blueprints_in_use(self) -> tuple[BlueprintName | None, ...]:
         """The blueprint of each slot, row-major."""
         return tuple(seed.blueprint for seed in self.seeds)
 

@@ -88,7 +88,9 @@ class PPOTrainer:
         self._telemetry = telemetry or NullTelemetry()
         self._checkpoint = checkpoint or _keep_nothing
         self._updater = PPOUpdater(policy, config.ppo)
-        self._thresholds = thresholds_for(config.policy, len(environment.spec.slots))
+        self._thresholds = thresholds_for(
+            config.policy, len(environment.spec.slots), environment.spec.blueprint_choices
+        )
         self._finished = _Finished()
         self._written = monotonic()
         self._discarded = 0

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
+from typing import Any
 
 from esper_leyline import (
     ALPHA_SPEED_TICKS,
     ALPHA_TARGETS,
-    CANONICAL_INDEX,
-    HEADS,
     RELEVANT_HEADS,
     TEMPO_EPOCHS,
     AlphaCurve,
@@ -38,7 +38,7 @@ class RandomMaskedController:
     """
 
     def __init__(self, spec: EnvironmentSpec) -> None:
-        self._choices: dict[str, tuple[int, ...]] = {
+        self._choices: dict[str, tuple[Any, ...]] = {
             "blueprint": tuple(spec.blueprints),
             "style": tuple(spec.styles),
             "tempo": tuple(range(len(TEMPO_EPOCHS))),
@@ -60,5 +60,4 @@ class RandomMaskedController:
             return FactoredAction()
         choices = {"slot": slots[op], **self._choices}
         drawn = {name: self._random.choice(choices[name]) for name in RELEVANT_HEADS[op][1:]}
-        drawn["op"] = op
-        return FactoredAction.from_indices([drawn.get(name, CANONICAL_INDEX) for name in HEADS])
+        return replace(FactoredAction(op=op), **drawn)

@@ -33,7 +33,6 @@ from esper_leyline import (
     SeedReport,
     SeedStage,
     StepReport,
-    built_in,
     observation_size,
     symlog,
 )
@@ -50,10 +49,19 @@ Reading = tuple[float, ...]
 
 
 class ObservationEncoder:
-    """Encodes the reports of environments that share one spec."""
+    """Encodes the reports of environments that share one spec.
+
+    Attributes:
+        blueprints: The choices of the blueprint head, by index.
+    """
 
     def __init__(self, spec: EnvironmentSpec) -> None:
         self._slots = spec.slots
+        self.blueprints = spec.blueprint_choices
+        # Added blueprints come after the index of an empty slot.
+        self._embedding_indices = {
+            name: index + (index >= NULL_BLUEPRINT) for index, name in enumerate(self.blueprints)
+        }
         self._size = observation_size(len(spec.slots))
         self._masks = MaskBuilder(spec)
 
@@ -70,7 +78,8 @@ class ObservationEncoder:
             Features [N, F], blueprint indices [N, S] and masks.
 
         Raises:
-            TamiyoError: If a report's slots are not the spec's.
+            TamiyoError: If a report's slots are not the spec's, or one holds a seed of a blueprint
+                that the spec does not name.
         """
         features: list[float] = []
         blueprints: list[int] = []
@@ -82,13 +91,23 @@ class ObservationEncoder:
             for seed in report.seeds:
                 for read_slot in _SLOT_READERS:
                     features.extend(read_slot(seed, horizon))
-                grown = seed.blueprint
-                blueprints.append(NULL_BLUEPRINT if grown is None else built_in(grown))
+                blueprints.append(self._embedding_index(report, seed))
         return Observation(
             features=_floats(features).view(-1, self._size).to(device),
             blueprints=torch.tensor(blueprints, device=device).view(-1, len(self._slots)),
             masks=self._masks.build(reports, device),
         )
+
+    def _embedding_index(self, report: StepReport, seed: SeedReport) -> int:
+        if seed.blueprint is None:
+            return NULL_BLUEPRINT
+        index = self._embedding_indices.get(seed.blueprint)
+        if index is None:
+            raise TamiyoError(
+                f"environment {report.environment} reports blueprint '{seed.blueprint}' in slot "
+                f"{seed.slot}; this encoder was built for {', '.join(self.blueprints[1:])}"
+            )
+        return index
 
     def _check(self, report: StepReport) -> None:
         slots = tuple(seed.slot for seed in report.seeds)

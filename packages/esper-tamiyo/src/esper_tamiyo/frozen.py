@@ -42,4 +42,5 @@ class PolicyController:
             greedy=self._greedy,
         )
         self._state = decision.state
-        return FactoredAction.from_indices(decision.actions[0].tolist())
+        (action,) = self._policy.decode(decision.actions)
+        return action

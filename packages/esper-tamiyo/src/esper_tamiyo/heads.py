@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from esper_leyline import CANONICAL_INDEX, HEADS, RELEVANT_HEADS, Op, head_sizes
+from esper_leyline import CANONICAL_INDEX, HEADS, RELEVANT_HEADS, Op
 from esper_tamiyo.distributions import MaskedCategorical, masked_categorical
 from esper_tamiyo.initialization import (
     POLICY_GAIN,
@@ -35,9 +35,9 @@ class PolicyHeads(nn.Module):
     readable: Tensor
     canonical: Tensor
 
-    def __init__(self, memory: int, slots: int, floors: Mapping[str, float]) -> None:
+    def __init__(self, memory: int, sizes: Mapping[str, int], floors: Mapping[str, float]) -> None:
         super().__init__()
-        self.sizes = head_sizes(slots)
+        self.sizes = dict(sizes)
         self.width = max(self.sizes.values())
         hidden = max(8, memory // 2)
         self.op_hidden = orthogonal_linear(nn.Linear(memory, hidden), TRUNK_GAIN)

@@ -12,7 +12,6 @@ from esper_leyline import (
     LIVE_STAGES,
     TEMPO_EPOCHS,
     AlphaMode,
-    Blueprint,
     EnvironmentSpec,
     FactoredAction,
     Op,
@@ -184,7 +183,7 @@ class HeuristicController:
             alpha_target=FULL_ALPHA_TARGET,
         )
 
-    def _choose_blueprint(self) -> Blueprint:
+    def _choose_blueprint(self) -> str:
         """Takes the next in the rotation, those that failed lately standing further back."""
         blueprints = self._spec.blueprints
         count = len(blueprints)

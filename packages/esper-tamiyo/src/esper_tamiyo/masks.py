@@ -14,7 +14,6 @@ from esper_leyline import (
     TEMPO_EPOCHS,
     AlphaCurve,
     BlendStyle,
-    Blueprint,
     EnvironmentSpec,
     Op,
     StepReport,
@@ -78,9 +77,9 @@ class MaskBuilder:
 
 
 def _fixed_masks(spec: EnvironmentSpec) -> dict[str, Tensor]:
-    """The masks [choices] that the task alone decides; NOOP is in no task's blueprints."""
+    """The masks [choices] that depend on the task only; no task allows NOOP."""
     return {
-        "blueprint": torch.tensor([blueprint in spec.blueprints for blueprint in Blueprint]),
+        "blueprint": torch.tensor([name in spec.blueprints for name in spec.blueprint_choices]),
         "style": torch.tensor([style in spec.styles for style in BlendStyle]),
         "tempo": torch.ones(len(TEMPO_EPOCHS), dtype=torch.bool),
         "alpha_target": torch.ones(len(ALPHA_TARGETS), dtype=torch.bool),

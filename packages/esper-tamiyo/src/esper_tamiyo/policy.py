@@ -9,14 +9,15 @@ from torch import Tensor, nn
 
 from esper_leyline import (
     HEADS,
-    NULL_BLUEPRINT,
     EnvironmentSpec,
+    FactoredAction,
     Observation,
     PolicyConfig,
     PolicyDecision,
     PolicyEvaluation,
     PolicyState,
     StepReport,
+    head_sizes,
     observation_size,
 )
 from esper_tamiyo.critic import CriticKind, OpCritic, expected_value
@@ -49,14 +50,15 @@ class RecurrentPolicy(nn.Module):
     ) -> None:
         super().__init__()
         slots = len(spec.slots)
+        choices = spec.blueprint_choices
         width = config.blueprint_embedding
         self.encoder = ObservationEncoder(spec)
         self.normalizer = ObservationNormalizer(slots)
-        self.blueprints = unit_embedding(nn.Embedding(NULL_BLUEPRINT + 1, width))
+        self.blueprints = unit_embedding(nn.Embedding(len(choices) + 1, width))
         self.trunk = RecurrentTrunk(
             observation_size(slots) + width * slots, config.feature_size, config.memory_size
         )
-        self.policy = PolicyHeads(config.memory_size, slots, config.floors)
+        self.policy = PolicyHeads(config.memory_size, head_sizes(slots, choices), config.floors)
         self.critic = OpCritic(config.memory_size, critic)
         self._judge = self._judge_eagerly
 
@@ -77,6 +79,12 @@ class RecurrentPolicy(nn.Module):
             TamiyoError: If a report's slots are not the policy's.
         """
         return self.encoder.encode(reports, self.device)
+
+    def decode(self, actions: Tensor) -> tuple[FactoredAction, ...]:
+        """Converts actions [N, heads] int64, as ``act`` returns them, to one per environment."""
+        return tuple(
+            FactoredAction.from_indices(row, self.encoder.blueprints) for row in actions.tolist()
+        )
 
     def update_normalizer(self, observation: Observation, valid: Tensor) -> None:
         """Takes a rollout [T, N, ...] into the running statistics; ``valid`` is [T, N] bool.

@@ -9,7 +9,6 @@ from esper_leyline import (
     FULL_ALPHA_TARGET,
     MOST_EPOCHS,
     TEMPO_EPOCHS,
-    Blueprint,
     EnvironmentSpec,
     FactoredAction,
     Op,
@@ -42,7 +41,7 @@ class ScheduleConfig:
     train: int = 3
     tempo: int = TEMPO_EPOCHS[0]
     hold: int = 1
-    blueprint: Blueprint | None = None
+    blueprint: str | None = None
 
     def __post_init__(self) -> None:
         for name, least in (("first", 0), ("every", 1), ("train", 1), ("hold", 1)):
@@ -77,8 +76,8 @@ class ScheduleController:
         self._config = config or ScheduleConfig()
         chosen = self._config.blueprint
         if chosen is not None and chosen not in spec.blueprints:
-            allowed = ", ".join(each.name for each in spec.blueprints)
-            raise TamiyoError(f"the task has no blueprint {chosen.name}; allowed: {allowed}")
+            allowed = ", ".join(spec.blueprints)
+            raise TamiyoError(f"the task has no blueprint '{chosen}'; allowed: {allowed}")
         self._blueprints = spec.blueprints if chosen is None else (chosen,)
         self._style = spec.styles[0]
         self._tempo = TEMPO_EPOCHS.index(self._config.tempo)

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from esper_leyline import (
-    Blueprint,
     CheckpointManifest,
     Controller,
     EnvironmentSpec,
@@ -202,7 +201,7 @@ def _schedule(settings: str) -> ScheduleConfig:
             raise TrainError(unknown_name("setting of a schedule", key, names))
         if key in values:
             raise TrainError(f"'{key}' of a schedule is given twice; give it once")
-        values[key] = _blueprint(value) if key == "blueprint" else _epochs(key, value)
+        values[key] = value if key == "blueprint" else _epochs(key, value)
     return ScheduleConfig(**values)
 
 
@@ -214,13 +213,6 @@ def _epochs(key: str, value: str) -> int:
             f"'{key}' of a schedule is '{show_text(value)}'; give a number of epochs, as in {key}=5"
         )
         raise TrainError(message) from None
-
-
-def _blueprint(value: str) -> Blueprint:
-    names = [each.name.lower() for each in Blueprint if each is not Blueprint.NOOP]
-    if value.lower() not in names:
-        raise TrainError(unknown_name("blueprint", value, names))
-    return Blueprint[value.upper()]
 
 
 def _allowed() -> str:

@@ -9,7 +9,6 @@ from esper_karn.state.series import Series
 from esper_leyline import (
     LIVE_STAGES,
     OCCUPIED_STAGES,
-    AnyBlueprint,
     EpisodeEnd,
     HostReport,
     SeedEvent,
@@ -36,7 +35,7 @@ class StageSpan:
 
     stage: SeedStage
     start: int
-    blueprint: AnyBlueprint | None = None
+    blueprint: str | None = None
     contribution: float | None = None
 
 

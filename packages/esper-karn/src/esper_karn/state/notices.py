@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from esper_karn.state.run import Notice
-from esper_leyline import AnyBlueprint, Flag
+from esper_leyline import Flag
 from esper_leyline.events import Event
 
 
@@ -39,10 +39,6 @@ def _flag(flag: Flag) -> str:
     return flag.kind if flag.slot is None else f"{flag.kind} in {flag.slot}"
 
 
-def _blueprint(blueprint: AnyBlueprint) -> str:
-    return blueprint if isinstance(blueprint, str) else blueprint.name.lower()
-
-
 _ANOMALIES: Mapping[str, Callable[[Any], str]] = MappingProxyType(
     {
         "governor_rolled_back": lambda p: (
@@ -72,12 +68,12 @@ _ANOMALIES: Mapping[str, Callable[[Any], str]] = MappingProxyType(
 _LIFECYCLE: Mapping[str, Callable[[Any], str]] = MappingProxyType(
     {
         "seed_germinated": lambda p: (
-            f"{p.slot} germinated {_blueprint(p.blueprint)}, {p.parameters:,} parameters"
+            f"{p.slot} germinated {p.blueprint}, {p.parameters:,} parameters"
         ),
         "seed_stage_changed": lambda p: (
             f"{p.slot} {p.source.name.lower()} to {p.target.name.lower()}"
         ),
-        "seed_fossilized": lambda p: f"{p.slot} fossilized {_blueprint(p.blueprint)}",
-        "seed_pruned": lambda p: f"{p.slot} pruned {_blueprint(p.blueprint)}",
+        "seed_fossilized": lambda p: f"{p.slot} fossilized {p.blueprint}",
+        "seed_pruned": lambda p: f"{p.slot} pruned {p.blueprint}",
     }
 )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from esper_karn.errors import KarnError
 from esper_karn.state.episode import Episode, Lifeline, StageSpan, better_episode
 from esper_karn.state.run import RunState
-from esper_leyline import OCCUPIED_STAGES, AnyBlueprint, SeedStage
+from esper_leyline import OCCUPIED_STAGES, SeedStage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +125,7 @@ def _slot_view(line: Lifeline, epochs: int) -> SlotView:
 def _seed_view(spans: list[StageSpan], end: int, line: Lifeline, *, pruned: bool) -> SeedView:
     start, last = spans[0].start, spans[-1]
     return SeedView(
-        blueprint=_name(last.blueprint),
+        blueprint=last.blueprint or "seed",
         stages=tuple(
             StageView(stage=span.stage, start=span.start, end=stop)
             for span, stop in _with_ends(spans, end)
@@ -144,9 +144,3 @@ def _with_ends(spans: Sequence[StageSpan], end: int) -> Iterator[tuple[StageSpan
     """Yields each span with the start of the next one; ``end`` for the last."""
     starts = [span.start for span in spans]
     return zip(spans, [*starts[1:], end], strict=False)
-
-
-def _name(blueprint: AnyBlueprint | None) -> str:
-    if blueprint is None:
-        return "seed"
-    return blueprint if isinstance(blueprint, str) else blueprint.name.lower()

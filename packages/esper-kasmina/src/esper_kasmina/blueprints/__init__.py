@@ -6,14 +6,13 @@ from esper_kasmina.blueprints.registry import (
     unregister_blueprint,
     why_unfit,
 )
-from esper_kasmina.blueprints.spec import BlueprintSpec, BranchBuilder, blueprint_name
+from esper_kasmina.blueprints.spec import BlueprintSpec, BranchBuilder
 from esper_kasmina.blueprints.trial import find_fault
 
 __all__ = [
     "BLUEPRINTS",
     "BlueprintSpec",
     "BranchBuilder",
-    "blueprint_name",
     "find_fault",
     "register_blueprint",
     "unregister_blueprint",

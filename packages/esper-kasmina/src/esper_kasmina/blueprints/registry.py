@@ -14,11 +14,11 @@ from esper_kasmina.blueprints.cnn import (
     conv_small,
     depthwise,
 )
-from esper_kasmina.blueprints.spec import BlueprintSpec, BranchBuilder, blueprint_name
+from esper_kasmina.blueprints.spec import BlueprintSpec, BranchBuilder
 from esper_kasmina.blueprints.tokens import flex_attention, lora, mlp
 from esper_kasmina.checks import shown
 from esper_kasmina.errors import KasminaError
-from esper_leyline import AnyBlueprint, Blueprint, Topology
+from esper_leyline import BUILT_IN_BLUEPRINTS, Blueprint, EsperError, Registry, Topology
 
 _MAPS = (Topology.CNN,)
 _TOKENS = (Topology.TRANSFORMER,)
@@ -41,12 +41,24 @@ _BUILT_IN: tuple[tuple[Blueprint, tuple[Topology, ...], BranchBuilder], ...] = (
     (Blueprint.MLP, _VECTORS, mlp.build),
 )
 
-_known: dict[Topology, dict[AnyBlueprint, BlueprintSpec]] = {each: {} for each in Topology}
+_known: dict[Topology, dict[str, BlueprintSpec]] = {each: {} for each in Topology}
 
-BLUEPRINTS: Mapping[Topology, Mapping[AnyBlueprint, BlueprintSpec]] = MappingProxyType(
+BLUEPRINTS: Mapping[Topology, Mapping[str, BlueprintSpec]] = MappingProxyType(
     {topology: MappingProxyType(specs) for topology, specs in _known.items()}
 )
-"""Every blueprint by the topology of the slots it fits; registered ones appear in it."""
+"""The built-in blueprints, and those registered or loaded so far, by the topology they fit."""
+
+
+def _check_plugin(name: str, part: object) -> BlueprintSpec:
+    if not isinstance(part, BlueprintSpec):
+        raise KasminaError(f"it is {shown(part)}; an entry point refers to a BlueprintSpec")
+    if part.blueprint != name:
+        raise KasminaError(f"its BlueprintSpec is called '{part.blueprint}'; give both one name")
+    _check_name(name)
+    return part
+
+
+_PLUGINS = Registry("blueprint", "esper.blueprints", _check_plugin)
 
 
 def _add(spec: BlueprintSpec) -> None:
@@ -68,10 +80,10 @@ def register_blueprint(
 ) -> BlueprintSpec:
     """Adds a blueprint of your own, which seeds of this process can then be made of.
 
-    Its name takes the place of a ``Blueprint`` wherever one is asked for: ``grow(model,
-    "r0c0", "MY_BLOCK", ...)``, ``Germinate(blueprint="MY_BLOCK")``. State dicts name it, so
-    register it before one is loaded; harvests do not need it. Policies choose among the
-    built-in blueprints only.
+    Its name is used like that of a built-in one: ``grow(model, "r0c0", "my_block", ...)``,
+    ``Germinate(blueprint="my_block")``. State dicts name it, so register it before one is loaded;
+    harvests do not need it. A distribution adds one for every process, and for training runs,
+    with an entry point of the group ``esper.blueprints`` that refers to a ``BlueprintSpec``.
 
     A seed is x + scale · branch(x) with a scale that starts at 0, so the branch itself needs no
     zero. Before each birth a branch is tried on small random batches of two sizes: it has to
@@ -89,18 +101,23 @@ def register_blueprint(
             vectors.
         parameters: Returns the number of parameters of a branch; without it one is built on
             the meta device where the number is asked for.
-        replace: Whether a blueprint that was registered under the name before gives way, as in
+        replace: Whether a blueprint that was registered under the name before is replaced, as in
             a notebook cell that is run again.
 
     Returns:
         What is known of the blueprint, such as its number of parameters in a slot.
 
     Raises:
-        KasminaError: If the name is none or is taken, or another argument is not what it
-            should be.
+        KasminaError: If the name is not an identifier or is taken, or another argument is not
+            what it should be.
     """
     chosen = _topologies_of(topologies)
-    _check_name(name, replace=replace)
+    _check_name(name)
+    if name in _PLUGINS or (not replace and _is_known(name)):
+        raise KasminaError(
+            f"blueprint '{name}' exists already; choose another name, or give replace=True if "
+            "you registered it yourself"
+        )
     for what, value, optional in (("build", build, False), ("parameters", parameters, True)):
         if not callable(value) and not (optional and value is None):
             raise KasminaError(
@@ -119,56 +136,55 @@ def unregister_blueprint(name: str) -> None:
     Raises:
         KasminaError: If it is built in.
     """
-    if isinstance(name, Blueprint):
-        raise KasminaError(f"blueprint {name.name} is built in and stays")
+    if name in BUILT_IN_BLUEPRINTS:
+        raise KasminaError(f"blueprint '{name}' is built in and stays")
     for specs in _known.values():
         specs.pop(name, None)
 
 
-def why_unfit(blueprint: object, activations: Activations) -> str | None:
-    """Returns why there is no such blueprint for some activations, ``None`` if there is."""
-    topology = activations.topology
-    fitting = BLUEPRINTS[topology]
-    allowed = ", ".join(spec.name for spec in fitting.values())
-    if isinstance(blueprint, Blueprint):
-        known: object = True
-    elif isinstance(blueprint, str):
-        known = any(blueprint in specs for specs in BLUEPRINTS.values())
-    else:
-        return f"{shown(blueprint)} is no Blueprint; allowed: {allowed}"
-    if not known:
-        return _unknown(str(blueprint), allowed)
-    if blueprint in fitting:
+def why_unfit(blueprint: object, topology: Topology) -> str | None:
+    """Returns why no seed of a blueprint fits a topology, ``None`` if one does.
+
+    A blueprint of a plugin is imported here, the first time that it is named.
+    """
+    allowed = ", ".join(BLUEPRINTS[topology])
+    if not isinstance(blueprint, str):
+        return f"{shown(blueprint)} is not the name of a blueprint; allowed: {allowed}"
+    if not _is_known(blueprint) and blueprint in _PLUGINS:
+        try:
+            _add(_PLUGINS.get(blueprint))
+        except EsperError as error:
+            return str(error)
+    if not _is_known(blueprint):
+        return _unknown(blueprint, allowed)
+    if blueprint in BLUEPRINTS[topology]:
         return None
-    assert isinstance(blueprint, Blueprint | str)
     return (
-        f"blueprint {blueprint_name(blueprint)} does not fit a slot of a {topology.value}; "
-        f"allowed: {allowed}"
+        f"blueprint '{blueprint}' does not fit a slot of topology '{topology}'; allowed: {allowed}"
     )
+
+
+def _is_known(name: str) -> bool:
+    return name in BUILT_IN_BLUEPRINTS or any(name in specs for specs in BLUEPRINTS.values())
 
 
 def _unknown(name: str, allowed: str) -> str:
-    member = Blueprint.__members__.get(name.upper())
-    if member is not None:
-        return f"{shown(name)} is no Blueprint, but Blueprint.{member.name} is; allowed: {allowed}"
+    if name.lower() in BUILT_IN_BLUEPRINTS:
+        return f"unknown blueprint {shown(name)} (did you mean '{name.lower()}'?)"
     return (
-        f"{shown(name)} is no Blueprint and no name that was registered; allowed: {allowed}, or "
-        f"register_blueprint({shown(name)}, ...) first"
+        f"unknown blueprint {shown(name)}; allowed: {allowed}; to add one, call "
+        f"register_blueprint({shown(name)}, ...) first, or install the plugin that has it"
     )
 
 
-def _check_name(name: object, *, replace: bool) -> None:
-    if not isinstance(name, str) or isinstance(name, Blueprint) or not name.isidentifier():
+def _check_name(name: object) -> None:
+    if not isinstance(name, str) or not name.isidentifier() or not name.isascii():
         raise KasminaError(
-            f"a blueprint cannot be named {shown(name)}; "
-            "give a Python identifier, such as 'MY_BLOCK'"
+            f"a blueprint cannot be called {shown(name)}; "
+            "give an ASCII Python identifier, such as 'my_block'"
         )
-    if name.upper() in Blueprint.__members__:
-        raise KasminaError(f"blueprint '{name}' is built in; choose another name")
-    if not replace and any(name in specs for specs in BLUEPRINTS.values()):
-        raise KasminaError(
-            f"blueprint '{name}' is registered already; choose another name, or say replace=True"
-        )
+    if name.lower() in BUILT_IN_BLUEPRINTS:
+        raise KasminaError(f"blueprint '{name.lower()}' is built in; choose another name")
 
 
 def _topologies_of(given: object) -> frozenset[Topology]:

@@ -10,7 +10,7 @@ from torch import nn
 
 from esper_kasmina.activations import Activations
 from esper_kasmina.randomness import seeded
-from esper_leyline import AnyBlueprint, Blueprint, Topology
+from esper_leyline import Topology
 
 BranchBuilder = Callable[[Activations], nn.Module]
 """Builds a branch for the activations of a slot.
@@ -26,22 +26,17 @@ class BlueprintSpec:
     """A kind of seed: what it is called, where it fits and how it is built.
 
     Attributes:
-        blueprint: The built-in blueprint, or the name under which it was registered.
+        blueprint: Its name.
         topologies: The kinds of activations it takes.
         build: Builds its branch.
         parameters: Returns the branch's number of parameters, where that is known without
             building one.
     """
 
-    blueprint: AnyBlueprint
+    blueprint: str
     topologies: frozenset[Topology]
     build: BranchBuilder
     parameters: Callable[[Activations], int] | None = None
-
-    @property
-    def name(self) -> str:
-        """The name as errors and tables write it."""
-        return blueprint_name(self.blueprint)
 
     def count_parameters(self, activations: Activations) -> int:
         """Returns how many parameters a seed of this kind has, its scale included.
@@ -57,8 +52,3 @@ class BlueprintSpec:
         with seeded(0), torch.device("meta"):
             branch = self.build(activations)
         return 1 + sum(parameter.numel() for parameter in branch.parameters())
-
-
-def blueprint_name(blueprint: AnyBlueprint) -> str:
-    """Returns the name of a built-in blueprint, or a user's."""
-    return blueprint.name if isinstance(blueprint, Blueprint) else blueprint

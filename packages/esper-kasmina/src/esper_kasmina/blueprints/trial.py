@@ -32,7 +32,7 @@ def find_fault(spec: BlueprintSpec, activations: Activations) -> str | None:
     """
     with seeded(0), _plain_cpu():
         fault = _fault(spec, activations)
-    return None if fault is None else f"blueprint {spec.name} {fault}"
+    return None if fault is None else f"blueprint '{spec.blueprint}' {fault}"
 
 
 @contextmanager

@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from esper_leyline.actions import (
-    AnyBlueprint,
     BlendStyle,
     Blueprint,
+    BlueprintName,
     Op,
 )
 from esper_leyline.commands import (
@@ -79,7 +79,7 @@ class SeedState:
     __pydantic_config__ = WIRE_CONFIG
 
     stage: SeedStage = SeedStage.DORMANT
-    blueprint: AnyBlueprint | None = None
+    blueprint: BlueprintName | None = None
     style: BlendStyle | None = None
     tempo: int | None = None
     blend_target: Float | None = None
@@ -206,8 +206,8 @@ def permitted_ops(state: SeedState, evidence: SeedEvidence, rules: LifecycleRule
 def _germinate(state: SeedState, command: Germinate) -> Transition:
     if state.stage is not SeedStage.DORMANT:
         return _rejected(state, f"only a DORMANT slot germinates; this one is {state.stage.name}")
-    if command.blueprint is Blueprint.NOOP:
-        return _rejected(state, "NOOP is no blueprint; choose one that builds a module")
+    if command.blueprint == Blueprint.NOOP:
+        return _rejected(state, "blueprint 'noop' builds no module; choose another one")
     born = SeedState(
         stage=SeedStage.GERMINATED,
         blueprint=command.blueprint,

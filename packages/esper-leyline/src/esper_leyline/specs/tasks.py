@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import Field, model_validator
 
-from esper_leyline.actions import TOPOLOGY_BLUEPRINTS, BlendStyle, Blueprint
+from esper_leyline.actions import (
+    BUILT_IN_BLUEPRINTS,
+    TOPOLOGY_BLUEPRINTS,
+    BlendStyle,
+    BlueprintName,
+    Topology,
+)
 from esper_leyline.config.host import HostTraining
-from esper_leyline.ranges import MOST_SLOTS, Classes, Line, Name, Rows, Shape
+from esper_leyline.ranges import MOST_BLUEPRINTS, MOST_SLOTS, Classes, Line, Name, Rows, Shape
 from esper_leyline.slots import SlotId, order_slots
 from esper_leyline.specs.hosts import HostSpec
 from esper_leyline.wire import Settings
@@ -44,8 +51,10 @@ class TaskSpec(Settings):
     slots: tuple[SlotId, ...] = Field(
         strict=False, max_length=MOST_SLOTS, description="Slots enabled by default."
     )
-    blueprints: tuple[Blueprint, ...] = Field(
-        strict=False, max_length=len(Blueprint), description="Blueprints the controller may choose."
+    blueprints: tuple[BlueprintName, ...] = Field(
+        strict=False,
+        max_length=MOST_BLUEPRINTS,
+        description="Blueprints the controller may choose.",
     )
     styles: tuple[BlendStyle, ...] = Field(
         strict=False,
@@ -62,11 +71,9 @@ class TaskSpec(Settings):
     @model_validator(mode="after")
     def _fits_its_host(self) -> TaskSpec:
         check_slots(self.slots, self.host.slots)
-        for blueprint in self.blueprints:
-            if blueprint not in TOPOLOGY_BLUEPRINTS[self.host.topology]:
-                raise ValueError(f"{blueprint.name} does not fit a {self.host.topology} host")
-        if not self.blueprints or not self.styles:
-            raise ValueError("a task allows at least one blueprint and one style")
+        check_blueprints(self.blueprints, self.host.topology)
+        if not self.styles:
+            raise ValueError("a task allows at least one style")
         return self
 
 
@@ -82,3 +89,24 @@ def check_slots(wanted: tuple[str, ...], offered: tuple[str, ...]) -> tuple[str,
     if not wanted:
         raise ValueError(f"no slots enabled; enable at least one of {', '.join(offered)}")
     return order_slots(wanted)
+
+
+def check_blueprints(wanted: Sequence[str], topology: Topology) -> None:
+    """Checks the blueprints that a task allows.
+
+    Added blueprints pass: only the package that builds them knows where they fit.
+
+    Raises:
+        ValueError: If there are none, one is repeated, or a built-in one does not fit the topology.
+    """
+    fitting = TOPOLOGY_BLUEPRINTS[topology]
+    if not wanted:
+        raise ValueError(f"no blueprints; allow at least one of {', '.join(fitting)}")
+    for index, name in enumerate(wanted):
+        if name in BUILT_IN_BLUEPRINTS and name not in fitting:
+            raise ValueError(
+                f"blueprint '{name}' does not fit a host of topology '{topology}'; "
+                f"allowed: {', '.join(fitting)}, or an added one"
+            )
+        if name in wanted[:index]:
+            raise ValueError(f"blueprint '{name}' is listed twice; list it once")

@@ -12,7 +12,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from esper_leyline import (
     ACTIVE_STAGES,
     Advance,
-    AnyBlueprint,
     BlendStyle,
     Germinate,
     MorphogeneticHost,
@@ -33,7 +32,7 @@ GrownHostFactory = Callable[[Sequence[GrownSeed]], MorphogeneticHost]
 """Builds the host of a task with these seeds in its slots, each fully blended in."""
 
 _ROWS = 2
-_Grown = tuple[str, AnyBlueprint, BlendStyle]
+_Grown = tuple[str, str, BlendStyle]
 _Configurations = tuple[tuple[str, ...], ...]
 _CHANGES_OUTPUT = ACTIVE_STAGES - {SeedStage.TRAINING}
 

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from esper_leyline import (
     BlendStyle,
-    Blueprint,
+    BlueprintName,
     Contract,
     EpisodeEnd,
     Float,
@@ -32,7 +32,7 @@ class GrownSeed(Contract):
     """A seed that a network contains."""
 
     slot: str
-    blueprint: Blueprint
+    blueprint: BlueprintName
     style: BlendStyle
     stage: SeedStage
 

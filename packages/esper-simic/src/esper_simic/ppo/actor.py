@@ -57,7 +57,12 @@ class PolicyActor:
             self._observation = self._policy.encode(reports)
         self._decision = self._policy.act(self._observation, self._state, generator=self._generator)
         self._state = self._decision.state
-        return _choices(self._observation, self._decision, self._units)
+        return _choices(
+            self._observation,
+            self._decision,
+            self._units,
+            self._policy.decode(self._decision.actions),
+        )
 
     def learn(
         self,
@@ -88,14 +93,18 @@ class PolicyActor:
         return self._buffer.build(self._observation)
 
 
-def _choices(observation: Observation, decision: PolicyDecision, units: Units) -> list[Choice]:
+def _choices(
+    observation: Observation,
+    decision: PolicyDecision,
+    units: Units,
+    actions: Sequence[FactoredAction],
+) -> list[Choice]:
     values = units.rewards(decision.value).tolist()
     q_values = units.rewards(decision.q_values).tolist()
     probabilities = {name: probs.tolist() for name, probs in decision.probabilities.items()}
     masks = {name: mask.tolist() for name, mask in observation.masks.items()}
     choices = []
-    for index, indices in enumerate(decision.actions.tolist()):
-        action = FactoredAction.from_indices(indices)
+    for index, action in enumerate(actions):
         heads = {}
         for name in RELEVANT_HEADS[action.op]:
             row = masks[name][index]

@@ -7,10 +7,10 @@ raises no alarm, and each head is watched alone: a joint entropy hides a dead he
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from esper_leyline import PolicyConfig, head_sizes
+from esper_leyline import BUILT_IN_BLUEPRINTS, PolicyConfig, head_sizes
 from esper_leyline.events import (
     EntropyCollapse,
     GradientPathology,
@@ -59,17 +59,20 @@ class AnomalyThresholds:
     entropy: Mapping[str, float] = field(default_factory=dict)
 
 
-def thresholds_for(policy: PolicyConfig, slots: int) -> AnomalyThresholds:
+def thresholds_for(
+    policy: PolicyConfig, slots: int, blueprints: Sequence[str] = BUILT_IN_BLUEPRINTS
+) -> AnomalyThresholds:
     """Returns thresholds that know how low a policy's probability floors let entropy fall.
 
     Args:
         policy: Its floors count.
         slots: Number of enabled slots.
+        blueprints: The choices of the blueprint head.
     """
     entropy = {
         head: ENTROPY_MARGIN
         + max(least_entropy(policy.floors[head], choices) for choices in range(2, max(size, 2) + 1))
-        for head, size in head_sizes(slots).items()
+        for head, size in head_sizes(slots, blueprints).items()
     }
     return AnomalyThresholds(entropy=entropy)
 

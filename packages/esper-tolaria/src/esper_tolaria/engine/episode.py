@@ -175,8 +175,10 @@ class Episode:
                 f"an action names slot {action.slot}; the {len(slots)} enabled slots count from 0"
             )
         if action.op is Op.GERMINATE and action.blueprint not in task.blueprints:
-            allowed = ", ".join(each.name for each in task.blueprints)
-            reason = f"task '{task.name}' has no {action.blueprint.name}; blueprints: {allowed}"
+            allowed = ", ".join(task.blueprints)
+            reason = (
+                f"task '{task.name}' has no blueprint '{action.blueprint}'; blueprints: {allowed}"
+            )
             return CommandResult(accepted=False, reason=reason)
         command = to_command(action, slots)
         return (

@@ -19,7 +19,6 @@ from esper_leyline import (
     HEADS,
     RELEVANT_HEADS,
     BlendStyle,
-    Blueprint,
     EnvironmentSpec,
     FactoredAction,
     Op,
@@ -39,16 +38,20 @@ class ActionMasks:
 
     Attributes:
         sizes: Choices of each head, in ``HEADS`` order.
+        blueprints: The choices of the blueprint head.
     """
 
     def __init__(self, spec: EnvironmentSpec) -> None:
-        sizes = head_sizes(len(spec.slots))
+        self.blueprints = spec.blueprint_choices
+        sizes = head_sizes(len(spec.slots), spec.blueprint_choices)
         self.sizes = tuple(sizes.values())
         self._slots = len(spec.slots)
         self._closed = {name: _only_canonical(size) for name, size in sizes.items()}
         self._open = {name: np.ones(size, dtype=np.bool_) for name, size in sizes.items()}
-        # NOOP is in no task's blueprints.
-        self._open["blueprint"] = np.array([each in spec.blueprints for each in Blueprint])
+        # No task allows NOOP.
+        self._open["blueprint"] = np.array(
+            [each in spec.blueprints for each in spec.blueprint_choices]
+        )
         self._open["style"] = np.array([each in spec.styles for each in BlendStyle])
 
     def slots(self, report: StepReport, *, waiting: bool = False) -> Mask:

@@ -81,7 +81,7 @@ class EpisodeTracker:
 
     def choose(self, indices: list[int]) -> FactoredAction:
         """Converts one index per head into the action that is carried out."""
-        requested = FactoredAction.from_indices(indices).canonical()
+        requested = FactoredAction.from_indices(indices, self._masks.blueprints).canonical()
         if self._waiting:
             rejection = None if requested.op is Op.WAIT else _WAITING
             self._resolved = ResolvedAction(action=FactoredAction(), rejection=rejection)
@@ -141,7 +141,7 @@ class EpisodeTracker:
         self._counters.redirections += resolved.redirected
         self._counters.rejections += rejection is not None
         self._outcome = {
-            "action": np.array(resolved.action.indices(), dtype=np.int64),
+            "action": np.array(resolved.action.indices(self._masks.blueprints), dtype=np.int64),
             "redirected": resolved.redirected,
             "rejected": rejection is not None,
         }
