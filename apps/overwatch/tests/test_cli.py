@@ -1,4 +1,4 @@
-"""The commands: what they print, and one clear line for everything they cannot do."""
+"""The commands: their output, and one line for every mistake."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_the_list_shows_every_run_the_latest_first(runs):
     assert "is not a run summary: run_id: Field required" in problem
 
 
-def test_a_narrow_list_fits_and_cuts_no_id(runs):
+def test_a_narrow_list_fits_without_cutting_an_id(runs):
     lines = printed(lambda console: list_runs(runs, console, now=NOW), width=80)
     assert max(len(line) for line in lines[:5]) <= 80
     assert lines[1].startswith("20250101-120003-mnist1d-broken ")
@@ -131,7 +131,7 @@ def test_show_prints_the_closing_table_of_an_ended_run(runs):
     assert lines[-1] == "parameters grown: 33 a host in the last round, born with 782"
 
 
-def test_show_tells_what_is_known_of_a_run_without_an_end(runs):
+def test_show_prints_the_rounds_so_far_of_a_running_run(runs):
     run = runs / "20250101-120002-mnist1d-running"
     log = run / "events.jsonl"
     with log.open("ab") as file:

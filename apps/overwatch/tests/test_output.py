@@ -1,4 +1,4 @@
-"""What the commands print into files, pipes and terminals, of runs with unusual content."""
+"""Output of the commands to files, pipes and terminals, for runs with unusual content."""
 
 from __future__ import annotations
 
@@ -108,12 +108,12 @@ def test_names_and_errors_are_escaped_on_every_path(tmp_path, capsys, monkeypatc
             assert "\\x1b[31m" in out + err
 
 
-def test_an_error_names_a_path_as_it_is(tmp_path, capsys):
+def test_an_error_names_the_path(tmp_path, capsys):
     assert main(["show", str(tmp_path / BAD)]) == 2
     assert capsys.readouterr().err.startswith(f"error: no run '{tmp_path}/{SHOWN}': ")
 
 
-def test_the_list_says_that_the_last_line_of_a_log_cannot_be_read(tmp_path, capsys):
+def test_the_list_reports_an_unreadable_last_line_of_a_log(tmp_path, capsys):
     from esper_leyline.events import PAYLOADS, RoundCompleted
     from esper_nissa import Hub, JsonlSink
 
@@ -130,7 +130,7 @@ def test_the_list_says_that_the_last_line_of_a_log_cannot_be_read(tmp_path, caps
 
 
 @pytest.mark.parametrize("command", ["list '{}'", "show '{}/run'", "--help"])
-def test_output_that_a_full_disk_refuses_is_an_error(tmp_path, command):
+def test_output_to_a_full_disk_is_an_error(tmp_path, command):
     make_run(tmp_path, "run")
     line = f"{PROGRAM} {command.format(tmp_path)}"
     done = bash(f"{line} > /dev/full")
@@ -139,7 +139,7 @@ def test_output_that_a_full_disk_refuses_is_an_error(tmp_path, command):
 
 
 @pytest.mark.parametrize("redirection", ["| head -n 0", ">&-"])
-def test_output_that_its_reader_does_not_want_is_none(tmp_path, redirection):
+def test_output_to_a_closed_pipe_is_discarded(tmp_path, redirection):
     make_run(tmp_path, "run")
     done = bash(f"{PROGRAM} list '{tmp_path}' {redirection}")
     assert (done.returncode, done.stderr) == (0, "")

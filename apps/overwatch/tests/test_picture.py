@@ -1,4 +1,4 @@
-"""The picture on the front page: it is up to date in form, and a real run can be drawn."""
+"""The picture on the front page, and the picture of a real run."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def drawn(text):
     }
 
 
-def test_the_picture_of_the_front_page_shows_a_seed_that_was_fossilized_and_one_that_was_pruned():
+def test_the_picture_of_the_front_page_shows_every_kind_of_seed_event():
     kinds = {kind for kind, _, _ in drawn((ROOT / "docs/img/growing.svg").read_text("utf-8"))}
     assert kinds == {"seed_germinated", "seed_stage_changed", "seed_fossilized", "seed_pruned"}
 

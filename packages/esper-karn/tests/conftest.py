@@ -1,4 +1,4 @@
-"""A run whose every event is fixed, as Karn's tests read it."""
+"""A run of fixed events for Karn's tests."""
 
 from __future__ import annotations
 

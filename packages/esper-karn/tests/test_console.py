@@ -1,4 +1,4 @@
-"""The console view: text as it stands in ``golden/``, and what it does while a run goes on."""
+"""The console view: its output as in ``golden/``, and how it follows a running run."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def written(path, events, as_log):
 
 
 @pytest.mark.parametrize("width", [80, 120])
-def test_a_whole_run_looks_as_in_the_golden_file(width, tmp_path, run_of, as_log):
+def test_a_whole_run_is_printed_as_in_the_golden_file(width, tmp_path, run_of, as_log):
     console = text_console(width)
     log = written(tmp_path / "events.jsonl", run_of(30), as_log)
     state = follow(log, console, stop=lambda: False)
@@ -44,7 +44,7 @@ def test_a_whole_run_looks_as_in_the_golden_file(width, tmp_path, run_of, as_log
 
 
 @pytest.mark.parametrize("width", [80, 120])
-def test_a_summary_looks_as_in_the_golden_file(width, run_of):
+def test_a_summary_is_printed_as_in_the_golden_file(width, run_of):
     rounds = [event.payload.summary for event in run_of(3) if event.kind == "round_completed"]
     summary = RunSummary(
         run_id="r",
@@ -63,14 +63,14 @@ def test_a_summary_looks_as_in_the_golden_file(width, run_of):
     assert text_of(console) == (GOLDEN / f"summary_{width}.txt").read_text(encoding="utf-8")
 
 
-def test_no_line_of_a_table_is_wider_than_the_screen(run_of):
+def test_no_line_of_a_table_is_wider_than_the_console(run_of):
     for width in (80, 100, 120, 160):
         console = text_console(width)
         console.print(ClosingTable(fold(run_of(40)).report))
         assert max(len(line) for line in text_of(console).splitlines()) <= width
 
 
-def test_a_run_without_rounds_closes_with_its_status():
+def test_the_table_of_a_run_without_rounds_is_its_status():
     console = text_console()
     summary = RunSummary(
         run_id="r",
@@ -90,7 +90,7 @@ def test_a_run_without_rounds_closes_with_its_status():
 
 
 @pytest.mark.parametrize("update_first", [False, True])
-def test_a_round_is_printed_once_with_the_figures_of_its_update(run_of, update_first):
+def test_a_round_is_printed_once_with_its_update(run_of, update_first):
     console = text_console(160)
     with ConsoleView(console, interactive=False) as view:
         for event in run_of(3, update_first=update_first):
@@ -105,7 +105,7 @@ def test_a_round_is_printed_once_with_the_figures_of_its_update(run_of, update_f
 
 
 @pytest.mark.parametrize("width", [80, 120])
-def test_a_round_says_why_hosts_were_rolled_back(run_of, width):
+def test_the_line_of_a_round_has_the_causes_of_rollbacks(run_of, width):
     (told,) = [event for event in run_of(1) if event.kind == "round_completed"]
     causes = {"rollbacks": 3, "rollback_causes": {"divergence": 2, "non_finite": 1}}
     summary = told.payload.summary.model_copy(update=causes)
@@ -131,7 +131,7 @@ def test_a_round_without_an_update_is_printed_when_the_next_begins(run_of):
     assert text_of(console).splitlines()[-1].startswith("round 2/2")
 
 
-def test_a_run_without_a_policy_waits_for_no_update(run_of):
+def test_a_round_without_a_policy_is_printed_at_once(run_of):
     console = text_console()
     view = ConsoleView(console, interactive=False)
     for event in run_of(1, policy=None, end=False):
@@ -141,7 +141,7 @@ def test_a_run_without_a_policy_waits_for_no_update(run_of):
     assert "KL" not in last
 
 
-def test_a_terminal_gets_a_line_that_moves(run_of):
+def test_a_terminal_has_a_progress_line(run_of):
     console = text_console(force_terminal=True, color_system=None)
     events = run_of(4)
     with ConsoleView(console, interactive=True) as view:
@@ -157,7 +157,7 @@ def test_a_terminal_gets_a_line_that_moves(run_of):
     assert "round 2/4" in drawn
 
 
-def test_plain_output_holds_no_escape_codes(tmp_path, run_of, as_log):
+def test_plain_output_has_no_escape_codes(tmp_path, run_of, as_log):
     console = text_console()
     log = written(tmp_path / "events.jsonl", run_of(2), as_log)
     console.print(ClosingTable(follow(log, console, stop=lambda: False).report))
@@ -181,7 +181,7 @@ def test_no_color_is_honoured(run_of, tmp_path, as_log):
     assert "\x1b[32m" not in none.file.getvalue()
 
 
-def test_following_ends_when_the_writer_is_gone(tmp_path, run_of, as_log):
+def test_follow_ends_when_the_process_is_gone(tmp_path, run_of, as_log):
     log = written(tmp_path / "events.jsonl", run_of(3, end=False), as_log)
     with log.open("ab") as file:
         file.write(b'garbage\n{"torn')
@@ -197,7 +197,7 @@ def test_following_ends_when_the_writer_is_gone(tmp_path, run_of, as_log):
     assert lines[-1].startswith(f"1 line of the log could not be read; {where}")
 
 
-def test_following_a_log_of_another_version_is_one_clear_line(tmp_path, run_of):
+def test_follow_refuses_a_log_of_another_version(tmp_path, run_of):
     path = tmp_path / "events.jsonl"
     line = run_of(1)[0].model_dump_json().replace('"schema_version":2', '"schema_version":1')
     path.write_text(line + "\n")
@@ -228,7 +228,7 @@ def writer(path, how):
     return subprocess.Popen([sys.executable, "-c", _WRITER, made, str(path), how])
 
 
-def test_following_a_live_run_ends_with_it(tmp_path):
+def test_follow_ends_with_a_running_run(tmp_path):
     path, console = tmp_path / "events.jsonl", text_console()
     with writer(path, "ends") as process:
         state = follow(path, console, stop=lambda: process.poll() is not None, poll=0.002)
@@ -237,7 +237,7 @@ def test_following_a_live_run_ends_with_it(tmp_path):
     assert rounds == [f"{number}/6" for number in range(1, 7)]
 
 
-def test_following_a_killed_run_shows_what_it_wrote(tmp_path):
+def test_follow_prints_everything_that_a_killed_run_wrote(tmp_path):
     path, console = tmp_path / "events.jsonl", text_console()
     with writer(path, "hangs") as process:
 
@@ -253,7 +253,7 @@ def test_following_a_killed_run_shows_what_it_wrote(tmp_path):
     assert text_of(console).splitlines()[-1] == "the run's process is gone and its log has no end"
 
 
-def test_a_round_that_awaits_its_update_comes_before_the_last_word(tmp_path, run_of, as_log):
+def test_a_pending_round_is_printed_before_the_last_line(tmp_path, run_of, as_log):
     events = run_of(2)
     last = max(at for at, event in enumerate(events) if event.kind == "round_completed")
     cut = [
@@ -266,7 +266,7 @@ def test_a_round_that_awaits_its_update_comes_before_the_last_word(tmp_path, run
     assert lines[-1] == "the run's process is gone and its log has no end"
 
 
-def test_waiting_costs_no_more_than_a_look_now_and_then(tmp_path, monkeypatch):
+def test_follow_sleeps_between_two_reads(tmp_path, monkeypatch):
     slept = []
     monkeypatch.setattr("esper_karn.console.console_view.time.sleep", slept.append)
     asked = iter([False, False, False, True])
@@ -283,12 +283,12 @@ def test_waiting_costs_no_more_than_a_look_now_and_then(tmp_path, monkeypatch):
         (15, "round 3/4  +3"),
     ],
 )
-def test_the_moving_line_counts_what_has_no_room(run_of, width, line):
+def test_the_progress_line_counts_parts_without_room(run_of, width, line):
     state = fold(run_of(4)[:50])
     assert progress_line(state, width) == line
 
 
-def test_what_a_line_has_no_room_for_is_named_once(run_of):
+def test_parts_without_room_are_named_once(run_of):
     console = text_console(60)
     with ConsoleView(console, interactive=False) as view:
         for event in run_of(5):

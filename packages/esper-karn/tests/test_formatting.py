@@ -1,4 +1,4 @@
-"""Numbers, times and text as every view writes them."""
+"""Numbers, durations, ages and text as every view formats them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ WRITTEN = re.compile(r"NaN|[+-]?inf|[+-]?(\d{1,3}(,\d{3})+|\d+)(\.\d+)?(e-?\d+)?
 @example(value=-0.0, digits=2, sign=True)
 @example(value=-0.001, digits=2, sign=False)
 @example(value=10**400, digits=0, sign=False)
-def test_any_number_is_short_and_means_what_it_says(value, digits, sign):
+def test_any_number_is_short_and_correct(value, digits, sign):
     text = format_number(value, digits, sign=sign)
     assert WRITTEN.fullmatch(text), text
     assert len(text) <= 16
@@ -63,7 +63,7 @@ def test_unusual_numbers_are_words_or_short(value, text):
     assert format_signed(value) == text
 
 
-def test_leading_digits_serve_any_magnitude():
+def test_leading_digits_of_any_magnitude():
     values = [0.00123456, 1e-320, -0.0, 1e308, float("nan"), float("inf"), 10**400, None]
     assert [format_significant(value) for value in values] == [
         *("0.00123", "1e-320", "0", "1.0e308", "NaN", "inf", "1.0e400", "–")
@@ -71,7 +71,7 @@ def test_leading_digits_serve_any_magnitude():
 
 
 @given(value=NUMBERS)
-def test_counts_times_and_ages_take_any_number(value):
+def test_counts_durations_and_ages_of_any_number(value):
     for text in (
         format_count(value),
         format_mean(value),
@@ -85,7 +85,7 @@ def test_counts_times_and_ages_take_any_number(value):
         assert pluralize(value, "line")
 
 
-def test_times_that_go_back_are_said_and_not_repaired():
+def test_negative_durations_and_ages():
     assert format_duration(-5) == "-0:05"
     assert format_duration(-3725) == "-1:02:05"
     assert format_duration(1e308) == "1.0e308 s"
@@ -97,7 +97,7 @@ def test_times_that_go_back_are_said_and_not_repaired():
 
 @given(st.text(st.characters(categories=["C", "Z", "L", "N", "P", "S", "M"])))
 @example("\x1b]0;title\x07\x9b31m\u202e\u2066\n\r\t\x00\udcff\u2028")
-def test_printable_text_holds_nothing_but_visible_characters(text):
+def test_printable_text_has_only_visible_characters(text):
     shown = printable(text)
     assert shown.isprintable()
     assert shown.encode("utf-8").decode("utf-8") == shown

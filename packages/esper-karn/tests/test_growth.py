@@ -1,4 +1,4 @@
-"""The picture of a growing network: every seed event of the log is in it, and nothing breaks it."""
+"""The picture of a growing network: it is valid, and shows every seed event of the log."""
 
 from __future__ import annotations
 
@@ -186,13 +186,13 @@ def test_a_log_of_lifecycle_events_alone_is_no_picture(events):
         growth_view(RunState())
 
 
-def test_a_run_that_has_only_begun_and_a_synthetic_run_are_drawn(events, run_of):
+def test_runs_with_little_to_show_are_drawn(events, run_of):
     first = next(n for n, event in enumerate(events) if event.kind == "epoch_completed")
     for log in (events[: first + 1], run_of(2)):
         ET.fromstring(growth_svg(growth_view(fold(log))))
 
 
-def test_names_from_a_log_stay_text(events):
+def test_names_from_a_log_are_escaped(events):
     bad = "</text><script>\x1b[2J&\"'"
     changed = [
         event.model_copy(update={"payload": replace(event.payload, blueprint=bad)})

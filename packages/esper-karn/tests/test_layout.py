@@ -1,4 +1,4 @@
-"""Tables at every width: columns are left out and named, no number is ever cut."""
+"""Tables at every width: columns are left out and named, no number is cut."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def summary_of(*summaries):
 
 @settings(max_examples=40)
 @given(width=st.integers(20, 300), summaries=st.lists(rounds(), min_size=1, max_size=3))
-def test_every_number_of_a_closing_table_is_whole_at_any_width(width, summaries):
+def test_no_number_of_a_closing_table_is_cut_at_any_width(width, summaries):
     table = ClosingTable(RunReport.of(summary_of(*summaries)))
     whole = printed(table, UNLIMITED)
     lines = printed(table, width).splitlines()
@@ -107,7 +107,7 @@ def table(name="one", **changes):
     return FittedTable(TableVariant(columns=columns), **changes)
 
 
-def test_the_column_of_the_highest_rank_goes_first_and_is_named():
+def test_the_column_of_the_highest_rank_is_left_out_first_and_named():
     assert (
         printed(table(rule=False), 18)
         == "name  value   wait\none       1  3,000\ntwo      22      4\n"
@@ -118,14 +118,14 @@ def test_the_column_of_the_highest_rank_goes_first_and_is_named():
     )
 
 
-def test_where_nothing_fits_each_value_has_a_line():
+def test_each_value_has_a_line_if_nothing_fits():
     assert printed(table("first-run"), 7).splitlines() == [
         *("name", "first-r", "un", "  value", "  1", "  wait", "  3,000"),
         *("name", "two", "  value", "  22", "  wait", "  4"),
     ]
 
 
-def test_the_first_form_that_fits_is_taken():
+def test_the_first_variant_that_fits_is_printed():
     short = TableVariant(columns=[Column(head="n", cells=["1"])], notes=["n: the number"])
     both = FittedTable(
         TableVariant(columns=[Column(head="numbers", cells=["1"])]), short, rule=False

@@ -33,7 +33,7 @@ def test_a_log_is_read_once_and_then_only_what_is_new(tmp_path, run_of, as_log):
 
 @given(data=st.data())
 @settings(max_examples=30, deadline=None)
-def test_a_record_cut_anywhere_waits_for_its_rest(data, tmp_path_factory, run_of, as_log):
+def test_a_line_cut_anywhere_waits_for_its_end(data, tmp_path_factory, run_of, as_log):
     events = run_of(1)
     text = as_log(events)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=6)))
@@ -51,7 +51,7 @@ def test_a_record_cut_anywhere_waits_for_its_rest(data, tmp_path_factory, run_of
     assert read == sequences(events)
 
 
-def test_a_log_that_is_not_there_yet_is_empty(tmp_path, run_of, as_log):
+def test_a_missing_log_is_empty(tmp_path, run_of, as_log):
     path = tmp_path / "events.jsonl"
     with EventReader(path) as reader:
         assert list(reader.read()) == []
@@ -59,7 +59,7 @@ def test_a_log_that_is_not_there_yet_is_empty(tmp_path, run_of, as_log):
         assert len(list(reader.read())) == len(run_of(1))
 
 
-def test_reading_may_stop_in_the_middle_and_go_on(tmp_path, run_of, as_log):
+def test_reading_may_stop_in_the_middle_and_continue(tmp_path, run_of, as_log):
     path, events = tmp_path / "events.jsonl", run_of(2)
     path.write_bytes(as_log(events))
     with EventReader(path) as reader:
@@ -142,7 +142,7 @@ def test_a_truncated_log_is_read_again_from_its_start(tmp_path, run_of, as_log):
         assert sequences(reader.read()) == sequences(events[3:])
 
 
-def test_a_rotated_log_goes_on_in_the_new_file(tmp_path, run_of, as_log):
+def test_a_rotated_log_continues_in_the_new_file(tmp_path, run_of, as_log):
     path, events = tmp_path / "events.jsonl", run_of(2)
     path.write_bytes(as_log(events[:5]))
     with EventReader(path) as reader:
@@ -176,12 +176,12 @@ def test_only_the_wanted_kinds_are_read(tmp_path, run_of, as_log):
         assert [problem.line for problem in reader.problems] == [len(events) + 1]
 
 
-def test_what_cannot_be_read_is_one_clear_line(tmp_path):
+def test_a_folder_in_place_of_a_log_is_one_line(tmp_path):
     with EventReader(tmp_path) as reader, pytest.raises(KarnError, match="is a folder"):
         list(reader.read())
 
 
-def test_the_log_is_found_where_the_pointer_says(tmp_path):
+def test_the_log_is_found_at_the_path_in_the_pointer(tmp_path):
     with pytest.raises(KarnError, match="there is no such folder"):
         resolve_log(tmp_path / "nothing")
     with pytest.raises(KarnError, match="is not a run directory"):

@@ -1,4 +1,4 @@
-"""Series and round histories: fixed size, nothing lost from their sums."""
+"""Series and round histories: fixed size, exact totals."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_a_series_keeps_counts_extremes_and_means(values):
     )
 
 
-def test_buckets_hold_what_their_positions_say():
+def test_buckets_have_the_samples_of_their_positions():
     series = series_of([float(value) for value in range(3 * CAPACITY)])
     assert series.stride == 4
     assert series.latest == 3 * CAPACITY - 1

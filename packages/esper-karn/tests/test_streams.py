@@ -1,4 +1,4 @@
-"""Output to streams that are closed, or whose reader is gone, is discarded."""
+"""Output to closed streams is discarded."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ raise SystemExit(3)
 @pytest.mark.parametrize(
     "redirection", ["| head -n 2", ">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-", "> /dev/full"]
 )
-def test_a_program_ends_as_it_would_have(tmp_path, redirection):
+def test_a_program_ends_normally_with_closed_streams(tmp_path, redirection):
     script = tmp_path / "program.py"
     script.write_text(PROGRAM, encoding="utf-8")
     log = tmp_path / "log"
@@ -56,7 +56,7 @@ sys.stderr.write(f"lost: {output_failure()}\\n")
         (">&-", "None"),
     ],
 )
-def test_output_that_could_not_be_written_is_known(tmp_path, redirection, reason):
+def test_output_that_could_not_be_written_is_reported(tmp_path, redirection, reason):
     script = tmp_path / "program.py"
     script.write_text(LISTING, encoding="utf-8")
     line = f"'{sys.executable}' '{script}' {redirection}"
@@ -77,7 +77,7 @@ def test_characters_that_the_stream_lacks_are_escaped(tmp_path):
 
 
 @pytest.mark.parametrize("first", ["raise", "parse"])
-def test_what_libraries_print_on_standard_error_is_escaped(tmp_path, first):
+def test_output_of_libraries_on_standard_error_is_escaped(tmp_path, first):
     script = tmp_path / "program.py"
     lines = [
         "import argparse, sys",

@@ -1,4 +1,4 @@
-"""Runs that cannot be read: each is said to be so, and none hides the others or waits."""
+"""Runs that cannot be read: each has a problem, and nothing blocks."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ SPECIAL = {
 
 @pytest.mark.parametrize("name", ["events.jsonl", "summary.json", "events.path"])
 @pytest.mark.parametrize("reason", SPECIAL)
-def test_what_is_no_file_is_refused_without_waiting(run, name, reason):
+def test_anything_but_a_regular_file_is_refused_without_blocking(run, name, reason):
     path = run.path / name
     path.unlink(missing_ok=True)
     SPECIAL[reason](path)
@@ -88,7 +88,7 @@ def test_a_last_line_nested_too_deeply_leaves_the_rest_readable(run, run_of, as_
 
 
 @pytest.mark.parametrize("line", [DEEP + b"\n", b"garbage\n", b"\n", b'{"kind":"x"}\n'])
-def test_a_log_without_any_event_is_said_to_be_unreadable(run, line):
+def test_a_log_without_any_event_is_unreadable(run, line):
     run.events.write_bytes(line * 20)
     with pytest.raises(KarnError, match="has no event: 20 lines of the log could not be read; "):
         read_run(run.path)
@@ -110,7 +110,7 @@ def test_a_line_over_the_limit_is_skipped_and_counted(run, run_of, as_log, at_en
     assert next_position(run.events).sequence == events[-1].sequence + 1
 
 
-def test_a_long_line_is_not_held_in_memory(run):
+def test_a_long_line_is_not_kept_in_memory(run):
     with run.events.open("wb") as file:
         for _ in range(32):
             file.write(b"x" * (1 << 20))
@@ -138,7 +138,7 @@ def test_lines_are_the_same_however_the_bytes_arrive(lines, cut):
     assert not splitter.pending
 
 
-def test_a_folder_that_cannot_be_looked_into_may_be_a_run(tmp_path):
+def test_a_folder_that_cannot_be_read_may_be_a_run(tmp_path):
     loop = tmp_path / "loop"
     loop.symlink_to(loop)
     assert is_run_directory(loop)
@@ -146,7 +146,7 @@ def test_a_folder_that_cannot_be_looked_into_may_be_a_run(tmp_path):
     assert not is_run_directory(tmp_path)
 
 
-def test_a_run_that_was_deleted_meanwhile_is_a_problem(run):
+def test_a_run_that_was_deleted_is_a_problem(run):
     path = run.path
     path.rename(path.with_name("gone"))
     assert "there is no such folder" in peek(path).problem

@@ -77,7 +77,7 @@ def test_events_are_stamped_in_order():
     assert all(before <= event.wall_time <= time.time() for event in events)
 
 
-def test_what_the_hub_builds_is_a_valid_event():
+def test_the_events_of_the_hub_are_valid():
     sink = Memory()
     with Hub("run-1", [sink], EVERY_KIND) as hub:
         hub.emit(vitals(float("nan")))
@@ -92,7 +92,7 @@ def test_what_the_hub_builds_is_a_valid_event():
     emitted=st.lists(st.sampled_from(["vitals", "throughput", "run_resumed"]), max_size=30),
 )
 @settings(max_examples=25, deadline=None)
-def test_kinds_left_out_take_no_sequence_number(kinds, emitted):
+def test_ignored_kinds_take_no_sequence_number(kinds, emitted):
     payloads = {
         "vitals": vitals(),
         "throughput": Throughput(host_epochs_per_second=1.0, seconds={}),
@@ -117,7 +117,7 @@ def test_telemetry_off_with_lifecycle_only_keeps_lifecycle_events_alone():
     assert sink.events == []
 
 
-def test_emitting_from_many_threads_leaves_no_gap_and_no_disorder():
+def test_events_of_many_threads_are_in_order_without_gaps():
     sink = Memory()
     threads, each = 8, 500
     with Hub("run-1", [sink], EVERY_KIND) as hub:
@@ -151,7 +151,7 @@ def test_events_reach_the_sink_and_are_flushed_while_the_hub_is_open():
     assert sink.calls == ["flush", "close"]
 
 
-def test_a_slow_sink_does_not_hold_the_emitter_up():
+def test_a_slow_sink_does_not_block_the_emitter():
     released = threading.Event()
 
     class Stuck(Memory):
@@ -168,7 +168,7 @@ def test_a_slow_sink_does_not_hold_the_emitter_up():
     assert len(sink.events) == 100
 
 
-def test_a_failed_sink_is_reported_once_and_everything_else_goes_on():
+def test_a_failed_sink_is_reported_once_and_the_others_continue():
     broken, whole, losses = Broken(works=2), Memory(), []
     hub = Hub("run-1", [broken, whole], EVERY_KIND, on_loss=losses.append)
     assert hub.lost is None
@@ -222,7 +222,7 @@ def test_leaving_the_context_after_an_error_still_writes_everything():
     assert len(sink.events) == 1
 
 
-def test_a_closed_hub_says_so():
+def test_a_closed_hub_refuses_events():
     hub = Hub("run-1", [], EVERY_KIND)
     hub.close()
     with pytest.raises(NissaError, match=r"run 'run-1' is closed.*'vitals'"):

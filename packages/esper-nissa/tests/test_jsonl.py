@@ -64,7 +64,7 @@ def test_numbers_survive_the_file_nan_and_infinity_included(tmp_path_factory, va
         assert again == value or (math.isnan(value) and math.isnan(again))
 
 
-def test_lines_are_buffered_until_a_flush_or_an_event_that_must_last(tmp_path):
+def test_lines_are_buffered_until_a_flush_or_a_durable_event(tmp_path):
     path = tmp_path / "deep" / "events.jsonl"
     sink = JsonlSink(path)
     sink.emit(event(0))
@@ -129,7 +129,7 @@ def test_the_position_is_found_behind_torn_and_long_lines(tmp_path, padding):
     assert next_position(path) == LogPosition(boot=1, sequence=2)
 
 
-def test_a_log_that_cannot_be_opened_is_one_clear_line(tmp_path):
+def test_a_log_that_cannot_be_opened_is_one_line(tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(
         NissaError, match=r"cannot write event log '.*file/events.jsonl': File exists"
@@ -139,7 +139,7 @@ def test_a_log_that_cannot_be_opened_is_one_clear_line(tmp_path):
         next_position(tmp_path / "file" / "events.jsonl")
 
 
-def test_a_named_pipe_is_refused_without_waiting(tmp_path):
+def test_a_named_pipe_is_refused_without_blocking(tmp_path):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
@@ -151,7 +151,7 @@ def test_a_named_pipe_is_refused_without_waiting(tmp_path):
             os.close(descriptor)
 
 
-def test_a_full_disk_is_not_lost_silently():
+def test_a_full_disk_is_reported():
     hub = Hub("run-1", [JsonlSink(Path("/dev/full"))], EVERY_KIND, sequence=7)
     hub.emit(Vitals())
     hub.close()
@@ -179,7 +179,7 @@ def test_the_first_event_of_a_buffer_that_was_not_written_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("replaced", [False, True])
-def test_a_log_that_is_taken_away_is_noticed(tmp_path, replaced):
+def test_a_removed_or_replaced_log_is_reported(tmp_path, replaced):
     path = tmp_path / "events.jsonl"
     sink = JsonlSink(path)
     sink.emit(event(0))
@@ -206,7 +206,7 @@ def test_a_log_has_one_writer(tmp_path):
 
 
 @pytest.mark.parametrize(("kept", "extra"), [(0, 0), (1, 0), (2, 20), (4, -2)])
-def test_a_truncated_log_says_what_is_gone_and_goes_on(tmp_path, kept, extra):
+def test_a_truncated_log_reports_missing_events_and_continues(tmp_path, kept, extra):
     path, losses = tmp_path / "events.jsonl", []
     hub = Hub("run-1", [JsonlSink(path)], EVERY_KIND, sequence=10, on_loss=losses.append)
     for _ in range(5):
@@ -260,7 +260,7 @@ def test_after_a_failure_every_later_event_counts_as_lost(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["EPIPE", "EIO", "EBADF", "ENOSPC"])
-def test_every_failure_of_the_system_loses_the_log_alone(tmp_path, kind):
+def test_a_failed_write_loses_only_the_log(tmp_path, kind):
     """The descriptor of the log is given another target, which fails in the kernel."""
     path, losses = tmp_path / "events.jsonl", []
     sink = JsonlSink(path)
@@ -306,7 +306,7 @@ print([(loss.events, loss.reason) for loss in losses], hub.lost)
 """
 
 
-def test_a_log_that_cannot_be_looked_at_is_written_all_the_same(tmp_path):
+def test_a_log_that_cannot_be_checked_is_still_written(tmp_path):
     """Access to its folder is withdrawn from a user who is not root."""
     folder = tmp_path / "logs"
     folder.mkdir()
@@ -326,7 +326,7 @@ def test_a_log_that_cannot_be_looked_at_is_written_all_the_same(tmp_path):
             output, _ = writer.communicate("\n")
         finally:
             folder.chmod(0o700)
-    assert output.count("cannot look whether event log") == 1
+    assert output.count("cannot check whether event log") == 1
     assert output.startswith("[(0, ")
     assert output.endswith("] None\n")
     assert [each.sequence for each in read(path)] == [0, 1, 2]
@@ -380,7 +380,7 @@ while True:
 """
 
 
-def test_a_killed_writer_leaves_a_log_that_goes_on(tmp_path):
+def test_the_log_of_a_killed_writer_can_be_continued(tmp_path):
     path = tmp_path / "events.jsonl"
     with subprocess.Popen(
         [sys.executable, "-c", _WRITER, str(path)], stdout=subprocess.PIPE

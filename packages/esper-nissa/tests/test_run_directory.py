@@ -1,4 +1,4 @@
-"""The run directory: its layout, its log elsewhere, and everything that can be in the way."""
+"""The run directory: its layout, a redirected log, and everything that can fail."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def summary(run_id, error=None):
     )
 
 
-def test_a_new_run_has_everything_in_its_place(tmp_path):
+def test_the_layout_of_a_new_run(tmp_path):
     run = RunDirectory.create(tmp_path / "runs", "mnist1d")
     assert re.fullmatch(r"\d{8}-\d{6}-mnist1d-[0-9a-f]{8}", run.run_id)
     assert run.path == tmp_path / "runs" / run.run_id
@@ -37,12 +37,12 @@ def test_a_new_run_has_everything_in_its_place(tmp_path):
     assert sorted(path.name for path in run.path.iterdir()) == ["checkpoints", "events.jsonl"]
 
 
-def test_runs_of_the_same_second_are_told_apart(tmp_path):
+def test_runs_of_the_same_second_have_different_ids(tmp_path):
     ids = {RunDirectory.create(tmp_path, "mnist1d").run_id for _ in range(50)}
     assert len(ids) == 50
 
 
-def test_a_folder_of_several_runs_is_named_as_theirs_are(tmp_path):
+def test_a_folder_of_several_runs_is_named_like_a_run(tmp_path):
     folders = [create_folder(tmp_path / "runs", "mnist1d-a-vs-b") for _ in range(2)]
     assert sorted((tmp_path / "runs").iterdir()) == sorted(folders)
     for folder in folders:
@@ -50,7 +50,7 @@ def test_a_folder_of_several_runs_is_named_as_theirs_are(tmp_path):
         assert list(folder.iterdir()) == []
 
 
-def test_the_written_config_can_be_run_again(tmp_path):
+def test_the_written_config_can_be_read_again(tmp_path):
     run = RunDirectory.create(tmp_path, "mnist1d")
     config = TrainingConfig(task="mnist1d")
     run.write_config(config)
@@ -58,7 +58,7 @@ def test_the_written_config_can_be_run_again(tmp_path):
     assert RunDirectory.open(run.path) == run
 
 
-def test_the_summary_is_replaced_whole(tmp_path):
+def test_the_summary_is_replaced_atomically(tmp_path):
     run = RunDirectory.create(tmp_path, "mnist1d")
     run.write_summary(summary(run.run_id))
     run.write_summary(summary(run.run_id, error="out of memory"))
@@ -111,7 +111,7 @@ def test_a_deleted_folder_is_restored_with_the_pointer_to_its_log(tmp_path, move
     assert run.checkpoints.is_dir()
 
 
-def test_file_and_folder_for_the_log_exclude_each_other(tmp_path):
+def test_telemetry_file_and_folder_are_mutually_exclusive(tmp_path):
     with pytest.raises(NissaError, match="give one of them"):
         RunDirectory.create(
             tmp_path, "mnist1d", telemetry_file=tmp_path / "a", telemetry_dir=tmp_path
@@ -119,7 +119,7 @@ def test_file_and_folder_for_the_log_exclude_each_other(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_root_that_is_a_file_is_one_clear_line(tmp_path):
+def test_a_root_that_is_a_file_is_one_line(tmp_path):
     root = tmp_path / "runs"
     root.write_text("not a folder")
     with pytest.raises(NissaError) as caught:
@@ -130,13 +130,13 @@ def test_a_root_that_is_a_file_is_one_clear_line(tmp_path):
     assert "\n" not in message
 
 
-def test_a_root_that_cannot_be_written_is_one_clear_line():
+def test_a_root_that_cannot_be_written_is_one_line():
     with pytest.raises(NissaError, match=r"cannot create a folder in '/proc/runs': "):
         RunDirectory.create(Path("/proc/runs"), "mnist1d")
 
 
 @pytest.mark.parametrize("used", ["full.jsonl", "file/events.jsonl"])
-def test_a_telemetry_file_in_the_way_leaves_no_run_behind(tmp_path, used):
+def test_a_telemetry_file_that_is_in_use_leaves_no_run_behind(tmp_path, used):
     (tmp_path / "full.jsonl").write_text("{}\n")
     (tmp_path / "file").write_text("x")
     with pytest.raises(NissaError, match=re.escape(str(tmp_path / used))):
@@ -151,7 +151,7 @@ def test_a_task_name_that_is_no_folder_name_is_refused(tmp_path, task):
         RunDirectory.create(tmp_path, task)
 
 
-def test_what_is_not_a_run_is_not_opened(tmp_path):
+def test_a_folder_that_is_no_run_is_not_opened(tmp_path):
     with pytest.raises(NissaError, match=r"is not a run directory: it holds no config.json"):
         RunDirectory.open(tmp_path / "nothing")
 

@@ -38,7 +38,7 @@ def list_command(runs_folder: Path = Path("runs"), /) -> None:
 
 @app.command
 def show(run: Path, /) -> None:
-    """Show a run's rounds and how it ended, or what is known of one that has not.
+    """Show a run's rounds and how it ended; of a running one, the rounds so far.
 
     Parameters
     ----------
@@ -73,8 +73,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: The command line; ``None`` takes the process's own.
 
     Returns:
-        0; 1 where the output could not be written; 2 for what cannot be done. One line on
-        standard error says why.
+        0; 1 if the output could not be written; 2 for a command that failed. One line on
+        standard error gives the reason.
     """
     from esper_leyline import EsperError
 
@@ -85,9 +85,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         app(arguments, exit_on_error=False, print_error=False)
     except CycloptsError as error:
-        return _refuse(" ".join(str(error).split()))
+        return _fail(" ".join(str(error).split()))
     except EsperError as error:
-        return _refuse(str(error))
+        return _fail(str(error))
     return _check_output() if arguments is None else 0
 
 
@@ -97,7 +97,7 @@ def _console() -> SafeConsole:
     return SafeConsole()
 
 
-def _refuse(message: str) -> int:
+def _fail(message: str) -> int:
     from esper_karn import echo_error
 
     echo_error(message)
@@ -105,7 +105,7 @@ def _refuse(message: str) -> int:
 
 
 def _check_output() -> int:
-    """Returns the exit code of a command whose purpose is its output."""
+    """Returns the exit code of a command that has printed its output."""
     from esper_karn import echo_error, output_failure
 
     reason = output_failure()

@@ -1,4 +1,4 @@
-"""The base of the errors that the app raises on purpose."""
+"""The base of the errors of the app."""
 
 from __future__ import annotations
 
@@ -6,4 +6,4 @@ from esper_leyline import EsperError
 
 
 class OverwatchError(EsperError):
-    """The app was asked for something that is not there."""
+    """Something that was named does not exist or cannot be written."""

@@ -1,4 +1,4 @@
-"""How numbers, durations and ages are written for people."""
+"""Formats numbers, durations and ages for people."""
 
 from __future__ import annotations
 
@@ -6,27 +6,27 @@ import math
 from decimal import Decimal
 
 MISSING = "–"
-"""Stands where nothing was measured."""
+"""Shown for a value that was not measured."""
 
 LONGEST_FIXED = 10**7
-"""From here on, a number with digits after the point is written as ``1.2e7``."""
+"""Numbers with decimals are written as ``1.2e7`` from here on."""
 
 LONGEST_COUNT = 10**12
-"""From here on, a count is written as ``1.2e12``."""
+"""Counts are written as ``1.2e12`` from here on."""
 
 _LONGEST_DURATION = 10**9
 _LARGEST_FLOAT = 10**308
 
 
 def format_number(value: float | None, digits: int, *, sign: bool = False) -> str:
-    """Writes a number in at most 16 characters; all views write numbers with this function.
+    """Formats a number in at most 16 characters; every other function here uses it.
 
     ``NaN`` and ``inf`` are words, very large numbers are short (``1.0e308``), and zero has
-    no minus sign. Without digits after the point, thousands are separated.
+    no minus sign. Without decimals, thousands are separated.
 
     Args:
         value: The number; an integer may be of any size. ``None`` gives ``–``.
-        digits: Digits after the point.
+        digits: Number of decimals.
         sign: Whether positive numbers get a ``+``.
     """
     if value is None:
@@ -40,7 +40,7 @@ def format_number(value: float | None, digits: int, *, sign: bool = False) -> st
 
 
 def format_significant(value: float | None, digits: int = 3) -> str:
-    """Writes a number of any magnitude with its leading digits, such as ``0.00123``."""
+    """Formats a number of any magnitude with its leading digits: ``0.00123``."""
     if value is None or not _finite(value) or abs(value) >= _LARGEST_FLOAT:
         return format_number(value, 0)
     mantissa, _, exponent = f"{float(value):z.{digits}g}".partition("e")
@@ -48,34 +48,34 @@ def format_significant(value: float | None, digits: int = 3) -> str:
 
 
 def format_signed(value: float | None, digits: int = 2) -> str:
-    """Writes a value with its sign, such as ``+1.23``."""
+    """Formats a value with its sign: ``+1.23``."""
     return format_number(value, digits, sign=True)
 
 
 def format_fixed(value: float | None, digits: int) -> str:
-    """Writes a value with a fixed number of digits."""
+    """Formats a value with a fixed number of decimals."""
     return format_number(value, digits)
 
 
 def format_count(value: float | None) -> str:
-    """Writes a count, or a mean of counts, as a whole number with separators."""
+    """Formats a count, or a mean of counts, as a whole number with separators."""
     return format_number(value, 0)
 
 
 def format_index(value: int) -> str:
-    """Writes the number of a round or an epoch, without separators."""
+    """Formats the number of a round or an epoch, without separators."""
     return format_count(value).replace(",", "")
 
 
 def format_mean(value: float) -> str:
-    """Writes a mean of counts: small fractions with one digit, anything else whole."""
+    """Formats a mean of counts: small fractions with one decimal, all others whole."""
     if not _finite(value) or abs(value) >= 10 or value == round(value):
         return format_count(value)
     return format_fixed(value, 1)
 
 
 def format_duration(seconds: float | None) -> str:
-    """Writes a duration, such as ``2:31`` or ``1:02:31``; a negative one has a minus."""
+    """Formats a duration: ``2:31`` or ``1:02:31``; a negative one has a minus."""
     if seconds is None or not abs(seconds) < _LONGEST_DURATION:
         return f"{format_number(seconds, 0)} s" if seconds is not None else MISSING
     whole = round(seconds)
@@ -87,9 +87,9 @@ def format_duration(seconds: float | None) -> str:
 
 
 def format_age(seconds: float | None) -> str:
-    """Writes how long ago something was, such as ``12 s ago``.
+    """Formats an age: ``12 s ago``.
 
-    A time more than a minute ahead of this machine's clock is said to be in the future.
+    A time more than a minute ahead of this machine's clock is ``in the future``.
     """
     if seconds is None:
         return MISSING
@@ -101,7 +101,7 @@ def format_age(seconds: float | None) -> str:
 
 
 def pluralize(quantity: int, one: str, many: str | None = None) -> str:
-    """Writes a number of things, such as ``1 host`` or ``3 hosts``."""
+    """Formats a number of things: ``1 host`` or ``3 hosts``."""
     return f"{format_count(quantity)} {one if quantity == 1 else many or one + 's'}"
 
 

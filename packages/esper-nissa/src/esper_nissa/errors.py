@@ -13,10 +13,9 @@ class LogError(NissaError):
     """Events are missing from a log, or may be.
 
     Attributes:
-        first_lost: Sequence number of the first event that is not in the log; ``None``
-            where that is the next one.
-        events: How many are missing in a log that goes on, possibly 0; ``None`` where the
-            log takes no further event.
+        first_lost: Sequence number of the first missing event; ``None`` if it is the next one.
+        events: Number of missing events, possibly 0, if the log is still written; ``None`` if
+            it takes no further event.
     """
 
     def __init__(

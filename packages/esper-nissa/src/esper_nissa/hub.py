@@ -1,4 +1,4 @@
-"""The hub: stamps what happened, queues it, and writes it from a thread of its own."""
+"""The hub: stamps events, queues them, and passes them to sinks from its own thread."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from esper_leyline.events import SCHEMA_VERSION, AnyPayload, Event
 from esper_nissa.errors import LogError, NissaError
 
 DRAIN_INTERVAL = 0.025
-"""Seconds the writer sleeps between looks at the queue; emitters never wake it."""
+"""Seconds the writer thread sleeps between two checks of the queue; emitters never wake it."""
 
 
 class _Stamped(NamedTuple):
@@ -34,8 +34,8 @@ class _Loss:
     """Events that a sink has lost.
 
     Attributes:
-        first: Sequence number of the first of them.
-        events: How many; ``None``: all from ``first`` on.
+        first: Sequence number of the first one.
+        events: Their number; ``None`` for all from ``first`` on.
     """
 
     sink: TelemetrySink
@@ -46,34 +46,34 @@ class _Loss:
 
 @runtime_checkable
 class FlushingSink(Protocol):
-    """A sink that buffers; the hub calls ``flush`` whenever its queue has run empty."""
+    """A sink that buffers; the hub calls ``flush`` whenever its queue is empty."""
 
     def flush(self) -> None:
-        """Hands on what is buffered."""
+        """Writes the buffered events."""
 
 
 class Hub:
     """A ``Telemetry`` that never blocks on a sink and never drops an event.
 
-    ``emit`` stamps and appends to a queue in memory; a daemon thread passes the events
-    to every sink in order of their sequence. Use it as a context manager: leaving it
-    writes everything that was emitted.
+    ``emit`` stamps an event and appends it to a queue in memory; a daemon thread passes the
+    events to every sink in order of their sequence numbers. Use it as a context manager:
+    leaving it writes every event.
 
-    A sink that fails gets no further event; the other sinks and the caller go on, because
-    telemetry must not end what it observes. A ``LogError`` that counts the missing events
-    is not a failure: its sink goes on. ``lost`` and ``on_loss`` say what is missing.
+    A sink that fails gets no further event; the other sinks and the caller continue, because
+    telemetry must not stop a run. A ``LogError`` that counts the missing events is not a
+    failure: its sink gets the next events. ``lost`` and ``on_loss`` describe the loss.
     Payloads are written after ``emit`` has returned: do not change their dicts afterwards.
 
     Args:
         run_id: Name of the run's directory.
         sinks: Where events go; the hub closes them.
-        kinds: The event kinds to write, as ``esper_leyline.events.kinds_written`` returns
-            them. Others are ignored and take no sequence number.
-        boot: How many processes wrote this run's log before.
+        kinds: The event kinds to write, from ``esper_leyline.events.kinds_written``. Others
+            are ignored and take no sequence number.
+        boot: Number of processes that wrote this run's log before.
         sequence: Sequence number of the first event.
         group: The comparison that the run is an arm of, unless an event names another.
         on_loss: Called from the hub's own thread, once for each sink that fails and each
-            loss that a sink reports; ``events`` is 0 where nothing is missing so far.
+            loss that a sink reports; ``events`` is 0 if nothing is missing so far.
     """
 
     def __init__(
@@ -96,8 +96,8 @@ class Hub:
         self._sinks: list[TelemetrySink] = list(sinks)
         self._start = time.monotonic()
         self._queue: deque[_Stamped] = deque()
-        # Held for stamping and appending alone, so sequence, time and order in the
-        # queue agree; the writer pops without it and cannot hold an emitter up.
+        # Held while an event is stamped and appended, so that sequence, time and order in
+        # the queue agree; the writer pops without it and never blocks an emitter.
         self._stamping = threading.Lock()
         self._stop = threading.Event()
         self._losses: list[_Loss] = []
@@ -108,7 +108,7 @@ class Hub:
 
     @property
     def lost(self) -> TelemetryLoss | None:
-        """What is missing in the first sink that lost something; ``None`` where none did."""
+        """The events missing in the first sink that lost any; ``None`` if none did."""
         losses = [loss for loss in self._losses if loss.sink is self._losses[0].sink]
         if not losses:
             return None
@@ -120,7 +120,7 @@ class Hub:
 
     @property
     def writes(self) -> bool:
-        """Whether a sink is left that takes events."""
+        """Whether any sink still takes events."""
         return bool(self._sinks)
 
     def emit(
@@ -227,7 +227,7 @@ class Hub:
             self._guard(sink, sink.emit, event)
 
     def _guard(self, sink: TelemetrySink, call: Callable[..., None], *arguments: Event) -> None:
-        """Runs one call of a sink; a sink that fails is dropped, and what it lost is kept."""
+        """Calls a sink; removes it if it fails, and records its loss."""
         try:
             call(*arguments)
         except Exception as error:  # noqa: BLE001  sinks are plug-ins, and a dead writer loses events
@@ -260,7 +260,7 @@ def _loss(sink: TelemetrySink, error: Exception, sequence: int) -> _Loss:
 
 def _missing(losses: Sequence[_Loss], sequence: int) -> int:
     """Counts the events that one sink has lost before the event ``sequence``."""
-    # A sink fails once at most, and what it lost after that event is lost anyway.
+    # A sink fails at most once, and all events from then on are lost.
     failed = min((loss.first for loss in losses if loss.events is None), default=sequence)
     before = sum(loss.events or 0 for loss in losses if loss.first < failed)
     return before + sequence - failed

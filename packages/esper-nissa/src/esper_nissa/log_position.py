@@ -1,4 +1,4 @@
-"""Where a log stands, so that a resumed run counts on without a gap."""
+"""Where a log ends, so that a resumed run continues its sequence numbers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from esper_nissa.errors import NissaError, os_reason
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogPosition:
-    """What the next hub on a log is given.
+    """Boot and sequence number of the next hub on a log.
 
     Attributes:
         boot: Number of processes that wrote the log before.
@@ -27,10 +27,10 @@ class LogPosition:
 
 
 def next_position(log: Path) -> LogPosition:
-    """Finds where a log goes on, reading only its end.
+    """Finds boot and sequence number for the next hub on a log, reading only its end.
 
-    A torn, malformed or overlong last line does not count: its sequence number is free
-    again.
+    An unfinished, malformed or overlong last line does not count: its sequence number is
+    used again.
 
     Returns:
         Boot 0 and sequence 0 for a log that is missing or holds no event.

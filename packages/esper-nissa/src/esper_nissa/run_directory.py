@@ -1,4 +1,4 @@
-"""The run directory: where everything about one run is found."""
+"""The run directory: the folder of one run."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ _TASK_NAME = re.compile(r"[A-Za-z0-9_.-]+")
 class RunDirectory:
     """One run's folder, ``<timestamp>-<task>-<id>``: config, log, checkpoints, summary.
 
-    The log is ``events.jsonl`` in the folder, unless it was sent elsewhere: then
-    ``events.path`` holds its absolute path on one line.
+    The log is ``events.jsonl`` in the folder, unless it was redirected: then ``events.path``
+    holds its absolute path on one line.
 
     Attributes:
         path: The folder.
-        events: The event log, wherever it is.
+        events: The event log.
     """
 
     path: Path
@@ -60,9 +60,9 @@ class RunDirectory:
         """Creates a new run's folder, with its checkpoint folder and an empty log.
 
         Args:
-            root: The folder of all runs; created where it is missing.
+            root: The folder of all runs; created if missing.
             task: Name of the task, part of the folder's name.
-            telemetry_file: Log to exactly this file, which must not hold anything yet.
+            telemetry_file: Log to exactly this file, which must be empty or missing.
             telemetry_dir: Log to ``<run id>/events.jsonl`` under this folder.
 
         Raises:
@@ -133,11 +133,11 @@ class RunDirectory:
         return self.path / SUMMARY_FILE
 
     def discard(self) -> None:
-        """Removes a run that has not begun."""
+        """Removes the folder of a run that has not started."""
         shutil.rmtree(self.path, ignore_errors=True)
 
     def restore(self, config: TrainingConfig) -> tuple[str, ...]:
-        """Creates again what is missing of the folder: itself, its config, where its log is.
+        """Creates missing parts again: the folder, its config, and ``events.path``.
 
         Returns:
             Names of the files that were missing.
@@ -157,7 +157,7 @@ class RunDirectory:
         return tuple(missing)
 
     def _pointed_at(self) -> bool:
-        """Whether a reader of the folder finds the log, as far as the folder goes."""
+        """Whether a reader of the folder can find the log."""
         inside = self.events == self.path / LOG_FILE
         return inside or (self.path / POINTER_FILE).exists()
 
@@ -165,7 +165,7 @@ class RunDirectory:
         replace_file(self.path / POINTER_FILE, f"{self.events}\n")
 
     def write_config(self, config: TrainingConfig) -> None:
-        """Writes ``config.json`` whole or not at all.
+        """Writes ``config.json`` atomically.
 
         Raises:
             NissaError: If it cannot be written.
@@ -173,7 +173,7 @@ class RunDirectory:
         replace_file(self.config, config.model_dump_json(indent=2) + "\n")
 
     def write_summary(self, summary: RunSummary) -> None:
-        """Writes ``summary.json`` whole or not at all.
+        """Writes ``summary.json`` atomically.
 
         Raises:
             NissaError: If it cannot be written.
@@ -182,7 +182,7 @@ class RunDirectory:
 
 
 def create_folder(root: Path, name: str) -> Path:
-    """Creates a new folder ``<timestamp>-<name>-<id>``, and ``root`` where it is missing.
+    """Creates a new folder ``<timestamp>-<name>-<id>``, and ``root`` if missing.
 
     Raises:
         NissaError: If it cannot be created; names ``root`` and the reason.
@@ -200,7 +200,7 @@ def create_folder(root: Path, name: str) -> Path:
 
 
 def replace_file(path: Path, text: str) -> None:
-    """Writes a file so that a reader, or a crash, finds the old text or the new, never half.
+    """Writes a file atomically.
 
     Raises:
         NissaError: If it cannot be written.
@@ -234,7 +234,7 @@ def _creating_in(root: Path) -> Iterator[None]:
 
 
 def _elsewhere(run_id: str, telemetry_file: Path | None, telemetry_dir: Path | None) -> Path | None:
-    """Returns the absolute path of a log that was sent elsewhere."""
+    """Returns the absolute path of a redirected log; ``None`` for a log in its run directory."""
     if telemetry_file is not None:
         return telemetry_file.absolute()
     if telemetry_dir is not None:
@@ -245,7 +245,7 @@ def _elsewhere(run_id: str, telemetry_file: Path | None, telemetry_dir: Path | N
 def _create_log(log: Path) -> None:
     try:
         create_folders(log.parent)
-        # Opening a named pipe would wait for a reader, for ever if none comes.
+        # Opening a named pipe would block until it has a reader.
         check_file(log)
         with log.open("ab"):
             used = log.stat().st_size > 0
@@ -263,7 +263,7 @@ def _create_log(log: Path) -> None:
 
 
 def _remove_new_folder(path: Path) -> None:
-    """Takes back a run folder that nothing has been written to."""
+    """Removes a run folder that is still empty."""
     for part in (path / POINTER_FILE, path / LOG_FILE):
         part.unlink(missing_ok=True)
     (path / CHECKPOINT_FOLDER).rmdir()

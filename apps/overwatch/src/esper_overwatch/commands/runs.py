@@ -1,4 +1,4 @@
-"""Finds runs and prints them."""
+"""Lists runs and shows one of them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from esper_overwatch.errors import OverwatchError
 
 
 def list_runs(folder: Path, console: Console, *, now: float) -> None:
-    """Prints one row a run, the latest first.
+    """Prints one row per run, the latest first.
 
     Args:
         folder: The runs folder.
@@ -21,7 +21,7 @@ def list_runs(folder: Path, console: Console, *, now: float) -> None:
         now: Unix time, for ages.
 
     Raises:
-        OverwatchError: If the folder is missing or holds no run.
+        OverwatchError: If the folder is missing or has no run.
     """
     glances = [peek(path) for path in find_runs(folder)]
     table = RunsTable(glances, now=now)
@@ -31,7 +31,7 @@ def list_runs(folder: Path, console: Console, *, now: float) -> None:
 
 
 def show_run(path: Path, console: Console, *, now: float) -> None:
-    """Prints how a run ended, or what is known of one that has not.
+    """Prints the closing table of a run.
 
     Args:
         path: The run directory.
@@ -54,7 +54,7 @@ def find_runs(folder: Path) -> list[Path]:
     """Returns the run directories in a folder, the latest first.
 
     Raises:
-        OverwatchError: If the folder is missing, cannot be read, or holds no run.
+        OverwatchError: If the folder is missing, cannot be read, or has no run.
     """
     try:
         paths = sorted(folder.iterdir(), key=lambda path: path.name, reverse=True)

@@ -1,4 +1,4 @@
-"""Tables that fit the screen: whole columns are left out and named, nothing is cut."""
+"""Tables that fit the width: whole columns are left out and named, no cell is cut."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from rich.style import Style
 from esper_leyline import printable
 
 GAP = "  "
-"""Stands between two columns, and before the values of a row that is printed line by line."""
+"""Between two columns, and the indent of values that are printed one per line."""
 
 FOLDED = 16
-"""The least width of a column whose cells go on in the next line."""
+"""Least width of a column whose cells are wrapped."""
 
 _HEAD = Style(bold=True)
 _NOTE = Style(dim=True)
-# A long value may go on in the next line after a blank, or after these between two numbers.
+# A long line may break after white space, and after a dash or a slash between two numbers.
 _PIECES = re.compile(r"[^\s–/]*[\s–/]+|[^\s–/]+")
 
 
@@ -30,14 +30,13 @@ class Column:
     """One column of a table.
 
     Attributes:
-        head: What stands above it.
-        cells: One a row.
+        head: Its heading.
+        cells: One per row.
         rank: 0 for a column that is never left out; of the others, the one with the
             highest rank is left out first.
-        left: Whether its cells are aligned to the left, as text is.
-        fold: Whether long cells may go on in the next line, as a name may, where the table
-            would not fit otherwise.
-        name: What it is called where it is left out, if that is not its head.
+        left: Whether its cells are aligned to the left, as for text.
+        fold: Whether long cells may be wrapped if the table does not fit otherwise.
+        name: Its name in the list of columns left out; empty for its heading.
         styles: Rich styles of the cells; empty for none.
     """
 
@@ -56,7 +55,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableVariant:
-    """One way to print a table, such as one with full or with short heads.
+    """One way to print a table, for example with full or with short headings.
 
     Attributes:
         columns: From left to right.
@@ -68,33 +67,33 @@ class TableVariant:
 
 
 class FittedTable:
-    """A table that Rich prints so that no cell is cut, whatever the width of the screen.
+    """A table for a Rich console that never cuts a cell, at any width.
 
-    The first form that fits is taken. Where none does, the last one loses columns, those
-    with the highest rank first, and a line below the table names them. Where not even the
-    columns of rank 0 fit, every value of the first form gets a line of its own.
+    The first variant that fits is printed. If none fits, the last one loses columns, those
+    with the highest rank first, and a line below the table names them. If not even the
+    columns of rank 0 fit, every value of the first variant is printed on its own line.
 
     Args:
-        forms: From the widest to the narrowest; all have the same rows.
+        variants: From the widest to the narrowest; all have the same rows.
         breaks: Indices of the rows that have an empty line before them.
-        rule: Whether a line is drawn below the heads.
+        rule: Whether a line is drawn below the headings.
     """
 
     def __init__(
-        self, *forms: TableVariant, breaks: frozenset[int] = frozenset(), rule: bool = True
+        self, *variants: TableVariant, breaks: frozenset[int] = frozenset(), rule: bool = True
     ) -> None:
-        self._forms = [_escaped(form) for form in forms]
+        self._variants = [_escaped(each) for each in variants]
         self._breaks = breaks
         self._rule = rule
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         width = options.max_width
-        form, left_out = self._fit(width)
-        if not form.columns:
-            yield from _line_by_line(self._forms[0].columns, width)
+        variant, left_out = self._fit(width)
+        if not variant.columns:
+            yield from _line_by_line(self._variants[0].columns, width)
             return
-        yield from self._rows(form.columns, width)
-        notes = list(form.notes)
+        yield from self._rows(variant.columns, width)
+        notes = list(variant.notes)
         if left_out:
             notes.append(
                 f"left out at {width} columns: {', '.join(left_out)}; a wider screen or a pipe "
@@ -105,23 +104,23 @@ class FittedTable:
                 yield from _line(line, _NOTE)
 
     def _fit(self, width: int) -> tuple[TableVariant, list[str]]:
-        """Returns the form to print and the heads left out; a form without columns if none fits."""
-        for form in self._forms:
-            if _total([each.width() for each in form.columns]) <= width:
-                return form, []
-        for form in self._forms:
-            if _total(_widths(form.columns, width)) <= width:
-                return form, []
-        form = self._forms[-1]
-        kept = list(form.columns)
-        for column in sorted(form.columns, key=lambda each: -each.rank):
+        """Returns the variant to print, without columns if none fits, and the names left out."""
+        for variant in self._variants:
+            if _total([each.width() for each in variant.columns]) <= width:
+                return variant, []
+        for variant in self._variants:
+            if _total(_widths(variant.columns, width)) <= width:
+                return variant, []
+        variant = self._variants[-1]
+        kept = list(variant.columns)
+        for column in sorted(variant.columns, key=lambda each: -each.rank):
             if column.rank == 0:
                 return TableVariant(columns=()), []
             kept.remove(column)
             if _total(_widths(kept, width)) <= width:
                 break
-        left_out = [each.name or each.head for each in form.columns if each not in kept]
-        return TableVariant(columns=kept, notes=form.notes), left_out
+        left_out = [each.name or each.head for each in variant.columns if each not in kept]
+        return TableVariant(columns=kept, notes=variant.notes), left_out
 
     def _rows(self, columns: Sequence[Column], width: int) -> Iterator[Segment]:
         widths = _widths(columns, width)
@@ -136,13 +135,13 @@ class FittedTable:
 
 
 def wrapped(text: str, width: int, indent: str = "") -> Iterator[str]:
-    """Yields the lines of a text that is broken between words and between values.
+    """Yields the lines of a text, broken between words and between values.
 
     Args:
         text: One line.
-        width: Columns of a terminal, at least 20 for numbers of any size to stay whole;
-            only a word that is wider than a line, such as a path, goes on in the next one.
-        indent: Stands before each line.
+        width: In columns of a terminal; from 20 on, numbers are never broken. A word that is
+            wider than a line, for example a path, is broken.
+        indent: Printed before each line.
     """
     room = width - len(indent)
     line = ""
@@ -160,11 +159,11 @@ def wrapped(text: str, width: int, indent: str = "") -> Iterator[str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """One part of a line, such as ``accuracy 46.7 %``.
+    """One part of a line, for example ``accuracy 46.7 %``.
 
     Attributes:
-        name: What it is called where it is left out.
-        rank: As that of a column.
+        name: Its name in the list of parts left out.
+        rank: As for a column.
     """
 
     text: str
@@ -172,21 +171,21 @@ class Part:
     rank: int = 0
 
 
-def fit_parts(width: int, *forms: Sequence[Part]) -> tuple[list[Part], list[str]]:
+def fit_parts(width: int, *variants: Sequence[Part]) -> tuple[list[Part], list[str]]:
     """Returns the parts of a line that fit, and the names of those left out.
 
-    The first form that fits is taken; the last one loses parts, as a table does columns.
-    Parts of rank 0 are never left out: they may be wider than the screen.
+    The first variant that fits is returned; otherwise the last one loses parts, as a table
+    loses columns. Parts of rank 0 are never left out, so the line may be too wide.
     """
-    for form in forms:
-        if _length(form) <= width:
-            return list(form), []
-    kept = list(forms[-1])
-    for part in sorted(forms[-1], key=lambda each: -each.rank):
+    for variant in variants:
+        if _length(variant) <= width:
+            return list(variant), []
+    kept = list(variants[-1])
+    for part in sorted(variants[-1], key=lambda each: -each.rank):
         if part.rank == 0 or _length(kept) <= width:
             break
         kept.remove(part)
-    return kept, [part.name for part in forms[-1] if part not in kept]
+    return kept, [part.name for part in variants[-1] if part not in kept]
 
 
 def join(parts: Sequence[Part]) -> str:
@@ -198,7 +197,7 @@ def _length(parts: Sequence[Part]) -> int:
     return cell_len(join(parts))
 
 
-def _escaped(form: TableVariant) -> TableVariant:
+def _escaped(variant: TableVariant) -> TableVariant:
     columns = [
         Column(
             head=printable(each.head),
@@ -209,9 +208,9 @@ def _escaped(form: TableVariant) -> TableVariant:
             name=each.name,
             styles=each.styles,
         )
-        for each in form.columns
+        for each in variant.columns
     ]
-    return TableVariant(columns=columns, notes=[printable(note) for note in form.notes])
+    return TableVariant(columns=columns, notes=[printable(note) for note in variant.notes])
 
 
 def _total(widths: Sequence[int]) -> int:
@@ -219,7 +218,7 @@ def _total(widths: Sequence[int]) -> int:
 
 
 def _widths(columns: Sequence[Column], width: int) -> list[int]:
-    """Returns the widths of columns, where those that may be folded fill the space left."""
+    """Returns the widths of columns; those that may be folded shrink to fit."""
     widths = [each.width() for each in columns]
     for place, column in enumerate(columns):
         excess = _total(widths) - width

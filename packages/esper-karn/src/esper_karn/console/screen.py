@@ -1,7 +1,4 @@
-"""Where output leaves a process: the only module that writes to the standard streams.
-
-Everything that is printed passes through here, where control characters are escaped.
-"""
+"""The only module that writes to the standard streams; it escapes control characters."""
 
 from __future__ import annotations
 
@@ -16,22 +13,22 @@ from rich.segment import Segment
 from esper_leyline import printable
 
 NO_LIMIT = 1_000_000
-"""The width of a file or a pipe, in columns: lines are as long as they have to be."""
+"""Width of a file or a pipe, in columns: lines are never wrapped there."""
 
 
 class SafeConsole(Console):
     """A Rich console for a terminal, a file or a pipe.
 
-    Characters of printed text that are not visible are escaped; colours and cursor movements
-    are Rich's own. A file or a pipe has no width, so nothing is wrapped or left out there,
-    unless the environment variable ``COLUMNS`` gives a width.
+    Characters of the text that are not visible are escaped; colours and cursor movements
+    come from Rich. A file or a pipe has no width, so nothing is wrapped or left out there,
+    unless the environment variable ``COLUMNS`` sets a width.
 
     Args:
         file: Where to print, ``None`` for standard output.
         colors: Whether colours may be used.
 
     Attributes:
-        limited: Whether there is a width that lines have to fit.
+        limited: Whether lines must fit a width.
     """
 
     def __init__(self, file: TextIO | None = None, *, colors: bool = True) -> None:
@@ -46,7 +43,7 @@ class SafeConsole(Console):
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
     ) -> Iterable[Segment]:
-        """Renders as Rich does, and escapes what is not visible."""
+        """Renders as Rich does, and escapes characters that are not visible."""
         for segment in super().render(renderable, options):
             if segment.control or segment.text.isprintable():
                 yield segment
@@ -56,7 +53,7 @@ class SafeConsole(Console):
 
 
 def echo(line: str) -> None:
-    """Prints one line at once, so that it stands before what other processes print."""
+    """Prints one line and flushes, so that it precedes the output of later processes."""
     sys.stdout.write(f"{printable(line)}\n")
     sys.stdout.flush()
 
@@ -65,8 +62,8 @@ def echo_error(message: str, kind: str = "error") -> None:
     """Prints ``error: message`` as one line on standard error.
 
     Args:
-        message: What is wrong.
-        kind: What it is: ``error`` or ``warning``.
+        message: One line that says what is wrong.
+        kind: ``error`` or ``warning``.
     """
     sys.stderr.write(f"{kind}: {printable(message)}\n")
     sys.stderr.flush()

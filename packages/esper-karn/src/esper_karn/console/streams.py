@@ -1,4 +1,4 @@
-"""Standard streams that may go away: a closed pipe, a closed terminal, none from the start."""
+"""Standard streams that may be closed: a closed pipe, a closed terminal, or none at all."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from typing import Any, TextIO
 from esper_leyline import printable
 
 _GONE = frozenset({errno.EPIPE, errno.EBADF, errno.ENXIO})
-"""Errors of a stream whose reader is gone."""
+"""Errors of a stream that nobody reads any more."""
 
 
 def guard_streams() -> None:
-    """Discards output whose reader is gone, instead of raising.
+    """Discards output to closed streams, instead of raising an error.
 
-    Call it first in a program: where a standard stream is closed (``>&-``), the next file
-    that the program opens would otherwise take its number, and children would write to it.
-    Characters that the stream's encoding lacks are escaped; on standard error, so are those
-    that are not visible, such as escape sequences in a traceback.
+    Call it first in a program: if a standard stream is closed (``>&-``), the next file that
+    the program opens would otherwise get its descriptor, and child processes would write to
+    it. Characters that the stream's encoding lacks are escaped; on standard error, characters
+    that are not visible are escaped too, for example escape sequences in a traceback.
     """
     for number in (0, 1, 2):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, which is this one
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free descriptor: this one
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:
-            # Closed by the interpreter's own end.
+            # The interpreter found it closed.
             stream = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
         if not isinstance(stream, GuardedStream):
             stream.reconfigure(errors="backslashreplace")
@@ -38,11 +38,11 @@ def guard_streams() -> None:
 
 
 def output_failure() -> str | None:
-    """Flushes standard output, and returns why a part of it could not be written.
+    """Flushes standard output, and returns why some of it could not be written.
 
     Returns:
-        The reason, such as ``No space left on device``; ``None`` if all was written, or if
-        the reader went away, as ``head`` does.
+        The reason, for example ``No space left on device``; ``None`` if all was written, or
+        if the reader closed it, as ``head`` does.
     """
     stream = sys.stdout
     stream.flush()
@@ -50,15 +50,15 @@ def output_failure() -> str | None:
 
 
 class GuardedStream:
-    """A text stream that turns into the null device when it cannot be written to.
+    """A text stream that becomes the null device when it cannot be written to.
 
     Args:
         stream: The stream itself.
-        escape: Whether characters that are not visible are escaped, line breaks excepted:
-            for a stream without colours, to which libraries and the interpreter print.
+        escape: Whether to escape characters that are not visible, except line breaks: for
+            a stream without colours, to which libraries and the interpreter print.
 
     Attributes:
-        failure: Why it could not, ``None`` where only its reader is gone.
+        failure: Why it cannot be written to; ``None`` if it can, or if its reader closed it.
     """
 
     def __init__(self, stream: TextIO, *, escape: bool = False) -> None:
@@ -67,11 +67,11 @@ class GuardedStream:
         self.failure: str | None = None
 
     def __getattr__(self, name: str) -> Any:
-        """Everything else is the stream's own."""
+        """Returns an attribute of the stream itself."""
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
-        """Writes text, or discards it."""
+        """Writes text, or discards it if that fails."""
         if self._escape:
             text = "\n".join(map(printable, text.split("\n")))
         try:
@@ -81,14 +81,14 @@ class GuardedStream:
             return len(text)
 
     def flush(self) -> None:
-        """Flushes the stream, or discards what it holds."""
+        """Flushes the stream, or discards its buffer if that fails."""
         try:
             self._stream.flush()
         except OSError as error:
             self._discard(error)
 
     def isatty(self) -> bool:
-        """Whether it is a terminal that is still there."""
+        """Whether it is a terminal that is still open."""
         try:
             return self._stream.isatty()
         except (OSError, ValueError):
@@ -97,7 +97,7 @@ class GuardedStream:
     def _discard(self, error: OSError) -> None:
         if not self._is_gone(error):
             self.failure = error.strerror or str(error)
-        # The descriptor itself, so that the interpreter's last flush does not fail either.
+        # Replace the descriptor itself, so that the interpreter's last flush succeeds too.
         null = os.open(os.devnull, os.O_WRONLY)
         try:
             os.dup2(null, self._stream.fileno())
@@ -107,6 +107,6 @@ class GuardedStream:
     def _is_gone(self, error: OSError) -> bool:
         if error.errno in _GONE:
             return True
-        # A terminal that was closed gives the error of a broken disk.
+        # A closed terminal reports EIO, like a broken disk.
         is_device = stat.S_ISCHR(os.fstat(self._stream.fileno()).st_mode)
         return error.errno == errno.EIO and is_device

@@ -1,4 +1,4 @@
-"""Opens files of a run without ever waiting, and cuts a log into lines of bounded length."""
+"""Opens files of a run without blocking, and splits a log into lines of bounded length."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from esper_leyline.run_files import MAX_LINE
 def open_file(path: Path) -> BinaryIO:
     """Opens a regular file to read its bytes.
 
-    Anything else is refused instead of opened, because reading it may never end.
+    Everything else is refused, because reading it may block forever.
 
     Raises:
         OSError: If the file cannot be opened or is not a regular file.
@@ -38,7 +38,7 @@ def read_file(path: Path, limit: int) -> bytes:
 
 
 class LineSplitter:
-    """Cuts a stream of bytes into lines, in linear time and bounded memory."""
+    """Splits a stream of bytes into lines, in linear time and bounded memory."""
 
     def __init__(self, limit: int = MAX_LINE) -> None:
         self._limit = limit
@@ -51,14 +51,14 @@ class LineSplitter:
         return self._length > 0
 
     def feed(self, data: bytes) -> list[bytes | None]:
-        """Returns the lines that ``data`` completes; ``None`` for one over the limit."""
+        """Returns the lines completed by ``data``; ``None`` for a line over the limit."""
         *complete, rest = data.split(b"\n")
         lines = [self._end(piece) for piece in complete]
         self._add(rest)
         return lines
 
     def clear(self) -> None:
-        """Forgets the unfinished line."""
+        """Drops the unfinished line."""
         self._pieces, self._length = [], 0
 
     def _add(self, piece: bytes) -> None:

@@ -1,4 +1,4 @@
-"""Reads only the two ends of a log, for lists of many runs."""
+"""Reads only the start and the end of a log, for lists of many runs."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from esper_leyline.events import Event
 from esper_leyline.run_files import MAX_LINE, lines_backwards
 
 HEAD_BYTES = 1 << 16
-"""How much of a log's start is looked at."""
+"""Bytes read from the start of a log."""
 
 TAIL_BYTES = 1 << 18
-"""How much of a log's end is looked at."""
+"""Bytes read from the end of a log."""
 
 NO_LINE = f"it is unfinished, or {TOO_LONG}"
-"""Why nothing at the end of a log is an event, where no line ends there."""
+"""Why there is no event at the end of a log without a complete line."""
 
 
 def first_event(log: Path) -> Event | None:
-    """Returns the first event of a log, ``None`` if it starts with none.
+    """Returns the first event of a log, ``None`` if its first line is no event.
 
     Raises:
         KarnError: If the log cannot be read or has another schema version.
@@ -44,7 +44,7 @@ class LogTail:
         log: The log; a missing one has no lines.
 
     Attributes:
-        empty: Whether the log holds nothing at all.
+        empty: Whether the log is empty.
 
     Raises:
         KarnError: If the log cannot be read.
@@ -55,12 +55,12 @@ class LogTail:
         self._lines: list[bytes | None] = []
         size, self._lines = _last_lines(log, TAIL_BYTES)
         if not self._lines and size > TAIL_BYTES:
-            # The last line is longer than usual; a line over the limit is not looked for.
+            # The last line is longer than usual; one over the limit is not found either.
             size, self._lines = _last_lines(log, MAX_LINE + TAIL_BYTES)
         self.empty = size == 0
 
     def events(self, kinds: frozenset[str] | None = None) -> Iterator[Event]:
-        """Yields the events, the last one first; skips lines that are none.
+        """Yields the events, the last one first; skips lines that are no event.
 
         Args:
             kinds: Only these kinds, ``None`` for all; other lines are not parsed.
@@ -77,7 +77,7 @@ class LogTail:
                 yield event
 
     def last_problem(self) -> str | None:
-        """Returns why the last complete line is no event, ``None`` where it is one.
+        """Returns why the last complete line is no event, ``None`` if it is one.
 
         Raises:
             KarnError: If it was written for another schema version.

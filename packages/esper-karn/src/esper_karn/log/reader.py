@@ -1,4 +1,4 @@
-"""Reads a run's log, also while it is being written."""
+"""Reads the events of a run's log, also while it is being written."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CHUNK = 1 << 20
 """Bytes read at a time."""
 
 PROBLEMS_KEPT = 100
-"""Problems that a reader remembers word for word; it counts all of them."""
+"""Problems that a reader keeps with their reasons; it counts all of them."""
 
 TOO_LONG = f"it is longer than {MAX_LINE >> 20} MiB"
 """Why a line over the limit is skipped."""
@@ -31,11 +31,11 @@ TOO_LONG = f"it is longer than {MAX_LINE >> 20} MiB"
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something in a log that could not be used.
+    """A line of a log that could not be read.
 
     Attributes:
-        line: Number of the line, from 1, in the file as it was then.
-        reason: What is wrong with it.
+        line: Its number, from 1, in the file at that time.
+        reason: Why it could not be read.
     """
 
     line: int
@@ -47,14 +47,14 @@ class EventReader:
 
     An unfinished last line is kept until it is complete. A complete line that is no
     event, or is longer than ``MAX_LINE``, is skipped and recorded in ``problems``. A
-    file that was truncated or replaced is read again from its start; events that come
-    twice keep their sequence numbers, and the reducer ignores what it has seen. A file
-    that shrank and outgrew its old length between two reads looks like one that only grew.
+    file that was truncated or replaced is read again from its start; its events have the
+    same sequence numbers, and the reducer ignores those that it has seen. A file that was
+    truncated and outgrew its old length between two reads looks like one that only grew.
 
     Args:
         path: The log; it need not exist yet.
-        kinds: Only events of these kinds, ``None`` for all. Other lines are passed over
-            without being parsed if they look like an event.
+        kinds: Only events of these kinds, ``None`` for all. Other lines are skipped without
+            being parsed if they look like an event.
     """
 
     def __init__(self, path: Path, *, kinds: frozenset[str] | None = None) -> None:
@@ -72,17 +72,17 @@ class EventReader:
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        """The first problems met, at most ``PROBLEMS_KEPT``; ``problem_count`` has all."""
+        """The first problems, at most ``PROBLEMS_KEPT``; ``problem_count`` counts all."""
         return tuple(self._problems)
 
     @property
     def torn(self) -> bool:
-        """Whether the log, as far as it was read, ends in an unfinished line."""
+        """Whether the part of the log read so far ends in an unfinished line."""
         return self._splitter.pending
 
     @property
     def line_count(self) -> int:
-        """Complete lines read from the present file so far."""
+        """Complete lines read from the current file so far."""
         return self._line
 
     def read(self) -> Iterator[Event]:
@@ -113,7 +113,7 @@ class EventReader:
         self.close()
 
     def _fill(self) -> bool:
-        """Takes in the next lines; returns whether there was anything to take in."""
+        """Reads the next lines; returns whether there were new bytes."""
         try:
             if self._file is None:
                 self._file = open_file(self._path)
@@ -129,10 +129,10 @@ class EventReader:
         return bool(data)
 
     def _restarted(self, file: BinaryIO) -> bool:
-        """Starts again if the file at the path is not the one read so far, or is shorter."""
+        """Starts again if the file at the path is another one, or is shorter than what was read."""
         now = self._path.stat()
         if not os.path.samestat(now, os.fstat(file.fileno())):
-            # Something may have been added between the last read and the replacement.
+            # Lines may have been added between the last read and the replacement.
             if self._take(file):
                 return True
             new = open_file(self._path)
@@ -172,10 +172,10 @@ class EventReader:
 
 
 def parse_event(line: bytes, log: Path) -> Event | str:
-    """Reads one complete line of a log.
+    """Parses one complete line of a log.
 
     Returns:
-        The event, or in words why the line is none.
+        The event, or the reason why the line is no event.
 
     Raises:
         KarnError: If the line was written for another schema version.
@@ -191,17 +191,17 @@ def parse_event(line: bytes, log: Path) -> Event | str:
 
 
 def unreadable(log: Path, error: OSError) -> KarnError:
-    """Returns the error for a log that the operating system does not let be read."""
+    """Returns the error for a log that cannot be read."""
     return KarnError(f"cannot read event log '{log}': {os_reason(error)}")
 
 
 def problems_text(log: Path, number: int, first: Problem) -> str:
-    """Returns one line that says how much of a log could not be read, and why.
+    """Describes in one line how much of a log could not be read, and why.
 
     Args:
         log: The log.
-        number: Lines that could not be read.
-        first: The first of them.
+        number: Number of lines that could not be read.
+        first: The first one.
     """
     lines = pluralize(number, "line")
     return f"{lines} of the log could not be read; line {first.line} of '{log}': {first.reason}"

@@ -1,4 +1,4 @@
-"""Where a run directory keeps its parts."""
+"""Finds the log of a run directory."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from esper_leyline.run_files import CONFIG_FILE, LOG_FILE, POINTER_FILE, locate_
 
 
 def is_run_directory(path: Path) -> bool:
-    """Whether a path looks like a run directory, also one that cannot be read."""
+    """Whether a path is a run directory, also if it cannot be read."""
     return any(_exists(path / name) for name in (CONFIG_FILE, LOG_FILE, POINTER_FILE))
 
 
 def resolve_log(run_directory: Path) -> Path:
-    """Finds a run's log: ``events.jsonl``, or where ``events.path`` says it was sent.
+    """Finds a run's log: ``events.jsonl``, or the path in ``events.path``.
 
     Returns:
-        The log's path; the file may be missing, or still to come.
+        The log's path; the file need not exist yet.
 
     Raises:
         KarnError: If the folder is not a run directory, or the pointer cannot be read.

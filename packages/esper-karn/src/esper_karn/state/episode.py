@@ -60,7 +60,7 @@ class Episode:
     Attributes:
         round: Number of its round, from 1.
         epochs: Epochs done.
-        ended: Why it is over, ``None`` while it goes on.
+        ended: Why it is over, ``None`` while it is running.
         host: The host after the latest epoch, ``None`` before the first.
         slots: The slots after the latest event, so newer than ``host.seeds`` between epochs.
         best_accuracy: Best validation accuracy, in percent.

@@ -1,4 +1,4 @@
-"""What is known of a run after some of its events: frozen, and of fixed size."""
+"""The state of a run after some of its events: frozen, and of fixed size."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ class RunState:
 
     @property
     def status(self) -> RunStatus:
-        """Whether the run goes on, or how it ended."""
+        """Whether the run is running, or how it ended."""
         return self.report.status
 
     @property

@@ -1,4 +1,4 @@
-"""The durable log: one JSON line an event, appended to a file."""
+"""The durable log: one line of JSON per event, appended to a file."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from esper_nissa.errors import LogError, NissaError, os_reason
 from esper_nissa.sinks.written_events import WrittenEvents
 
 FLUSH_INTERVAL = 0.25
-"""Seconds after which buffered events are written even while more keep coming."""
+"""Seconds after which buffered events are written while more arrive."""
 
-LOOK_INTERVAL = 1.0
-"""Seconds between looks whether the file is still where it was."""
+CHECK_INTERVAL = 1.0
+"""Seconds between two checks that the file still exists."""
 
 _BLOCK = 1 << 20
 
@@ -36,31 +36,30 @@ DURABLE_KINDS = frozenset(
         "round_completed",
     }
 )
-"""Kinds after which the file is forced to disk, so that a power cut keeps them."""
+"""Kinds after which the file is synced to disk, so that they survive a power cut."""
 
 
 class JsonlSink:
     """Appends events to a file, one JSON object a line.
 
-    Lines are handed to the operating system whenever the hub's queue is empty, at least
-    every ``FLUSH_INTERVAL`` seconds under load, and forced to disk after the events that
-    a reader of a crashed run needs most.
+    Lines are written whenever the hub's queue is empty, at least every ``FLUSH_INTERVAL``
+    seconds under load, and synced to disk after the events of ``DURABLE_KINDS``.
 
-    Nothing already in the file is ever removed: if a killed writer left a last line
-    without an end, the line is ended first. Readers report it as malformed where it is
-    torn, and a reader that follows the file never sees it shrink.
+    Nothing is ever removed from the file: if a killed writer left an unfinished last line,
+    a newline is added first. Readers report that line as malformed, and a reader that
+    follows the file never sees it shrink.
 
-    The file is locked (``flock``) as long as the sink is open, so that two runs never
-    write one log. If another process truncates it all the same, the sink says which events
-    are gone and goes on.
+    The file is locked (``flock``) while the sink is open, so that two runs never write one
+    log. If another process truncates it nevertheless, the sink reports the missing events
+    and keeps writing.
 
     Args:
         path: The log; created with its missing parent folders.
-        new: Whether the log has to be empty.
+        new: Whether the log must be empty.
 
     Raises:
         NissaError: If the file cannot be opened or read, if another process writes it, or
-            if it should be empty and is not.
+            if it must be empty and is not.
     """
 
     def __init__(self, path: Path, *, new: bool = False) -> None:
@@ -68,9 +67,9 @@ class JsonlSink:
         self._lines: list[bytes] = []
         self._first_line: int | None = None
         self._written = WrittenEvents()
-        self._unseen = False
+        self._unchecked = False
         self._start = self._size = 0
-        self._flushed = self._looked = time.monotonic()
+        self._flushed = self._checked = time.monotonic()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             # Unbuffered, because the lines are collected here and written in one call.
@@ -98,7 +97,7 @@ class JsonlSink:
             self._flush()
 
     def flush(self) -> None:
-        """Hands buffered lines to the operating system.
+        """Writes the buffered lines.
 
         Raises:
             LogError: As ``emit`` does.
@@ -106,7 +105,7 @@ class JsonlSink:
         self._flush()
 
     def close(self) -> None:
-        """Forces everything to disk and closes the file; further calls do nothing.
+        """Syncs the file to disk and closes it; further calls do nothing.
 
         Raises:
             LogError: As ``emit`` does.
@@ -119,7 +118,7 @@ class JsonlSink:
             self._file.close()
 
     def _claim(self, *, new: bool) -> None:
-        """Takes the lock, and ends a last line that a killed writer left without an end."""
+        """Locks the file, and ends an unfinished last line of a killed writer."""
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -128,7 +127,7 @@ class JsonlSink:
                 f"event log '{self._path}' is being written by another run; name another file"
             ) from None
         except OSError as error:
-            # Some network file systems know no locks; the log itself works there.
+            # Some network file systems have no locks; the log works there without one.
             if error.errno not in _NO_LOCKS:
                 raise
         self._start = self._size = os.fstat(self._file.fileno()).st_size
@@ -156,11 +155,11 @@ class JsonlSink:
             self._written.add(first, len(lines))
         if missing is not None:
             raise missing
-        if durable or self._flushed - self._looked >= LOOK_INTERVAL:
+        if durable or self._flushed - self._checked >= CHECK_INTERVAL:
             self._check_there()
 
     def _find_truncation(self) -> LogError | None:
-        """Finds out that the file was cut, and ends a line that was cut with it."""
+        """Detects that the file was truncated, and ends a line that was truncated with it."""
         size = os.fstat(self._file.fileno()).st_size if self._regular else self._size
         if size >= self._size:
             self._size = size
@@ -173,20 +172,20 @@ class JsonlSink:
         which = "no event is" if count == 0 else f"{count:,} events from number {first} on are"
         return LogError(
             f"event log '{self._path}' was truncated from {before} to {size} bytes while the run "
-            f"wrote it; {which} lost, and the log goes on",
+            f"wrote it; {which} lost, and later events are written",
             first_lost=first,
             events=count,
         )
 
     def _check_there(self) -> None:
-        """Finds out that the file was removed or replaced, which writing to it does not."""
-        self._looked = self._flushed
+        """Detects that the file was removed or replaced, which no write reports."""
+        self._checked = self._flushed
         try:
             there = self._path.stat()
         except (FileNotFoundError, NotADirectoryError):
             there = None
         except OSError as error:
-            self._say_unseen(error)
+            self._report_unchecked(error)
             return
         if there is None or not os.path.samestat(there, self._identity):
             self._file.close()
@@ -196,14 +195,14 @@ class JsonlSink:
                 first_lost=self._written.first,
             )
 
-    def _say_unseen(self, error: OSError) -> None:
-        """Says once that the log cannot be looked at; it is still written."""
-        if self._unseen:
+    def _report_unchecked(self, error: OSError) -> None:
+        """Reports once that the log cannot be checked; it is still written."""
+        if self._unchecked:
             return
-        self._unseen = True
+        self._unchecked = True
         raise LogError(
-            f"cannot look whether event log '{self._path}' is still there: {os_reason(error)}; "
-            "it is written as before",
+            f"cannot check whether event log '{self._path}' still exists: {os_reason(error)}; "
+            "it is still written",
             events=0,
         ) from error
 
@@ -215,13 +214,13 @@ class JsonlSink:
             rest = rest[written:]
 
     def _end_line(self) -> None:
-        """Ends the last line where it has no end."""
+        """Adds a newline if the last line is unfinished."""
         size = self._size
         if size > 0 and os.pread(self._file.fileno(), 1, size - 1) != b"\n":
             self._write(b"\n")
 
     def _count_lines(self) -> int:
-        """Counts the complete lines that stand behind what the file held at first."""
+        """Counts the complete lines that this sink has written."""
         return sum(
             os.pread(self._file.fileno(), min(_BLOCK, self._size - start), start).count(b"\n")
             for start in range(self._start, self._size, _BLOCK)
@@ -237,7 +236,7 @@ class JsonlSink:
 
 
 def _open_without_waiting(path: str, flags: int) -> int:
-    """Opens a log; a named pipe is refused, because opening and writing it may wait for ever."""
+    """Opens a log; refuses a named pipe, because opening and writing it may block forever."""
     descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
     if stat.S_ISFIFO(os.fstat(descriptor).st_mode):
         os.close(descriptor)

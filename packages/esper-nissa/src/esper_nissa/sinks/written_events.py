@@ -1,4 +1,4 @@
-"""Which events a log holds, so that a shorter file tells which of them are gone."""
+"""Which events a log holds, to find the missing ones of a truncated file."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ class WrittenEvents:
         self._ranges: list[range] = []
 
     def add(self, first: int, count: int) -> None:
-        """Takes in ``count`` lines with sequence numbers from ``first`` on."""
+        """Adds ``count`` lines with sequence numbers from ``first`` on."""
         if self._ranges and self._ranges[-1].stop == first:
             first, count = self._ranges[-1].start, count + len(self._ranges.pop())
         self._ranges.append(range(first, first + count))
 
     def keep(self, lines: int) -> tuple[int, int] | None:
-        """Forgets all but the first lines.
+        """Keeps the first lines and drops the others.
 
         Returns:
-            Sequence number of the first event that is gone, and how many are; ``None`` if
-            there were not more lines.
+            Sequence number of the first dropped event, and the number of dropped events;
+            ``None`` if none was dropped.
         """
         kept: list[range] = []
         lost: list[range] = []
