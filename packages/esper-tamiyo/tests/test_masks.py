@@ -22,7 +22,8 @@ from esper_leyline import (
     head_sizes,
     to_command,
 )
-from esper_tamiyo import MaskBuilder, RandomMaskedController, open_slots
+from esper_leyline.masks import valid_slots
+from esper_tamiyo import MaskBuilder, RandomMaskedController
 
 RULES = {
     "permissive": LifecycleRules(),
@@ -123,7 +124,7 @@ def test_slots_depend_on_the_op(specs, rich, seeded):
     report = seeded(rich(spec), 0, permitted=(Op.GERMINATE,))
     report = seeded(report, 1, permitted=())
     report = seeded(report, 2, permitted=(Op.GERMINATE, Op.PRUNE))
-    assert open_slots(report) == {Op.WAIT: (0,), Op.GERMINATE: (0, 2), Op.PRUNE: (2,)}
+    assert valid_slots(report) == {Op.WAIT: (0,), Op.GERMINATE: (0, 2), Op.PRUNE: (2,)}
     masks = MaskBuilder(spec).build([report])
     assert masks["op"][0].nonzero().flatten().tolist() == [Op.WAIT, Op.GERMINATE, Op.PRUNE]
     assert masks["slot"][0].tolist() == [
@@ -140,7 +141,7 @@ def test_slots_depend_on_the_op(specs, rich, seeded):
 def test_a_finished_episode_leaves_only_waiting(specs, rich, end):
     spec = specs()
     report = replace(rich(spec), ended=end)
-    assert open_slots(report) == {Op.WAIT: (0,)}
+    assert valid_slots(report) == {Op.WAIT: (0,)}
     masks = MaskBuilder(spec).build([rich(spec), report])
     assert masks["op"][1].tolist() == [True, *[False] * 5]
     assert masks["op"][0].sum() > 1
@@ -152,4 +153,4 @@ def test_modes_of_alpha_close_what_they_must(specs, gardens):
     garden.step(FactoredAction(op=Op.ADVANCE, slot=1))
     report = garden.step(FactoredAction(op=Op.ADVANCE, slot=1))
     assert report.seeds[1].alpha_mode is AlphaMode.UP
-    assert Op.SET_ALPHA_TARGET not in open_slots(report)
+    assert Op.SET_ALPHA_TARGET not in valid_slots(report)

@@ -6,7 +6,7 @@ from esper_tamiyo.encoder import CEILING, ObservationEncoder
 from esper_tamiyo.errors import TamiyoError
 from esper_tamiyo.frozen import PolicyController
 from esper_tamiyo.heuristic import HeuristicConfig, HeuristicController
-from esper_tamiyo.masks import MaskBuilder, open_slots
+from esper_tamiyo.masks import MaskBuilder
 from esper_tamiyo.normalizer import ObservationNormalizer
 from esper_tamiyo.policy import RecurrentPolicy
 from esper_tamiyo.schedule import ScheduleConfig, ScheduleController
@@ -27,5 +27,4 @@ __all__ = [
     "StaticController",
     "TamiyoError",
     "masked_categorical",
-    "open_slots",
 ]

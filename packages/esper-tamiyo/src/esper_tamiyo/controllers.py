@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
-from typing import Any
 
 from esper_leyline import (
-    ALPHA_SPEED_TICKS,
-    ALPHA_TARGETS,
+    CANONICAL_INDEX,
+    HEADS,
     RELEVANT_HEADS,
-    TEMPO_EPOCHS,
-    AlphaCurve,
     EnvironmentSpec,
     FactoredAction,
     Op,
     StepReport,
 )
-from esper_tamiyo.masks import open_slots
+from esper_leyline.masks import task_choices, valid_slots
 
 
 class StaticController:
@@ -38,14 +34,8 @@ class RandomMaskedController:
     """
 
     def __init__(self, spec: EnvironmentSpec) -> None:
-        self._choices: dict[str, tuple[Any, ...]] = {
-            "blueprint": tuple(spec.blueprints),
-            "style": tuple(spec.styles),
-            "tempo": tuple(range(len(TEMPO_EPOCHS))),
-            "alpha_target": tuple(range(len(ALPHA_TARGETS))),
-            "alpha_speed": tuple(range(len(ALPHA_SPEED_TICKS))),
-            "alpha_curve": tuple(AlphaCurve),
-        }
+        self._blueprints = spec.blueprint_choices
+        self._choices = task_choices(spec)
         self._random = random.Random(0)  # noqa: S311
 
     def reset(self, rng_seed: int) -> None:
@@ -54,10 +44,12 @@ class RandomMaskedController:
 
     def decide(self, report: StepReport) -> FactoredAction:
         """Draws an action that the lifecycle accepts."""
-        slots = open_slots(report)
+        slots = valid_slots(report)
         op = self._random.choice(tuple(slots))
         if op is Op.WAIT:
             return FactoredAction()
         choices = {"slot": slots[op], **self._choices}
         drawn = {name: self._random.choice(choices[name]) for name in RELEVANT_HEADS[op][1:]}
-        return replace(FactoredAction(op=op), **drawn)
+        drawn["op"] = op
+        indices = [drawn.get(name, CANONICAL_INDEX) for name in HEADS]
+        return FactoredAction.from_indices(indices, self._blueprints)

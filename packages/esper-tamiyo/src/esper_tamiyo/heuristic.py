@@ -19,7 +19,7 @@ from esper_leyline import (
     SeedStage,
     StepReport,
 )
-from esper_tamiyo.masks import open_slots
+from esper_leyline.masks import valid_slots
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +94,7 @@ class HeuristicController:
         """Chooses what is due."""
         self._observe(report)
         for op, due in self._rules():
-            for slot in open_slots(report).get(op, ()):
+            for slot in valid_slots(report).get(op, ()):
                 seed = report.seeds[slot]
                 if due(seed):
                     return self._act(op, slot, seed)
@@ -145,7 +145,7 @@ class HeuristicController:
 
     def _growth_is_due(self, report: StepReport) -> bool:
         live = sum(seed.stage in LIVE_STAGES for seed in report.seeds)
-        if live >= self._config.max_live or Op.GERMINATE not in open_slots(report):
+        if live >= self._config.max_live or Op.GERMINATE not in valid_slots(report):
             return False
         if report.max_epochs - report.epoch < self._shortest_life():
             return False
@@ -176,7 +176,7 @@ class HeuristicController:
     def _germinate(self, report: StepReport) -> FactoredAction:
         return FactoredAction(
             op=Op.GERMINATE,
-            slot=open_slots(report)[Op.GERMINATE][0],
+            slot=valid_slots(report)[Op.GERMINATE][0],
             blueprint=self._choose_blueprint(),
             style=self._spec.styles[0],
             tempo=self._tempo,

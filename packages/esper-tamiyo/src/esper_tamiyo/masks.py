@@ -1,4 +1,4 @@
-"""Which choices are open: what the lifecycle would really accept, and nothing else."""
+"""The masks of a policy's heads, as tensors."""
 
 from __future__ import annotations
 
@@ -7,35 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from esper_leyline import (
-    ALPHA_SPEED_TICKS,
-    ALPHA_TARGETS,
-    CANONICAL_INDEX,
-    TEMPO_EPOCHS,
-    AlphaCurve,
-    BlendStyle,
-    EnvironmentSpec,
-    Op,
-    StepReport,
-)
+from esper_leyline import CANONICAL_INDEX, EnvironmentSpec, Op, StepReport, head_sizes
+from esper_leyline.masks import task_choices, valid_slots
 
 _OPS = tuple(Op)
-
-
-def open_slots(report: StepReport) -> dict[Op, tuple[int, ...]]:
-    """Returns, by op that is open, the slots that it may be aimed at.
-
-    WAIT is always open and aims at the canonical slot. A finished episode leaves
-    nothing but WAIT.
-    """
-    slots: dict[Op, tuple[int, ...]] = {Op.WAIT: (CANONICAL_INDEX,)}
-    if report.ended is not None:
-        return slots
-    for op in _OPS[1:]:
-        aims = tuple(index for index, seed in enumerate(report.seeds) if op in seed.permitted)
-        if aims:
-            slots[op] = aims
-    return slots
 
 
 class MaskBuilder:
@@ -43,7 +18,11 @@ class MaskBuilder:
 
     def __init__(self, spec: EnvironmentSpec) -> None:
         self._slots = len(spec.slots)
-        self._fixed = _fixed_masks(spec)
+        sizes = head_sizes(len(spec.slots), spec.blueprint_choices)
+        self._fixed = {
+            name: torch.tensor([index in valid for index in range(sizes[name])])
+            for name, valid in task_choices(spec).items()
+        }
 
     def build(
         self, reports: Sequence[StepReport], device: torch.device | None = None
@@ -55,7 +34,7 @@ class MaskBuilder:
             canonical slot alone so that every row has a choice; the other heads
             [N, choices], views that repeat the task's own mask. All bool.
         """
-        rows = [open_slots(report) for report in reports]
+        rows = [valid_slots(report) for report in reports]
         op = [op in row for row in rows for op in _OPS]
         closed = (CANONICAL_INDEX,)
         slot = [
@@ -74,15 +53,3 @@ class MaskBuilder:
         for name, mask in self._fixed.items():
             masks[name] = mask.expand(len(reports), -1)
         return masks
-
-
-def _fixed_masks(spec: EnvironmentSpec) -> dict[str, Tensor]:
-    """The masks [choices] that depend on the task only; no task allows NOOP."""
-    return {
-        "blueprint": torch.tensor([name in spec.blueprints for name in spec.blueprint_choices]),
-        "style": torch.tensor([style in spec.styles for style in BlendStyle]),
-        "tempo": torch.ones(len(TEMPO_EPOCHS), dtype=torch.bool),
-        "alpha_target": torch.ones(len(ALPHA_TARGETS), dtype=torch.bool),
-        "alpha_speed": torch.ones(len(ALPHA_SPEED_TICKS), dtype=torch.bool),
-        "alpha_curve": torch.ones(len(AlphaCurve), dtype=torch.bool),
-    }

@@ -16,8 +16,8 @@ from esper_leyline import (
     SeedStage,
     StepReport,
 )
+from esper_leyline.masks import valid_slots
 from esper_tamiyo.errors import TamiyoError
-from esper_tamiyo.masks import open_slots
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +89,7 @@ class ScheduleController:
 
     def decide(self, report: StepReport) -> FactoredAction:
         """Chooses what is due."""
-        slots = open_slots(report)
+        slots = valid_slots(report)
         for op, due in self._rules():
             for slot in slots.get(op, ()):
                 if due(report.seeds[slot]):

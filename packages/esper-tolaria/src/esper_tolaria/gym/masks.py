@@ -18,13 +18,13 @@ from esper_leyline import (
     CANONICAL_INDEX,
     HEADS,
     RELEVANT_HEADS,
-    BlendStyle,
     EnvironmentSpec,
     FactoredAction,
     Op,
     StepReport,
     head_sizes,
 )
+from esper_leyline.masks import task_choices, valid_slots
 
 Mask = NDArray[np.bool_]
 
@@ -47,12 +47,10 @@ class ActionMasks:
         self.sizes = tuple(sizes.values())
         self._slots = len(spec.slots)
         self._closed = {name: _only_canonical(size) for name, size in sizes.items()}
-        self._open = {name: np.ones(size, dtype=np.bool_) for name, size in sizes.items()}
-        # No task allows NOOP.
-        self._open["blueprint"] = np.array(
-            [each in spec.blueprints for each in spec.blueprint_choices]
-        )
-        self._open["style"] = np.array([each in spec.styles for each in BlendStyle])
+        self._open = {
+            name: np.isin(np.arange(sizes[name]), valid)
+            for name, valid in task_choices(spec).items()
+        }
 
     def slots(self, report: StepReport, *, waiting: bool = False) -> Mask:
         """Returns the slots in which each op is valid, bool [ops, S].
@@ -64,12 +62,9 @@ class ActionMasks:
             waiting: Whether the host waits for its episode; only WAIT is valid then.
         """
         mask = np.zeros((len(_OPS), self._slots), dtype=np.bool_)
-        mask[Op.WAIT, CANONICAL_INDEX] = True
-        if waiting or report.ended is not None:
-            return mask
-        for slot, seed in enumerate(report.seeds):
-            for op in seed.permitted:
-                mask[op, slot] = True
+        valid = {Op.WAIT: (CANONICAL_INDEX,)} if waiting else valid_slots(report)
+        for op, slots in valid.items():
+            mask[op, list(slots)] = True
         return mask
 
     def flat(self, report: StepReport, *, waiting: bool = False) -> Mask:
@@ -80,13 +75,8 @@ class ActionMasks:
         slots = self.slots(report, waiting=waiting)
         ops: Mask = np.any(slots, axis=1)
         read = {name for op in _OPS if ops[op] for name in RELEVANT_HEADS[op]}
-        heads: dict[str, Mask] = {
-            name: (self._open if name in read else self._closed)[name] for name in HEADS
-        }
-        heads["op"] = ops
-        if "slot" in read:
-            heads["slot"] = np.any(slots[Op.WAIT + 1 :], axis=0)
-        return np.concatenate([heads[name] for name in HEADS])
+        valid = {**self._open, "op": ops, "slot": np.any(slots[Op.WAIT + 1 :], axis=0)}
+        return np.concatenate([(valid if name in read else self._closed)[name] for name in HEADS])
 
     def split(self, flat: Mask) -> Mapping[str, Mask]:
         """Splits flat masks [..., sum of ``sizes``] into one per head, [..., choices]."""
