@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from esper_kasmina import BLUEPRINTS
-from esper_kasmina.record import EVENTS_KEPT
+from esper_kasmina.slots.record import EVENTS_KEPT
 from esper_leyline import Advance, BlendStyle, CNNHostSpec, Germinate, Prune, SeedStage
 
 MEMORY = Path("/proc/self/statm")

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from esper_kasmina.pooled_norm import halved_norm, halves_first
+from esper_kasmina.layers.pooled_norm import halved_norm, halves_first
 
 LAST = torch.channels_last
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn.functional import max_pool1d
 
-from esper_kasmina.signals import SignalConvolution, SignalNorm, halve_signal
+from esper_kasmina.layers.signals import SignalConvolution, SignalNorm, halve_signal
 
 
 @pytest.mark.parametrize(("kernel", "groups"), [(1, 1), (3, 1), (3, 4), (5, 2)])

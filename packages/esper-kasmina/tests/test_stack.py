@@ -9,7 +9,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from esper_kasmina import CNNHost, KasminaError, build_host
-from esper_kasmina.stack import SignalStack, _Halved
+from esper_kasmina.hosts.signal_stack import SignalStack, _Halved
 from esper_leyline import (
     BlendStyle,
     Blueprint,

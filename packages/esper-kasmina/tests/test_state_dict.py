@@ -16,7 +16,7 @@ from esper_kasmina import (
     parameter_groups,
     sync_optimizer,
 )
-from esper_kasmina.record import EVENTS_KEPT
+from esper_kasmina.slots.record import EVENTS_KEPT
 from esper_leyline import (
     Advance,
     AlphaCurve,

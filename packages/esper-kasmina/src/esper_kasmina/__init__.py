@@ -1,7 +1,6 @@
 """Growing layers for PyTorch: hosts, slots, blueprints and the seed lifecycle."""
 
-from esper_kasmina.activations import Activations
-from esper_kasmina.averaging import sync_average
+from esper_kasmina.activations.spec import Activations
 from esper_kasmina.blueprints import (
     BLUEPRINTS,
     BlueprintSpec,
@@ -9,26 +8,27 @@ from esper_kasmina.blueprints import (
     register_blueprint,
     unregister_blueprint,
 )
-from esper_kasmina.cnn import CNNHost
 from esper_kasmina.errors import KasminaError
-from esper_kasmina.factory import build_host
-from esper_kasmina.gpt import GPTHost
-from esper_kasmina.gradients import GradientMeasurement, measure_gradients
-from esper_kasmina.graft import Place, graft
-from esper_kasmina.grafted import Grafted
-from esper_kasmina.group_options import SLOT_KEY
+from esper_kasmina.grafting.graft import Place, graft
+from esper_kasmina.grafting.grafted import Grafted
+from esper_kasmina.grafting.harvest import harvest
 from esper_kasmina.grow import grow
 from esper_kasmina.growth import Growth, Schedule
-from esper_kasmina.harvest import harvest
-from esper_kasmina.host import HostSnapshot, SlottedHost
-from esper_kasmina.mlp import MLPHost
-from esper_kasmina.observation import GradientObserver
-from esper_kasmina.optimizers import parameter_groups, seed_slots, sync_optimizer
-from esper_kasmina.path_host import PathHost
-from esper_kasmina.schedulers import sync_scheduler
-from esper_kasmina.seed import Seed
-from esper_kasmina.seed_bed import SlotSnapshot
-from esper_kasmina.slot import SeedSlot
+from esper_kasmina.hosts.base import HostSnapshot, SlottedHost
+from esper_kasmina.hosts.build import build_host
+from esper_kasmina.hosts.cnn import CNNHost
+from esper_kasmina.hosts.gpt import GPTHost
+from esper_kasmina.hosts.mlp import MLPHost
+from esper_kasmina.hosts.sequential import PathHost
+from esper_kasmina.optim.averaging import sync_average
+from esper_kasmina.optim.gradient_observer import GradientObserver
+from esper_kasmina.optim.group_options import SLOT_KEY
+from esper_kasmina.optim.groups import parameter_groups, seed_slots, sync_optimizer
+from esper_kasmina.optim.schedulers import sync_scheduler
+from esper_kasmina.slots.gradients import GradientMeasurement, measure_gradients
+from esper_kasmina.slots.seed import Seed
+from esper_kasmina.slots.seed_bed import SlotSnapshot
+from esper_kasmina.slots.slot import SeedSlot
 
 __all__ = [
     "BLUEPRINTS",

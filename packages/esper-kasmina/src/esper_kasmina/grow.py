@@ -19,11 +19,11 @@ from torch.optim import Optimizer
 from esper_kasmina.checks import shown
 from esper_kasmina.errors import KasminaError
 from esper_kasmina.growth import Growth, Schedule
-from esper_kasmina.observation import GradientObserver
-from esper_kasmina.optimizers import parameter_groups, seed_slots, slots_by_name, sync_optimizer
-from esper_kasmina.parallel import check_not_wrapped
-from esper_kasmina.slot import SeedSlot
-from esper_kasmina.wrappers import unwrap_optimizer
+from esper_kasmina.optim.gradient_observer import GradientObserver
+from esper_kasmina.optim.groups import parameter_groups, seed_slots, slots_by_name, sync_optimizer
+from esper_kasmina.optim.wrappers import unwrap_optimizer
+from esper_kasmina.slots.parallel import check_not_wrapped
+from esper_kasmina.slots.slot import SeedSlot
 from esper_leyline import (
     ACTIVE_STAGES,
     Advance,

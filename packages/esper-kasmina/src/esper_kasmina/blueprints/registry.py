@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 
-from esper_kasmina.activations import Activations
+from esper_kasmina.activations.spec import Activations
 from esper_kasmina.blueprints import cnn, tokens
 from esper_kasmina.blueprints.cnn import (
     bottleneck,

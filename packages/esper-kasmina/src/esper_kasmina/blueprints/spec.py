@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from esper_kasmina.activations import Activations
-from esper_kasmina.randomness import seeded
+from esper_kasmina.activations.spec import Activations
+from esper_kasmina.layers.seeding import seeded
 from esper_leyline import Topology
 
 BranchBuilder = Callable[[Activations], nn.Module]

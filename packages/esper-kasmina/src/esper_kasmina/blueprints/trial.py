@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 
-from esper_kasmina.activations import Activations
+from esper_kasmina.activations.spec import Activations
 from esper_kasmina.blueprints.spec import BlueprintSpec
-from esper_kasmina.randomness import seeded
-from esper_kasmina.tracing import trace
+from esper_kasmina.layers.seeding import seeded
+from esper_kasmina.layers.tracing import trace
 from esper_leyline import Topology
 
 _LENGTHS = (16, 24)

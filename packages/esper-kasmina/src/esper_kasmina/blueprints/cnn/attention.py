@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
-from esper_kasmina.activations import Activations
+from esper_kasmina.activations.spec import Activations
 
 REDUCTION = 4
 """The inner width is the channels over this."""

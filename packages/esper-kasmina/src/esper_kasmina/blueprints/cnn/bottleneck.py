@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import nn
 
-from esper_kasmina.activations import Activations
-from esper_kasmina.layers import branch_activation, branch_norm, convolution
+from esper_kasmina.activations.spec import Activations
+from esper_kasmina.layers.builders import branch_activation, branch_norm, convolution
 
 REDUCTION = 4
 """The inner width is the channels over this."""

@@ -8,8 +8,8 @@ from torch.autograd.forward_ad import unpack_dual
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 
-from esper_kasmina.activations import Activations
-from esper_kasmina.layers import linear, stream_norm
+from esper_kasmina.activations.spec import Activations
+from esper_kasmina.layers.builders import linear, stream_norm
 
 HEADS = 4
 """Heads, or as many as divide the width where four do not."""

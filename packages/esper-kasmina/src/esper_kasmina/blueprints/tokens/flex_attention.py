@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
-from esper_kasmina.activations import Activations
+from esper_kasmina.activations.spec import Activations
 from esper_kasmina.blueprints.tokens.attention import SelfAttention
 
 _FUSED_DEVICES = ("cuda",)

@@ -10,8 +10,8 @@ from functools import partial
 
 from torch import nn
 
-from esper_kasmina.activations import Activations
-from esper_kasmina.layers import linear, stream_norm
+from esper_kasmina.activations.spec import Activations
+from esper_kasmina.layers.builders import linear, stream_norm
 
 RANK = 8
 LARGE_RANK = 32

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import nn
 
-from esper_kasmina.activations import Activations
-from esper_kasmina.layers import BRANCH_EPS
+from esper_kasmina.activations.spec import Activations
+from esper_kasmina.layers.builders import BRANCH_EPS
 
 
 def build(activations: Activations) -> nn.Module:

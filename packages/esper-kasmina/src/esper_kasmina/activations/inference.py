@@ -1,0 +1,182 @@
+"""Tells what kind of activations a module returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from esper_kasmina.activations.outputs import describe_choice
+from esper_kasmina.activations.spec import Activations, Layout
+from esper_kasmina.errors import KasminaError
+
+_CONVOLUTIONS = (
+    *(nn.Conv1d, nn.ConvTranspose1d, nn.Conv2d, nn.ConvTranspose2d),
+    *(nn.Conv3d, nn.ConvTranspose3d),
+)
+_BATCH_NORMS = (
+    *(nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm),
+    *(nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d),
+)
+_CHANNELS_SECOND = (
+    *(nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d),
+    *(nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d),
+    *(nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d),
+    *(nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.Upsample, nn.PixelShuffle, nn.PixelUnshuffle),
+)
+"""Layers without weights that take the channels second by their definition."""
+
+
+@dataclass(frozen=True, slots=True)
+class LayerSizes:
+    """The numbers of channels that the layers of a module work on.
+
+    Attributes:
+        second: Of layers that take the channels second, such as convolutions.
+        last: Of layers that take them last, such as linear layers.
+    """
+
+    second: frozenset[int] = frozenset()
+    last: frozenset[int] = frozenset()
+
+
+def layer_sizes(module: nn.Module) -> LayerSizes:
+    """Collects the sizes of what the layers of a module take and return."""
+    second, last = _output_sizes(module)
+    for part in module.modules():
+        if isinstance(part, _CONVOLUTIONS):
+            second.add(part.in_channels)
+        if isinstance(part, nn.Linear):
+            last.add(part.in_features)
+    return LayerSizes(frozenset(second), frozenset(last))
+
+
+def infer(
+    output: object,
+    *,
+    place: str,
+    module: nn.Module | None = None,
+    model_sizes: LayerSizes | None = None,
+) -> Activations:
+    """Reads the kind of activations off an example.
+
+    The axis of the channels is the one whose size a layer of ``module`` returns; where
+    that leaves it open (an activation function, say), the one whose size a layer of the
+    whole model takes or returns.
+
+    Args:
+        output: What flows there.
+        place: How to call it in an error.
+        module: What returned it.
+        model_sizes: The layers of the model that ``module`` is part of.
+
+    Raises:
+        KasminaError: If no seed can live there, or if the kind cannot be told.
+    """
+    tensor = check_tensor(output, place=place)
+    evidence = [LayerSizes(*map(frozenset, _output_sizes(module)))]
+    if model_sizes is not None:
+        evidence.append(model_sizes)
+    if tensor.dim() == 2:
+        return Activations.features(tensor.shape[1])
+    if tensor.dim() not in {3, 4, 5}:
+        raise KasminaError(
+            f"{place} returns {tensor.dim()} axes, {tuple(tensor.shape)}; a slot takes feature "
+            "maps [B, C, L], [B, C, H, W] or [B, C, D, H, W], tokens [B, T, D] or vectors [B, D]"
+        )
+    layout = _layout(tensor, module, evidence)
+    if tensor.dim() == 3:
+        return _three_axes(tensor, layout, place, module)
+    return _maps(tensor, layout, place)
+
+
+def check_tensor(output: object, *, place: str) -> Tensor:
+    """Returns what a module returned if a slot can take it.
+
+    Raises:
+        KasminaError: If it is no tensor of floating-point numbers.
+    """
+    if not isinstance(output, Tensor):
+        raise KasminaError(
+            f"{place} returns a {type(output).__name__}; a slot takes one tensor, "
+            f"so choose a submodule that returns one{describe_choice(output)}"
+        )
+    if not output.is_floating_point():
+        raise KasminaError(
+            f"{place} returns {output.dtype}; a slot takes floating-point activations"
+        )
+    return output
+
+
+def _layout(tensor: Tensor, module: nn.Module | None, evidence: list[LayerSizes]) -> Layout | None:
+    """Tells which axis holds the channels; ``None`` where nothing tells, or both may."""
+    if isinstance(module, _CHANNELS_SECOND):
+        return "channels_first"
+    for sizes in evidence:
+        second, last = tensor.shape[1] in sizes.second, tensor.shape[-1] in sizes.last
+        if second != last:
+            return "channels_first" if second else "channels_last"
+        if second:
+            return None
+    return None
+
+
+def _maps(tensor: Tensor, layout: Layout | None, place: str) -> Activations:
+    dimensions = tensor.dim() - 2
+    if layout is None:
+        arguments = "" if dimensions == 2 else f", dimensions={dimensions}"
+        raise KasminaError(
+            f"{place} returns {tuple(tensor.shape)}, which may have its channels second or last; "
+            f"say which with Activations.maps({tensor.shape[1]}{arguments}) or Activations.maps("
+            f"{tensor.shape[-1]}{arguments}, layout='channels_last')"
+        )
+    channels = tensor.shape[1 if layout == "channels_first" else -1]
+    return Activations.maps(channels, dimensions=dimensions, layout=layout)
+
+
+def _three_axes(
+    tensor: Tensor, layout: Layout | None, place: str, module: nn.Module | None
+) -> Activations:
+    if layout is None:
+        raise KasminaError(
+            f"{place} returns {tuple(tensor.shape)}, which may be signals [B, C, L] or tokens "
+            "[B, T, D]; say which with Activations.maps(channels, dimensions=1) or "
+            "Activations.tokens(width)"
+        )
+    if layout == "channels_first":
+        return Activations.maps(tensor.shape[1], dimensions=1)
+    batch_second = any(
+        isinstance(part, nn.MultiheadAttention) and not part.batch_first for part in _parts(module)
+    )
+    return Activations.tokens(tensor.shape[2], batch_first=not batch_second)
+
+
+def _parts(module: nn.Module | None) -> list[nn.Module]:
+    return [] if module is None else list(module.modules())
+
+
+def _output_sizes(module: nn.Module | None) -> tuple[set[int], set[int]]:
+    """Returns the sizes that layers which put channels second, and last, may return."""
+    parts = _parts(module)
+    second = {part.out_channels for part in parts if isinstance(part, _CONVOLUTIONS)}
+    second |= {part.num_features for part in parts if isinstance(part, _BATCH_NORMS)}
+    second |= {part.num_channels for part in parts if isinstance(part, nn.GroupNorm)}
+    norms = (nn.LayerNorm, nn.RMSNorm)
+    last = {
+        part.normalized_shape[0]
+        for part in parts
+        if isinstance(part, norms) and _over_last_axis(part)
+    }
+    last |= {part.out_features for part in parts if isinstance(part, nn.Linear)}
+    last |= {part.embedding_dim for part in parts if isinstance(part, nn.Embedding)}
+    last |= {part.embed_dim for part in parts if isinstance(part, nn.MultiheadAttention)}
+    return second, last
+
+
+def _over_last_axis(norm: nn.LayerNorm | nn.RMSNorm) -> bool:
+    """Whether a norm is over the last axis alone, and that of its input as it comes.
+
+    Subclasses for maps, such as torchvision's ``LayerNorm2d``, move the axes first.
+    """
+    own = type(norm).forward in {nn.LayerNorm.forward, nn.RMSNorm.forward}
+    return own and len(norm.normalized_shape) == 1

@@ -1,0 +1,214 @@
+"""Slots in a model that knows nothing of them: any module becomes a host."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.parallel import DataParallel, DistributedDataParallel
+
+from esper_kasmina.activations.outputs import OutputKey
+from esper_kasmina.activations.spec import Activations
+from esper_kasmina.checks import check_model, shown
+from esper_kasmina.errors import KasminaError
+from esper_kasmina.grafting.attributes import hidden_names
+from esper_kasmina.grafting.grafted import Grafted
+from esper_kasmina.grafting.slot_hooks import without_compiled
+from esper_kasmina.optim.groups import seed_slots
+from esper_kasmina.slots.slot import SeedSlot
+from esper_leyline import LeylineError, LifecycleRules, order_slots
+
+_PARALLEL = (DataParallel, DistributedDataParallel)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A submodule after which a slot goes, and what flows there.
+
+    Attributes:
+        module: Name of the submodule, as ``named_modules`` has it.
+        activations: What it returns, where that cannot be read off its output: tokens of
+            a language model, say (``Activations.tokens(width, causal=True)``).
+        output: The element that the slot takes where the submodule returns several: a
+            position in a tuple, or a key or field such as ``"last_hidden_state"``. The
+            other elements pass through.
+    """
+
+    module: str
+    activations: Activations | None = None
+    output: OutputKey | None = None
+
+    def __post_init__(self) -> None:
+        """Checks every value.
+
+        Raises:
+            KasminaError: If one is of another kind.
+        """
+        if not isinstance(self.module, str):
+            raise KasminaError(
+                f"the place is {shown(self.module)}; give the name of a submodule, such as 'layer2'"
+            )
+        if not isinstance(self.activations, Activations | None):
+            raise KasminaError(
+                f"{shown(self.activations)} is no Activations; give one, such as "
+                "Activations.maps(8), or None"
+            )
+        if not isinstance(self.output, int | str | None):
+            raise KasminaError(
+                f"output is {shown(self.output)}; give a position, such as 0, or a name, such as "
+                "'last_hidden_state'"
+            )
+
+
+def graft(
+    model: nn.Module,
+    places: Mapping[str, str | Place],
+    *,
+    example_inputs: Any = None,
+    rules: LifecycleRules | None = None,
+    max_seeds: int | None = None,
+    rng_seed: int = 0,
+) -> Grafted:
+    """Puts slots into a model, each after a submodule whose output it takes over.
+
+    The model keeps its code, its parameters and their names, and its output; the slots
+    run as forward hooks of the named submodules. Kinds of activations are read off the
+    first forward pass, or off ``example_inputs`` at once.
+
+    Args:
+        model: Any module.
+        places: The submodule after which each slot goes, by slot id: a name such as
+            ``"layer2"``, or a ``Place`` that also says what flows there.
+        example_inputs: One input, or a tuple of positional ones, for a pass in evaluation
+            mode without gradients, now.
+        rules: What the lifecycle accepts; ``None`` takes the permissive defaults.
+        max_seeds: Most seeds at a time, fossils included; ``None`` is one a slot.
+        rng_seed: Decides the weights of every seed born here.
+
+    Returns:
+        The model as a ``MorphogeneticHost``; train it, save it and wrap it as any module.
+
+    Raises:
+        KasminaError: If a submodule is not there, is used twice or returns what no slot
+            can take, or if the model has slots already, has attributes that the grafted
+            model would hide, or does not run on ``example_inputs``.
+    """
+    _check_kinds(model, places)
+    if seed_slots(model):
+        raise KasminaError("the model has slots already; name all of them in one graft")
+    if not places:
+        raise KasminaError("no places for slots; name at least one, such as {'r0c0': 'layer2'}")
+    wanted = {name: _as_place(place) for name, place in places.items()}
+    try:
+        ordered = order_slots(wanted)
+    except LeylineError as error:
+        raise KasminaError(str(error)) from None
+    _check_attributes(model)
+    paths = {name: _full_name(model, wanted[name].module) for name in ordered}
+    _check_places(model, list(paths.values()))
+    slots = {
+        name: SeedSlot(name, wanted[name].activations, rules=rules, rng_seed=rng_seed)
+        for name in ordered
+    }
+    outputs = {name: key for name, place in wanted.items() if (key := place.output) is not None}
+    grafted = Grafted(model, slots, paths, outputs=outputs, max_seeds=max_seeds)
+    if example_inputs is not None:
+        try:
+            grafted.look(example_inputs)
+        except KasminaError:
+            grafted.release()  # the model is as it was
+            raise
+    return grafted
+
+
+def _check_kinds(model: object, places: object) -> None:
+    check_model(model)
+    if isinstance(model, torch.jit.ScriptModule):
+        raise KasminaError(
+            "the model is compiled by TorchScript; graft the model before torch.jit, and script "
+            "its harvest"
+        )
+    if not isinstance(places, Mapping):
+        raise KasminaError(
+            f"places are a {_kind(places)}; give slot ids and submodules, "
+            "such as {'r0c0': 'layer2'}"
+        )
+    for name, place in places.items():
+        if not isinstance(place, str | Place):
+            raise KasminaError(
+                f"slot '{name}' was given a {_kind(place)}; give the submodule's name, "
+                "such as 'layer2', or a Place"
+            )
+
+
+def _check_attributes(model: nn.Module) -> None:
+    if isinstance(model, _PARALLEL):
+        raise KasminaError(
+            f"the model is a {_kind(model)}, which would not see the seeds; graft the model in "
+            "it, and wrap the result"
+        )
+    hidden = hidden_names(getattr(model, "_orig_mod", model), Grafted)
+    if hidden:
+        names = ", ".join(f"'{name}'" for name in hidden)
+        raise KasminaError(
+            f"the model has attributes that the grafted model has too: {names}; rename them, or "
+            "graft a module that holds the model"
+        )
+
+
+def _full_name(model: nn.Module, path: str) -> str:
+    """Returns a name as ``named_modules`` has it; compiled modules may be left out of it."""
+    names = [name for name, _ in model.named_modules(remove_duplicate=False)]
+    if path in names:
+        return path
+    return next((name for name in names if without_compiled(name) == path), path)
+
+
+def _has_forward(module: nn.Module) -> bool:
+    return type(module).forward is not nn.Module.forward or "forward" in vars(module)
+
+
+def _kind(value: object) -> str:
+    return type(value).__name__
+
+
+def _as_place(place: str | Place) -> Place:
+    return place if isinstance(place, Place) else Place(place)
+
+
+def _check_places(model: nn.Module, paths: Sequence[str]) -> None:
+    names: dict[int, list[str]] = {}
+    for name, module in model.named_modules(remove_duplicate=False):
+        names.setdefault(id(module), []).append(name)
+    known = {name: module for name, module in model.named_modules(remove_duplicate=False) if name}
+    for path in paths:
+        if path not in known:
+            shown = {without_compiled(name): module for name, module in known.items()}
+            shown.pop("_orig_mod", None)
+            raise KasminaError(_unknown(path, shown))
+        aliases = names[id(known[path])]
+        if len(aliases) > 1:
+            raise KasminaError(
+                f"submodule '{path}' is shared (also '{next(a for a in aliases if a != path)}'); "
+                "choose one that belongs to one place"
+            )
+        if not _has_forward(known[path]):
+            raise KasminaError(
+                f"submodule '{path}' is a {type(known[path]).__name__}, which is never run "
+                "itself; choose one of its members"
+            )
+    for path in paths:
+        if paths.count(path) > 1:
+            raise KasminaError(f"submodule '{path}' was given two slots; give it one")
+
+
+def _unknown(path: str, known: Mapping[str, nn.Module]) -> str:
+    near = difflib.get_close_matches(path, known, n=1) or [
+        name for name in known if "." not in name
+    ]
+    hint = f"did you mean '{near[0]}'?" if len(near) == 1 else f"there are {', '.join(near[:12])}"
+    return f"the model has no submodule '{path}'; {hint}"

@@ -1,0 +1,245 @@
+"""A model with slots in it, which are forward hooks of its submodules."""
+
+# ruff: noqa: SLF001 - torch has no public names for a module's own parts and hooks
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from esper_kasmina.activations.inference import check_tensor, layer_sizes
+from esper_kasmina.activations.outputs import OutputKey
+from esper_kasmina.errors import KasminaError
+from esper_kasmina.grafting.attributes import WrapsModel
+from esper_kasmina.grafting.prefix_cache import Prefix
+from esper_kasmina.grafting.slot_hooks import PassHook, SlotHook, without_compiled
+from esper_kasmina.hosts.sequential import check_configurations, split_overrides
+from esper_kasmina.slots.slot import SeedSlot
+
+
+def as_arguments(inputs: Any) -> tuple[Any, ...]:
+    """Returns one input, or a tuple of them, as positional arguments."""
+    return inputs if isinstance(inputs, tuple) else (inputs,)
+
+
+class Grafted(WrapsModel):
+    """A model with slots in it; made by ``graft``.
+
+    Attributes that it does not have itself are the model's: ``grafted.fc`` is
+    ``grafted.model.fc``, and ``grafted.fc = nn.Linear(...)`` replaces it there. Items, length
+    and iteration are the model's too.
+
+    Attributes:
+        model: The model as it was given, the same object, with a forward hook at every
+            slot's place; called by itself it runs with its seeds.
+        places: The submodule of each slot, by slot id.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        slots: Mapping[str, SeedSlot],
+        places: Mapping[str, str],
+        *,
+        outputs: Mapping[str, OutputKey],
+        max_seeds: int | None,
+    ) -> None:
+        super().__init__(slots, max_seeds=max_seeds)
+        for name, path in places.items():
+            slot = slots[name]
+            slot.place = without_compiled(path)
+            slot.follows_inputs = not slot.follow_module(model.get_submodule(path))
+            if slot.follows_inputs:
+                slot.follow_module(model)
+        self.train(model.training)
+        self.places = dict(places)
+        sizes = layer_sizes(model)
+        self._hooks = tuple(
+            SlotHook(slots[name], path, output=outputs.get(name), model_sizes=sizes)
+            for name, path in places.items()
+        )
+        self._before = PassHook(self._hooks)
+        self._alpha_is_models = "alpha" in inspect.signature(model.forward).parameters
+        # Kept because unpickling a handle keeps later hooks from taking its number.
+        self._handles: tuple[RemovableHandle, ...] = tuple(
+            model.get_submodule(hook.path).register_forward_hook(hook) for hook in self._hooks
+        )
+        self._before_handle = model.register_forward_pre_hook(self._before, with_kwargs=True)
+        self._watching = True
+        self.register_load_state_dict_post_hook(_follow_modules)  # type: ignore[no-untyped-call]
+        self.model = model  # last: from here on unknown attributes are the model's
+
+    def forward(self, *inputs: Any, alpha: Tensor | None = None, **options: Any) -> Any:
+        """Runs the model.
+
+        Args:
+            inputs: The model's own positional arguments.
+            alpha: [B, S] overrides per sample and enabled slot; NaN keeps the seed's own.
+                The model's own argument where its ``forward`` has one of that name.
+            options: The model's own keyword arguments.
+
+        Returns:
+            Whatever the model returns.
+
+        Raises:
+            KasminaError: If a slot no longer runs, because its submodule was replaced, or
+                never did in a training pass.
+        """
+        if self._alpha_is_models and alpha is not None:
+            options, alpha = {**options, "alpha": alpha}, None
+        # Compiled code cannot count; there places are taken on trust until an eager pass.
+        if self._watching and not torch.compiler.is_compiling():
+            return self._first_pass(*inputs, alpha=alpha, **options)
+        if not self._handles:
+            raise KasminaError(
+                "release() has taken the slots out; run the model that it returned, or graft that"
+            )
+        if self._before_handle.id not in self.model._forward_pre_hooks:
+            self._check_hooks()  # the model itself was replaced
+        if alpha is None:
+            return self.model(*inputs, **options)
+        with self._overridden(self._samples(inputs), alpha):
+            return self.model(*inputs, **options)
+
+    @torch.no_grad()
+    def look(self, example_inputs: Any) -> None:
+        """Runs one pass in evaluation mode, so that the slots see what flows through them.
+
+        Raises:
+            KasminaError: If the model does not take these inputs, or a slot not what flows.
+        """
+        modes = {module: module.training for module in self.modules()}
+        self.eval()
+        try:
+            self(*as_arguments(example_inputs))
+        except (TypeError, ValueError, RuntimeError, IndexError) as error:
+            reason = " ".join(str(error).split())
+            raise KasminaError(
+                f"the {type(self.model).__name__} does not run on the example_inputs; give one "
+                "input, or a tuple of positional ones; without example_inputs the first forward "
+                f"pass tells what flows ({type(error).__name__}: {reason})"
+            ) from error
+        finally:
+            for module, mode in modes.items():
+                module.training = mode
+
+    def counterfactuals(self, inputs: Any, disabled: Sequence[frozenset[str]]) -> Tensor:
+        """Runs the model once for each set of slots held at alpha zero.
+
+        What was computed before the first slot that differs is replayed, and
+        configurations that differ only in slots without effect are one. Run it in
+        evaluation mode without gradients; the model has to return one tensor.
+
+        Args:
+            inputs: One input, or a tuple of positional ones.
+            disabled: The slots to hold at zero in each configuration.
+
+        Returns:
+            Outputs [len(disabled), ...].
+
+        Raises:
+            KasminaError: If a slot is not enabled, or the model returns no tensor.
+        """
+        check_configurations(self, disabled)
+        arguments = as_arguments(inputs)
+        if self._watching:
+            self._first_pass(*arguments)
+        effective = frozenset(s.name for s in self._slots if s.active and s.alpha > 0.0)
+        prefix = Prefix(self.model, {hook.path: hook.slot for hook in self._hooks})
+        outputs: dict[frozenset[str], Tensor] = {}
+        for off in [frozenset(), *(effective & each for each in disabled)]:
+            if off not in outputs:
+                output = prefix.run(off, *arguments)
+                outputs[off] = check_tensor(output, place=f"the {type(self.model).__name__}")
+        chosen = [outputs[effective & each] for each in disabled]
+        return torch.stack(chosen) if chosen else outputs[frozenset()].unsqueeze(0)[:0]
+
+    def release(self, keep: Sequence[RemovableHandle] = ()) -> nn.Module:
+        """Takes the slots out of the model for good, and returns it.
+
+        Args:
+            keep: Handles of hooks that stay, because something else has taken their place.
+        """
+        for handle in (*self._handles, self._before_handle):
+            if handle not in keep:
+                handle.remove()
+        self._handles, self._hooks, self._watching = (), (), False
+        return self.model
+
+    @property
+    def last_inputs(self) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+        """Positional and keyword arguments of the last pass with a seed in the model."""
+        return self._before.inputs
+
+    @property
+    def slot_hooks(self) -> tuple[tuple[SlotHook, RemovableHandle], ...]:
+        """The slots' forward hooks and their handles, row-major."""
+        return tuple(zip(self._hooks, self._handles, strict=True))
+
+    def _first_pass(self, *inputs: Any, alpha: Tensor | None = None, **options: Any) -> Any:
+        """Runs the model and checks that each place is passed once."""
+        for hook in self._hooks:
+            hook.passes = 0
+            hook.counting = True
+        self._watching = False
+        try:
+            output = self(*inputs, alpha=alpha, **options)
+        except BaseException:
+            self._watching = True
+            raise
+        finally:
+            for hook in self._hooks:
+                hook.counting = False
+        self._watching = any(not hook.reached for hook in self._hooks)
+        self._check_reached()
+        return output
+
+    def _check_reached(self) -> None:
+        """Refuses a slot that cannot act; an auxiliary head may run in training only."""
+        for hook in self._hooks:
+            if not hook.reached and (self.training or hook.slot.active):
+                raise KasminaError(
+                    f"a forward pass did not run submodule '{hook.path}', so slot "
+                    f"'{hook.slot.name}' does nothing there; choose a submodule that the model "
+                    "calls (a layer whose weight is read without calling it, such as out_proj "
+                    "of nn.MultiheadAttention, is not one)"
+                )
+
+    def _check_hooks(self) -> None:
+        for hook in self._hooks:
+            hook.check_registered(self.model)
+
+    def _samples(self, inputs: tuple[Any, ...]) -> int:
+        """Counts the samples of a batch by the first tensor handed in."""
+        for each in inputs:
+            if isinstance(each, Tensor):
+                second = any(s.activations and not s.activations.batch_first for s in self._slots)
+                return each.shape[1 if second else 0]
+        raise KasminaError(
+            "overrides need a tensor among the positional inputs, to count its samples"
+        )
+
+    @contextmanager
+    def _overridden(self, samples: int, alpha: Tensor) -> Iterator[None]:
+        columns = split_overrides(self, samples, alpha)
+        for slot in self._slots:
+            slot.override = columns[slot.name]
+        try:
+            yield
+        finally:
+            for slot in self._slots:
+                slot.override = None
+
+
+def _follow_modules(grafted: nn.Module, _incompatible_keys: Any) -> None:
+    """Lets empty slots take the dtype and device of weights that were assigned on loading."""
+    assert isinstance(grafted, Grafted)
+    for hook, _ in grafted.slot_hooks:
+        if hook.slot.seed is None and not hook.slot.follows_inputs:
+            hook.slot.follow_module(grafted.model.get_submodule(hook.path))

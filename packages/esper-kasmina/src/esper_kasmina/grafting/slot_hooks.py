@@ -1,0 +1,132 @@
+"""The hooks of a grafted model: slots at its submodules, and a check before each pass."""
+
+# ruff: noqa: SLF001 - torch has no public names for a module's own parts and hooks
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from esper_kasmina.activations.inference import LayerSizes, check_tensor, infer
+from esper_kasmina.activations.outputs import OutputKey, replace_output, select_output
+from esper_kasmina.errors import KasminaError
+from esper_kasmina.slots.slot import SeedSlot
+
+
+class SlotHook:
+    """Runs a slot on what a submodule returns; an object, so that a copy holds a copied slot.
+
+    Attributes:
+        slot: The slot.
+        path: Name of the submodule in the model.
+        output: The element that the slot takes; ``None`` where the submodule returns one
+            tensor.
+        model_sizes: The sizes of the model's layers.
+        container: The type of what the submodule returned.
+        reached: Whether a counted pass has run the submodule.
+        counting: Whether passes are counted now.
+        passes: How many there were.
+    """
+
+    def __init__(
+        self, slot: SeedSlot, path: str, *, output: OutputKey | None, model_sizes: LayerSizes
+    ) -> None:
+        self.slot = slot
+        self.path = path
+        self.output = output
+        self.model_sizes = model_sizes
+        self.container: type | None = None
+        self.reached = False
+        self.counting = False
+        self.passes = 0
+        self._parts = tuple(path.split("."))
+
+    def __call__(self, module: nn.Module, _inputs: Any, output: Any) -> Any:
+        """Returns the submodule's output with the slot's in its place."""
+        place = f"submodule '{self.path}'"
+        key = self.output
+        element = output if key is None else select_output(output, key, place=place)
+        if self.container is None:
+            self.container = type(output)
+        tensor = check_tensor(element, place=place)
+        if self.counting:
+            self._count()
+        if self.slot.activations is None:
+            known = infer(tensor, place=place, module=module, model_sizes=self.model_sizes)
+            self.slot.bind(known, example=tensor)
+        grown = self.slot(tensor)
+        return grown if key is None else replace_output(output, key, grown)
+
+    def check_registered(self, model: nn.Module) -> None:
+        """Checks that the submodule still carries this hook.
+
+        Raises:
+            KasminaError: If it was replaced or removed, so that the slot no longer runs.
+        """
+        module: nn.Module | None = model
+        for part in self._parts:
+            module = None if module is None else module._modules.get(part)
+        if module is not None and any(h is self for h in module._forward_hooks.values()):
+            return
+        now = "gone" if module is None else f"a {type(module).__name__} without the slot's hook"
+        raise KasminaError(
+            f"slot '{self.slot.name}' ({self.slot.stage.name}) is lost: submodule '{self.path}' "
+            f"is now {now}; put the submodule back, or harvest before layers are replaced"
+        )
+
+    def _count(self) -> None:
+        self.passes += 1
+        self.reached = True
+        if self.passes > 1:
+            raise KasminaError(
+                f"submodule '{self.path}' runs several times in one forward pass; a seed there "
+                "would have to fit all of them, so choose one that runs once"
+            )
+
+
+class PassHook:
+    """Runs before each pass of a grafted model: checks its slots, keeps the inputs.
+
+    Inputs are kept while a slot holds a seed, without their graph, until the next pass; a
+    copy of the model does not take them along.
+
+    Attributes:
+        inputs: Positional and keyword arguments of the last pass, ``None`` before it.
+    """
+
+    def __init__(self, hooks: Sequence[SlotHook]) -> None:
+        self.hooks = tuple(hooks)
+        self.inputs: tuple[tuple[Any, ...], dict[str, Any]] | None = None
+
+    def __call__(self, model: nn.Module, inputs: tuple[Any, ...], options: dict[str, Any]) -> None:
+        """Checks that every slot's hook is where it was put."""
+        if torch.compiler.is_compiling():
+            return
+        for hook in self.hooks:
+            hook.check_registered(model)
+        if any(hook.slot.occupied for hook in self.hooks):
+            self.inputs = (_detached(inputs), _detached(options))
+
+    def __getstate__(self) -> Mapping[str, Any]:
+        """Leaves the inputs out of copies and files."""
+        return {**self.__dict__, "inputs": None}
+
+
+def without_compiled(path: str) -> str:
+    """Returns a submodule's name without the parts that ``torch.compile`` puts into it."""
+    return path.replace("_orig_mod.", "")
+
+
+def _detached(value: Any) -> Any:
+    """Returns inputs without their graph; their memory is shared."""
+    match value:
+        case Tensor():
+            return value.detach()
+        case tuple() | list() if type(value) in (tuple, list):
+            return type(value)(_detached(each) for each in value)
+        case dict() if type(value) is dict:
+            return {key: _detached(each) for key, each in value.items()}
+    return value

@@ -1,0 +1,1 @@
+"""The hosts of Esper's tasks, and the bases for hosts of your own."""

@@ -1,0 +1,48 @@
+"""Builds hosts from their specs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from esper_kasmina.checks import shown
+from esper_kasmina.errors import KasminaError
+from esper_kasmina.hosts.cnn import CNNHost
+from esper_kasmina.hosts.gpt import GPTHost
+from esper_kasmina.hosts.mlp import MLPHost
+from esper_kasmina.hosts.sequential import PathHost
+from esper_leyline import (
+    CNNHostSpec,
+    HostOptions,
+    HostSpec,
+    MLPHostSpec,
+    TransformerHostSpec,
+    check_slots,
+)
+
+
+def build_host(spec: HostSpec, options: HostOptions) -> PathHost:
+    """Builds a host; torch's global generator is neither read nor moved.
+
+    Args:
+        spec: What to build.
+        options: Slots, rules and the random seed that decides every weight.
+
+    Raises:
+        KasminaError: If the spec is none, or the host cannot be built, or lacks a slot.
+    """
+    if not isinstance(spec, CNNHostSpec | MLPHostSpec | TransformerHostSpec):
+        raise KasminaError(
+            f"the spec is {shown(spec)}; give a CNNHostSpec, MLPHostSpec or TransformerHostSpec"
+        )
+    try:
+        enabled = check_slots(options.slots, spec.slots)
+    except ValueError as error:
+        raise KasminaError(str(error)) from None
+    options = replace(options, slots=enabled)
+    match spec:
+        case CNNHostSpec():
+            return CNNHost(spec, options)
+        case MLPHostSpec():
+            return MLPHost(spec, options)
+        case TransformerHostSpec():
+            return GPTHost(spec, options)

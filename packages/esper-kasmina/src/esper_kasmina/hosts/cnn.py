@@ -1,0 +1,130 @@
+"""The CNN host: conv-norm-ReLU blocks with a slot at the end of each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from esper_kasmina.activations.spec import Activations
+from esper_kasmina.errors import KasminaError
+from esper_kasmina.hosts.sequential import PathHost
+from esper_kasmina.layers.builders import batch_norm, convolution
+from esper_kasmina.layers.pooled_norm import halved_norm, halves_first
+from esper_kasmina.layers.seeding import seeded
+from esper_kasmina.layers.signals import halve_signal
+from esper_kasmina.slots.slot import SeedSlot
+from esper_leyline import CNNHostSpec, HostOptions, HostStack, MorphogeneticHost
+
+_HALVE: dict[int, Callable[[Tensor], Tensor]] = {
+    1: halve_signal,
+    2: partial(torch.max_pool2d, kernel_size=2),
+}
+
+
+class ConvBlock(nn.Module):
+    """Convolution, batch norm, optional halving of the spatial size, ReLU."""
+
+    def __init__(
+        self, channels: int, outputs: int, *, kernel: int, dimensions: int, pooled: bool
+    ) -> None:
+        super().__init__()
+        self.convolution = convolution(channels, outputs, kernel=kernel, dimensions=dimensions)
+        self.norm = batch_norm(outputs, dimensions=dimensions)
+        self._pool = _HALVE[dimensions] if pooled else None
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Takes [B, channels, ...] and returns [B, outputs, ...]."""
+        hidden = self.convolution(hidden)
+        norm = self.norm
+        if isinstance(norm, nn.BatchNorm2d) and self._pool and halves_first(norm, hidden):
+            halved = halved_norm(norm, hidden)
+            if halved is not None:
+                return halved
+        hidden = self.norm(hidden)
+        # Pooling first is the same function, as both are monotonic, and ReLU then has
+        # a fraction of the elements. Nothing else uses the tensor, so it is reused.
+        if self._pool is not None:
+            hidden = self._pool(hidden)
+        return torch.relu_(hidden)
+
+
+STACKED_PARAMETERS = 5_000
+"""Hosts over signals with fewer parameters than this gain by being computed together."""
+
+
+class CNNHost(PathHost):
+    """A stack of blocks, global average pooling and a linear classifier.
+
+    Implements Leyline's ``MorphogeneticHost``. One class serves signals and images.
+    """
+
+    def __init__(self, spec: CNNHostSpec, options: HostOptions) -> None:
+        """Builds the host; ``build_host`` checks the slots and is the usual way in."""
+        dimensions = len(spec.input_shape) - 1
+        _check_pooling(spec)
+        made = {
+            name: SeedSlot(
+                name,
+                Activations.maps(width, dimensions=dimensions),
+                rules=options.rules,
+                rng_seed=options.rng_seed,
+            )
+            for name, width in zip(spec.slots, spec.widths, strict=True)
+            if name in options.slots
+        }
+        super().__init__(made, max_seeds=options.max_seeds)
+        self.spec = spec
+        with seeded(options.rng_seed, "host"):
+            self.blocks = nn.ModuleList(_blocks(spec, dimensions))
+            self.classifier = nn.Linear(spec.widths[-1], spec.classes)
+        self._images = dimensions == 2
+        if self._images:
+            # Half the time on a CPU, where torch's kernels want images channels last.
+            self.to(memory_format=torch.channels_last)
+            for slot in made.values():
+                slot.channels_last = True
+        self._lay(list(self.blocks), [made.get(name) for name in spec.slots])
+
+    def stack(self, others: Sequence[MorphogeneticHost]) -> HostStack | None:
+        """Joins this host and others of its spec; ``None`` for images and large hosts."""
+        small = self.parameter_counts().host < STACKED_PARAMETERS
+        if self._images or not small or self.spec.kernel % 2 == 0:
+            return None
+        # The stack is built of hosts, so the import cannot stand above.
+        from esper_kasmina.hosts.signal_stack import SignalStack  # noqa: PLC0415
+
+        alike: list[Any] = [each for each in others if isinstance(each, CNNHost)]
+        return SignalStack([self, *alike])
+
+    def stem(self, inputs: Tensor) -> Tensor:
+        """Brings images [B, C, H, W] into the order in memory that the layers want."""
+        return inputs.contiguous(memory_format=torch.channels_last) if self._images else inputs
+
+    def head(self, hidden: Tensor) -> Tensor:
+        """Takes [B, C, ...] and returns logits [B, classes]."""
+        logits: Tensor = self.classifier(hidden.flatten(2).mean(2))
+        return logits
+
+
+def _blocks(spec: CNNHostSpec, dimensions: int) -> list[ConvBlock]:
+    inputs = (spec.input_shape[0], *spec.widths[:-1])
+    return [
+        ConvBlock(channels, width, kernel=spec.kernel, dimensions=dimensions, pooled=pooled)
+        for channels, width, pooled in zip(inputs, spec.widths, spec.pools, strict=True)
+    ]
+
+
+def _check_pooling(spec: CNNHostSpec) -> None:
+    smallest = min(spec.input_shape[1:])
+    for pooled in spec.pools:
+        smallest += 1 - spec.kernel % 2  # an even kernel pads one more than it takes
+        if pooled and smallest < 2:
+            raise KasminaError(
+                f"an input of {spec.input_shape[1:]} cannot be halved {sum(spec.pools)} times; "
+                "pool less often"
+            )
+        smallest //= 2 if pooled else 1

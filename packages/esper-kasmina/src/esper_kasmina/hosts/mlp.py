@@ -1,0 +1,49 @@
+"""The MLP host: linear-norm-GELU blocks over a flattened input."""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor, nn
+
+from esper_kasmina.activations.spec import Activations
+from esper_kasmina.hosts.sequential import PathHost
+from esper_kasmina.layers.seeding import seeded
+from esper_kasmina.slots.slot import SeedSlot
+from esper_leyline import HostOptions, MLPHostSpec
+
+
+class MLPHost(PathHost):
+    """A stack of blocks and a linear classifier, with a slot at the end of each block.
+
+    Implements Leyline's ``MorphogeneticHost``.
+    """
+
+    def __init__(self, spec: MLPHostSpec, options: HostOptions) -> None:
+        """Builds the host; ``build_host`` checks the slots and is the usual way in."""
+        made = {
+            name: SeedSlot(
+                name, Activations.features(width), rules=options.rules, rng_seed=options.rng_seed
+            )
+            for name, width in zip(spec.slots, spec.widths, strict=True)
+            if name in options.slots
+        }
+        super().__init__(made, max_seeds=options.max_seeds)
+        self.spec = spec
+        inputs = (math.prod(spec.input_shape), *spec.widths[:-1])
+        with seeded(options.rng_seed, "host"):
+            self.blocks = nn.ModuleList(
+                nn.Sequential(nn.Linear(features, width), nn.LayerNorm(width), nn.GELU())
+                for features, width in zip(inputs, spec.widths, strict=True)
+            )
+            self.classifier = nn.Linear(spec.widths[-1], spec.classes)
+        self._lay(list(self.blocks), [made.get(name) for name in spec.slots])
+
+    def stem(self, inputs: Tensor) -> Tensor:
+        """Flattens [B, ...] to [B, D]."""
+        return inputs.flatten(1)
+
+    def head(self, hidden: Tensor) -> Tensor:
+        """Takes [B, D] and returns logits [B, classes]."""
+        logits: Tensor = self.classifier(hidden)
+        return logits

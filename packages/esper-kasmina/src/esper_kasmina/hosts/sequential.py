@@ -1,0 +1,157 @@
+"""Hosts whose layers stand in a row: blocks with a slot at the end of some of them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from esper_kasmina.checks import shown
+from esper_kasmina.errors import KasminaError
+from esper_kasmina.hosts.base import SlottedHost
+from esper_kasmina.slots.slot import SeedSlot
+
+
+class PathHost(SlottedHost, ABC):
+    """Base of hosts of the form ``head(block_n(... block_1(stem(inputs))))``.
+
+    A subclass builds its layers, calls ``_lay`` and gives ``stem`` and ``head``. Both
+    forward passes are here: the plain one, and the one that computes any number of
+    what-if configurations as a tree with shared prefixes.
+    """
+
+    def __init__(self, slots: Mapping[str, SeedSlot], *, max_seeds: int | None) -> None:
+        super().__init__(slots, max_seeds=max_seeds)
+        self._path: tuple[tuple[nn.Module, SeedSlot | None], ...] = ()
+
+    def stem(self, inputs: Tensor) -> Tensor:
+        """Makes the first block's activations of the inputs."""
+        return inputs
+
+    @abstractmethod
+    def head(self, hidden: Tensor) -> Tensor:
+        """Makes logits of the last block's activations."""
+
+    @property
+    def path(self) -> tuple[tuple[nn.Module, SeedSlot | None], ...]:
+        """The blocks in order, each with the enabled slot at its end."""
+        return self._path
+
+    def forward(self, inputs: Tensor, alpha: Tensor | None = None) -> Tensor:
+        """Runs the network.
+
+        Args:
+            inputs: [B, ...].
+            alpha: [B, S] overrides per sample and enabled slot; NaN keeps the seed's own.
+
+        Returns:
+            Logits [B, ..., C].
+        """
+        if alpha is not None:
+            return self._forward_overridden(inputs, alpha)
+        hidden = self.stem(inputs)
+        for block, slot in self._path:
+            hidden = block(hidden)
+            if slot is not None and slot.active:
+                hidden = slot(hidden)
+        return self.head(hidden)
+
+    def counterfactuals(self, inputs: Tensor, disabled: Sequence[frozenset[str]]) -> Tensor:
+        """Runs the network once for each set of slots held at alpha zero.
+
+        Configurations are computed as a tree: they part where the first slot differs,
+        and those that differ only in slots without effect are one. Run it in evaluation
+        mode without gradients, as any validation.
+
+        Args:
+            inputs: [B, ...].
+            disabled: The slots to hold at zero in each configuration.
+
+        Returns:
+            Logits [len(disabled), B, ..., C].
+
+        Raises:
+            KasminaError: If a slot is not enabled.
+        """
+        check_configurations(self, disabled)
+        asked = disabled or [frozenset()]
+        logits: list[Tensor | None] = [None] * len(asked)
+        self._branch(self.stem(inputs), 0, list(range(len(asked))), asked, logits)
+        stacked = torch.stack([tensor for tensor in logits if tensor is not None])
+        return stacked[: len(disabled)]
+
+    def _lay(self, blocks: Sequence[nn.Module], slots: Sequence[SeedSlot | None]) -> None:
+        """Sets the order in which blocks run, each with the slot at its end or ``None``."""
+        # Resolved once: looking modules up by name costs as much as a small layer.
+        self._path = tuple(zip(blocks, slots, strict=True))
+
+    def _branch(
+        self,
+        hidden: Tensor,
+        depth: int,
+        wanted: list[int],
+        disabled: Sequence[frozenset[str]],
+        logits: list[Tensor | None],
+    ) -> None:
+        if not wanted:
+            return
+        if depth == len(self._path):
+            result = self.head(hidden)
+            for index in wanted:
+                logits[index] = result
+            return
+        block, slot = self._path[depth]
+        hidden = block(hidden)
+        if slot is None or not slot.active or slot.alpha == 0.0:
+            self._branch(hidden, depth + 1, wanted, disabled, logits)
+            return
+        without = [index for index in wanted if slot.name in disabled[index]]
+        self._branch(hidden, depth + 1, without, disabled, logits)
+        grown = [index for index in wanted if slot.name not in disabled[index]]
+        if grown:
+            self._branch(slot(hidden), depth + 1, grown, disabled, logits)
+
+    def _forward_overridden(self, inputs: Tensor, alpha: Tensor) -> Tensor:
+        columns = split_overrides(self, len(inputs), alpha)
+        hidden = self.stem(inputs)
+        for block, slot in self._path:
+            hidden = block(hidden)
+            if slot is not None and slot.active:
+                hidden = slot(hidden, columns[slot.name])
+        return self.head(hidden)
+
+
+def check_configurations(host: SlottedHost, disabled: Sequence[frozenset[str]]) -> None:
+    """Checks what counterfactuals are asked for.
+
+    Raises:
+        KasminaError: If a slot is not enabled, or a configuration is no set of slots.
+    """
+    if isinstance(disabled, str) or any(isinstance(each, str) for each in disabled):
+        raise KasminaError(
+            f"the configurations are {shown(disabled)}; give sets of slot ids, such as "
+            f"[{{'{host.slots[0]}'}}]"
+        )
+    for name in frozenset().union(*disabled):
+        host.slot(name)
+
+
+def split_overrides(host: SlottedHost, samples: int, alpha: Tensor) -> dict[str, Tensor]:
+    """Returns one column of overrides, [B], for each enabled slot.
+
+    Raises:
+        KasminaError: If there is not one row a sample and one column a slot.
+    """
+    if not isinstance(alpha, Tensor):
+        raise KasminaError(
+            f"alpha is {shown(alpha)}; give a tensor with one row a sample and one column an "
+            f"enabled slot, ({samples}, {len(host.slots)})"
+        )
+    if alpha.shape != (samples, len(host.slots)):
+        raise KasminaError(
+            f"alpha has shape {tuple(alpha.shape)}; it is one row a sample and one column "
+            f"an enabled slot, ({samples}, {len(host.slots)})"
+        )
+    return dict(zip(host.slots, alpha.unbind(1), strict=True))

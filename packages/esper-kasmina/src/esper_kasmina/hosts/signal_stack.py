@@ -1,0 +1,218 @@
+"""Tiny hosts of one kind computed together: one operator for all where each had its own.
+
+A host of a few hundred parameters spends its time on starting operators. Here the hosts'
+weights are rows of one matrix and every layer is a batched matrix product over [K, C, L·B];
+the hosts' own parameters are views of those rows, so everything else (reports, snapshots,
+seeds, harvests) goes on as before. Seeds break the sameness and run host by host.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn.functional import batch_norm, pad
+
+from esper_kasmina.errors import KasminaError
+from esper_kasmina.hosts.cnn import CNNHost, ConvBlock
+from esper_kasmina.slots.slot import SeedSlot
+
+_ALIGNMENT = 64
+"""Rows are a multiple of this long: elementwise kernels treat the end of a tensor apart, and
+then a weight would be updated differently at the end of one stack than inside another."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    """One block of all hosts: running statistics [K, O], and the slot of each host."""
+
+    outputs: int
+    kernel: int
+    pooled: bool
+    mean: Tensor
+    variance: Tensor
+    slots: tuple[SeedSlot | None, ...]
+
+
+class SignalStack(nn.Module):
+    """K hosts over signals [B, C, L] as one module; implements Leyline's ``HostStack``.
+
+    Results differ from the hosts' own in rounding only, and a host's do not depend on who
+    else is in the stack: a lone one is computed beside an empty row, because a product of
+    one matrix rounds differently from one of several.
+
+    Attributes:
+        weights: [K or 2, P], every host's own parameters, one row a host, zeros behind them.
+            While the stack is in use, train this and not the hosts' parameters.
+    """
+
+    def __init__(self, hosts: Sequence[CNNHost]) -> None:
+        """Takes the hosts over: their parameters become views of ``weights``.
+
+        Raises:
+            KasminaError: If they are not of one kind, or not over signals.
+        """
+        super().__init__()
+        _check(hosts)
+        self.hosts = tuple(hosts)  # a tuple, so that their parameters are not counted twice
+        self._rows = max(2, len(hosts))
+        own = [_own_parameters(host) for host in hosts]
+        self._shapes = [parameter.shape for parameter in own[0]]
+        self._sizes = [parameter.numel() for parameter in own[0]]
+        # Pads each row to the alignment.
+        self._sizes.append(-sum(self._sizes) % _ALIGNMENT)
+        weights = own[0][0].new_zeros(self._rows, sum(self._sizes))
+        self.weights = nn.Parameter(weights)
+        for row, parameters in zip(self._views(self.weights.data), own, strict=False):
+            for view, parameter in zip(row, parameters, strict=True):
+                view.copy_(parameter.detach())
+                parameter.data = view
+        self._layers = [self._layer(depth) for depth in range(len(hosts[0].spec.widths))]
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Runs every host on the same signals.
+
+        Args:
+            inputs: [B, C, L].
+
+        Returns:
+            Logits [K, B, classes].
+        """
+        length, batch = inputs.shape[2], len(inputs)
+        parts = iter(self.weights.split(self._sizes, dim=1))
+        hidden = inputs.permute(1, 2, 0).expand(self._rows, -1, -1, -1)
+        for layer in self._layers:
+            hidden = self._block(layer, hidden, (next(parts), next(parts), next(parts)))
+            hidden = self._grown(layer, hidden)
+            length = hidden.shape[2]
+        assert hidden.shape[2:] == (length, batch)
+        classifier, bias = next(parts), next(parts)
+        matrix = classifier.view(self._rows, -1, hidden.shape[1])
+        logits = torch.baddbmm(bias.unsqueeze(2), matrix, hidden.mean(2))
+        return logits[: len(self.hosts)].transpose(1, 2)
+
+    def share_gradients(self) -> None:
+        """Gives each host its row of the gradients, as those of its own parameters."""
+        gradient = self.weights.grad
+        assert gradient is not None, "a backward pass comes first"
+        for row, host in zip(self._views(gradient), self.hosts, strict=False):
+            for view, parameter in zip(row, _own_parameters(host), strict=True):
+                parameter.grad = view
+
+    def _block(
+        self, layer: _Layer, hidden: Tensor, weights: tuple[Tensor, Tensor, Tensor]
+    ) -> Tensor:
+        """Takes and returns [K, C, L, B]."""
+        kernel, scale, shift = weights
+        length, batch = hidden.shape[2:]
+        matrix = kernel.view(self._rows, layer.outputs, -1)
+        hidden = torch.bmm(matrix, _windows(hidden, layer.kernel).flatten(2))
+        hidden = batch_norm(
+            hidden.view(1, self._rows * layer.outputs, -1),
+            layer.mean.view(-1),
+            layer.variance.view(-1),
+            scale.reshape(-1),
+            shift.reshape(-1),
+            training=self.hosts[0].training,
+        ).view(self._rows, layer.outputs, length, batch)
+        if layer.pooled:
+            hidden = _Halved.apply(hidden)
+        return torch.relu_(hidden)
+
+    def _grown(self, layer: _Layer, hidden: Tensor) -> Tensor:
+        """Runs the seeds behind a block, host by host."""
+        if not any(slot is not None and slot.active for slot in layer.slots):
+            return hidden
+        pieces = list(hidden.unbind(0))
+        for index, slot in enumerate(layer.slots):
+            if slot is not None and slot.active:
+                pieces[index] = slot(pieces[index].permute(2, 0, 1)).permute(1, 2, 0)
+        return torch.stack(pieces)
+
+    def _layer(self, depth: int) -> _Layer:
+        """Joins the running statistics of one block of all hosts, which become views."""
+        blocks, slots = zip(*(host.path[depth] for host in self.hosts), strict=True)
+        assert all(isinstance(block, ConvBlock) for block in blocks)
+        spec = self.hosts[0].spec
+        mean = self.weights.new_zeros(self._rows, spec.widths[depth])
+        variance = torch.ones_like(mean)
+        for index, block in enumerate(blocks):
+            for joined, name in ((mean, "running_mean"), (variance, "running_var")):
+                joined[index] = getattr(block.norm, name)
+                setattr(block.norm, name, joined[index])
+        return _Layer(spec.widths[depth], spec.kernel, spec.pools[depth], mean, variance, slots)
+
+    def _views(self, rows: Tensor) -> list[list[Tensor]]:
+        """Cuts each row [P] into tensors of the parameters' shapes."""
+        bounds = [0, *accumulate(self._sizes)]
+        return [
+            [
+                row[first:last].view(shape)
+                for first, last, shape in zip(bounds, bounds[1:], self._shapes, strict=False)
+            ]
+            for row in rows
+        ]
+
+
+class _Halved(torch.autograd.Function):
+    """The larger of each two neighbours: [K, C, L, B] to [K, C, L // 2, B].
+
+    What torch derives from ``maximum`` took a third of a stack's training time, so the
+    gradient is written out. Of two equal neighbours the first gets it, as in ``max_pool1d``.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor) -> Tensor:
+        length = hidden.shape[2]
+        even = length - length % 2
+        first, second = hidden[:, :, 0:even:2], hidden[:, :, 1:even:2]
+        ctx.save_for_backward(first >= second)
+        ctx.length = length
+        return torch.maximum(first, second)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (first_is_larger,) = ctx.saved_tensors
+        first = torch.where(first_is_larger, gradient, 0.0)
+        pairs = torch.stack((first, gradient - first), dim=3)
+        spread = pairs.flatten(2, 3)
+        return pad(spread, (0, 0, 0, 1)) if ctx.length % 2 else spread
+
+
+def _windows(hidden: Tensor, kernel: int) -> Tensor:
+    """Stacks each position with its neighbours: [K, C, L, B] to [K, C · kernel, L, B]."""
+    if kernel == 1:
+        return hidden
+    length = hidden.shape[2]
+    padded = pad(hidden, (0, 0, kernel // 2, kernel // 2))
+    return torch.stack([padded[:, :, i : i + length] for i in range(kernel)], 2).flatten(1, 2)
+
+
+def _own_parameters(host: CNNHost) -> list[nn.Parameter]:
+    """Returns the host's parameters in the order of the layers that use them."""
+    layers: list[Any] = []
+    for block in host.blocks:
+        layers += [block.convolution, block.norm]
+    return [
+        *(parameter for layer in layers for parameter in layer.parameters()),
+        *host.classifier.parameters(),
+    ]
+
+
+def _check(hosts: Sequence[CNNHost]) -> None:
+    if not hosts:
+        raise KasminaError("no hosts to stack; give at least one")
+    spec = hosts[0].spec
+    if any(host.spec != spec for host in hosts):
+        raise KasminaError("hosts of different specs cannot be stacked; stack those of one kind")
+    if len(spec.input_shape) != 2 or spec.kernel % 2 == 0:
+        raise KasminaError(
+            f"hosts over inputs {spec.input_shape} with kernel {spec.kernel} are not stacked; "
+            "stack those over signals [C, L] with odd kernels"
+        )

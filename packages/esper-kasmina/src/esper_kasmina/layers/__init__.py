@@ -1,0 +1,1 @@
+"""The layers that hosts and branches of seeds are made of."""

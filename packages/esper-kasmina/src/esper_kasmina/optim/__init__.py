@@ -1,0 +1,1 @@
+"""Optimizers, schedulers and averages in step with growth."""

@@ -1,0 +1,69 @@
+"""Seeds born in a model that is sharded already (``torch.distributed.fsdp.fully_shard``)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, cast
+
+from torch import nn
+from torch.optim import Optimizer
+
+from esper_kasmina.errors import KasminaError
+from esper_kasmina.slots.slot import SeedSlot
+
+
+def shard_newborn(model: nn.Module, slots: Iterable[SeedSlot]) -> None:
+    """Shards each seed that is not sharded, where the model around it is.
+
+    A sharded model reduces the gradients of the parameters that it had when it was sharded,
+    so a seed born later would be trained by each rank on its own data only. It becomes an
+    FSDP module of its own on the model's device mesh, with the model's mixed precision.
+
+    Args:
+        model: The model that holds the slots.
+        slots: The slots.
+    """
+    sharded = [p for p in model.parameters() if _is_sharded(p)]
+    newborn = [
+        slot.seed
+        for slot in slots
+        if slot.seed is not None and not all(map(_is_sharded, slot.seed.parameters()))
+    ]
+    if not sharded or not newborn:
+        return
+    # Imported here, because it takes long and few models are sharded.
+    from torch.distributed.fsdp import (  # noqa: PLC0415
+        FSDPModule,
+        fully_shard,
+        register_fsdp_forward_method,
+    )
+
+    around = [module for module in model.modules() if isinstance(module, FSDPModule)]
+    if not around:
+        return  # tensor parallelism alone: ranks see the same data, and seeds are replicated
+    policy = around[0]._get_fsdp_state()._mp_policy  # noqa: SLF001 - torch has no other way
+    for seed in newborn:
+        fully_shard(seed, mesh=cast("Any", sharded[0]).device_mesh, mp_policy=policy)
+        register_fsdp_forward_method(seed, "blended")
+
+
+def check_sharded(optimizer: Optimizer, slots: Iterable[SeedSlot]) -> None:
+    """Refuses seeds that are not sharded in an optimizer of parameters that are.
+
+    Raises:
+        KasminaError: If there is such a seed.
+    """
+    others = [p for group in optimizer.param_groups for p in group["params"]]
+    if not any(map(_is_sharded, others)):
+        return
+    for slot in slots:
+        if slot.seed is not None and not all(map(_is_sharded, slot.seed.parameters())):
+            raise KasminaError(
+                f"the seed in slot '{slot.name}' is not sharded, and the optimizer's parameters "
+                "are; give sync_optimizer the model instead of its slots, so that the seed is "
+                "sharded like it"
+            )
+
+
+def _is_sharded(parameter: nn.Parameter) -> bool:
+    return hasattr(parameter, "device_mesh")

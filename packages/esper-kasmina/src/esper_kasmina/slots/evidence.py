@@ -1,0 +1,111 @@
+"""What has been measured of the seed in one slot, and since when."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from pydantic import ConfigDict
+
+from esper_kasmina.slots.gradients import GradientMeasurement
+from esper_leyline import SeedEvidence, SeedMeasurement
+
+STORED = ConfigDict(extra="forbid", ser_json_inf_nan="strings")
+"""How what a slot remembers is stored: strictly, with NaN and infinities as words."""
+
+
+@dataclass(slots=True, kw_only=True)
+class SlotEvidence:
+    """Measurements of one seed; a new seed starts with a new one.
+
+    Attributes:
+        gradients: Of the latest epoch, ``None`` if the seed had none.
+        gradient_ratio: The seed's gradient over its host's, each per root parameter.
+        previous_health: Gradient health of the epoch before.
+        accuracy: Latest validation accuracy of the host, in percent.
+        entry_accuracy: The same when the present stage was entered; the first one
+            afterwards if there was none yet.
+        contribution: Latest contribution, in points.
+        contribution_velocity: Its change since the measurement before.
+        stage_contribution: The contribution if measured in the present stage.
+        interaction_sum: Latest interaction, if it was measured with the contribution.
+        counterfactual_age: Epochs since the contribution was measured.
+        measured_this_epoch: Whether that was in the epoch under way.
+    """
+
+    __pydantic_config__ = STORED
+
+    accuracy: float | None = None
+    entry_accuracy: float | None = None
+    gradients: GradientMeasurement | None = None
+    gradient_ratio: float | None = None
+    previous_health: float | None = None
+    contribution: float | None = None
+    contribution_velocity: float | None = None
+    stage_contribution: float | None = None
+    interaction_sum: float | None = None
+    counterfactual_age: int | None = None
+    measured_this_epoch: bool = False
+
+    @property
+    def stage_improvement(self) -> float | None:
+        """Validation accuracy now minus at entry of the stage, in points."""
+        if self.accuracy is None or self.entry_accuracy is None:
+            return None
+        return self.accuracy - self.entry_accuracy
+
+    def enter_stage(self) -> None:
+        """Forgets what only counts within a stage."""
+        self.entry_accuracy = self.accuracy
+        self.stage_contribution = None
+
+    def record_gradients(
+        self, measured: GradientMeasurement | None, host: GradientMeasurement | None
+    ) -> None:
+        """Takes in an epoch's gradients, the host's for comparison."""
+        if self.gradients is not None:
+            self.previous_health = self.gradients.health
+        self.gradients = measured
+        self.gradient_ratio = _ratio(measured, host)
+
+    def record_validation(self, accuracy: float, measurement: SeedMeasurement | None) -> None:
+        """Takes in what validation said this epoch."""
+        self.accuracy = accuracy
+        if self.entry_accuracy is None:
+            self.entry_accuracy = accuracy
+        if measurement is None:
+            return
+        previous = self.contribution
+        self.contribution = self.stage_contribution = measurement.contribution
+        self.contribution_velocity = (
+            None if previous is None else measurement.contribution - previous
+        )
+        self.interaction_sum = measurement.interaction_sum
+        self.counterfactual_age = 0
+        self.measured_this_epoch = True
+
+    def end_epoch(self) -> None:
+        """Lets the measurements age by one epoch."""
+        if self.counterfactual_age is not None and not self.measured_this_epoch:
+            self.counterfactual_age += 1
+        self.measured_this_epoch = False
+
+    def for_gates(self) -> SeedEvidence:
+        """Returns the evidence as gates read it."""
+        measured = self.gradients
+        return SeedEvidence(
+            gradient_norm=None if measured is None else measured.norm,
+            gradient_ratio=self.gradient_ratio,
+            gradients_finite=None if measured is None else measured.finite,
+            gradients_exploding=None if measured is None else measured.exploding,
+            stage_improvement=self.stage_improvement,
+            contribution=self.stage_contribution,
+            healthy=None if measured is None else measured.ordinary,
+        )
+
+
+def _ratio(measured: GradientMeasurement | None, host: GradientMeasurement | None) -> float | None:
+    if measured is None or host is None or not host.per_root > 0:
+        return None
+    ratio = measured.per_root / host.per_root
+    return ratio if math.isfinite(ratio) else None
