@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from esper_kasmina.activations.spec import Activations
 from esper_kasmina.errors import KasminaError
 from esper_kasmina.hosts.sequential import PathHost
+from esper_kasmina.hosts.signal_stack import SignalStack
 from esper_kasmina.layers.builders import batch_norm, convolution
 from esper_kasmina.layers.pooled_norm import halved_norm, halves_first
 from esper_kasmina.layers.seeding import seeded
@@ -94,9 +95,6 @@ class CNNHost(PathHost):
         small = self.parameter_counts().host < STACKED_PARAMETERS
         if self._images or not small or self.spec.kernel % 2 == 0:
             return None
-        # The stack is built of hosts, so the import cannot stand above.
-        from esper_kasmina.hosts.signal_stack import SignalStack  # noqa: PLC0415
-
         alike: list[Any] = [each for each in others if isinstance(each, CNNHost)]
         return SignalStack([self, *alike])
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -19,12 +19,25 @@ from torch.autograd.function import once_differentiable
 from torch.nn.functional import batch_norm, pad
 
 from esper_kasmina.errors import KasminaError
-from esper_kasmina.hosts.cnn import CNNHost, ConvBlock
 from esper_kasmina.slots.slot import SeedSlot
+from esper_leyline import CNNHostSpec
 
 _ALIGNMENT = 64
 """Rows are a multiple of this long: elementwise kernels treat the end of a tensor apart, and
 then a weight would be updated differently at the end of one stack than inside another."""
+
+
+class SignalHost(Protocol):
+    """What a stack reads of a host: conv-norm-ReLU blocks over signals, and a classifier."""
+
+    spec: CNNHostSpec
+    blocks: nn.ModuleList
+    classifier: nn.Linear
+    training: bool
+
+    @property
+    def path(self) -> tuple[tuple[nn.Module, SeedSlot | None], ...]:
+        """The blocks in order, each with the enabled slot at its end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +64,7 @@ class SignalStack(nn.Module):
             While the stack is in use, train this and not the hosts' parameters.
     """
 
-    def __init__(self, hosts: Sequence[CNNHost]) -> None:
+    def __init__(self, hosts: Sequence[SignalHost]) -> None:
         """Takes the hosts over: their parameters become views of ``weights``.
 
         Raises:
@@ -137,7 +150,6 @@ class SignalStack(nn.Module):
     def _layer(self, depth: int) -> _Layer:
         """Joins the running statistics of one block of all hosts, which become views."""
         blocks, slots = zip(*(host.path[depth] for host in self.hosts), strict=True)
-        assert all(isinstance(block, ConvBlock) for block in blocks)
         spec = self.hosts[0].spec
         mean = self.weights.new_zeros(self._rows, spec.widths[depth])
         variance = torch.ones_like(mean)
@@ -194,7 +206,7 @@ def _windows(hidden: Tensor, kernel: int) -> Tensor:
     return torch.stack([padded[:, :, i : i + length] for i in range(kernel)], 2).flatten(1, 2)
 
 
-def _own_parameters(host: CNNHost) -> list[nn.Parameter]:
+def _own_parameters(host: SignalHost) -> list[nn.Parameter]:
     """Returns the host's parameters in the order of the layers that use them."""
     layers: list[Any] = []
     for block in host.blocks:
@@ -205,7 +217,7 @@ def _own_parameters(host: CNNHost) -> list[nn.Parameter]:
     ]
 
 
-def _check(hosts: Sequence[CNNHost]) -> None:
+def _check(hosts: Sequence[SignalHost]) -> None:
     if not hosts:
         raise KasminaError("no hosts to stack; give at least one")
     spec = hosts[0].spec

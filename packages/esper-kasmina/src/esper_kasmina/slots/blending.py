@@ -1,26 +1,13 @@
-"""How a seed joins its host: isolated while it trains, then blended in step by step.
-
-A seed s(x) = x + scale · branch(x) stands beside activations h = x with a strength a:
-
-- ADD: h + a (s - h)
-- MULTIPLY: h (1 + a tanh(s - x))
-- GATE: h + a g(x) (s - h), with g a small trained network
-
-All three are h itself at scale 0, whatever a is, and reach h through the identity, so
-that nothing upstream freezes at full strength.
-"""
+"""How a seed joins its host: isolated while it trains, then at any strength for each sample."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from esper_leyline import BlendAlgorithm
-
-if TYPE_CHECKING:
-    from esper_kasmina.slots.seed import Seed
+from esper_kasmina.slots.seed import Seed
 
 
 class _StraightThrough(torch.autograd.Function):
@@ -57,32 +44,6 @@ class _StraightThroughForward(_StraightThrough):
         if host is None or seed is None:
             return seed if host is None else host.clone()
         return host + seed
-
-
-def blend(hidden: Tensor, seed: Seed, strength: Tensor | None = None) -> Tensor:
-    """Blends a seed into activations; gradients reach the host through the identity.
-
-    Args:
-        hidden: The host's activations.
-        seed: The seed, which also says by which algorithm.
-        strength: A number [], or anything that broadcasts over ``hidden``; ``None`` is
-            full strength.
-
-    Returns:
-        Activations of the same shape and dtype.
-    """
-    change = seed.branch(hidden)
-    if seed.algorithm is BlendAlgorithm.MULTIPLY:
-        factor = torch.tanh(seed.scale.view(()) * change)
-        if strength is not None:
-            factor = strength * factor
-        return torch.addcmul(hidden, hidden, factor.to(hidden.dtype))
-    scale = seed.scale.view(())
-    share = scale if strength is None else strength * scale
-    if seed.gate is not None:
-        share = share * seed.gate(hidden)
-    # Under autocast a branch may end in another dtype than it was given.
-    return torch.addcmul(hidden, share.to(hidden.dtype), change.to(hidden.dtype))
 
 
 def isolate(hidden: Tensor, seed: Seed) -> Tensor:

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from esper_kasmina.activations.spec import Activations
 from esper_kasmina.blueprints import BLUEPRINTS
 from esper_kasmina.layers.builders import ChannelsLast, convolution
-from esper_kasmina.slots.blending import blend
 from esper_leyline import BlendAlgorithm, Topology
 
 
@@ -80,11 +79,37 @@ class Seed(nn.Module):
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Returns activations with the seed blended in at full strength."""
-        return blend(hidden, self)
+        return self.blended(hidden)
 
     def blended(self, hidden: Tensor, strength: Tensor | None = None) -> Tensor:
-        """Returns activations with the seed blended in at a strength; see ``blend``."""
-        return blend(hidden, self, strength)
+        """Blends the seed into activations; gradients reach the host through the identity.
+
+        With branch b, scale c, gate g and strength a, activations x become
+
+        - ADD: x + a c b(x)
+        - MULTIPLY: x (1 + a tanh(c b(x)))
+        - GATE: x + a c g(x) b(x)
+
+        Args:
+            hidden: The host's activations.
+            strength: A number [], or anything that broadcasts over ``hidden``; ``None`` is
+                full strength.
+
+        Returns:
+            Activations of the same shape and dtype.
+        """
+        change = self.branch(hidden)
+        scale = self.scale.view(())
+        if self.algorithm is BlendAlgorithm.MULTIPLY:
+            factor = torch.tanh(scale * change)
+            if strength is not None:
+                factor = strength * factor
+            return torch.addcmul(hidden, hidden, factor.to(hidden.dtype))  # x + x * factor
+        weight = scale if strength is None else strength * scale
+        if self.gate is not None:
+            weight = weight * self.gate(hidden)
+        # Under autocast a branch may end in another dtype than it was given.
+        return torch.addcmul(hidden, weight.to(hidden.dtype), change.to(hidden.dtype))
 
     def set_algorithm(self, algorithm: BlendAlgorithm) -> None:
         """Changes how the seed joins its host; a gate comes and goes with its algorithm."""
