@@ -218,6 +218,6 @@ def test_listing_reads_no_log_where_there_is_a_summary(runs, monkeypatch):
         (run,) = runs.glob(f"*-{name}")
         (run / "config.json").unlink()
         (run / "events.jsonl").unlink()
-    monkeypatch.setattr("esper_karn.log.log_ends.open_file", None)
+    monkeypatch.setattr("esper_karn.log.log_ends.open_regular", None)
     lines = printed(lambda console: list_runs(runs, console, now=NOW))
     assert len(lines) == 3

@@ -160,7 +160,7 @@ def test_a_folder_that_is_no_run_is_not_opened(tmp_path):
     ("content", "reason"),
     [
         (None, "is a named pipe; name a regular file"),
-        (b"a" * 70_000, "holds no path of a log"),
+        (b"a" * 70_000, "has more than 65,536 bytes"),
         (b"a\0b", "holds no path of a log"),
     ],
 )

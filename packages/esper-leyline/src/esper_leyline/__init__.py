@@ -83,6 +83,8 @@ from esper_leyline.files.paths import (
     check_folder,
     create_folders,
     open_regular,
+    os_reason,
+    read_regular,
     remove_empty,
 )
 from esper_leyline.lifecycle.alpha import AlphaRamp, curve_value
@@ -317,6 +319,7 @@ __all__ = [
     "observation_size",
     "open_regular",
     "order_slots",
+    "os_reason",
     "override",
     "parse_config",
     "parse_json",
@@ -326,6 +329,7 @@ __all__ = [
     "printable",
     "read_config",
     "read_json",
+    "read_regular",
     "remove_empty",
     "show_text",
     "symlog",

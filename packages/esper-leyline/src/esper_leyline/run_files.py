@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from esper_leyline.errors import LeylineError
-from esper_leyline.files.paths import open_regular
+from esper_leyline.files.paths import os_reason, read_regular
 
 CONFIG_FILE = "config.json"
 """The resolved configuration, which ``--config-json`` takes again."""
@@ -37,16 +37,15 @@ def locate_log(run_directory: Path) -> Path:
     """
     pointer = run_directory / POINTER_FILE
     try:
-        with open_regular(pointer) as file:
-            content = file.read(POINTER_LIMIT + 1)
+        content = read_regular(pointer, POINTER_LIMIT)
     except FileNotFoundError:
         return run_directory / LOG_FILE
     except OSError as error:
-        raise LeylineError(f"cannot read '{pointer}': {error.strerror or error}") from error
+        raise LeylineError(f"cannot read '{pointer}': {os_reason(error)}") from error
     except LeylineError as error:
         raise LeylineError(f"cannot read '{pointer}': it {error}") from None
     name = os.fsdecode(content).strip()
-    if not name or "\0" in name or len(content) > POINTER_LIMIT:
+    if not name or "\0" in name:
         raise LeylineError(f"cannot read '{pointer}': it holds no path of a log")
     return run_directory / name
 

@@ -24,8 +24,3 @@ class LogError(NissaError):
         super().__init__(message)
         self.first_lost = first_lost
         self.events = events
-
-
-def os_reason(error: OSError) -> str:
-    """Returns what the operating system said, without its error number."""
-    return error.strerror or str(error)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from esper_leyline import LeylineError, open_regular
+from esper_leyline import LeylineError, open_regular, os_reason
 from esper_leyline.events import parse_event
 from esper_leyline.run_files import lines_backwards
-from esper_nissa.errors import NissaError, os_reason
+from esper_nissa.errors import NissaError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

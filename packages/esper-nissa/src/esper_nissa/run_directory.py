@@ -17,6 +17,7 @@ from esper_leyline import (
     TrainingConfig,
     check_file,
     create_folders,
+    os_reason,
     remove_empty,
     write_atomically,
 )
@@ -28,7 +29,7 @@ from esper_leyline.run_files import (
     SUMMARY_FILE,
     locate_log,
 )
-from esper_nissa.errors import NissaError, os_reason
+from esper_nissa.errors import NissaError
 
 _TASK_NAME = re.compile(r"[A-Za-z0-9_.-]+")
 

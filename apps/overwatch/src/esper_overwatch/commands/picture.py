@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from esper_karn import EventReader, echo, fold, growth_svg, growth_view, resolve_log
-from esper_leyline import write_atomically
+from esper_leyline import os_reason, write_atomically
 from esper_overwatch.errors import OverwatchError
 
 
@@ -26,6 +26,6 @@ def write_picture(run: Path, out: Path) -> None:
         write_atomically(out, text.encode())
     except OSError as error:
         raise OverwatchError(
-            f"cannot write '{out}': {error.strerror}; name a file in a folder that can be written"
+            f"cannot write '{out}': {os_reason(error)}; name a file in a folder that can be written"
         ) from error
     echo(f"picture: {out}")

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from esper_karn import ClosingTable, RunsTable, is_run_directory, peek, read_run, status_text
-from esper_leyline import RunStatus, printable
+from esper_leyline import RunStatus, os_reason, printable
 from esper_overwatch.errors import OverwatchError
 
 
@@ -60,7 +60,7 @@ def find_runs(folder: Path) -> list[Path]:
         paths = sorted(folder.iterdir(), key=lambda path: path.name, reverse=True)
     except OSError as error:
         raise OverwatchError(
-            f"cannot list runs in '{folder}': {error.strerror}; name a folder of runs, "
+            f"cannot list runs in '{folder}': {os_reason(error)}; name a folder of runs, "
             "such as the one that esper-train's --runs names"
         ) from error
     runs = [path for path in paths if is_run_directory(path)]

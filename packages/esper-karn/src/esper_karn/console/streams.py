@@ -8,7 +8,7 @@ import stat
 import sys
 from typing import Any, TextIO
 
-from esper_leyline import printable
+from esper_leyline import os_reason, printable
 
 _GONE = frozenset({errno.EPIPE, errno.EBADF, errno.ENXIO})
 """Errors of a stream that nobody reads any more."""
@@ -96,7 +96,7 @@ class GuardedStream:
 
     def _discard(self, error: OSError) -> None:
         if not self._is_gone(error):
-            self.failure = error.strerror or str(error)
+            self.failure = os_reason(error)
         # Replace the descriptor itself, so that the interpreter's last flush succeeds too.
         null = os.open(os.devnull, os.O_WRONLY)
         try:

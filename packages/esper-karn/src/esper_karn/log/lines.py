@@ -1,40 +1,8 @@
-"""Opens files of a run without blocking, and splits a log into lines of bounded length."""
+"""Splits a log into lines of bounded length."""
 
 from __future__ import annotations
 
-import errno
-from pathlib import Path
-from typing import BinaryIO
-
-from esper_leyline import LeylineError, open_regular
 from esper_leyline.run_files import MAX_LINE
-
-
-def open_file(path: Path) -> BinaryIO:
-    """Opens a regular file to read its bytes.
-
-    Everything else is refused, because reading it may block forever.
-
-    Raises:
-        OSError: If the file cannot be opened or is not a regular file.
-    """
-    try:
-        return open_regular(path)
-    except LeylineError as error:
-        raise OSError(errno.EINVAL, f"it {error}") from None
-
-
-def read_file(path: Path, limit: int) -> bytes:
-    """Returns the content of a regular file of at most ``limit`` bytes.
-
-    Raises:
-        OSError: If it cannot be read, is not a regular file, or is larger.
-    """
-    with open_file(path) as file:
-        content = file.read(limit + 1)
-    if len(content) > limit:
-        raise OSError(errno.EFBIG, f"it is larger than {limit >> 10:,} KiB")
-    return content
 
 
 class LineSplitter:

@@ -6,8 +6,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from esper_karn.log.lines import open_file
 from esper_karn.log.reader import TOO_LONG, parse_event, unreadable
+from esper_leyline import LeylineError, open_regular
 from esper_leyline.events import Event
 from esper_leyline.run_files import MAX_LINE, lines_backwards
 
@@ -28,11 +28,11 @@ def first_event(log: Path) -> Event | None:
         KarnError: If the log cannot be read or has another schema version.
     """
     try:
-        with open_file(log) as file:
+        with open_regular(log) as file:
             line, newline, _ = file.read(HEAD_BYTES).partition(b"\n")
     except FileNotFoundError:
         return None
-    except OSError as error:
+    except (OSError, LeylineError) as error:
         raise unreadable(log, error) from error
     return _event(log, line) if newline else None
 
@@ -93,12 +93,12 @@ class LogTail:
 def _last_lines(log: Path, length: int) -> tuple[int, list[bytes | None]]:
     """Returns a log's size, and the lines within its last ``length`` bytes, the last one first."""
     try:
-        with open_file(log) as file:
+        with open_regular(log) as file:
             lines = list(lines_backwards(file, unfinished=False, within=length))
             return file.seek(0, os.SEEK_END), lines
     except FileNotFoundError:
         return 0, []
-    except OSError as error:
+    except (OSError, LeylineError) as error:
         raise unreadable(log, error) from error
 
 

@@ -12,10 +12,10 @@ from typing import BinaryIO
 
 from pydantic import ValidationError
 
-from esper_karn.errors import KarnError, os_reason
+from esper_karn.errors import KarnError
 from esper_karn.formatting import pluralize
-from esper_karn.log.lines import LineSplitter, open_file
-from esper_leyline import events
+from esper_karn.log.lines import LineSplitter
+from esper_leyline import LeylineError, events, open_regular, os_reason
 from esper_leyline.events import Event, EventVersionError
 from esper_leyline.run_files import MAX_LINE
 
@@ -116,11 +116,11 @@ class EventReader:
         """Reads the next lines; returns whether there were new bytes."""
         try:
             if self._file is None:
-                self._file = open_file(self._path)
+                self._file = open_regular(self._path)
             return self._take(self._file) or self._restarted(self._file)
         except FileNotFoundError:
             return False
-        except OSError as error:
+        except (OSError, LeylineError) as error:
             raise unreadable(self._path, error) from error
 
     def _take(self, file: BinaryIO) -> bool:
@@ -135,7 +135,7 @@ class EventReader:
             # Lines may have been added between the last read and the replacement.
             if self._take(file):
                 return True
-            new = open_file(self._path)
+            new = open_regular(self._path)
             file.close()
             self._start(new)
         elif now.st_size < file.tell():
@@ -190,9 +190,10 @@ def parse_event(line: bytes, log: Path) -> Event | str:
         raise KarnError(f"event log '{log}' {error}") from None
 
 
-def unreadable(log: Path, error: OSError) -> KarnError:
+def unreadable(log: Path, error: OSError | LeylineError) -> KarnError:
     """Returns the error for a log that cannot be read."""
-    return KarnError(f"cannot read event log '{log}': {os_reason(error)}")
+    reason = os_reason(error) if isinstance(error, OSError) else f"it {error}"
+    return KarnError(f"cannot read event log '{log}': {reason}")
 
 
 def problems_text(log: Path, number: int, first: Problem) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from esper_karn.errors import KarnError, os_reason
-from esper_leyline import LeylineError
+from esper_karn.errors import KarnError
+from esper_leyline import LeylineError, os_reason
 from esper_leyline.run_files import CONFIG_FILE, LOG_FILE, POINTER_FILE, locate_log
 
 

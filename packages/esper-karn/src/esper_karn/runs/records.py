@@ -7,9 +7,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from esper_karn.errors import KarnError, os_reason
+from esper_karn.errors import KarnError
 from esper_karn.formatting import format_age
-from esper_karn.log.lines import read_file
 from esper_karn.log.log_ends import LogTail, first_event
 from esper_karn.log.reader import EventReader, Problem, problems_text
 from esper_karn.runs.folder import resolve_log
@@ -17,7 +16,7 @@ from esper_karn.state.reducer import fold
 from esper_karn.state.rounds import RoundStats
 from esper_karn.state.run import RunState
 from esper_karn.state.run_report import RunReport
-from esper_leyline import RunStatus, RunSummary
+from esper_leyline import LeylineError, RunStatus, RunSummary, os_reason, read_regular
 from esper_leyline.events import RoundCompleted, RunCompleted, RunFailed, RunStarted
 from esper_leyline.run_files import SUMMARY_FILE
 
@@ -132,11 +131,13 @@ def read_summary(path: Path) -> RunSummary | None:
         KarnError: If it cannot be read, is too large, or is not a summary.
     """
     try:
-        text = read_file(path, SUMMARY_LIMIT)
+        text = read_regular(path, SUMMARY_LIMIT)
     except FileNotFoundError:
         return None
     except OSError as error:
         raise KarnError(f"cannot read '{path}': {os_reason(error)}") from error
+    except LeylineError as error:
+        raise KarnError(f"cannot read '{path}': it {error}") from None
     try:
         return RunSummary.model_validate_json(text)
     except RecursionError:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from esper_leyline.errors import LeylineError, show_text
-from esper_leyline.files.paths import open_regular
+from esper_leyline.files.paths import os_reason, read_regular
 
 MOST_BYTES = 1_000_000
 """Size of a JSON file that is read."""
@@ -27,12 +27,9 @@ def read_json(path: Path) -> Any:
         LeylineError: One line, without the path: why it cannot be read or what is wrong in it.
     """
     try:
-        with open_regular(path) as file:
-            content = file.read(MOST_BYTES + 1)
+        content = read_regular(path, MOST_BYTES)
     except OSError as error:
-        raise LeylineError(f"cannot be read: {error.strerror}") from None
-    if len(content) > MOST_BYTES:
-        raise LeylineError(f"has more than {MOST_BYTES:,} bytes")
+        raise LeylineError(f"cannot be read: {os_reason(error)}") from None
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:

@@ -39,6 +39,25 @@ def open_regular(path: Path) -> BinaryIO:
         raise
 
 
+def read_regular(path: Path, limit: int) -> bytes:
+    """Returns the content of a regular file of at most ``limit`` bytes, and never waits.
+
+    Raises:
+        OSError: If it cannot be read.
+        LeylineError: If it is not a regular file, or is larger.
+    """
+    with open_regular(path) as file:
+        content = file.read(limit + 1)
+    if len(content) > limit:
+        raise LeylineError(f"has more than {limit:,} bytes")
+    return content
+
+
+def os_reason(error: OSError) -> str:
+    """Returns the message of the operating system, without its error number."""
+    return error.strerror or str(error)
+
+
 def check_file(path: Path) -> bool:
     """Checks that a path is a regular file or free.
 

@@ -9,8 +9,9 @@ import stat
 import time
 from pathlib import Path
 
+from esper_leyline import os_reason
 from esper_leyline.events import Event
-from esper_nissa.errors import LogError, NissaError, os_reason
+from esper_nissa.errors import LogError, NissaError
 from esper_nissa.sinks.written_events import WrittenEvents
 
 FLUSH_INTERVAL = 0.25
