@@ -7,9 +7,8 @@ fossilizing it earlier keeps less of its gain.
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from esper_leyline import (
     BlendStyle,
@@ -88,13 +87,6 @@ class ToyEnvironment:
             )
             for report, gain in zip(self._reports, self._gains, strict=True)
         )
-
-    def state_dict(self) -> dict[str, Any]:
-        """Returns nothing: no state outlives an episode."""
-        return {}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Takes back what ``state_dict`` returned."""
 
     def close(self) -> None:
         """Releases nothing."""

@@ -7,9 +7,9 @@ the features are replaced: masks, trunk, heads and critic are its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 
@@ -120,12 +120,6 @@ class ExternalEnvironment:
 
     def evaluate(self) -> tuple[EvaluationReport, ...]:
         return ()
-
-    def state_dict(self) -> dict[str, Any]:
-        return {}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        assert not state
 
     def close(self) -> None:
         self.tasks = []

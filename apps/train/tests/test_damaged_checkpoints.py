@@ -52,7 +52,7 @@ def test_a_sound_checkpoint_is_loaded_and_read_by_torch_alone(sound):
     manifest, state = load_checkpoint(sound)
     assert manifest.rounds_completed == 1
     assert set(torch.load(sound, weights_only=True)) == {"manifest", "state"}
-    assert set(state) == {"policy", "updater", "environment", "rounds"}
+    assert set(state) == {"policy", "updater", "rounds"}
     assert zipfile.ZipFile(sound).testzip() is None
 
 
@@ -127,7 +127,6 @@ OPTIMIZER = ("updater", "optimizer")
 VARIANTS: dict[str, tuple[Change, str]] = {
     "no policy": (drop("policy"), "'policy' is missing"),
     "no updater": (drop("updater"), "'updater' is missing"),
-    "no environment": (drop("environment"), "'environment' is missing"),
     "no rounds": (drop("rounds"), "'rounds' is missing"),
     "a part too many": (put("extra", value=1), "'extra' does not belong there"),
     "no weights of one layer": (drop("policy", BIAS), f"'policy.{BIAS}' is missing"),
@@ -156,9 +155,6 @@ VARIANTS: dict[str, tuple[Change, str]] = {
     "infinite returns": (put("updater", "values", "mean", value=float("inf")), "not finite"),
     "negative spread": (put("updater", "values", "squares", value=-1.0), "which is negative"),
     "negative rate": (put("updater", "rate_scale", value=-0.5), "is -0.5, which is negative"),
-    "another horizon": (put("environment", "max_epochs", value=99), "'environment.max_epochs'"),
-    "other hosts": (put("environment", "environments", value="2"), "'environment.environments'"),
-    "other slots": (put("environment", "slots", value=["r0c0"]), "'environment.slots'"),
     "rounds that are no list": (put("rounds", value={}), "not a list"),
     "fewer rounds than it says": (put("rounds", value=[]), "it has 0 rounds, and its manifest 1"),
     "a round that is none": (put("rounds", 0, value={"round": 1}), "its round 1 is unusable"),

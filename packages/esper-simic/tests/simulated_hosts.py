@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from esper_leyline import (
     BlendStyle,
@@ -158,12 +157,6 @@ class PaperEnvironment:
 
     def evaluate(self) -> tuple[EvaluationReport, ...]:
         return ()
-
-    def state_dict(self) -> dict[str, Any]:
-        return {}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        assert not state
 
     def close(self) -> None:
         self.hosts = []

@@ -109,12 +109,6 @@ class PuzzleEnvironment:
     def evaluate(self) -> tuple[EvaluationReport, ...]:
         return ()
 
-    def state_dict(self) -> dict[str, Any]:
-        return {"length": self.length}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        assert state["length"] == self.length
-
     def close(self) -> None:
         self.reports = ()
 

@@ -282,14 +282,6 @@ def test_the_spec_states_the_fixed_facts(make_local, task):
     assert spec.styles == task.styles
 
 
-def test_state_fits_only_an_environment_like_it(make_local):
-    environment = make_local()
-    state = environment.state_dict()
-    environment.load_state_dict(state)
-    with pytest.raises(TolariaError, match="max_epochs 12, this one 9"):
-        make_local(max_epochs=9).load_state_dict(state)
-
-
 def test_slots_that_the_host_lacks_are_an_error(task, make_config):
     with pytest.raises(TolariaError, match="no slot 'r0c9'; it offers r0c0, r0c1, r0c2"):
         build_environment(task, make_config(slots=["r0c9"]), build_host, "cpu", workers=1)

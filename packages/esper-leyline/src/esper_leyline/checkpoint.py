@@ -9,9 +9,9 @@ from esper_leyline.ranges import MOST_ROUNDS, MOST_SLOTS, Name, Parameters, RunI
 from esper_leyline.slots import SlotId
 from esper_leyline.wire import Settings
 
-CHECKPOINT_VERSION = 4
+CHECKPOINT_VERSION = 5
 """Raised when files of earlier versions cannot be read; 3 has a checksum, 4 the learning rate's
-scale."""
+scale, 5 no part of the environment."""
 
 
 class CheckpointManifest(Settings):

@@ -191,12 +191,6 @@ class Environment(Protocol):
     def evaluate(self) -> tuple[EvaluationReport, ...]:
         """Judges the hosts as they stand on the test split."""
 
-    def state_dict(self) -> dict[str, Any]:
-        """Returns what an exact continuation at an episode boundary needs."""
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Takes back what ``state_dict`` returned."""
-
     def close(self) -> None:
         """Releases workers and memory."""
 

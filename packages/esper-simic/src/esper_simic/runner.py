@@ -148,7 +148,6 @@ class PPOTrainer:
         return {
             "policy": self._policy.state_dict(),
             "updater": self._updater.state_dict(),
-            "environment": self._environment.state_dict(),
             "rounds": [summary.model_dump(mode="json") for summary in self.rounds],
         }
 
@@ -156,7 +155,6 @@ class PPOTrainer:
         """Takes back what ``state_dict`` returned."""
         self._policy.load_state_dict(state["policy"])
         self._updater.load_state_dict(state["updater"])
-        self._environment.load_state_dict(state["environment"])
         if self._updater.consecutive_skips >= MOST_SKIPS:
             self._updater.consecutive_skips = 0  # they have ended the run that is resumed
         rounds = [RoundSummary.model_validate(summary) for summary in state["rounds"]]

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from esper_tolaria.build import build_environment, check_environment
     from esper_tolaria.datasets.augmentation import augment
     from esper_tolaria.datasets.splits import Dataset, Split
-    from esper_tolaria.engine.checks import environment_state
     from esper_tolaria.engine.governor import EpochStats, Governor, Instability
     from esper_tolaria.engine.local import LocalEnvironment
     from esper_tolaria.engine.setup import HostSetup, make_setup
@@ -45,7 +44,6 @@ __all__ = [
     "build_environment",
     "check_environment",
     "data_is_here",
-    "environment_state",
     "fetch_data",
     "find_preset",
     "find_task",
@@ -59,7 +57,6 @@ _NAMES_BY_MODULE = {
     "build": ("build_environment", "check_environment"),
     "datasets.augmentation": ("augment",),
     "datasets.splits": ("Dataset", "Split"),
-    "engine.checks": ("environment_state",),
     "engine.governor": ("EpochStats", "Governor", "Instability"),
     "engine.local": ("LocalEnvironment",),
     "engine.setup": ("HostSetup", "make_setup"),

@@ -20,7 +20,7 @@ from esper_leyline import (
 )
 from esper_simic import PPOUpdater
 from esper_tamiyo import RecurrentPolicy
-from esper_tolaria import HostSetup, environment_state, find_task, make_setup
+from esper_tolaria import HostSetup, find_task, make_setup
 
 _NOT_NEGATIVE = frozenset(
     {"count", "squares", "steps", "episodes", "consecutive_skips", "rate_scale"}
@@ -67,7 +67,6 @@ def _initial_state(manifest: CheckpointManifest, setup: HostSetup) -> dict[str, 
     return {
         "policy": policy.state_dict(),
         "updater": PPOUpdater(policy, manifest.config.ppo).state_dict(),
-        "environment": environment_state(setup),
         "rounds": [],
     }
 

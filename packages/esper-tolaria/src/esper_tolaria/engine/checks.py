@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from esper_leyline import FactoredAction
-from esper_tolaria.engine.setup import HostSetup
 from esper_tolaria.errors import TolariaError
 
 
@@ -32,27 +30,3 @@ def check_actions(actions: Sequence[FactoredAction], hosts: int) -> None:
         raise TolariaError("no episode is running; call reset with one seed per host first")
     if len(actions) != hosts:
         raise TolariaError(f"step got {len(actions)} actions for {hosts} hosts; give one per host")
-
-
-def environment_state(setup: HostSetup) -> dict[str, Any]:
-    """Returns what must be equal for one environment to continue where another stopped."""
-    return {
-        "task": setup.task.name,
-        "slots": list(setup.slots),
-        "max_epochs": setup.config.max_epochs,
-        "environments": setup.config.n_envs,
-    }
-
-
-def check_state(state: Mapping[str, Any], setup: HostSetup) -> None:
-    """Checks the state of another environment against a setup.
-
-    Raises:
-        TolariaError: On the first difference.
-    """
-    for name, mine in environment_state(setup).items():
-        if state.get(name) != mine:
-            raise TolariaError(
-                f"the saved environment has {name} {state.get(name)!r}, this one {mine!r}; "
-                "continue with the saved run's configuration"
-            )

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from time import perf_counter
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,8 +14,6 @@ from esper_tolaria.datasets.splits import Dataset
 from esper_tolaria.engine.checks import (
     check_actions,
     check_rng_seeds,
-    check_state,
-    environment_state,
 )
 from esper_tolaria.engine.devices import StreamPool, one_thread
 from esper_tolaria.engine.episode import Episode
@@ -96,22 +93,6 @@ class LocalEnvironment:
         """Evaluates the hosts on the test split."""
         with one_thread():
             return tuple(episode.evaluate(self._test) for episode in self._episodes)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Returns what must be equal for a run to continue exactly at an episode boundary.
-
-        Hosts depend only on the random seeds of ``reset``, and batches only on data and epoch,
-        so this holds no state of its own.
-        """
-        return environment_state(self._setup)
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Checks what ``state_dict`` returned against this environment.
-
-        Raises:
-            TolariaError: If the other environment differs.
-        """
-        check_state(state, self._setup)
 
     def close(self) -> None:
         """Releases the hosts."""

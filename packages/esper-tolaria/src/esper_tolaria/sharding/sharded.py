@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from time import monotonic
@@ -14,8 +14,6 @@ from esper_leyline import EnvironmentSpec, EvaluationReport, FactoredAction, Ste
 from esper_tolaria.engine.checks import (
     check_actions,
     check_rng_seeds,
-    check_state,
-    environment_state,
 )
 from esper_tolaria.engine.setup import HostSetup
 from esper_tolaria.registry import load_dataset
@@ -101,18 +99,6 @@ class ShardedEnvironment:
     def evaluate(self) -> tuple[EvaluationReport, ...]:
         """Evaluates the hosts on the test split."""
         return self._ask_shards("evaluate")
-
-    def state_dict(self) -> dict[str, Any]:
-        """Returns what must be equal for a run to continue exactly at an episode boundary."""
-        return environment_state(self._setup)
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Checks what ``state_dict`` returned against this environment.
-
-        Raises:
-            TolariaError: If the other environment differs.
-        """
-        check_state(state, self._setup)
 
     def close(self) -> None:
         """Stops the workers."""
