@@ -193,15 +193,31 @@ def test_runs_with_little_to_show_are_drawn(events, run_of):
 
 
 def test_names_from_a_log_are_escaped(events):
-    bad = "</text><script>\x1b[2J&\"'"
-    changed = [
-        event.model_copy(update={"payload": replace(event.payload, blueprint=bad)})
-        if isinstance(event.payload, SeedEvent)
-        else event
-        for event in events
-    ]
+    bad = "</style></text><script>\x1b[2J&\"'"
+    changed = []
+    for event in events:
+        payload = event.payload
+        if isinstance(payload, SeedEvent):
+            payload = replace(payload, blueprint=bad, slot=bad)
+        else:
+            first, *others = payload.host.seeds
+            host = replace(payload.host, seeds=(replace(first, slot=bad), *others))
+            payload = payload.model_copy(update={"host": host})
+        changed.append(event.model_copy(update={"payload": payload}))
     text = growth_svg(growth_view(fold(changed)))
     root = ET.fromstring(text)
     assert not list(root.iter(f"{SVG}script"))
     assert text.replace("\n", "").isprintable()
-    assert any("\\x1b[2J" in (each.text or "") for each in root.iter(f"{SVG}text"))
+    assert "2J" not in root.findtext(f"{SVG}style")
+    shown = [each.text for each in root.iter(f"{SVG}text")]
+    assert any(each.startswith("slot </style></text><script>\\x1b[2J") for each in shown)
+
+
+def test_many_slots_make_the_picture_wider(events):
+    view = growth_view(fold(events))
+    few, many = (replace(view, slots=view.slots[:1] * count) for count in (3, 7))
+    widths = [ET.fromstring(growth_svg(each)).get("viewBox").split()[2] for each in (few, many)]
+    assert widths == ["960", "1895"]
+    root = ET.fromstring(growth_svg(many))
+    boxes = [each for each in root.iter(f"{SVG}rect") if each.get("class") == "vacant"]
+    assert min(float(each.get("width")) for each in boxes) > 75

@@ -10,6 +10,22 @@ from esper_leyline import printable
 Value = str | float
 
 
+class Drawing:
+    """Elements and the CSS animations that they name, in the order in which they are drawn."""
+
+    def __init__(self) -> None:
+        self.elements: list[str] = []
+        self.animations: list[str] = []
+
+    def add(self, *elements: str) -> None:
+        """Adds elements on top of the others."""
+        self.elements += elements
+
+    def animate(self, *animations: str) -> None:
+        """Adds animations; their names are unique in the picture."""
+        self.animations += animations
+
+
 def element(name: str, *content: str, **attributes: Value) -> str:
     """Returns an SVG element.
 
