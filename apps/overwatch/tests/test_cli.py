@@ -10,43 +10,13 @@ import sys
 import pytest
 from rich.console import Console
 
-from esper_leyline import HostReport, RoundSummary, RunSummary, TrainingConfig, override
+from esper_leyline import HostReport, TrainingConfig, override
 from esper_leyline.events import PAYLOADS, EpochCompleted, RoundCompleted, RunStarted
 from esper_nissa import Hub, JsonlSink, RunDirectory
 from esper_overwatch import main
 from esper_overwatch.commands.runs import list_runs, show_run
 
 NOW = 1_735_740_000.0
-
-
-def a_round(number):
-    return RoundSummary(
-        round=number,
-        episodes=2,
-        mean_return=number - 1.5,
-        mean_accuracy=50.0 + number,
-        best_accuracy=60.0,
-        ops={"WAIT": 5, "GERMINATE": 2},
-        germinated=2,
-        fossilized=1,
-        pruned=0,
-        grown_parameters=33.0,
-        seconds=2.0,
-    )
-
-
-def finished(run, **changes):
-    facts = {
-        "run_id": run.run_id,
-        "command": "ppo",
-        "task": "mnist1d",
-        "status": "completed",
-        "started": NOW - 300,
-        "seconds": 180.0,
-        "rounds": tuple(a_round(number) for number in range(1, 4)),
-        "host_parameters": 782,
-    }
-    run.write_summary(RunSummary(**facts | changes))
 
 
 def started():
@@ -62,7 +32,7 @@ def started():
 
 
 @pytest.fixture
-def runs(tmp_path, monkeypatch):
+def runs(tmp_path, monkeypatch, a_round, finish):
     """A folder with a finished, an interrupted, a running, and a broken run, and other things."""
     folder = tmp_path / "runs"
     monkeypatch.setattr("esper_nissa.hub.time.time", lambda: NOW - 12)
@@ -70,9 +40,9 @@ def runs(tmp_path, monkeypatch):
         run = RunDirectory.create(folder, "mnist1d")
         run.write_config(TrainingConfig(task="mnist1d"))
         if name == "finished":
-            finished(run)
+            finish(run, started=NOW - 300)
         if name == "stopped":
-            finished(run, status="interrupted", rounds=(), seconds=10.0)
+            finish(run, started=NOW - 300, status="interrupted", rounds=(), seconds=10.0)
         if name == "running":
             with Hub(run.run_id, [JsonlSink(run.events)], frozenset(PAYLOADS)) as hub:
                 hub.emit(started())

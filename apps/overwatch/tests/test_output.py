@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from esper_leyline import RoundSummary, RunSummary, TrainingConfig
+from esper_leyline import TrainingConfig
 from esper_nissa import RunDirectory
 from esper_overwatch import main
 
@@ -20,37 +20,20 @@ SHOWN = "run-\\x1b[31m-\\x9b2J-\\r-\\x07-\\u202e-\\nend"
 BIG = 10**12 - 1
 
 
-def a_round(number):
-    return RoundSummary(
-        round=number,
-        episodes=2,
-        mean_return=-1234.5,
-        mean_accuracy=50.0,
-        best_accuracy=60.0,
-        ops=dict.fromkeys(("WAIT", "GERMINATE", "SET_ALPHA_TARGET", "PRUNE", "ADVANCE"), BIG),
-        germinated=BIG,
-        fossilized=BIG,
-        pruned=BIG,
-        grown_parameters=33.0,
-        seconds=2.0,
-    )
+@pytest.fixture
+def make_run(a_round, finish):
+    """Makes a finished run with large counts."""
+    ops = dict.fromkeys(("WAIT", "GERMINATE", "SET_ALPHA_TARGET", "PRUNE", "ADVANCE"), BIG)
+    large = {"mean_return": -1234.5, "ops": ops, "germinated": BIG, "fossilized": BIG}
+    rounds = tuple(a_round(number, **large, pruned=BIG) for number in (1, 2))
 
+    def make(folder, name, **changes):
+        made = RunDirectory.create(folder, "mnist1d")
+        made.write_config(TrainingConfig(task="mnist1d"))
+        finish(made, **{"rounds": rounds} | changes)
+        return made.path.rename(folder / name)
 
-def make_run(folder, name, **changes):
-    made = RunDirectory.create(folder, "mnist1d")
-    made.write_config(TrainingConfig(task="mnist1d"))
-    facts = {
-        "run_id": made.run_id,
-        "command": "ppo",
-        "task": "mnist1d",
-        "status": "completed",
-        "started": 0.0,
-        "seconds": 180.0,
-        "rounds": (a_round(1), a_round(2)),
-        "host_parameters": 782,
-    }
-    made.write_summary(RunSummary(**facts | changes))
-    return made.path.rename(folder / name)
+    return make
 
 
 def bash(line, **environment):
@@ -64,7 +47,7 @@ def bash(line, **environment):
     )
 
 
-def test_a_pipe_has_all_columns_on_one_line(tmp_path):
+def test_a_pipe_has_all_columns_on_one_line(tmp_path, make_run):
     run = make_run(tmp_path, "run")
     done = bash(f"{PROGRAM} show '{run}' | cat")
     lines = done.stdout.splitlines()
@@ -78,7 +61,7 @@ def test_a_pipe_has_all_columns_on_one_line(tmp_path):
     assert "left out at 60 columns: wait, " in " ".join(narrow.split())
 
 
-def test_names_and_errors_are_escaped_on_every_path(tmp_path, capsys, monkeypatch):
+def test_names_and_errors_are_escaped_on_every_path(tmp_path, capsys, monkeypatch, make_run):
     monkeypatch.delenv("COLUMNS", raising=False)
     folder = tmp_path / BAD
     broken = make_run(folder, f"{BAD}-broken")
@@ -113,7 +96,7 @@ def test_an_error_names_the_path(tmp_path, capsys):
     assert capsys.readouterr().err.startswith(f"error: no run '{tmp_path}/{SHOWN}': ")
 
 
-def test_the_list_reports_an_unreadable_last_line_of_a_log(tmp_path, capsys):
+def test_the_list_reports_an_unreadable_last_line_of_a_log(tmp_path, capsys, make_run, a_round):
     from esper_leyline.events import PAYLOADS, RoundCompleted
     from esper_nissa import Hub, JsonlSink
 
@@ -130,7 +113,7 @@ def test_the_list_reports_an_unreadable_last_line_of_a_log(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("command", ["list '{}'", "show '{}/run'", "--help"])
-def test_output_to_a_full_disk_is_an_error(tmp_path, command):
+def test_output_to_a_full_disk_is_an_error(tmp_path, command, make_run):
     make_run(tmp_path, "run")
     line = f"{PROGRAM} {command.format(tmp_path)}"
     done = bash(f"{line} > /dev/full")
@@ -139,7 +122,7 @@ def test_output_to_a_full_disk_is_an_error(tmp_path, command):
 
 
 @pytest.mark.parametrize("redirection", ["| head -n 0", ">&-"])
-def test_output_to_a_closed_pipe_is_discarded(tmp_path, redirection):
+def test_output_to_a_closed_pipe_is_discarded(tmp_path, redirection, make_run):
     make_run(tmp_path, "run")
     done = bash(f"{PROGRAM} list '{tmp_path}' {redirection}")
     assert (done.returncode, done.stderr) == (0, "")
