@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from esper_kasmina import Activations, SeedSlot, sync_optimizer
+from esper_kasmina import ActivationSpec, SeedSlot, sync_optimizer
 from esper_leyline import (
     Advance,
     Blueprint,
@@ -35,7 +35,7 @@ def edges(count: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 torch.manual_seed(0)
 torch.set_num_threads(1)
-slot = SeedSlot("r0c0", Activations.maps(8, dimensions=1))
+slot = SeedSlot("r0c0", ActivationSpec.maps(8, dimensions=1))
 model = nn.Sequential(
     nn.Conv1d(1, 8, kernel_size=1),
     nn.ReLU(),

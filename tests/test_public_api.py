@@ -29,7 +29,13 @@ MODULES = [module for snapshot in SNAPSHOTS for module in modules_of(snapshot)]
 
 
 def test_there_are_snapshots():
-    assert set(names_of(SNAPSHOTS)) >= {"esper-leyline", "esper-karn", "esper-nissa", "overwatch"}
+    assert set(names_of(SNAPSHOTS)) >= {
+        "esper-leyline",
+        "esper-kasmina",
+        "esper-karn",
+        "esper-nissa",
+        "overwatch",
+    }
 
 
 @pytest.mark.parametrize("snapshot", SNAPSHOTS, ids=names_of(SNAPSHOTS))

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torchvision.models import resnet18
 
-from esper_kasmina import CNNHost, PathHost, build_host, graft
+from esper_kasmina import CNNHost, SequentialHost, build_host, graft
 from esper_leyline import (
     Advance,
     Blueprint,
@@ -97,12 +97,12 @@ def images(batch: int, size: int) -> tuple[Tensor, Tensor]:
     return inputs, torch.randint(10, (batch,))
 
 
-def give(host: PathHost, slot: str, command: SlotCommand) -> None:
+def give(host: SequentialHost, slot: str, command: SlotCommand) -> None:
     result = host.apply_command(SeedCommand(slot=slot, command=command))
     assert result.accepted, result.reason
 
 
-def fossilize(host: PathHost, slot: str, blueprint: Blueprint) -> None:
+def fossilize(host: SequentialHost, slot: str, blueprint: Blueprint) -> None:
     """Brings a seed through its life in a hurry."""
     give(host, slot, Germinate(blueprint=blueprint))
     give(host, slot, Advance())

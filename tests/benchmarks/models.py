@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from esper_kasmina import Activations, KasminaError, Place, graft, harvest
+from esper_kasmina import ActivationSpec, KasminaError, SlotSite, graft, harvest
 from esper_leyline import (
     Advance,
     Blueprint,
@@ -66,7 +66,7 @@ class Case:
 
     library: str
     name: str
-    place: str | Place
+    place: str | SlotSite
     blueprint: Blueprint
     inputs: Callable[[], Tensor] = images
     options: dict[str, Any] = field(default_factory=dict)
@@ -79,7 +79,7 @@ def _text_sizes(**more: Any) -> dict[str, Any]:
 
 
 _WIDE = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
-_CAUSAL = Activations.tokens(64, causal=True)
+_CAUSAL = ActivationSpec.tokens(64, causal=True)
 _GPT2 = _text_sizes(n_embd=64, n_layer=2, n_head=4, n_positions=32)
 _LLAMA = _text_sizes(**_WIDE, intermediate_size=128)
 
@@ -95,11 +95,11 @@ CASES = (
     Case("torchvision", "vit_b_16", "encoder.layers.encoder_layer_2", Blueprint.LORA,
          lambda: images(224)),
     Case("torchvision", "vit_b_16",
-         Place("encoder.layers.encoder_layer_2.self_attention", output=0), Blueprint.LORA,
+         SlotSite("encoder.layers.encoder_layer_2.self_attention", output=0), Blueprint.LORA,
          lambda: images(224)),
-    Case("torchvision", "fcn_resnet50", Place("backbone", output="out"), Blueprint.BOTTLENECK,
+    Case("torchvision", "fcn_resnet50", SlotSite("backbone", output="out"), Blueprint.BOTTLENECK,
          read="out"),
-    Case("torchvision", "fasterrcnn_resnet50_fpn", Place("body", output="1"),
+    Case("torchvision", "fasterrcnn_resnet50_fpn", SlotSite("body", output="1"),
          Blueprint.DEPTHWISE, read="0", part="backbone"),
     Case("torchvision", "r3d_18", "layer2", Blueprint.CONV_LIGHT, clips),
     Case("torchvision", "mc3_18", "layer1", Blueprint.DEPTHWISE, clips),
@@ -109,19 +109,20 @@ CASES = (
          lambda: images(224)),
     Case("timm", "vit_tiny_patch16_224", "blocks.3", Blueprint.ATTENTION, lambda: images(224)),
     Case("timm", "mixer_s32_224", "blocks.2", Blueprint.MLP_SMALL, lambda: images(224)),
-    Case("transformers", "GPT2LMHeadModel", Place("transformer.h.0", _CAUSAL), Blueprint.ATTENTION,
-         text, _GPT2, "logits"),
-    Case("transformers", "GPT2LMHeadModel", Place("transformer.h.0.attn", _CAUSAL, output=0),
+    Case("transformers", "GPT2LMHeadModel", SlotSite("transformer.h.0", _CAUSAL),
+         Blueprint.ATTENTION, text, _GPT2, "logits"),
+    Case("transformers", "GPT2LMHeadModel", SlotSite("transformer.h.0.attn", _CAUSAL, output=0),
          Blueprint.LORA, text, _GPT2, "logits"),
     Case("transformers", "BertModel", "encoder.layer.0", Blueprint.ATTENTION, text,
          _text_sizes(**_WIDE, intermediate_size=128), "last_hidden_state"),
-    Case("transformers", "BertModel", Place("encoder", output="last_hidden_state"), Blueprint.MLP,
-         text, _text_sizes(**_WIDE, intermediate_size=128), "last_hidden_state"),
-    Case("transformers", "LlamaForCausalLM", Place("model.layers.0", _CAUSAL), Blueprint.MLP_SMALL,
+    Case("transformers", "BertModel", SlotSite("encoder", output="last_hidden_state"),
+         Blueprint.MLP, text, _text_sizes(**_WIDE, intermediate_size=128), "last_hidden_state"),
+    Case("transformers", "LlamaForCausalLM", SlotSite("model.layers.0", _CAUSAL),
+         Blueprint.MLP_SMALL, text, _LLAMA, "logits"),
+    Case("transformers", "LlamaForCausalLM",
+         SlotSite("model.layers.0.self_attn", _CAUSAL, output=0), Blueprint.LORA,
          text, _LLAMA, "logits"),
-    Case("transformers", "LlamaForCausalLM", Place("model.layers.0.self_attn", _CAUSAL, output=0),
-         Blueprint.LORA, text, _LLAMA, "logits"),
-    Case("transformers", "Qwen2ForCausalLM", Place("model.layers.0", _CAUSAL),
+    Case("transformers", "Qwen2ForCausalLM", SlotSite("model.layers.0", _CAUSAL),
          Blueprint.ATTENTION, text, {**_LLAMA, "num_key_value_heads": 2}, "logits"),
 )  # fmt: skip
 
@@ -176,11 +177,11 @@ def wake(model: nn.Module) -> nn.Module:
 def run(case: Case) -> str:
     """Grows and harvests one seed; returns the row of the table."""
     model, inputs = wake(build(case)), case.inputs()
-    place = case.place if isinstance(case.place, Place) else Place(case.place)
+    place = case.place if isinstance(case.place, SlotSite) else SlotSite(case.place)
     path = f"model.{place.module}" if case.read else place.module
     grafted = graft(
         model,
-        {"r0c0": Place(path, place.activations, output=place.output)},
+        {"r0c0": SlotSite(path, place.activations, output=place.output)},
         example_inputs=inputs,
     )
     target = torch.randn_like(grafted(inputs))
@@ -221,7 +222,7 @@ def run(case: Case) -> str:
 def table() -> str:
     """Returns the whole table."""
     lines = [
-        "| Library | Model | Place | Activations | Seed | Harvest off by |",
+        "| Library | Model | Submodule | Activations | Seed | Harvest off by |",
         "|---|---|---|---|---|---|",
     ]
     for case in CASES:

@@ -9,9 +9,9 @@ from torch.nn.functional import cross_entropy
 
 from esper_kasmina import (
     BLUEPRINTS,
-    Activations,
-    PathHost,
+    ActivationSpec,
     SeedSlot,
+    SequentialHost,
     build_host,
     unregister_blueprint,
 )
@@ -108,7 +108,7 @@ def planting(request) -> tuple[HostSpec, Blueprint]:
 
 
 @pytest.fixture
-def make_host() -> Callable[..., PathHost]:
+def make_host() -> Callable[..., SequentialHost]:
     def make(
         spec: HostSpec = SIGNAL,
         *,
@@ -116,7 +116,7 @@ def make_host() -> Callable[..., PathHost]:
         max_seeds: int | None = None,
         seed: int = 1,
         **rules: object,
-    ) -> PathHost:
+    ) -> SequentialHost:
         return build_host(
             spec,
             HostOptions(
@@ -159,7 +159,7 @@ def objective() -> Callable[[Tensor, Tensor], Tensor]:
 def order() -> Callable[..., None]:
     """Gives a host a command that has to be accepted."""
 
-    def give(host: PathHost, slot: str, command: SlotCommand) -> None:
+    def give(host: SequentialHost, slot: str, command: SlotCommand) -> None:
         result = host.apply_command(SeedCommand(slot=slot, command=command))
         assert result.accepted, result.reason
 
@@ -171,7 +171,7 @@ def train(batch, objective) -> Callable[..., None]:
     """Trains a host for one epoch of one batch, without an optimiser, and ends the epoch."""
 
     def one_epoch(
-        host: PathHost,
+        host: SequentialHost,
         *,
         optimizer: torch.optim.Optimizer | None = None,
         contribution: float | None = 1.0,
@@ -198,7 +198,7 @@ def grow(order, train) -> Callable[..., None]:
     """Brings a dormant slot's seed to a stage by commands and epochs."""
 
     def to_stage(
-        host: PathHost,
+        host: SequentialHost,
         slot: str,
         stage: SeedStage,
         blueprint: Blueprint | None = None,
@@ -232,4 +232,4 @@ def grow(order, train) -> Callable[..., None]:
 
 @pytest.fixture
 def slot() -> SeedSlot:
-    return SeedSlot("r0c0", Activations.maps(8, dimensions=1))
+    return SeedSlot("r0c0", ActivationSpec.maps(8, dimensions=1))

@@ -11,19 +11,19 @@ from __future__ import annotations
 import sys
 
 import torch
-from gardening import raise_seed
+from lifecycle_helpers import raise_seed
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
-from zoo import ZOO
+from zoo import SAMPLE_MODELS
 
 from esper_kasmina import SlottedHost, build_host, graft, sync_optimizer
 from esper_leyline import Blueprint, HostOptions, SeedStage, TransformerHostSpec
 
 
 def subject(name: str) -> tuple[SlottedHost, Tensor, Blueprint]:
-    if name in ZOO:
-        exhibit, inputs = ZOO[name], ZOO[name].inputs()
-        return graft(exhibit.make(), exhibit.places, example_inputs=inputs), inputs, Blueprint.NORM
+    if name in SAMPLE_MODELS:
+        sample, inputs = SAMPLE_MODELS[name], SAMPLE_MODELS[name].inputs()
+        return graft(sample.make(), sample.sites, example_inputs=inputs), inputs, Blueprint.NORM
     spec = TransformerHostSpec(vocabulary=11, width=8, heads=2, layers=4, block=12)
     host = build_host(spec, HostOptions(slots=spec.slots, rng_seed=1))
     inputs = torch.randint(11, (4, 9), generator=torch.Generator().manual_seed(0))
@@ -33,7 +33,7 @@ def subject(name: str) -> tuple[SlottedHost, Tensor, Blueprint]:
 def live(name: str, rank: int, world: int) -> dict[str, object]:
     """Trains through an empty, a TRAINING and a HOLDING slot; returns the state at the end."""
     host, inputs, blueprint = subject(name)
-    axis = ZOO[name].batch_axis if name in ZOO else 0
+    axis = SAMPLE_MODELS[name].batch_axis if name in SAMPLE_MODELS else 0
     mine = inputs.chunk(world, dim=axis)[rank]
     optimizer = torch.optim.SGD(host.parameters(), lr=0.01, momentum=0.9)
     revisions = []

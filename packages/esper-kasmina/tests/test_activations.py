@@ -5,26 +5,26 @@ from __future__ import annotations
 import pytest
 import torch
 
-from esper_kasmina import Activations, KasminaError, SeedSlot
+from esper_kasmina import ActivationSpec, KasminaError, SeedSlot
 from esper_leyline import Blueprint, Germinate, Topology
 
 KINDS = {
-    "signals": (Activations.maps(6, dimensions=1), (4, 6, 9), "[B, 6, L]"),
-    "images": (Activations.maps(6), (4, 6, 5, 7), "[B, 6, H, W]"),
-    "videos": (Activations.maps(6, dimensions=3), (4, 6, 3, 5, 7), "[B, 6, D, H, W]"),
+    "signals": (ActivationSpec.maps(6, dimensions=1), (4, 6, 9), "[B, 6, L]"),
+    "images": (ActivationSpec.maps(6), (4, 6, 5, 7), "[B, 6, H, W]"),
+    "videos": (ActivationSpec.maps(6, dimensions=3), (4, 6, 3, 5, 7), "[B, 6, D, H, W]"),
     "images last": (
-        Activations.maps(6, layout="channels_last"),
+        ActivationSpec.maps(6, layout="channels_last"),
         (4, 5, 7, 6),
         "[B, H, W, 6]",
     ),
     "videos last": (
-        Activations.maps(6, dimensions=3, layout="channels_last"),
+        ActivationSpec.maps(6, dimensions=3, layout="channels_last"),
         (4, 3, 5, 7, 6),
         "[B, D, H, W, 6]",
     ),
-    "tokens": (Activations.tokens(6), (4, 9, 6), "[B, T, 6]"),
-    "batch second": (Activations.tokens(6, batch_first=False), (9, 4, 6), "[T, B, 6]"),
-    "vectors": (Activations.features(6), (4, 6), "[B, 6]"),
+    "tokens": (ActivationSpec.tokens(6), (4, 9, 6), "[B, T, 6]"),
+    "batch second": (ActivationSpec.tokens(6, batch_first=False), (9, 4, 6), "[T, B, 6]"),
+    "vectors": (ActivationSpec.features(6), (4, 6), "[B, 6]"),
 }
 
 
@@ -79,14 +79,14 @@ def test_what_cannot_be_told_is_said(hidden, message):
 
 def test_a_slot_is_told_once_what_flows_through_it():
     slot = SeedSlot("r0c0")
-    slot.bind(Activations.features(4))
-    slot.bind(Activations.features(4))
+    slot.bind(ActivationSpec.features(4))
+    slot.bind(ActivationSpec.features(4))
     with pytest.raises(KasminaError, match=r"holds \[B, 4\] and cannot become \[B, 5\]"):
-        slot.bind(Activations.features(5))
+        slot.bind(ActivationSpec.features(5))
 
 
 def test_only_blueprints_of_the_kind_germinate():
-    slot = SeedSlot("r0c0", Activations.features(4))
+    slot = SeedSlot("r0c0", ActivationSpec.features(4))
     result = slot.apply_command(Germinate(blueprint=Blueprint.ATTENTION))
     assert not result.accepted
     assert f"'attention' does not fit a slot of topology '{Topology.MLP.value}'" in result.reason

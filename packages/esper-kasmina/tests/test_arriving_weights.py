@@ -13,7 +13,7 @@ from torch import nn
 from torch.distributed import checkpoint
 from torch.distributed.checkpoint.state_dict import get_model_state_dict
 
-from esper_kasmina import Activations, Place, SeedSlot, build_host, graft
+from esper_kasmina import ActivationSpec, SeedSlot, SlotSite, build_host, graft
 from esper_leyline import (
     BlendStyle,
     Blueprint,
@@ -22,8 +22,8 @@ from esper_leyline import (
     SeedStage,
 )
 
-from .gardening import give, raise_seed
 from .host_specs import HOST_SPECS
+from .lifecycle_helpers import give, raise_seed
 
 TOKENS = torch.randn(4, 5, 8, generator=torch.Generator().manual_seed(0))
 STAGES = (
@@ -37,8 +37,8 @@ STAGES = (
 KINDS = [
     pytest.param(kind, blueprint, id=f"{kind.topology.value}-{blueprint}")
     for kind, blueprint in (
-        (Activations.maps(8, dimensions=1), Blueprint.CONV_LIGHT),
-        (Activations.tokens(5), Blueprint.FLEX_ATTENTION),  # has a table that is no weight
+        (ActivationSpec.maps(8, dimensions=1), Blueprint.CONV_LIGHT),
+        (ActivationSpec.tokens(5), Blueprint.FLEX_ATTENTION),  # has a table that is no weight
     )
 ]
 
@@ -59,7 +59,7 @@ def make(kind, device=None):
     model = nn.Sequential(nn.Conv1d(8, 8, 3, padding=1, device=device), nn.Tanh())
     if kind.channels == 5:
         model = nn.Sequential(nn.Linear(8, 5, device=device), nn.Tanh())
-    return graft(model, {"r0c0": Place("0", kind)})
+    return graft(model, {"r0c0": SlotSite("0", kind)})
 
 
 def inputs_of(kind):
@@ -228,7 +228,7 @@ class Own(nn.Module):
     def __init__(self, device=None) -> None:
         super().__init__()
         self.first = nn.Linear(8, 5, device=device)
-        self.slot = SeedSlot("r0c0", Activations.tokens(5))
+        self.slot = SeedSlot("r0c0", ActivationSpec.tokens(5))
 
     def forward(self, inputs):
         return self.slot(self.first(inputs))
@@ -257,7 +257,7 @@ def test_a_seed_born_after_weights_were_assigned_is_where_they_are(dtype, passes
 
 
 def test_a_grafts_seed_has_the_dtype_of_assigned_weights():
-    kind = Activations.tokens(5)
+    kind = ActivationSpec.tokens(5)
     model = make(kind, "meta")
     model.load_state_dict(make(kind).to(torch.bfloat16).state_dict(), assign=True)
     give(model, "r0c0", Germinate(blueprint=Blueprint.ATTENTION))

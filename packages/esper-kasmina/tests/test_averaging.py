@@ -12,7 +12,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from esper_kasmina import (
-    Activations,
+    ActivationSpec,
     KasminaError,
     SeedSlot,
     graft,
@@ -31,7 +31,7 @@ from esper_leyline import (
     SeedStage,
 )
 
-from .gardening import give, raise_seed
+from .lifecycle_helpers import give, raise_seed
 
 STAGES = (
     SeedStage.GERMINATED,
@@ -48,7 +48,7 @@ class Net(nn.Module):
         super().__init__()
         torch.manual_seed(0)
         self.stem = nn.Linear(6, 8)
-        self.slot = SeedSlot("r0c0", Activations.features(8))
+        self.slot = SeedSlot("r0c0", ActivationSpec.features(8))
         self.norm = nn.BatchNorm1d(8)
         self.head = nn.Linear(8, 2)
 

@@ -9,7 +9,7 @@ from functools import partial
 import pytest
 import torch
 
-from esper_kasmina import BLUEPRINTS, Activations, Seed
+from esper_kasmina import BLUEPRINTS, ActivationSpec, Seed
 from esper_leyline import TOPOLOGY_BLUEPRINTS, BlendAlgorithm, Blueprint, Topology
 
 
@@ -17,7 +17,7 @@ from esper_leyline import TOPOLOGY_BLUEPRINTS, BlendAlgorithm, Blueprint, Topolo
 class Kind:
     """Activations of one kind at any width, and an example of them."""
 
-    describe: Callable[[int], Activations]
+    describe: Callable[[int], ActivationSpec]
     shape: Callable[[int], tuple[int, ...]]
     mixed_axis: int
     """The axis along which the tests below move things."""
@@ -30,21 +30,21 @@ class Kind:
 
 
 KINDS = {
-    "signals": Kind(partial(Activations.maps, dimensions=1), lambda c: (8, c, 5), 2),
-    "images": Kind(partial(Activations.maps, dimensions=2), lambda c: (8, c, 5, 5), 2),
-    "videos": Kind(partial(Activations.maps, dimensions=3), lambda c: (8, c, 2, 3, 5), 4),
+    "signals": Kind(partial(ActivationSpec.maps, dimensions=1), lambda c: (8, c, 5), 2),
+    "images": Kind(partial(ActivationSpec.maps, dimensions=2), lambda c: (8, c, 5, 5), 2),
+    "videos": Kind(partial(ActivationSpec.maps, dimensions=3), lambda c: (8, c, 2, 3, 5), 4),
     "images_last": Kind(
-        partial(Activations.maps, layout="channels_last"), lambda c: (8, 5, 5, c), 2
+        partial(ActivationSpec.maps, layout="channels_last"), lambda c: (8, 5, 5, c), 2
     ),
     "videos_last": Kind(
-        partial(Activations.maps, dimensions=3, layout="channels_last"),
+        partial(ActivationSpec.maps, dimensions=3, layout="channels_last"),
         lambda c: (8, 2, 3, 5, c),
         3,
     ),
-    "tokens": Kind(Activations.tokens, lambda d: (8, 5, d), 1),
-    "causal": Kind(partial(Activations.tokens, causal=True), lambda d: (8, 5, d), 1),
-    "batch_second": Kind(partial(Activations.tokens, batch_first=False), lambda d: (5, 8, d), 0),
-    "vectors": Kind(Activations.features, lambda d: (40, d), 1),
+    "tokens": Kind(ActivationSpec.tokens, lambda d: (8, 5, d), 1),
+    "causal": Kind(partial(ActivationSpec.tokens, causal=True), lambda d: (8, 5, d), 1),
+    "batch_second": Kind(partial(ActivationSpec.tokens, batch_first=False), lambda d: (5, 8, d), 0),
+    "vectors": Kind(ActivationSpec.features, lambda d: (40, d), 1),
 }
 FAMILY = [
     pytest.param(kind, blueprint, id=f"{name}-{blueprint}")
@@ -220,7 +220,7 @@ def test_parameter_counts(kind, blueprint, width):
     ],
 )
 def test_parameter_counts_in_the_tinystories_host(blueprint, count):
-    assert Seed(blueprint, Activations.tokens(384, causal=True)).size == count
+    assert Seed(blueprint, ActivationSpec.tokens(384, causal=True)).size == count
 
 
 @pytest.mark.parametrize("width", [2, 3, 5], ids=lambda width: f"w{width}")

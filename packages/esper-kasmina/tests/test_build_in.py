@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from esper_kasmina import BLUEPRINTS, Activations, KasminaError, SeedSlot
+from esper_kasmina import BLUEPRINTS, ActivationSpec, KasminaError, SeedSlot
 from esper_leyline import BlendStyle, Blueprint, SeedStage, Topology
 
-MAPS = Activations.maps(8)
+MAPS = ActivationSpec.maps(8)
 
 
 @pytest.mark.parametrize("style", BlendStyle)

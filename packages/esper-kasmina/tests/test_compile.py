@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch._dynamo.testing import CompileCounter
 
-from esper_kasmina import Activations, SeedSlot
+from esper_kasmina import ActivationSpec, SeedSlot
 from esper_leyline import (
     Advance,
     BlendStyle,
@@ -39,7 +39,7 @@ class Plain(nn.Module):
         super().__init__()
         self.stem = nn.Conv2d(3, 6, 3)
         rules = LifecycleRules(min_prune_age=0, embargo_ticks=1)
-        self.slot = SeedSlot("r0c0", Activations.maps(6), rules=rules)
+        self.slot = SeedSlot("r0c0", ActivationSpec.maps(6), rules=rules)
         self.head = nn.Linear(6, 4)
 
     def forward(self, images):

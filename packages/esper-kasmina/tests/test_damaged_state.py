@@ -7,10 +7,10 @@ import json
 import pytest
 import torch
 
-from esper_kasmina import Activations, KasminaError, SeedSlot
+from esper_kasmina import ActivationSpec, KasminaError, SeedSlot
 from esper_leyline import Advance, Blueprint, Germinate, SeedStage
 
-TOKENS = Activations.tokens(8)
+TOKENS = ActivationSpec.tokens(8)
 
 
 def grown(activations, blueprint=Blueprint.NORM) -> SeedSlot:
@@ -100,7 +100,7 @@ def test_the_state_of_another_slot_is_refused():
 
 
 def test_the_state_of_another_place_is_refused():
-    narrow = grown(Activations.tokens(4))
+    narrow = grown(ActivationSpec.tokens(4))
     refuse(narrow.state_dict(), r"holds \[B, T, 8\] and cannot become \[B, T, 4\]")
 
 

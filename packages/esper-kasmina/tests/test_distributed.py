@@ -12,9 +12,9 @@ from torch.nn.parallel import DistributedDataParallel
 from esper_kasmina import graft
 from esper_leyline import Blueprint, SeedStage
 
-from .gardening import raise_seed
+from .lifecycle_helpers import raise_seed
 from .ranks import run_ranks
-from .zoo import ZOO, tiered
+from .sample_models import SAMPLE_MODELS, tiered
 
 pytestmark = pytest.mark.slow
 SCRIPT = Path(__file__).with_name("ddp_life.py")
@@ -33,16 +33,16 @@ def test_two_ranks_grow_alike_and_as_one_would(name, tmp_path):
 
 def test_a_seed_that_waits_is_no_obstacle(tmp_path):
     """GERMINATED seeds are bypassed; DDP is told to look for unused parameters then."""
-    exhibit = ZOO["resnet18"]
-    host = graft(exhibit.make(), exhibit.places, example_inputs=exhibit.inputs())
-    raise_seed(host, "r0c0", SeedStage.GERMINATED, Blueprint.NORM, exhibit.inputs())
+    sample = SAMPLE_MODELS["resnet18"]
+    host = graft(sample.make(), sample.sites, example_inputs=sample.inputs())
+    raise_seed(host, "r0c0", SeedStage.GERMINATED, Blueprint.NORM, sample.inputs())
     distributed.init_process_group(
         "gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1
     )
     try:
         wrapped = DistributedDataParallel(host, find_unused_parameters=True)
         for _ in range(2):
-            wrapped(exhibit.inputs()).square().mean().backward()
+            wrapped(sample.inputs()).square().mean().backward()
         assert host.slot("r0c0").seed.scale.grad is None
     finally:
         distributed.destroy_process_group()

@@ -17,8 +17,8 @@ from esper_leyline import (
     TransformerHostSpec,
 )
 
-from .gardening import raise_seed
-from .zoo import ZOO, tiered
+from .lifecycle_helpers import raise_seed
+from .sample_models import SAMPLE_MODELS, tiered
 
 pytestmark = pytest.mark.slow
 STYLES = (BlendStyle.LINEAR_ADD, BlendStyle.LINEAR_MULTIPLY, BlendStyle.GATED_GATE)
@@ -36,10 +36,10 @@ HOSTS = {
 
 def harvested(name):
     """Returns a harvest with three fossils, one of each algorithm, and an input for it."""
-    if name in ZOO:
-        inputs = ZOO[name].inputs()
-        host = graft(ZOO[name].make(), ZOO[name].places, example_inputs=inputs)
-        blueprints = (ZOO[name].blueprint,) * 3
+    if name in SAMPLE_MODELS:
+        inputs = SAMPLE_MODELS[name].inputs()
+        host = graft(SAMPLE_MODELS[name].make(), SAMPLE_MODELS[name].sites, example_inputs=inputs)
+        blueprints = (SAMPLE_MODELS[name].blueprint,) * 3
     else:
         spec, blueprints = HOSTS[name]
         host = build_host(spec, HostOptions(slots=spec.slots, rng_seed=1))
@@ -54,7 +54,7 @@ def harvested(name):
 @pytest.mark.parametrize("name", tiered(*HOSTS))
 def test_exports_agree(name, tmp_path, capfd):
     plain, inputs, outputs = harvested(name)
-    axis = ZOO[name].batch_axis if name in ZOO else 0
+    axis = SAMPLE_MODELS[name].batch_axis if name in SAMPLE_MODELS else 0
     batch = torch.export.Dim("batch", min=2, max=64)
     program = torch.export.export(plain, (inputs,), dynamic_shapes=({axis: batch},))
     torch.testing.assert_close(program.module()(inputs), outputs, rtol=1e-4, atol=1e-5)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch._subclasses import FakeTensorMode
 
-from esper_kasmina import Activations, Seed
+from esper_kasmina import ActivationSpec, Seed
 from esper_kasmina.blueprints.tokens.flex_attention import FlexAttention, attend_fused
 from esper_leyline import Blueprint
 
@@ -17,7 +17,7 @@ causality = pytest.mark.parametrize("causal", [True, False], ids=["causal", "bot
 
 def attention(width=8, *, causal=False, batch_first=True) -> FlexAttention:
     torch.manual_seed(0)
-    activations = Activations.tokens(width, causal=causal, batch_first=batch_first)
+    activations = ActivationSpec.tokens(width, causal=causal, batch_first=batch_first)
     branch = Seed(Blueprint.FLEX_ATTENTION, activations).branch
     assert isinstance(branch, FlexAttention)
     return branch

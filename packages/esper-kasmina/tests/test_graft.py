@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from esper_kasmina import Activations, Grafted, KasminaError, Place, graft
+from esper_kasmina import ActivationSpec, Grafted, KasminaError, SlotSite, graft
 from esper_leyline import (
     Advance,
     BlendStyle,
@@ -21,30 +21,33 @@ from esper_leyline import (
     Topology,
 )
 
-from .gardening import epoch, give, raise_seed
-from .zoo import ZOO
+from .lifecycle_helpers import epoch, give, raise_seed
+from .sample_models import SAMPLE_MODELS
 
 LARGE = pytest.mark.slow
-EXHIBITS = [pytest.param(ZOO[n], id=n, marks=LARGE if n == "vit_b_16" else ()) for n in ZOO]
+MODELS = [
+    pytest.param(SAMPLE_MODELS[n], id=n, marks=LARGE if n == "vit_b_16" else ())
+    for n in SAMPLE_MODELS
+]
 STYLES = (BlendStyle.LINEAR_ADD, BlendStyle.GATED_GATE, BlendStyle.LINEAR_MULTIPLY)
 
 
-@pytest.fixture(params=EXHIBITS)
-def exhibit(request):
+@pytest.fixture(params=MODELS)
+def sample(request):
     return request.param
 
 
 @pytest.fixture
-def grafted(exhibit) -> Grafted:
-    return graft(exhibit.make(), exhibit.places, example_inputs=exhibit.inputs())
+def grafted(sample) -> Grafted:
+    return graft(sample.make(), sample.sites, example_inputs=sample.inputs())
 
 
 @pytest.fixture
-def grown(exhibit, grafted) -> Grafted:
+def grown(sample, grafted) -> Grafted:
     """One fossil and two seeds at full strength, one of each algorithm; evaluation mode."""
     stages = (SeedStage.FOSSILIZED, SeedStage.HOLDING, SeedStage.HOLDING)
     for slot, stage, style in zip(grafted.slots, stages, STYLES, strict=True):
-        raise_seed(grafted, slot, stage, exhibit.blueprint, exhibit.inputs(), style=style)
+        raise_seed(grafted, slot, stage, sample.blueprint, sample.inputs(), style=style)
     return grafted.eval()
 
 
@@ -54,11 +57,11 @@ def output(model, inputs):
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_a_graft_changes_no_bit(exhibit, training):
-    plain, inputs = exhibit.make().train(training), exhibit.inputs()
+def test_a_graft_changes_no_bit(sample, training):
+    plain, inputs = sample.make().train(training), sample.inputs()
     twin = copy.deepcopy(plain)
     names = [f"model.{name}" for name in plain.state_dict()]
-    grafted = graft(twin, exhibit.places, example_inputs=inputs)
+    grafted = graft(twin, sample.sites, example_inputs=inputs)
     assert grafted.training is training
     assert [name for name in grafted.state_dict() if name.startswith("model.")] == names
     first, second = plain(inputs), grafted(inputs)
@@ -70,10 +73,10 @@ def test_a_graft_changes_no_bit(exhibit, training):
     assert all(torch.equal(one.grad, other.grad) for one, other in pairs)
 
 
-def test_a_training_seed_changes_no_bit(exhibit, grafted):
-    inputs, plain = exhibit.inputs(), exhibit.make()
+def test_a_training_seed_changes_no_bit(sample, grafted):
+    inputs, plain = sample.inputs(), sample.make()
     for slot in grafted.slots:
-        raise_seed(grafted, slot, SeedStage.TRAINING, exhibit.blueprint, inputs)
+        raise_seed(grafted, slot, SeedStage.TRAINING, sample.blueprint, inputs)
     for model in (plain, grafted):
         model.train()
         model(inputs).square().sum().backward()
@@ -83,10 +86,8 @@ def test_a_training_seed_changes_no_bit(exhibit, grafted):
         assert grafted.slot(slot).seed.scale.grad.abs() > 0
 
 
-def test_seeds_change_the_output_once_blended(exhibit, grown):
-    assert not torch.allclose(
-        output(grown, exhibit.inputs()), exhibit.make().eval()(exhibit.inputs())
-    )
+def test_seeds_change_the_output_once_blended(sample, grown):
+    assert not torch.allclose(output(grown, sample.inputs()), sample.make().eval()(sample.inputs()))
 
 
 @pytest.mark.parametrize(
@@ -94,8 +95,8 @@ def test_seeds_change_the_output_once_blended(exhibit, grown):
     [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))],
     ids=["deep", "pickle"],
 )
-def test_copies_are_whole_and_apart(exhibit, grown, copied):
-    inputs = exhibit.inputs()
+def test_copies_are_whole_and_apart(sample, grown, copied):
+    inputs = sample.inputs()
     before = output(grown, inputs)
     twin = copied(grown)
     assert torch.equal(output(twin, inputs), before)
@@ -106,19 +107,19 @@ def test_copies_are_whole_and_apart(exhibit, grown, copied):
     assert torch.equal(output(grown, inputs), before)
 
 
-def test_a_state_dict_makes_a_fresh_graft_the_same(exhibit, grown):
+def test_a_state_dict_makes_a_fresh_graft_the_same(sample, grown):
     stored = io.BytesIO()
     torch.save(grown.state_dict(), stored)
     stored.seek(0)
-    fresh = graft(exhibit.make(), exhibit.places)
+    fresh = graft(sample.make(), sample.sites)
     fresh.load_state_dict(torch.load(stored, weights_only=True))
-    inputs = exhibit.inputs()
+    inputs = sample.inputs()
     assert torch.equal(output(fresh.eval(), inputs), output(grown, inputs))
     assert fresh.seed_reports() == grown.seed_reports()
 
 
-def test_snapshots_restore_a_graft(exhibit, grown):
-    inputs = exhibit.inputs()
+def test_snapshots_restore_a_graft(sample, grown):
+    inputs = sample.inputs()
     before, snapshot = output(grown, inputs), grown.snapshot()
     optimizer = torch.optim.SGD(grown.parameters(), lr=0.1)
     epoch(grown, inputs)
@@ -129,8 +130,8 @@ def test_snapshots_restore_a_graft(exhibit, grown):
     assert torch.equal(output(grown, inputs), before)
 
 
-def test_counterfactuals_equal_separate_passes(exhibit, grown):
-    inputs = exhibit.inputs()
+def test_counterfactuals_equal_separate_passes(sample, grown):
+    inputs = sample.inputs()
     first, second, third = grown.slots
     disabled = [frozenset(), *map(frozenset, ({first}, {second}, {third}, {first, third}))]
     disabled += [frozenset(grown.slots), frozenset({second})]
@@ -139,13 +140,13 @@ def test_counterfactuals_equal_separate_passes(exhibit, grown):
         assert torch.equal(found[0], grown(inputs))
         for off, one in zip(disabled, found, strict=True):
             row = torch.tensor([0.0 if slot in off else torch.nan for slot in grown.slots])
-            alpha = row.expand(inputs.shape[exhibit.batch_axis], -1)
+            alpha = row.expand(inputs.shape[sample.batch_axis], -1)
             torch.testing.assert_close(one, grown(inputs, alpha=alpha), rtol=1e-4, atol=1e-5)
         assert grown.counterfactuals(inputs, []).shape == (0, *found.shape[1:])
 
 
-def test_overrides_differ_from_sample_to_sample(exhibit, grown):
-    inputs, axis = exhibit.inputs(), exhibit.batch_axis
+def test_overrides_differ_from_sample_to_sample(sample, grown):
+    inputs, axis = sample.inputs(), sample.batch_axis
     with torch.no_grad():
         full = grown(inputs)
         none = grown.counterfactuals(inputs, [frozenset(grown.slots)])[0]
@@ -159,8 +160,8 @@ def test_overrides_differ_from_sample_to_sample(exhibit, grown):
         grown(inputs, alpha=torch.zeros(4, 2))
 
 
-def test_autocast_keeps_the_models_dtype(exhibit, grown):
-    inputs, plain = exhibit.inputs(), exhibit.make().eval()
+def test_autocast_keeps_the_models_dtype(sample, grown):
+    inputs, plain = sample.inputs(), sample.make().eval()
     with torch.autocast("cpu", dtype=torch.bfloat16):
         grown.train()
         result = grown(inputs)
@@ -178,9 +179,9 @@ def calls(model: nn.Module, kind: type[nn.Module]) -> list[nn.Module]:
 
 
 def test_what_comes_before_the_first_difference_is_computed_once():
-    exhibit = ZOO["resnet18"]
-    grafted = graft(exhibit.make(), {"r0c0": "layer1", "r0c1": "layer4"})
-    inputs = exhibit.inputs()
+    sample = SAMPLE_MODELS["resnet18"]
+    grafted = graft(sample.make(), {"r0c0": "layer1", "r0c1": "layer4"})
+    inputs = sample.inputs()
     grafted.look(inputs)
     for slot in grafted.slots:
         raise_seed(grafted, slot, SeedStage.HOLDING, Blueprint.NORM, inputs)
@@ -235,16 +236,16 @@ def test_models_that_write_in_place_are_hosts_too(stage):
 
 
 def test_kinds_are_read_off_the_first_pass():
-    exhibit = ZOO["resnet18"]
-    grafted = graft(exhibit.make(), {"r0c0": "layer2", "r0c1": "fc"})
+    sample = SAMPLE_MODELS["resnet18"]
+    grafted = graft(sample.make(), {"r0c0": "layer2", "r0c1": "fc"})
     assert grafted.slot("r0c0").activations is None
     command = SeedCommand(slot="r0c0", command=Germinate(blueprint=Blueprint.NORM))
     refused = grafted.apply_command(command)
     assert not refused.accepted
     assert "run one forward pass" in refused.reason
-    grafted(exhibit.inputs())
-    assert grafted.slot("r0c0").activations == Activations.maps(128)
-    assert grafted.slot("r0c1").activations == Activations.features(4)
+    grafted(sample.inputs())
+    assert grafted.slot("r0c0").activations == ActivationSpec.maps(128)
+    assert grafted.slot("r0c1").activations == ActivationSpec.features(4)
     assert grafted.apply_command(command).accepted
     wrong = grafted.apply_command(
         SeedCommand(slot="r0c1", command=Germinate(blueprint=Blueprint.CONV_LIGHT))
@@ -253,34 +254,34 @@ def test_kinds_are_read_off_the_first_pass():
 
 
 def test_a_look_leaves_statistics_and_modes_alone():
-    exhibit = ZOO["resnet18"]
-    model = exhibit.make()
+    sample = SAMPLE_MODELS["resnet18"]
+    model = sample.make()
     model.layer2.eval()
     before = copy.deepcopy(model.state_dict())
-    graft(model, exhibit.places, example_inputs=exhibit.inputs())
+    graft(model, sample.sites, example_inputs=sample.inputs())
     assert model.training
     assert not model.layer2.training
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
 
 
 def test_newborn_seeds_follow_the_models_dtype():
-    exhibit = ZOO["transformer_encoder"]
-    grafted = graft(exhibit.make().double(), {"r0c0": "layers.0"})
-    grafted(exhibit.inputs().double())
+    sample = SAMPLE_MODELS["transformer_encoder"]
+    grafted = graft(sample.make().double(), {"r0c0": "layers.0"})
+    grafted(sample.inputs().double())
     give(grafted, "r0c0", Germinate(blueprint=Blueprint.MLP))
     assert {p.dtype for p in grafted.parameters()} == {torch.float64}
 
 
 def test_the_models_attributes_are_at_hand():
-    grafted = graft(ZOO["resnet18"].make(), {"r0c0": "layer2"})
+    grafted = graft(SAMPLE_MODELS["resnet18"].make(), {"r0c0": "layer2"})
     assert grafted.fc is grafted.model.fc
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         grafted.nothing  # noqa: B018 - the look-up is the test
 
 
 def test_max_seeds_hold_for_grafts():
-    exhibit = ZOO["resnet18"]
-    grafted = graft(exhibit.make(), exhibit.places, example_inputs=exhibit.inputs(), max_seeds=1)
+    sample = SAMPLE_MODELS["resnet18"]
+    grafted = graft(sample.make(), sample.sites, example_inputs=sample.inputs(), max_seeds=1)
     give(grafted, "r0c0", Germinate(blueprint=Blueprint.NORM))
     refused = grafted.apply_command(
         SeedCommand(slot="r0c1", command=Germinate(blueprint=Blueprint.NORM))
@@ -292,7 +293,7 @@ def test_a_language_model_says_that_it_is_causal():
     torch.manual_seed(0)
     model = nn.Sequential(nn.Embedding(7, 8), nn.LayerNorm(8))
     tokens = torch.randint(7, (2, 6))
-    causal = Place("0", Activations.tokens(8, causal=True))
+    causal = SlotSite("0", ActivationSpec.tokens(8, causal=True))
     for place, leaks in ((causal, False), ("0", True)):
         grafted = graft(copy.deepcopy(model), {"r0c0": place}, example_inputs=tokens)
         raise_seed(grafted, "r0c0", SeedStage.HOLDING, Blueprint.ATTENTION, tokens)
@@ -327,22 +328,22 @@ class Twice(nn.Module):
         ("shared", r"'shared' is shared \(also 'also'\)"),
         ("members", "'members' is a ModuleList, which is never run"),
         (
-            Place("activation", Activations.tokens(4)),
+            SlotSite("activation", ActivationSpec.tokens(4)),
             "'activation' runs several times in one forward pass",
         ),
         (
             "attention",
             (
                 r"'attention' returns a tuple; a slot takes one tensor, so choose a submodule that "
-                r"returns one, or name an element of it, such as Place\('name', output=0\)"
+                r"returns one, or name an element of it, such as SlotSite\('name', output=0\)"
             ),
         ),
         (
-            Place("attention", output=2),
+            SlotSite("attention", output=2),
             "'attention' returns a tuple of 2 elements, which has no element 2",
         ),
-        (Place("attention", output="hidden"), "which has no element 'hidden'"),
-        (Place("own", output=0), "'own' returns one tensor, which has no element 0; leave"),
+        (SlotSite("attention", output="hidden"), "which has no element 'hidden'"),
+        (SlotSite("own", output=0), "'own' returns one tensor, which has no element 0; leave"),
     ],
 )
 def test_impossible_places_are_named(place, message):
@@ -370,14 +371,15 @@ class Returns(nn.Module):
             torch.zeros(2, 3, 4, 5),
             (
                 r"'inner' returns \(2, 3, 4, 5\), which may have its channels second or last; say "
-                r"which with Activations.maps\(3\) or Activations.maps\(5, layout='channels_last'\)"
+                r"which with ActivationSpec.maps\(3\) or "
+                r"ActivationSpec.maps\(5, layout='channels_last'\)"
             ),
         ),
         (torch.zeros(2, 3, 4, 5, 6), r"channels second or last; .*maps\(3, dimensions=3\)"),
         (torch.zeros(2, 3, dtype=torch.int64), "returns torch.int64; a slot takes floating-point"),
         (
             {"logits": torch.zeros(2)},
-            r"returns a dict; a slot takes one tensor, .*Place\('name', output='logits'\)",
+            r"returns a dict; a slot takes one tensor, .*SlotSite\('name', output='logits'\)",
         ),
     ],
 )
@@ -399,15 +401,15 @@ def test_a_width_that_changes_is_named():
         ({}, "name at least one"),
         ({"left": "layer1"}, "'left' is not a slot id"),
         ({"r0c0": "layer1", "r0c1": "layer1"}, "'layer1' was given two slots"),
-        (["layer1"], r"places are a list; give slot ids and submodules, such as \{'r0c0'"),
-        ("layer1", "places are a str; give slot ids"),
+        (["layer1"], r"sites are a list; give slot ids and submodules, such as \{'r0c0'"),
+        ("layer1", "sites are a str; give slot ids"),
         ({"r0c0": torch.nn.ReLU()}, "slot 'r0c0' was given a ReLU; give the submodule's name"),
         ({"r0c0": 1}, "slot 'r0c0' was given a int; give the submodule's name"),
     ],
 )
 def test_impossible_grafts_are_named(places, message):
     with pytest.raises(KasminaError, match=message):
-        graft(ZOO["resnet18"].make(), places)
+        graft(SAMPLE_MODELS["resnet18"].make(), places)
 
 
 @pytest.mark.parametrize("model", [None, nn.ReLU])
@@ -417,7 +419,7 @@ def test_what_is_no_model_is_named(model):
 
 
 def test_a_second_graft_is_refused():
-    grafted = graft(ZOO["resnet18"].make(), {"r0c0": "layer1"})
+    grafted = graft(SAMPLE_MODELS["resnet18"].make(), {"r0c0": "layer1"})
     with pytest.raises(KasminaError, match="has slots already"):
         graft(grafted, {"r0c1": "model.layer2"})
 
@@ -441,9 +443,9 @@ def test_an_unreached_place_is_looked_at_later():
 
 
 def test_no_hook_is_left_behind():
-    exhibit = ZOO["resnet18"]
-    model = exhibit.make()
-    grafted = graft(model, exhibit.places, example_inputs=exhibit.inputs(), rng_seed=3)
+    sample = SAMPLE_MODELS["resnet18"]
+    model = sample.make()
+    grafted = graft(model, sample.sites, example_inputs=sample.inputs(), rng_seed=3)
     for _ in range(3):
         give(grafted, "r0c0", Germinate(blueprint=Blueprint.NORM))
         give(grafted, "r0c0", Advance())

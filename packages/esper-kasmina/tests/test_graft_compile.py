@@ -9,8 +9,8 @@ from torch._dynamo.utils import counters
 from esper_kasmina import graft
 from esper_leyline import Advance, Germinate, SeedStage
 
-from .gardening import epoch, give
-from .zoo import ZOO, tiered
+from .lifecycle_helpers import epoch, give
+from .sample_models import SAMPLE_MODELS, tiered
 
 pytestmark = [
     pytest.mark.slow,
@@ -27,8 +27,8 @@ def compilations() -> int:
 def test_a_seeds_whole_life_under_a_compiler(name):
     torch._dynamo.reset()
     counters.clear()
-    exhibit, inputs = ZOO[name], ZOO[name].inputs()
-    host = graft(exhibit.make(), {"r0c0": exhibit.places["r0c0"]}, example_inputs=inputs)
+    sample, inputs = SAMPLE_MODELS[name], SAMPLE_MODELS[name].inputs()
+    host = graft(sample.make(), {"r0c0": sample.sites["r0c0"]}, example_inputs=inputs)
     compiled = torch.compile(host, backend="aot_eager")
 
     def agree() -> None:
@@ -52,7 +52,7 @@ def test_a_seeds_whole_life_under_a_compiler(name):
         assert compilations() == before
 
     settled()
-    give(host, "r0c0", Germinate(blueprint=exhibit.blueprint, tempo=8))
+    give(host, "r0c0", Germinate(blueprint=sample.blueprint, tempo=8))
     torch.nn.init.constant_(host.slot("r0c0").seed.scale, 0.3)
     give(host, "r0c0", Advance())
     settled()

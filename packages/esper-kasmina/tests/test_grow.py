@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy
 
 from esper_kasmina import (
     SLOT_KEY,
-    Activations,
+    ActivationSpec,
     KasminaError,
     Schedule,
     SeedSlot,
@@ -34,7 +34,7 @@ class Blind(nn.Module):
     def __init__(self, rules: LifecycleRules | None = None) -> None:
         super().__init__()
         self.stem = nn.Conv1d(1, 8, 1)
-        self.slot = SeedSlot("r0c0", Activations.maps(8, dimensions=1), rules=rules)
+        self.slot = SeedSlot("r0c0", ActivationSpec.maps(8, dimensions=1), rules=rules)
         self.head = nn.Linear(8, 2)
 
     def forward(self, signals):

@@ -13,7 +13,7 @@ from torch import fx, nn
 
 from esper_kasmina import (
     BLUEPRINTS,
-    Activations,
+    ActivationSpec,
     KasminaError,
     Schedule,
     SeedSlot,
@@ -36,8 +36,8 @@ from esper_leyline import (
     TransformerHostSpec,
 )
 
-from .gardening import give, raise_seed
-from .zoo import ZOO
+from .lifecycle_helpers import give, raise_seed
+from .sample_models import SAMPLE_MODELS
 
 SPECS = {
     "signal": CNNHostSpec(input_shape=(1, 16), classes=3, widths=(8, 8), pools=(True, False)),
@@ -111,11 +111,11 @@ def test_a_harvest_shares_nothing_and_learns(name):
 
 @pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small", "transformer_encoder"])
 def test_a_graft_comes_back_as_its_own_class(name):
-    exhibit = ZOO[name]
-    inputs = exhibit.inputs()
-    grafted = graft(exhibit.make(), exhibit.places, example_inputs=inputs)
+    sample = SAMPLE_MODELS[name]
+    inputs = sample.inputs()
+    grafted = graft(sample.make(), sample.sites, example_inputs=inputs)
     for slot, style in zip(grafted.slots, STYLES, strict=True):
-        raise_seed(grafted, slot, SeedStage.FOSSILIZED, exhibit.blueprint, inputs, style=style)
+        raise_seed(grafted, slot, SeedStage.FOSSILIZED, sample.blueprint, inputs, style=style)
     plain = harvest(grafted)
     assert type(plain) is type(grafted.model)
     assert foreign_modules(plain) == set()
@@ -136,9 +136,9 @@ def test_a_graft_comes_back_as_its_own_class(name):
 
 
 def test_the_grafted_model_stays_as_it_was():
-    exhibit = ZOO["resnet18"]
-    inputs = exhibit.inputs()
-    grafted = graft(exhibit.make(), exhibit.places, example_inputs=inputs)
+    sample = SAMPLE_MODELS["resnet18"]
+    inputs = sample.inputs()
+    grafted = graft(sample.make(), sample.sites, example_inputs=inputs)
     raise_seed(grafted, "r0c1", SeedStage.FOSSILIZED, Blueprint.NORM, inputs)
     before = grafted.eval()(inputs)
     harvest(grafted)
@@ -165,8 +165,10 @@ for path in sys.argv[1:]:
 
 @pytest.mark.slow
 def test_harvests_are_loaded_where_esper_is_not(tmp_path):
-    inputs = ZOO["resnet18"].inputs()
-    grafted = graft(ZOO["resnet18"].make(), ZOO["resnet18"].places, example_inputs=inputs)
+    inputs = SAMPLE_MODELS["resnet18"].inputs()
+    grafted = graft(
+        SAMPLE_MODELS["resnet18"].make(), SAMPLE_MODELS["resnet18"].sites, example_inputs=inputs
+    )
     raise_seed(grafted, "r0c1", SeedStage.FOSSILIZED, Blueprint.DEPTHWISE, inputs)
     hosts = {"resnet18": (grafted, inputs)}
     for name, spec in SPECS.items():
@@ -192,7 +194,7 @@ class Own(nn.Module):
         super().__init__()
         self.stem = nn.Conv1d(1, 8, 3, padding=1)
         self.slots = nn.ModuleList(
-            SeedSlot(f"r0c{i}", Activations.maps(8, dimensions=1)) for i in range(2)
+            SeedSlot(f"r0c{i}", ActivationSpec.maps(8, dimensions=1)) for i in range(2)
         )
         self.head = nn.Linear(8, 2)
 

@@ -10,10 +10,18 @@ from torch import nn
 from torch.ao.quantization import fuse_modules, quantize_dynamic
 from torch.fx.experimental.optimization import fuse as fuse_graph
 
-from esper_kasmina import Activations, CNNHost, KasminaError, Place, build_host, graft, harvest
+from esper_kasmina import (
+    ActivationSpec,
+    CNNHost,
+    KasminaError,
+    SlotSite,
+    build_host,
+    graft,
+    harvest,
+)
 from esper_leyline import Blueprint, CNNHostSpec, HostOptions, SeedStage
 
-from .gardening import raise_seed
+from .lifecycle_helpers import raise_seed
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:torch.ao.quantization is deprecated"),
@@ -59,8 +67,8 @@ def halve_input(_module, inputs):
 
 def grown(model, place="norm", inputs=IMAGES):
     torch.manual_seed(0)
-    known = Activations.maps(8) if place == "drop" else None
-    grafted = graft(model, {"r0c0": Place(place, known)}, example_inputs=inputs)
+    known = ActivationSpec.maps(8) if place == "drop" else None
+    grafted = graft(model, {"r0c0": SlotSite(place, known)}, example_inputs=inputs)
     raise_seed(grafted, "r0c0", SeedStage.FOSSILIZED, Blueprint.CONV_LIGHT, inputs)
     return grafted.eval()
 

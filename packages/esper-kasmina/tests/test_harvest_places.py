@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import fx, nn
 
-from esper_kasmina import BLUEPRINTS, Activations, Place, graft, harvest
+from esper_kasmina import BLUEPRINTS, ActivationSpec, SlotSite, graft, harvest
 from esper_leyline import BlendStyle, Blueprint, SeedStage, Topology
 
-from .gardening import raise_seed
+from .lifecycle_helpers import raise_seed
 
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.*deprecated")
 IMAGES = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(3))
@@ -203,7 +203,7 @@ TOKEN_SEEDS = [each for each in BLUEPRINTS[Topology.TRANSFORMER] if isinstance(e
 @pytest.mark.parametrize("blueprint", TOKEN_SEEDS, ids=lambda each: each.name)
 def test_every_seed_for_tokens_is_scripted(blueprint):
     tokens = torch.randint(20, (3, 7), generator=torch.Generator().manual_seed(3))
-    place = Place("layer", Activations.tokens(16, causal=True))
+    place = SlotSite("layer", ActivationSpec.tokens(16, causal=True))
     grafted = graft(Words(), {"r0c0": place}, example_inputs=tokens)
     raise_seed(grafted, "r0c0", SeedStage.FOSSILIZED, blueprint, tokens)
     plain = harvest(grafted.eval())

@@ -12,7 +12,7 @@ from torch import nn
 from esper_kasmina import KasminaError, graft, harvest
 from esper_leyline import Blueprint, SeedStage
 
-from .gardening import raise_seed
+from .lifecycle_helpers import raise_seed
 
 ROWS = torch.randn(6, 4, generator=torch.Generator().manual_seed(3))
 

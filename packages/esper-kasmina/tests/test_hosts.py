@@ -68,7 +68,7 @@ def test_known_hosts(name, make_host, batch):
 
 def test_slots_stand_after_every_second_layer_of_a_transformer(make_host):
     host = make_host(HOST_SPECS["gpt_small"])
-    assert [slot and slot.name for _, slot in host.path] == [None, "r0c0", None, "r0c1"]
+    assert [slot and slot.name for _, slot in host.slotted_blocks] == [None, "r0c0", None, "r0c1"]
 
 
 @pytest.mark.parametrize("blueprint", sorted(BLUEPRINTS[Topology.TRANSFORMER]))

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from esper_kasmina import Activations, KasminaError, Place, graft, harvest
+from esper_kasmina import ActivationSpec, KasminaError, SlotSite, graft, harvest
 from esper_leyline import Blueprint, Fossilize, SeedMeasurement, SeedStage
 
-from .gardening import give, raise_seed
+from .lifecycle_helpers import give, raise_seed
 
 pytestmark = [
     pytest.mark.slow,  # importing transformers takes seconds
@@ -50,7 +50,7 @@ class Logits(torch.nn.Module):
         return hidden * torch.linspace(-1.0, 1.0, hidden.shape[-1])
 
 
-CAUSAL = Activations.tokens(32, causal=True)
+CAUSAL = ActivationSpec.tokens(32, causal=True)
 CASES = {
     "gpt2 block": (gpt2, "logits", "transformer.h.0", CAUSAL, None),
     "gpt2 attention": (gpt2, "logits", "transformer.h.1.attn", CAUSAL, 0),
@@ -66,7 +66,7 @@ def test_a_seed_grows_is_harvested_and_generates(make, field, path, kind, key):
     tokens = torch.randint(1, 48, (2, 6), generator=torch.Generator().manual_seed(1))
     model = Logits(make(), field).eval()
     before = model(tokens)
-    place = Place(f"model.{path}", kind, output=key)
+    place = SlotSite(f"model.{path}", kind, output=key)
     grafted = graft(model, {"r0c0": place}, example_inputs=tokens)
     assert torch.equal(grafted(tokens), before)
     raise_seed(grafted, "r0c0", SeedStage.HOLDING, Blueprint.MLP_SMALL, tokens)

@@ -11,7 +11,7 @@ from torchvision.models import ConvNeXt, swin_t
 from torchvision.models.convnext import CNBlockConfig
 from torchvision.ops import Permute
 
-from esper_kasmina import Activations, KasminaError, Place, graft
+from esper_kasmina import ActivationSpec, KasminaError, SlotSite, graft
 
 LAST = {"layout": "channels_last"}
 
@@ -26,19 +26,19 @@ def small_swin() -> nn.Module:
     return swin_t(num_classes=3)
 
 
-def kind_at(model: nn.Module, place: str, inputs: torch.Tensor) -> Activations:
+def kind_at(model: nn.Module, place: str, inputs: torch.Tensor) -> ActivationSpec:
     return graft(model, {"r0c0": place}, example_inputs=inputs).slot("r0c0").activations
 
 
 @pytest.mark.parametrize(
     ("place", "expected"),
     [
-        ("features.1.0", Activations.maps(16)),
-        ("features.1.0.block.0", Activations.maps(16)),
-        ("features.1.0.block.2", Activations.maps(16, **LAST)),
-        ("features.1.0.block.4", Activations.maps(64, **LAST)),
-        ("features.1.0.block.5", Activations.maps(16, **LAST)),
-        ("avgpool", Activations.maps(24)),
+        ("features.1.0", ActivationSpec.maps(16)),
+        ("features.1.0.block.0", ActivationSpec.maps(16)),
+        ("features.1.0.block.2", ActivationSpec.maps(16, **LAST)),
+        ("features.1.0.block.4", ActivationSpec.maps(64, **LAST)),
+        ("features.1.0.block.5", ActivationSpec.maps(16, **LAST)),
+        ("avgpool", ActivationSpec.maps(24)),
     ],
 )
 def test_the_layout_is_read_off_the_layers(place, expected):
@@ -47,7 +47,7 @@ def test_the_layout_is_read_off_the_layers(place, expected):
 
 def test_swin_stages_have_their_channels_last():
     inputs = torch.randn(1, 3, 64, 64)
-    assert kind_at(small_swin(), "features.1", inputs) == Activations.maps(96, **LAST)
+    assert kind_at(small_swin(), "features.1", inputs) == ActivationSpec.maps(96, **LAST)
 
 
 def test_a_layout_that_two_layers_claim_is_asked_for():
@@ -58,7 +58,7 @@ def test_a_layout_that_two_layers_claim_is_asked_for():
             kind_at(convnext(), place, inputs)
     grafted = graft(
         convnext(),
-        {"r0c0": Place("features.1.0.block.4", Activations.maps(64, **LAST))},
+        {"r0c0": SlotSite("features.1.0.block.4", ActivationSpec.maps(64, **LAST))},
         example_inputs=inputs,
     )
     assert grafted.slot("r0c0").activations.channels == 64
@@ -67,9 +67,9 @@ def test_a_layout_that_two_layers_claim_is_asked_for():
 @pytest.mark.parametrize("side", [6, 7])
 def test_an_activation_function_without_weights_takes_the_models_layers(side):
     plain = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 8, 1))
-    assert kind_at(plain, "1", torch.randn(2, 3, side, side)) == Activations.maps(8)
+    assert kind_at(plain, "1", torch.randn(2, 3, side, side)) == ActivationSpec.maps(8)
     last = nn.Sequential(Permute([0, 2, 3, 1]), nn.Linear(3, 8), nn.GELU())
-    assert kind_at(last, "2", torch.randn(2, 3, side, side)) == Activations.maps(8, **LAST)
+    assert kind_at(last, "2", torch.randn(2, 3, side, side)) == ActivationSpec.maps(8, **LAST)
 
 
 def test_a_norm_that_moves_the_axes_itself_is_no_evidence():
@@ -77,16 +77,16 @@ def test_a_norm_that_moves_the_axes_itself_is_no_evidence():
     inputs = torch.randn(1, 3, 64, 64)
     with pytest.raises(KasminaError, match="channels second or last"):
         kind_at(copy.deepcopy(convnext()), "features.0.1", inputs)
-    assert kind_at(convnext(), "features.0.1", torch.randn(1, 3, 44, 44)) == Activations.maps(16)
+    assert kind_at(convnext(), "features.0.1", torch.randn(1, 3, 44, 44)) == ActivationSpec.maps(16)
 
 
 @pytest.mark.parametrize("layout", ["NHWC", None, "channels_second"])
 def test_an_unknown_layout_is_named(layout):
     with pytest.raises(KasminaError, match="give 'channels_first' or 'channels_last'"):
-        Activations.maps(3, layout=layout)
+        ActivationSpec.maps(3, layout=layout)
 
 
 @pytest.mark.parametrize("dimensions", [0, 4])
 def test_unsupported_dimensions_are_named(dimensions):
     with pytest.raises(KasminaError, match=f"{dimensions} spatial dimensions are not supported"):
-        Activations.maps(3, dimensions=dimensions)
+        ActivationSpec.maps(3, dimensions=dimensions)

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from esper_kasmina import BLUEPRINTS, Activations, KasminaError, SeedSlot, build_host
+from esper_kasmina import BLUEPRINTS, ActivationSpec, KasminaError, SeedSlot, build_host
 from esper_leyline import (
     OCCUPIED_STAGES,
     TRANSITIONS,
@@ -329,10 +329,10 @@ def test_prune_live_spares_fossils_and_takes_everything_else(make_host, grow, or
     ("make", "error", "message"),
     [
         (lambda: SeedSlot("left"), KasminaError, "'left' is not a slot id"),
-        (lambda: SeedSlot("r0c0", 8), KasminaError, "'r0c0' was given 8; .*Activations.maps"),
+        (lambda: SeedSlot("r0c0", 8), KasminaError, "'r0c0' was given 8; .*ActivationSpec.maps"),
         (lambda: SeedSlot("r0c0", rules="strict"), KasminaError, "rules are 'strict'; give Lif"),
-        (lambda: Activations.maps(0), KasminaError, "0 channels"),
-        (lambda: Activations.maps(4, dimensions=4), KasminaError, "4 spatial dimensions"),
+        (lambda: ActivationSpec.maps(0), KasminaError, "0 channels"),
+        (lambda: ActivationSpec.maps(4, dimensions=4), KasminaError, "4 spatial dimensions"),
     ],
 )
 def test_impossible_slots_are_refused(make, error, message):

@@ -10,7 +10,7 @@ from torch.utils.checkpoint import checkpoint
 
 from esper_kasmina import (
     SLOT_KEY,
-    Activations,
+    ActivationSpec,
     GradientObserver,
     KasminaError,
     Schedule,
@@ -33,7 +33,7 @@ class Net(nn.Module):
         super().__init__()
         torch.manual_seed(0)
         self.stem = nn.Linear(6, 8)
-        self.slot = SeedSlot("r0c0", Activations.features(8), rules=rules)
+        self.slot = SeedSlot("r0c0", ActivationSpec.features(8), rules=rules)
         self.head = nn.Linear(8, 2)
 
     def forward(self, inputs):

@@ -7,7 +7,7 @@ import copy
 import pytest
 import torch
 
-from esper_kasmina import SLOT_KEY, Activations, KasminaError, SeedSlot, sync_optimizer
+from esper_kasmina import SLOT_KEY, ActivationSpec, KasminaError, SeedSlot, sync_optimizer
 from esper_leyline import Advance, Blueprint, Germinate, Prune, SeedStage
 
 MAKERS = {
@@ -153,7 +153,10 @@ def test_an_optimizers_state_dict_survives_the_tags(make_host, grow, train):
 
 def test_slots_of_any_model_can_share_one_optimizer():
     model = torch.nn.ModuleDict(
-        {"a": SeedSlot("r0c0", Activations.maps(4)), "b": SeedSlot("r0c1", Activations.maps(4))}
+        {
+            "a": SeedSlot("r0c0", ActivationSpec.maps(4)),
+            "b": SeedSlot("r0c1", ActivationSpec.maps(4)),
+        }
     )
     stem = torch.nn.Parameter(torch.ones(1))
     optimizer = torch.optim.SGD([stem], lr=0.1)
@@ -164,7 +167,7 @@ def test_slots_of_any_model_can_share_one_optimizer():
 
 
 def test_arguments_in_the_wrong_places_are_named():
-    slot = SeedSlot("r0c0", Activations.features(4))
+    slot = SeedSlot("r0c0", ActivationSpec.features(4))
     optimizer = torch.optim.SGD(torch.nn.Linear(4, 4).parameters(), lr=0.1)
     with pytest.raises(KasminaError, match=r"the optimizer is a SeedSlot; .*comes first"):
         sync_optimizer(slot, optimizer)
@@ -173,7 +176,7 @@ def test_arguments_in_the_wrong_places_are_named():
 
 
 def test_an_option_has_to_be_one_of_the_optimizer_or_of_its_groups():
-    slot = SeedSlot("r0c0", Activations.features(4))
+    slot = SeedSlot("r0c0", ActivationSpec.features(4))
     slot.apply_command(Germinate(blueprint=Blueprint.NORM))
     group = {"params": torch.nn.Linear(4, 4).parameters(), "scale": 1.0}
     optimizer = torch.optim.SGD([group], lr=0.1)

@@ -12,10 +12,10 @@ import pytest
 import torch
 from torch import nn
 
-from esper_kasmina import KasminaError, Place, graft, harvest
+from esper_kasmina import KasminaError, SlotSite, graft, harvest
 from esper_leyline import Blueprint, Fossilize, SeedMeasurement, SeedStage
 
-from .gardening import give, raise_seed
+from .lifecycle_helpers import give, raise_seed
 
 Pair = namedtuple("Pair", ["hidden", "extra"])
 
@@ -136,7 +136,7 @@ def test_fields_of_a_dataclass_are_elements(tmp_path, monkeypatch):
 def test_a_dict_that_a_graph_cannot_build_is_named_at_harvest():
     torch.manual_seed(0)
     inputs = torch.randn(3, 4)
-    grafted = graft(Model(as_odd_dict, by_key), {"r0c0": Place("inner", output="hidden")})
+    grafted = graft(Model(as_odd_dict, by_key), {"r0c0": SlotSite("inner", output="hidden")})
     grafted(inputs)
     fossilize(grafted, inputs)
     assert grafted.model.kind is OddDict
@@ -157,7 +157,7 @@ def check(wrap, read, key):
     plain = Model(wrap, read)
     before = plain(inputs)
     kind = plain.kind
-    grafted = graft(copy.deepcopy(plain), {"r0c0": Place("inner", output=key)})
+    grafted = graft(copy.deepcopy(plain), {"r0c0": SlotSite("inner", output=key)})
     assert torch.equal(grafted(inputs), before)
     fossilize(grafted, inputs)
     grown = grafted(inputs)
@@ -169,7 +169,7 @@ def check(wrap, read, key):
 
 
 def test_an_element_that_is_no_tensor_is_named():
-    grafted = graft(Model(as_tuple, first), {"r0c0": Place("inner", output=1)})
+    grafted = graft(Model(as_tuple, first), {"r0c0": SlotSite("inner", output=1)})
     with pytest.raises(KasminaError, match="returns a str; a slot takes one tensor"):
         grafted(torch.randn(3, 4))
 

@@ -9,7 +9,7 @@ from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
 from esper_kasmina import (
-    Activations,
+    ActivationSpec,
     KasminaError,
     SeedSlot,
     graft,
@@ -19,7 +19,7 @@ from esper_kasmina import (
 )
 from esper_leyline import Advance, Blueprint, Germinate, SeedStage
 
-from .gardening import raise_seed
+from .lifecycle_helpers import raise_seed
 
 INPUTS = torch.randn(8, 6, generator=torch.Generator().manual_seed(0))
 
@@ -41,7 +41,7 @@ def grafted():
 def own():
     """A model with a slot in its own code."""
     torch.manual_seed(0)
-    return nn.Sequential(nn.Linear(6, 8), SeedSlot("r0c0", Activations.features(8)))
+    return nn.Sequential(nn.Linear(6, 8), SeedSlot("r0c0", ActivationSpec.features(8)))
 
 
 def birth(model):

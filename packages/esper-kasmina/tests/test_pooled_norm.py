@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from esper_kasmina.layers.pooled_norm import halved_norm, halves_first
+from esper_kasmina.layers.pooled_norm import can_pool_first, pooled_batch_norm
 
 LAST = torch.channels_last
 
@@ -37,7 +37,7 @@ def test_outputs_gradients_and_statistics_are_those_of_torchs_layers(shape):
     images = pictures(*shape)
     one, other = (images.clone(memory_format=torch.preserve_format) for _ in range(2))
     outputs = []
-    for norm, inputs, run in ((fused, one, halved_norm), (own, other, plain)):
+    for norm, inputs, run in ((fused, one, pooled_batch_norm), (own, other, plain)):
         inputs.requires_grad_()
         output = run(norm, inputs)
         weights = pictures(*output.shape, seed=2)
@@ -69,7 +69,7 @@ class _Step(nn.Module):
         self.norm = norm
 
     def forward(self, images):
-        return halved_norm(self.norm, images)
+        return pooled_batch_norm(self.norm, images)
 
 
 def test_flat_regions_give_their_gradient_to_one_pixel():
@@ -77,7 +77,7 @@ def test_flat_regions_give_their_gradient_to_one_pixel():
     images = torch.ones(1, 2, 4, 4).contiguous(memory_format=LAST)
     images[..., 2:] = 3.0
     grads = []
-    for run in (halved_norm, plain):
+    for run in (pooled_batch_norm, plain):
         inputs = images.clone().requires_grad_()
         run(norm, inputs).square().sum().backward()
         grads.append(inputs.grad)
@@ -91,23 +91,23 @@ def test_evaluation_is_torchs_to_the_bit(shape):
     norm.eval()
     images = pictures(*shape)
     with torch.no_grad():
-        assert torch.equal(halved_norm(norm, images), plain(norm, images))
+        assert torch.equal(pooled_batch_norm(norm, images), plain(norm, images))
     leaf = images.clone().requires_grad_()
-    assert torch.equal(halved_norm(norm, leaf), plain(norm, leaf))
+    assert torch.equal(pooled_batch_norm(norm, leaf), plain(norm, leaf))
 
 
 def test_a_mean_far_from_zero_is_left_to_torch():
     norm, _ = norms(2)
     images = pictures(4, 2, 8, 8) + 1000.0
-    assert halved_norm(norm, images) is None
+    assert pooled_batch_norm(norm, images) is None
     assert norm.num_batches_tracked == 0
 
 
 def test_only_what_keeps_the_order_of_numbers_is_taken():
     norm, _ = norms(2)
     images = pictures(4, 2, 8, 8)
-    assert halves_first(norm, images)
-    assert not halves_first(norm, images.bfloat16())
-    assert not halves_first(norm, images.contiguous())
+    assert can_pool_first(norm, images)
+    assert not can_pool_first(norm, images.bfloat16())
+    assert not can_pool_first(norm, images.contiguous())
     norm.weight.data[1] = -0.1
-    assert not halves_first(norm, images)
+    assert not can_pool_first(norm, images)

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from esper_kasmina import BLUEPRINTS, Activations, Seed, build_host, seed_slots
+from esper_kasmina import BLUEPRINTS, ActivationSpec, Seed, build_host, seed_slots
 from esper_leyline import HostOptions, Topology
 
 from .host_specs import HOST_SPECS
@@ -76,8 +76,8 @@ def test_the_gain_holds_for_five_seeds(seed, capsys):
 @pytest.mark.parametrize(
     ("topology", "heading", "activations", "shape"),
     [
-        (Topology.CNN, "For maps of C", Activations.maps(64), (1, 64, 16, 16)),
-        (Topology.TRANSFORMER, "For tokens of width D", Activations.tokens(384), (1, 256, 384)),
+        (Topology.CNN, "For maps of C", ActivationSpec.maps(64), (1, 64, 16, 16)),
+        (Topology.TRANSFORMER, "For tokens of width D", ActivationSpec.tokens(384), (1, 256, 384)),
     ],
 )
 def test_the_costs_of_blueprints_are_so(topology, heading, activations, shape):

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import nn
 
-from esper_kasmina import BLUEPRINTS, Activations, SeedSlot, graft
+from esper_kasmina import BLUEPRINTS, ActivationSpec, SeedSlot, graft
 from esper_leyline import Advance, Blueprint, Germinate, SeedStage, Topology
 
-from .gardening import give, raise_seed
+from .lifecycle_helpers import give, raise_seed
 
 
 class Border(nn.Module):
@@ -41,7 +41,7 @@ def test_a_seed_has_the_dtype_of_what_flows_there(place):
 
 
 def test_a_slot_in_a_model_of_ones_own_follows_its_inputs():
-    slot = SeedSlot("r0c0", Activations.features(4))
+    slot = SeedSlot("r0c0", ActivationSpec.features(4))
     slot(torch.randn(3, 4, dtype=torch.float64))
     assert slot.apply_command(Germinate(blueprint=Blueprint.MLP)).accepted
     assert {p.dtype for p in slot.seed.parameters()} == {torch.float64}

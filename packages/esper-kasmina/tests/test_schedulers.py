@@ -12,7 +12,7 @@ from torch.optim import lr_scheduler, swa_utils
 
 from esper_kasmina import (
     SLOT_KEY,
-    Activations,
+    ActivationSpec,
     KasminaError,
     SeedSlot,
     graft,
@@ -80,7 +80,7 @@ def _parts(scheduler):
 def run(maker, *, born=None, pruned=None, options=None, sync=None, steps=14):
     """Returns the host's and the seed's learning rate, step by step."""
     own = nn.Parameter(torch.ones(2))
-    slot = SeedSlot("r0c0", Activations.features(4))
+    slot = SeedSlot("r0c0", ActivationSpec.features(4))
     optimizer = torch.optim.SGD([own], lr=0.1, momentum=0.9)
     scheduler = maker(optimizer)
     host, seed = [], []
@@ -131,7 +131,7 @@ def test_a_rate_is_that_at_the_top_of_the_schedule(name, peak, born):
 
 
 def test_without_a_schedule_a_rate_is_kept_to_the_bit():
-    own, slot = nn.Parameter(torch.ones(2)), SeedSlot("r0c0", Activations.features(4))
+    own, slot = nn.Parameter(torch.ones(2)), SeedSlot("r0c0", ActivationSpec.features(4))
     optimizer = torch.optim.SGD([own], lr=0.3)
     slot.apply_command(Germinate(blueprint=Blueprint.NORM))
     sync_optimizer(optimizer, [slot], {"lr": 0.007})
@@ -140,7 +140,7 @@ def test_without_a_schedule_a_rate_is_kept_to_the_bit():
 
 
 def test_a_rate_and_a_factor_together_are_refused():
-    own, slot = nn.Parameter(torch.ones(2)), SeedSlot("r0c0", Activations.features(4))
+    own, slot = nn.Parameter(torch.ones(2)), SeedSlot("r0c0", ActivationSpec.features(4))
     optimizer = torch.optim.SGD([own], lr=0.3)
     slot.apply_command(Germinate(blueprint=Blueprint.NORM))
     with pytest.raises(KasminaError, match=r"lr=0.1 and lr_scale=0.5; give one"):
@@ -183,7 +183,7 @@ def test_a_slot_written_into_a_model_takes_the_group_of_the_layer_before_it():
     model = nn.ModuleDict(
         {
             "stem": nn.Linear(4, 4),
-            "slot": SeedSlot("r0c0", Activations.features(4)),
+            "slot": SeedSlot("r0c0", ActivationSpec.features(4)),
             "head": nn.Linear(4, 90),
         }
     )
@@ -209,7 +209,7 @@ def test_options_are_copies():
 def grown_three():
     """Returns slots and an optimizer of three groups: the host's and two seeds'."""
     own = nn.Parameter(torch.ones(2))
-    slots = [SeedSlot(name, Activations.features(4)) for name in ("r0c0", "r0c1")]
+    slots = [SeedSlot(name, ActivationSpec.features(4)) for name in ("r0c0", "r0c1")]
     for slot in slots:
         slot.apply_command(Germinate(blueprint=Blueprint.NORM))
     groups = [{"params": [own]}] + [
@@ -254,7 +254,7 @@ def test_settings_of_a_group_stay_with_the_group(maker, reborn):
                 slots[0].prune_now()
                 sync_optimizer(optimizer, slots)
             if prune and reborn and step == 3:  # the number of groups is as before
-                extra = SeedSlot("r0c5", Activations.features(4))
+                extra = SeedSlot("r0c5", ActivationSpec.features(4))
                 extra.apply_command(Germinate(blueprint=Blueprint.NORM))
                 slots.append(extra)
                 sync_optimizer(optimizer, slots)
@@ -354,7 +354,7 @@ def test_what_is_no_scheduler_is_named(given):
 
 def test_an_optimizer_with_names_keeps_them():
     model = nn.ModuleDict(
-        {"stem": nn.Linear(4, 4), "slot": SeedSlot("r0c0", Activations.features(4))}
+        {"stem": nn.Linear(4, 4), "slot": SeedSlot("r0c0", ActivationSpec.features(4))}
     )
     optimizer = torch.optim.SGD(model.named_parameters(), lr=0.1)
     model["slot"].apply_command(Germinate(blueprint=Blueprint.NORM))

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn.functional import max_pool1d
 
-from esper_kasmina.layers.signals import SignalConvolution, SignalNorm, halve_signal
+from esper_kasmina.layers.signals import SignalConvolution, SignalNorm, max_pool_2x
 
 
 @pytest.mark.parametrize(("kernel", "groups"), [(1, 1), (3, 1), (3, 4), (5, 2)])
@@ -34,4 +34,4 @@ def test_norms_agree(training):
 @pytest.mark.parametrize("length", [8, 9])
 def test_halving_agrees(length):
     signal = torch.randn(3, 4, length)
-    assert torch.equal(halve_signal(signal), max_pool1d(signal, 2))
+    assert torch.equal(max_pool_2x(signal), max_pool1d(signal, 2))

@@ -18,8 +18,8 @@ from esper_leyline import (
     SeedStage,
 )
 
-from .gardening import raise_seed
 from .host_specs import HOST_SPECS
+from .lifecycle_helpers import raise_seed
 
 BLIND = HOST_SPECS["mnist1d_blind"]
 SEEING = CNNHostSpec(input_shape=(2, 21), classes=5, widths=(6, 8), kernel=5, pools=(True, False))

@@ -11,7 +11,7 @@ from torch import nn
 
 from esper_kasmina import (
     BLUEPRINTS,
-    Activations,
+    ActivationSpec,
     SeedSlot,
     parameter_groups,
     sync_optimizer,
@@ -197,7 +197,7 @@ def test_a_model_that_does_not_match_grows_what_was_stored(make_host, bring, bat
     assert torch.equal(twin.eval()(batch()[0]), host.eval()(batch()[0]))
 
 
-TOKENS = Activations.tokens(8)
+TOKENS = ActivationSpec.tokens(8)
 
 
 @pytest.mark.parametrize("there", sorted(BLUEPRINTS[Topology.TRANSFORMER]))
@@ -254,7 +254,7 @@ def test_a_slot_in_a_plain_model_finds_its_seed_again(style):
     model.slot.tick()
     nn.init.ones_(model.slot.seed.scale)
     twin.load_state_dict(saved_and_loaded(model.state_dict()))
-    assert twin.slot.activations == Activations.features(6)
+    assert twin.slot.activations == ActivationSpec.features(6)
     assert twin.slot.report() == model.slot.report()
     assert twin.slot.take_events() == model.slot.take_events() != ()
     assert torch.equal(twin(inputs), model(inputs))
@@ -262,7 +262,7 @@ def test_a_slot_in_a_plain_model_finds_its_seed_again(style):
 
 
 def test_evidence_that_is_no_number_survives():
-    slot = grown(Activations.features(4))
+    slot = grown(ActivationSpec.features(4))
     for parameter in slot.seed.parameters():
         parameter.grad = torch.full_like(parameter, math.nan)
     slot.record_gradients()
@@ -288,7 +288,7 @@ def grown(activations, blueprint=Blueprint.NORM) -> SeedSlot:
 
 
 def test_a_loaded_slot_still_forgets_its_oldest_events():
-    slot, twin = grown(Activations.features(4)), SeedSlot("r0c0")
+    slot, twin = grown(ActivationSpec.features(4)), SeedSlot("r0c0")
     twin.load_state_dict(slot.state_dict())
     for either in (slot, twin):
         for _ in range(250):  # lives of five events each

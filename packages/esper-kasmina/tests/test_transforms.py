@@ -10,7 +10,7 @@ from torch import nn
 from torch.autograd import forward_ad
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from esper_kasmina import BLUEPRINTS, Activations, Place, graft, harvest
+from esper_kasmina import BLUEPRINTS, ActivationSpec, SlotSite, graft, harvest
 from esper_leyline import (
     Advance,
     AlphaCurve,
@@ -23,7 +23,7 @@ from esper_leyline import (
     Topology,
 )
 
-from .gardening import give, raise_seed
+from .lifecycle_helpers import give, raise_seed
 
 STAGES = (
     SeedStage.GERMINATED,
@@ -131,7 +131,7 @@ def test_gradients_of_each_sample_in_evaluation_mode(stage, style):
 def test_seeds_over_tokens_have_forward_derivatives_in_training_mode(blueprint, stage):
     torch.manual_seed(0)
     tokens = torch.randn(2, 3, 8)
-    place = Place("0", Activations.tokens(8, causal=True))
+    place = SlotSite("0", ActivationSpec.tokens(8, causal=True))
     model = graft(nn.Sequential(nn.Linear(8, 8), nn.Tanh()), {"r0c0": place})
     model(tokens)
     raise_seed(model, "r0c0", stage, blueprint, tokens)

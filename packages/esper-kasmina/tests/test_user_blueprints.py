@@ -15,7 +15,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from esper_kasmina import (
     BLUEPRINTS,
     SLOT_KEY,
-    Activations,
+    ActivationSpec,
     KasminaError,
     Schedule,
     Seed,
@@ -40,7 +40,7 @@ from esper_leyline import (
     Topology,
 )
 
-from .gardening import epoch, give, raise_seed
+from .lifecycle_helpers import epoch, give, raise_seed
 
 NAME = "DILATED"
 
@@ -48,7 +48,7 @@ NAME = "DILATED"
 class Dilated(nn.Module):
     """A block with control over its own axes, as users write them."""
 
-    def __init__(self, activations: Activations) -> None:
+    def __init__(self, activations: ActivationSpec) -> None:
         super().__init__()
         width = activations.channels
         self.space = nn.Conv2d(width, width, 3, padding=2, dilation=2, groups=width)
@@ -84,16 +84,16 @@ def make_grafted():
 def test_it_is_listed_and_knows_its_size(dilated):
     assert BLUEPRINTS[Topology.CNN][NAME] is dilated
     assert NAME not in BLUEPRINTS[Topology.MLP]
-    kind = Activations.maps(8)
+    kind = ActivationSpec.maps(8)
     assert dilated.count_parameters(kind) == Seed(NAME, kind).size == 169
 
 
 @pytest.mark.parametrize("topology", list(Topology))
 def test_built_in_blueprints_know_their_size(topology):
     kind = {
-        Topology.CNN: Activations.maps(8),
-        Topology.TRANSFORMER: Activations.tokens(8),
-        Topology.MLP: Activations.features(8),
+        Topology.CNN: ActivationSpec.maps(8),
+        Topology.TRANSFORMER: ActivationSpec.tokens(8),
+        Topology.MLP: ActivationSpec.features(8),
     }[topology]
     before = torch.get_rng_state()
     for blueprint, spec in BLUEPRINTS[topology].items():
@@ -107,7 +107,7 @@ def test_built_in_blueprints_know_their_size(topology):
 @pytest.mark.parametrize("style", BlendStyle)
 @pytest.mark.parametrize("layout", ["channels_first", "channels_last"])
 def test_a_seed_of_it_changes_nothing_at_birth_and_leaves_its_host_alone(dilated, style, layout):
-    slot = SeedSlot("r0c0", Activations.maps(5, layout=layout))
+    slot = SeedSlot("r0c0", ActivationSpec.maps(5, layout=layout))
     before = torch.get_rng_state()
     assert slot.apply_command(Germinate(blueprint=NAME, style=style)).accepted
     assert torch.equal(torch.get_rng_state(), before)
@@ -142,7 +142,7 @@ def test_any_small_network_is_the_identity_at_birth_and_survives_a_state_dict(
 
     register_blueprint("RANDOM", build, topologies=topology, replace=True)
     vectors = topology is Topology.MLP
-    kind = Activations.features(width) if vectors else Activations.tokens(width)
+    kind = ActivationSpec.features(width) if vectors else ActivationSpec.tokens(width)
     style = next(style for style in BlendStyle if style.algorithm is algorithm)
     slot, fresh = SeedSlot("r0c0", kind), SeedSlot("r0c0", kind, rng_seed=9)
     slot.build_in("RANDOM", style)
@@ -338,7 +338,7 @@ FAULTS = {
 def test_a_branch_that_cannot_be_a_seed_is_refused_before_it_is_born(fault):
     build, reason = FAULTS[fault]
     register_blueprint("FAULTY", build, topologies=Topology.MLP)
-    slot = SeedSlot("r0c0", Activations.features(8))
+    slot = SeedSlot("r0c0", ActivationSpec.features(8))
     before = torch.get_rng_state()
     result = slot.apply_command(Germinate(blueprint="FAULTY"))
     assert not result.accepted
@@ -357,11 +357,11 @@ def test_a_branch_that_sees_the_future_is_refused_where_tokens_are_causal():
         "BLINKERED", lambda kind: _Attends(causal=kind.causal), topologies=[Topology.TRANSFORMER]
     )
     for causal in (False, True):
-        slot = SeedSlot("r0c0", Activations.tokens(8, causal=causal))
+        slot = SeedSlot("r0c0", ActivationSpec.tokens(8, causal=causal))
         result = slot.apply_command(Germinate(blueprint="SEES"))
         assert result.accepted is not causal
         assert not causal or "looks at later tokens" in result.reason
-        slot = SeedSlot("r0c0", Activations.tokens(8, causal=causal))
+        slot = SeedSlot("r0c0", ActivationSpec.tokens(8, causal=causal))
         assert slot.apply_command(Germinate(blueprint="BLINKERED")).accepted
 
 
@@ -369,14 +369,14 @@ def test_a_wrong_number_of_parameters_is_refused():
     spec = register_blueprint(
         "COUNTED", Dilated, topologies=Topology.CNN, parameters=lambda kind: 7 * kind.channels
     )
-    assert spec.count_parameters(Activations.maps(8)) == 57
-    slot = SeedSlot("r0c0", Activations.maps(8), rules=LifecycleRules())
+    assert spec.count_parameters(ActivationSpec.maps(8)) == 57
+    slot = SeedSlot("r0c0", ActivationSpec.maps(8), rules=LifecycleRules())
     result = slot.apply_command(Germinate(blueprint="COUNTED"))
     assert "has 168 parameters for [B, 8, H, W], and its 'parameters' says 56" in result.reason
 
 
 def test_a_blueprint_of_another_topology_is_refused_by_name(dilated):
-    slot = SeedSlot("r0c0", Activations.features(8))
+    slot = SeedSlot("r0c0", ActivationSpec.features(8))
     result = slot.apply_command(Germinate(blueprint=NAME))
     assert (
         "blueprint 'DILATED' does not fit a slot of topology 'mlp'; allowed: norm" in result.reason
@@ -394,7 +394,7 @@ def test_a_command_with_its_name_goes_over_the_wire(dilated):
 def test_another_default_dtype_is_no_fault(dilated):
     torch.set_default_dtype(torch.float64)
     try:
-        slot = SeedSlot("r0c0", Activations.maps(4))
+        slot = SeedSlot("r0c0", ActivationSpec.maps(4))
         assert slot.apply_command(Germinate(blueprint=NAME)).accepted
     finally:
         torch.set_default_dtype(torch.float32)

@@ -10,12 +10,12 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from esper_kasmina import (
-    Activations,
+    ActivationSpec,
     GradientObserver,
     KasminaError,
-    Place,
     Schedule,
     SeedSlot,
+    SlotSite,
     build_host,
     graft,
     grow,
@@ -303,7 +303,7 @@ def test_other_arguments_of_other_kinds_are_named(loop):
 @pytest.mark.parametrize("channels", ["8", 8.5, None])
 def test_channels_that_are_no_number_are_named(channels):
     with pytest.raises(KasminaError, match=re.escape(f"{channels!r} channels")):
-        Activations.features(channels)
+        ActivationSpec.features(channels)
 
 
 @pytest.mark.parametrize("name", ["slot0", 0, None])
@@ -360,7 +360,7 @@ def test_example_inputs_by_name_say_what_else_to_do():
         graft(Named(), {"r0c0": "net.1"}, example_inputs={"points": POINTS})
     model = graft(Named(), {"r0c0": "net.1"})
     model(points=POINTS)
-    assert model.slot("r0c0").activations == Activations.features(8)
+    assert model.slot("r0c0").activations == ActivationSpec.features(8)
 
 
 @pytest.mark.parametrize("name", ["Muon", "SparseAdam"])
@@ -390,10 +390,10 @@ def test_a_released_model_says_that_it_has_no_slots_any_more(loop):
 @pytest.mark.parametrize(
     ("place", "reason"),
     [
-        (lambda: Place(1), "the place is 1; give the name of a submodule"),
-        (lambda: Place("1", output=1.5), "output is 1.5; give a position, such as 0, or a name"),
-        (lambda: Place("1", output=[0]), "output is [0]; give a position"),
-        (lambda: Place("1", Activations.features), "is no Activations; give one"),
+        (lambda: SlotSite(1), "the site is 1; give the name of a submodule"),
+        (lambda: SlotSite("1", output=1.5), "output is 1.5; give a position, such as 0, or a name"),
+        (lambda: SlotSite("1", output=[0]), "output is [0]; give a position"),
+        (lambda: SlotSite("1", ActivationSpec.features), "is no ActivationSpec; give one"),
     ],
     ids=["module", "float", "list", "activations"],
 )
@@ -404,7 +404,7 @@ def test_a_place_of_other_kinds_is_named(place, reason):
 
 def test_an_element_of_a_single_tensor_is_named():
     with pytest.raises(KasminaError, match=r"'1' returns one tensor, which has no ele.*leave outp"):
-        graft(make_net(), {"r0c0": Place("1", output=0)}, example_inputs=POINTS)
+        graft(make_net(), {"r0c0": SlotSite("1", output=0)}, example_inputs=POINTS)
 
 
 def test_other_arguments_of_a_grafted_model_are_named(loop):

@@ -8,10 +8,10 @@ import torch_pruning
 from torch import nn
 from torch.nn.utils import parametrizations, prune, weight_norm
 
-from esper_kasmina import BLUEPRINTS, Activations, Place, graft, harvest
+from esper_kasmina import BLUEPRINTS, ActivationSpec, SlotSite, graft, harvest
 from esper_leyline import Blueprint, SeedStage, Topology
 
-from .gardening import epoch, raise_seed
+from .lifecycle_helpers import epoch, raise_seed
 
 IMAGES = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 TOKENS = torch.randn(4, 5, 12, generator=torch.Generator().manual_seed(0))
@@ -42,9 +42,9 @@ def images():
 
 def grown(blueprint, topology, stage=SeedStage.FOSSILIZED):
     if topology is Topology.CNN:
-        model, place, inputs = images(), Place("0"), IMAGES
+        model, place, inputs = images(), SlotSite("0"), IMAGES
     else:
-        model, place, inputs = Tokens(), Place("first", Activations.tokens(16)), TOKENS
+        model, place, inputs = Tokens(), SlotSite("first", ActivationSpec.tokens(16)), TOKENS
     grafted = graft(model, {"r0c0": place}, example_inputs=inputs)
     raise_seed(grafted, "r0c0", stage, blueprint, inputs)
     return grafted.eval(), inputs

@@ -11,10 +11,10 @@ from torch.nn.parallel import DataParallel
 from torchvision.models._utils import IntermediateLayerGetter
 from torchvision.models.densenet import _DenseBlock
 
-from esper_kasmina import Activations, KasminaError, Place, graft, harvest
+from esper_kasmina import ActivationSpec, KasminaError, SlotSite, graft, harvest
 from esper_leyline import Blueprint, SeedStage
 
-from .gardening import raise_seed
+from .lifecycle_helpers import raise_seed
 
 IMAGES = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(3))
 
@@ -70,7 +70,7 @@ def test_a_new_head_is_the_models():
     assert {"fc", "slots", "bonus"} <= set(dir(grafted))
 
 
-@pytest.mark.parametrize("name", ["model", "places", "seed_slots"])
+@pytest.mark.parametrize("name", ["model", "sites", "seed_slots"])
 def test_what_holds_the_slots_is_not_replaced(name):
     grafted = grown(Net())
     with pytest.raises(KasminaError, match=f"{name} of a grafted model cannot be replaced"):
@@ -206,7 +206,7 @@ class Attends(nn.Module):
 
 
 def test_a_layer_that_is_not_called_is_named():
-    place = Place("attention.out_proj", Activations.tokens(8))
+    place = SlotSite("attention.out_proj", ActivationSpec.tokens(8))
     grafted = graft(Attends(), {"r0c0": place})
     for model in (grafted, grafted):  # it does not give in
         with pytest.raises(KasminaError, match=r"did not run submodule 'attention.out_proj'"):

@@ -1,6 +1,6 @@
 """Growing layers for PyTorch: hosts, slots, blueprints and the seed lifecycle."""
 
-from esper_kasmina.activations.spec import Activations
+from esper_kasmina.activations.spec import ActivationSpec
 from esper_kasmina.blueprints import (
     BLUEPRINTS,
     BlueprintSpec,
@@ -9,7 +9,7 @@ from esper_kasmina.blueprints import (
     unregister_blueprint,
 )
 from esper_kasmina.errors import KasminaError
-from esper_kasmina.grafting.graft import Place, graft
+from esper_kasmina.grafting.graft import SlotSite, graft
 from esper_kasmina.grafting.grafted import Grafted
 from esper_kasmina.grafting.harvest import harvest
 from esper_kasmina.grow import grow
@@ -19,7 +19,7 @@ from esper_kasmina.hosts.build import build_host
 from esper_kasmina.hosts.cnn import CNNHost
 from esper_kasmina.hosts.gpt import GPTHost
 from esper_kasmina.hosts.mlp import MLPHost
-from esper_kasmina.hosts.sequential import PathHost
+from esper_kasmina.hosts.sequential import SequentialHost
 from esper_kasmina.optim.averaging import sync_average
 from esper_kasmina.optim.gradient_observer import GradientObserver
 from esper_kasmina.optim.group_options import SLOT_KEY
@@ -27,13 +27,13 @@ from esper_kasmina.optim.groups import parameter_groups, seed_slots, sync_optimi
 from esper_kasmina.optim.schedulers import sync_scheduler
 from esper_kasmina.slots.gradients import GradientMeasurement, measure_gradients
 from esper_kasmina.slots.seed import Seed
-from esper_kasmina.slots.seed_bed import SlotSnapshot
 from esper_kasmina.slots.slot import SeedSlot
+from esper_kasmina.slots.storage import SlotSnapshot
 
 __all__ = [
     "BLUEPRINTS",
     "SLOT_KEY",
-    "Activations",
+    "ActivationSpec",
     "BlueprintSpec",
     "BranchBuilder",
     "CNNHost",
@@ -45,11 +45,11 @@ __all__ = [
     "HostSnapshot",
     "KasminaError",
     "MLPHost",
-    "PathHost",
-    "Place",
     "Schedule",
     "Seed",
     "SeedSlot",
+    "SequentialHost",
+    "SlotSite",
     "SlotSnapshot",
     "SlottedHost",
     "build_host",

@@ -95,21 +95,21 @@ def grow(  # noqa: PLR0917 - it reads as a sentence
     """
     _check_loop(train, evaluate)
     chosen = _check_schedule(schedule)
-    place = _find(model, slot)
+    chosen_slot = _find(model, slot)
     check_not_wrapped(model)
     # Before the birth, so that a wrong optimizer leaves the slot as it was.
     sync = partial(sync_optimizer, optimizer, model, seed_options, scheduler=scheduler)
     sync()
     _check_trains(unwrap_optimizer(optimizer), model)
-    _check_empty(place)
-    before = place.snapshot()
+    _check_empty(chosen_slot)
+    before = chosen_slot.snapshot()
     try:
         germinate = Germinate(blueprint=blueprint, style=chosen.style, tempo=chosen.blending)
-        _command(place, germinate)
-        _command(place, Advance())
-        growth = _live(_Life(model, place, train, evaluate, chosen), optimizer, sync)
+        _command(chosen_slot, germinate)
+        _command(chosen_slot, Advance())
+        growth = _live(_Life(model, chosen_slot, train, evaluate, chosen), optimizer, sync)
     except BaseException:
-        place.restore(before)
+        chosen_slot.restore(before)
         sync()
         raise
     return growth

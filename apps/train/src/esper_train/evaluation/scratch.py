@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from esper_kasmina import PathHost, build_host
+from esper_kasmina import SequentialHost, build_host
 from esper_leyline import HostOptions, HostSpec, TaskSpec, TrainingConfig
 from esper_simic.evaluation import ArmResult, FlopCounter, GrownSeed
 from esper_train.errors import TrainError
@@ -34,7 +34,7 @@ class GrownHosts:
         """Takes the seeds that an arm's networks contained at the end."""
         return cls({episode.rng_seed: episode.seeds for episode in arm.episodes})
 
-    def __call__(self, spec: HostSpec, options: HostOptions) -> PathHost:
+    def __call__(self, spec: HostSpec, options: HostOptions) -> SequentialHost:
         """Builds the host, and the seeds it starts with."""
         host = build_host(spec, options)
         for grown in self.seeds.get(options.rng_seed, ()):
@@ -45,7 +45,7 @@ class GrownHosts:
 def flop_counter(task: TaskSpec, config: TrainingConfig) -> FlopCounter:
     """Returns the counter of what a task's hosts and their seeds compute."""
 
-    def build(seeds: Sequence[GrownSeed]) -> PathHost:
+    def build(seeds: Sequence[GrownSeed]) -> SequentialHost:
         options = HostOptions(slots=config.slots or task.slots)
         return GrownHosts({options.rng_seed: tuple(seeds)})(task.host, options)
 

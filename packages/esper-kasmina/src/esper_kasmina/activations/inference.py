@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from esper_kasmina.activations.outputs import describe_choice
-from esper_kasmina.activations.spec import Activations, Layout
+from esper_kasmina.activations.spec import ActivationSpec, Layout
 from esper_kasmina.errors import KasminaError
 
 _CONVOLUTIONS = (
@@ -54,10 +54,10 @@ def layer_sizes(module: nn.Module) -> LayerSizes:
 def infer(
     output: object,
     *,
-    place: str,
+    where: str,
     module: nn.Module | None = None,
     model_sizes: LayerSizes | None = None,
-) -> Activations:
+) -> ActivationSpec:
     """Reads the kind of activations off an example.
 
     The axis of the channels is the one whose size a layer of ``module`` returns; where
@@ -66,31 +66,31 @@ def infer(
 
     Args:
         output: What flows there.
-        place: How to call it in an error.
+        where: How to call it in an error.
         module: What returned it.
         model_sizes: The layers of the model that ``module`` is part of.
 
     Raises:
         KasminaError: If no seed can live there, or if the kind cannot be told.
     """
-    tensor = check_tensor(output, place=place)
+    tensor = check_tensor(output, where=where)
     evidence = [LayerSizes(*map(frozenset, _output_sizes(module)))]
     if model_sizes is not None:
         evidence.append(model_sizes)
     if tensor.dim() == 2:
-        return Activations.features(tensor.shape[1])
+        return ActivationSpec.features(tensor.shape[1])
     if tensor.dim() not in {3, 4, 5}:
         raise KasminaError(
-            f"{place} returns {tensor.dim()} axes, {tuple(tensor.shape)}; a slot takes feature "
+            f"{where} returns {tensor.dim()} axes, {tuple(tensor.shape)}; a slot takes feature "
             "maps [B, C, L], [B, C, H, W] or [B, C, D, H, W], tokens [B, T, D] or vectors [B, D]"
         )
     layout = _layout(tensor, module, evidence)
     if tensor.dim() == 3:
-        return _three_axes(tensor, layout, place, module)
-    return _maps(tensor, layout, place)
+        return _three_axes(tensor, layout, where, module)
+    return _maps(tensor, layout, where)
 
 
-def check_tensor(output: object, *, place: str) -> Tensor:
+def check_tensor(output: object, *, where: str) -> Tensor:
     """Returns what a module returned if a slot can take it.
 
     Raises:
@@ -98,12 +98,12 @@ def check_tensor(output: object, *, place: str) -> Tensor:
     """
     if not isinstance(output, Tensor):
         raise KasminaError(
-            f"{place} returns a {type(output).__name__}; a slot takes one tensor, "
+            f"{where} returns a {type(output).__name__}; a slot takes one tensor, "
             f"so choose a submodule that returns one{describe_choice(output)}"
         )
     if not output.is_floating_point():
         raise KasminaError(
-            f"{place} returns {output.dtype}; a slot takes floating-point activations"
+            f"{where} returns {output.dtype}; a slot takes floating-point activations"
         )
     return output
 
@@ -121,34 +121,34 @@ def _layout(tensor: Tensor, module: nn.Module | None, evidence: list[LayerSizes]
     return None
 
 
-def _maps(tensor: Tensor, layout: Layout | None, place: str) -> Activations:
+def _maps(tensor: Tensor, layout: Layout | None, where: str) -> ActivationSpec:
     dimensions = tensor.dim() - 2
     if layout is None:
         arguments = "" if dimensions == 2 else f", dimensions={dimensions}"
         raise KasminaError(
-            f"{place} returns {tuple(tensor.shape)}, which may have its channels second or last; "
-            f"say which with Activations.maps({tensor.shape[1]}{arguments}) or Activations.maps("
-            f"{tensor.shape[-1]}{arguments}, layout='channels_last')"
+            f"{where} returns {tuple(tensor.shape)}, which may have its channels second or last; "
+            f"say which with ActivationSpec.maps({tensor.shape[1]}{arguments}) or "
+            f"ActivationSpec.maps({tensor.shape[-1]}{arguments}, layout='channels_last')"
         )
     channels = tensor.shape[1 if layout == "channels_first" else -1]
-    return Activations.maps(channels, dimensions=dimensions, layout=layout)
+    return ActivationSpec.maps(channels, dimensions=dimensions, layout=layout)
 
 
 def _three_axes(
-    tensor: Tensor, layout: Layout | None, place: str, module: nn.Module | None
-) -> Activations:
+    tensor: Tensor, layout: Layout | None, where: str, module: nn.Module | None
+) -> ActivationSpec:
     if layout is None:
         raise KasminaError(
-            f"{place} returns {tuple(tensor.shape)}, which may be signals [B, C, L] or tokens "
-            "[B, T, D]; say which with Activations.maps(channels, dimensions=1) or "
-            "Activations.tokens(width)"
+            f"{where} returns {tuple(tensor.shape)}, which may be signals [B, C, L] or tokens "
+            "[B, T, D]; say which with ActivationSpec.maps(channels, dimensions=1) or "
+            "ActivationSpec.tokens(width)"
         )
     if layout == "channels_first":
-        return Activations.maps(tensor.shape[1], dimensions=1)
+        return ActivationSpec.maps(tensor.shape[1], dimensions=1)
     batch_second = any(
         isinstance(part, nn.MultiheadAttention) and not part.batch_first for part in _parts(module)
     )
-    return Activations.tokens(tensor.shape[2], batch_first=not batch_second)
+    return ActivationSpec.tokens(tensor.shape[2], batch_first=not batch_second)
 
 
 def _parts(module: nn.Module | None) -> list[nn.Module]:

@@ -16,7 +16,7 @@ OutputKey = int | str
 """Names an element: a position in a tuple or list, a key of a dict, or a field."""
 
 
-def select_output(output: Any, key: OutputKey, *, place: str) -> Any:
+def select_output(output: Any, key: OutputKey, *, where: str) -> Any:
     """Returns an element of what a module returned.
 
     Raises:
@@ -32,10 +32,10 @@ def select_output(output: Any, key: OutputKey, *, place: str) -> Any:
         return getattr(output, key)
     if isinstance(output, Tensor):
         raise KasminaError(
-            f"{place} returns one tensor, which has no element {key!r}; leave output out"
+            f"{where} returns one tensor, which has no element {key!r}; leave output out"
         )
     raise KasminaError(
-        f"{place} returns {_describe(output)}, which has no element {key!r}; "
+        f"{where} returns {_describe(output)}, which has no element {key!r}; "
         "give one of these as output="
     )
 
@@ -133,7 +133,7 @@ def describe_choice(output: Any) -> str:
                 break
     if first is None:
         return ""
-    return f", or name an element of it, such as Place('name', output={first!r})"
+    return f", or name an element of it, such as SlotSite('name', output={first!r})"
 
 
 def _fields(output: Any) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ _SPATIAL_AXES = {1: "L", 2: "H, W", 3: "D, H, W"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Activations:
+class ActivationSpec:
     """The kind of tensor at one place of a network; its sizes but for the channels may vary.
 
     Make one with ``maps``, ``tokens`` or ``features``.
@@ -59,7 +59,7 @@ class Activations:
     @classmethod
     def maps(
         cls, channels: int, *, dimensions: int = 2, layout: Layout = "channels_first"
-    ) -> Activations:
+    ) -> ActivationSpec:
         """Describes feature maps.
 
         Args:
@@ -71,7 +71,9 @@ class Activations:
         return cls(topology=Topology.CNN, channels=channels, dimensions=dimensions, layout=layout)
 
     @classmethod
-    def tokens(cls, width: int, *, causal: bool = False, batch_first: bool = True) -> Activations:
+    def tokens(
+        cls, width: int, *, causal: bool = False, batch_first: bool = True
+    ) -> ActivationSpec:
         """Describes tokens [B, T, D], or [T, B, D] where the batch comes second.
 
         Say ``causal`` in a language model: attention seeds would see the future otherwise.
@@ -81,7 +83,7 @@ class Activations:
         )
 
     @classmethod
-    def features(cls, width: int) -> Activations:
+    def features(cls, width: int) -> ActivationSpec:
         """Describes feature vectors [B, D]."""
         return cls(topology=Topology.MLP, channels=width)
 
@@ -103,7 +105,7 @@ class Activations:
         """The axis of the samples."""
         return 0 if self.batch_first else 1
 
-    def channels_second(self) -> Activations:
+    def channels_second(self) -> ActivationSpec:
         """Returns the same maps with the channels second; others as they are."""
         return replace(self, layout="channels_first")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 
-from esper_kasmina.activations.spec import Activations
+from esper_kasmina.activations.spec import ActivationSpec
 from esper_kasmina.blueprints import cnn, tokens
 from esper_kasmina.blueprints.cnn import (
     bottleneck,
@@ -75,7 +75,7 @@ def register_blueprint(
     build: BranchBuilder,
     *,
     topologies: Topology | Iterable[Topology],
-    parameters: Callable[[Activations], int] | None = None,
+    parameters: Callable[[ActivationSpec], int] | None = None,
     replace: bool = False,
 ) -> BlueprintSpec:
     """Adds a blueprint of your own, which seeds of this process can then be made of.
@@ -94,7 +94,7 @@ def register_blueprint(
 
     Args:
         name: A Python identifier that no other blueprint has.
-        build: Takes the ``Activations`` of a slot and returns the branch. An error that it
+        build: Takes the ``ActivationSpec`` of a slot and returns the branch. An error that it
             raises is the reason why the blueprint does not fit the slot.
         topologies: The kinds of activations that the branch takes: ``Topology.CNN`` for maps,
             which reach it with the channels second, ``TRANSFORMER`` for tokens, ``MLP`` for
@@ -122,7 +122,7 @@ def register_blueprint(
         if not callable(value) and not (optional and value is None):
             raise KasminaError(
                 f"{what} of blueprint '{name}' is {shown(value)}; "
-                "give a function that takes Activations"
+                "give a function that takes ActivationSpec"
             )
     spec = BlueprintSpec(blueprint=name, topologies=chosen, build=build, parameters=parameters)
     unregister_blueprint(name)

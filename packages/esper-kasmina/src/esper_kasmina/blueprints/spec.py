@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from esper_kasmina.activations.spec import Activations
+from esper_kasmina.activations.spec import ActivationSpec
 from esper_kasmina.layers.seeding import seeded
 from esper_leyline import Topology
 
-BranchBuilder = Callable[[Activations], nn.Module]
+BranchBuilder = Callable[[ActivationSpec], nn.Module]
 """Builds a branch for the activations of a slot.
 
 A branch maps activations to the same shape; it must not vanish at birth, because the
@@ -36,9 +36,9 @@ class BlueprintSpec:
     blueprint: str
     topologies: frozenset[Topology]
     build: BranchBuilder
-    parameters: Callable[[Activations], int] | None = None
+    parameters: Callable[[ActivationSpec], int] | None = None
 
-    def count_parameters(self, activations: Activations) -> int:
+    def count_parameters(self, activations: ActivationSpec) -> int:
         """Returns how many parameters a seed of this kind has, its scale included.
 
         The number is what ``parameters`` says, or that of a branch built on the meta device,

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 
-from esper_kasmina.activations.spec import Activations
+from esper_kasmina.activations.spec import ActivationSpec
 from esper_kasmina.blueprints.spec import BlueprintSpec
 from esper_kasmina.layers.seeding import seeded
 from esper_kasmina.layers.tracing import trace
@@ -21,7 +21,7 @@ _LENGTHS = (16, 24)
 _SAMPLES = 3
 
 
-def find_fault(spec: BlueprintSpec, activations: Activations) -> str | None:
+def find_fault(spec: BlueprintSpec, activations: ActivationSpec) -> str | None:
     """Builds a branch, runs it, and returns what is wrong with it, ``None`` if nothing is.
 
     Torch's global generator stays where it is.
@@ -41,7 +41,7 @@ def _plain_cpu() -> Iterator[None]:
         yield
 
 
-def _fault(spec: BlueprintSpec, activations: Activations) -> str | None:
+def _fault(spec: BlueprintSpec, activations: ActivationSpec) -> str | None:
     try:
         branch, another = (spec.build(activations) for _ in range(2))
     except Exception as error:  # noqa: BLE001 - the user's code may raise anything
@@ -69,7 +69,7 @@ def _shares_parameters(branch: nn.Module, other: nn.Module) -> bool:
     return bool({id(p) for p in branch.parameters()} & {id(p) for p in other.parameters()})
 
 
-def _example(activations: Activations, length: int) -> Tensor:
+def _example(activations: ActivationSpec, length: int) -> Tensor:
     channels = activations.channels
     if activations.topology is Topology.CNN:
         return torch.randn(_SAMPLES, channels, *[length] * activations.dimensions)
@@ -115,7 +115,7 @@ def _fault_of_output(output: object, hidden: Tensor) -> str | None:
     return None
 
 
-def _fault_of_causality(branch: nn.Module, activations: Activations) -> str | None:
+def _fault_of_causality(branch: nn.Module, activations: ActivationSpec) -> str | None:
     if not activations.causal:
         return None
     length = _LENGTHS[0]
@@ -137,7 +137,9 @@ def _fault_of_tracing(branch: nn.Module) -> str | None:
     return None
 
 
-def _fault_of_count(spec: BlueprintSpec, branch: nn.Module, activations: Activations) -> str | None:
+def _fault_of_count(
+    spec: BlueprintSpec, branch: nn.Module, activations: ActivationSpec
+) -> str | None:
     if spec.parameters is None:
         return None
     counted = sum(parameter.numel() for parameter in branch.parameters())

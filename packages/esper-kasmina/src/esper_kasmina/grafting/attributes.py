@@ -13,7 +13,7 @@ from torch.nn import Parameter
 from esper_kasmina.errors import KasminaError
 from esper_kasmina.hosts.base import SlottedHost
 
-_FIXED = frozenset({"model", "places", "seed_slots"})
+_FIXED = frozenset({"model", "sites", "seed_slots"})
 
 
 class WrapsModel(SlottedHost):

@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 from esper_kasmina.activations.outputs import OutputKey
-from esper_kasmina.activations.spec import Activations
+from esper_kasmina.activations.spec import ActivationSpec
 from esper_kasmina.checks import check_model, shown
 from esper_kasmina.errors import KasminaError
 from esper_kasmina.grafting.attributes import hidden_names
@@ -26,20 +26,20 @@ _PARALLEL = (DataParallel, DistributedDataParallel)
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class SlotSite:
     """A submodule after which a slot goes, and what flows there.
 
     Attributes:
         module: Name of the submodule, as ``named_modules`` has it.
         activations: What it returns, where that cannot be read off its output: tokens of
-            a language model, say (``Activations.tokens(width, causal=True)``).
+            a language model, say (``ActivationSpec.tokens(width, causal=True)``).
         output: The element that the slot takes where the submodule returns several: a
             position in a tuple, or a key or field such as ``"last_hidden_state"``. The
             other elements pass through.
     """
 
     module: str
-    activations: Activations | None = None
+    activations: ActivationSpec | None = None
     output: OutputKey | None = None
 
     def __post_init__(self) -> None:
@@ -50,12 +50,12 @@ class Place:
         """
         if not isinstance(self.module, str):
             raise KasminaError(
-                f"the place is {shown(self.module)}; give the name of a submodule, such as 'layer2'"
+                f"the site is {shown(self.module)}; give the name of a submodule, such as 'layer2'"
             )
-        if not isinstance(self.activations, Activations | None):
+        if not isinstance(self.activations, ActivationSpec | None):
             raise KasminaError(
-                f"{shown(self.activations)} is no Activations; give one, such as "
-                "Activations.maps(8), or None"
+                f"{shown(self.activations)} is no ActivationSpec; give one, such as "
+                "ActivationSpec.maps(8), or None"
             )
         if not isinstance(self.output, int | str | None):
             raise KasminaError(
@@ -66,7 +66,7 @@ class Place:
 
 def graft(
     model: nn.Module,
-    places: Mapping[str, str | Place],
+    sites: Mapping[str, str | SlotSite],
     *,
     example_inputs: Any = None,
     rules: LifecycleRules | None = None,
@@ -81,8 +81,8 @@ def graft(
 
     Args:
         model: Any module.
-        places: The submodule after which each slot goes, by slot id: a name such as
-            ``"layer2"``, or a ``Place`` that also says what flows there.
+        sites: The submodule after which each slot goes, by slot id: a name such as
+            ``"layer2"``, or a ``SlotSite`` that also says what flows there.
         example_inputs: One input, or a tuple of positional ones, for a pass in evaluation
             mode without gradients, now.
         rules: What the lifecycle accepts; ``None`` takes the permissive defaults.
@@ -97,24 +97,24 @@ def graft(
             can take, or if the model has slots already, has attributes that the grafted
             model would hide, or does not run on ``example_inputs``.
     """
-    _check_kinds(model, places)
+    _check_kinds(model, sites)
     if seed_slots(model):
         raise KasminaError("the model has slots already; name all of them in one graft")
-    if not places:
-        raise KasminaError("no places for slots; name at least one, such as {'r0c0': 'layer2'}")
-    wanted = {name: _as_place(place) for name, place in places.items()}
+    if not sites:
+        raise KasminaError("no sites for slots; name at least one, such as {'r0c0': 'layer2'}")
+    wanted = {name: _as_site(site) for name, site in sites.items()}
     try:
         ordered = order_slots(wanted)
     except LeylineError as error:
         raise KasminaError(str(error)) from None
     _check_attributes(model)
     paths = {name: _full_name(model, wanted[name].module) for name in ordered}
-    _check_places(model, list(paths.values()))
+    _check_sites(model, list(paths.values()))
     slots = {
         name: SeedSlot(name, wanted[name].activations, rules=rules, rng_seed=rng_seed)
         for name in ordered
     }
-    outputs = {name: key for name, place in wanted.items() if (key := place.output) is not None}
+    outputs = {name: key for name, site in wanted.items() if (key := site.output) is not None}
     grafted = Grafted(model, slots, paths, outputs=outputs, max_seeds=max_seeds)
     if example_inputs is not None:
         try:
@@ -125,23 +125,23 @@ def graft(
     return grafted
 
 
-def _check_kinds(model: object, places: object) -> None:
+def _check_kinds(model: object, sites: object) -> None:
     check_model(model)
     if isinstance(model, torch.jit.ScriptModule):
         raise KasminaError(
             "the model is compiled by TorchScript; graft the model before torch.jit, and script "
             "its harvest"
         )
-    if not isinstance(places, Mapping):
+    if not isinstance(sites, Mapping):
         raise KasminaError(
-            f"places are a {_kind(places)}; give slot ids and submodules, "
+            f"sites are a {_kind(sites)}; give slot ids and submodules, "
             "such as {'r0c0': 'layer2'}"
         )
-    for name, place in places.items():
-        if not isinstance(place, str | Place):
+    for name, site in sites.items():
+        if not isinstance(site, str | SlotSite):
             raise KasminaError(
-                f"slot '{name}' was given a {_kind(place)}; give the submodule's name, "
-                "such as 'layer2', or a Place"
+                f"slot '{name}' was given a {_kind(site)}; give the submodule's name, "
+                "such as 'layer2', or a SlotSite"
             )
 
 
@@ -176,11 +176,11 @@ def _kind(value: object) -> str:
     return type(value).__name__
 
 
-def _as_place(place: str | Place) -> Place:
-    return place if isinstance(place, Place) else Place(place)
+def _as_site(site: str | SlotSite) -> SlotSite:
+    return site if isinstance(site, SlotSite) else SlotSite(site)
 
 
-def _check_places(model: nn.Module, paths: Sequence[str]) -> None:
+def _check_sites(model: nn.Module, paths: Sequence[str]) -> None:
     names: dict[int, list[str]] = {}
     for name, module in model.named_modules(remove_duplicate=False):
         names.setdefault(id(module), []).append(name)
@@ -194,7 +194,7 @@ def _check_places(model: nn.Module, paths: Sequence[str]) -> None:
         if len(aliases) > 1:
             raise KasminaError(
                 f"submodule '{path}' is shared (also '{next(a for a in aliases if a != path)}'); "
-                "choose one that belongs to one place"
+                "choose one that belongs to one site"
             )
         if not _has_forward(known[path]):
             raise KasminaError(

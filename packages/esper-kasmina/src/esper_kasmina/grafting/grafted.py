@@ -17,7 +17,7 @@ from esper_kasmina.activations.inference import check_tensor, layer_sizes
 from esper_kasmina.activations.outputs import OutputKey
 from esper_kasmina.errors import KasminaError
 from esper_kasmina.grafting.attributes import WrapsModel
-from esper_kasmina.grafting.prefix_cache import Prefix
+from esper_kasmina.grafting.prefix_cache import PrefixCache
 from esper_kasmina.grafting.slot_hooks import PassHook, SlotHook, without_compiled
 from esper_kasmina.hosts.sequential import check_configurations, split_overrides
 from esper_kasmina.slots.slot import SeedSlot
@@ -38,31 +38,31 @@ class Grafted(WrapsModel):
     Attributes:
         model: The model as it was given, the same object, with a forward hook at every
             slot's place; called by itself it runs with its seeds.
-        places: The submodule of each slot, by slot id.
+        sites: The submodule of each slot, by slot id.
     """
 
     def __init__(
         self,
         model: nn.Module,
         slots: Mapping[str, SeedSlot],
-        places: Mapping[str, str],
+        sites: Mapping[str, str],
         *,
         outputs: Mapping[str, OutputKey],
         max_seeds: int | None,
     ) -> None:
         super().__init__(slots, max_seeds=max_seeds)
-        for name, path in places.items():
+        for name, path in sites.items():
             slot = slots[name]
-            slot.place = without_compiled(path)
+            slot.module_path = without_compiled(path)
             slot.follows_inputs = not slot.follow_module(model.get_submodule(path))
             if slot.follows_inputs:
                 slot.follow_module(model)
         self.train(model.training)
-        self.places = dict(places)
+        self.sites = dict(sites)
         sizes = layer_sizes(model)
         self._hooks = tuple(
             SlotHook(slots[name], path, output=outputs.get(name), model_sizes=sizes)
-            for name, path in places.items()
+            for name, path in sites.items()
         )
         self._before = PassHook(self._hooks)
         self._alpha_is_models = "alpha" in inspect.signature(model.forward).parameters
@@ -151,12 +151,12 @@ class Grafted(WrapsModel):
         if self._watching:
             self._first_pass(*arguments)
         effective = frozenset(s.name for s in self._slots if s.active and s.alpha > 0.0)
-        prefix = Prefix(self.model, {hook.path: hook.slot for hook in self._hooks})
+        prefix = PrefixCache(self.model, {hook.path: hook.slot for hook in self._hooks})
         outputs: dict[frozenset[str], Tensor] = {}
         for off in [frozenset(), *(effective & each for each in disabled)]:
             if off not in outputs:
                 output = prefix.run(off, *arguments)
-                outputs[off] = check_tensor(output, place=f"the {type(self.model).__name__}")
+                outputs[off] = check_tensor(output, where=f"the {type(self.model).__name__}")
         chosen = [outputs[effective & each] for each in disabled]
         return torch.stack(chosen) if chosen else outputs[frozenset()].unsqueeze(0)[:0]
 

@@ -21,7 +21,7 @@ from esper_kasmina.grafting.harvest_hooks import add_hook, can_be_wrapped, wrap
 from esper_kasmina.hosts.cnn import CNNHost
 from esper_kasmina.hosts.gpt import GPTHost
 from esper_kasmina.hosts.mlp import MLPHost
-from esper_kasmina.hosts.sequential import PathHost
+from esper_kasmina.hosts.sequential import SequentialHost
 from esper_kasmina.layers.branch_norms import BranchNorm2d, BranchNorm3d
 from esper_kasmina.layers.signals import SignalConvolution, SignalNorm
 from esper_kasmina.layers.tracing import trace
@@ -83,8 +83,8 @@ def harvest(
 def _harvested(model: nn.Module, *, wrapping: bool = True) -> nn.Module:
     if isinstance(model, Grafted):
         return _harvest_grafted(model, wrapping=wrapping)
-    if isinstance(model, PathHost):
-        return _harvest_path(model)
+    if isinstance(model, SequentialHost):
+        return _harvest_sequential(model)
     return _harvest_in_place(model, wrapping=wrapping)
 
 
@@ -121,7 +121,7 @@ def _inputs_to_compare(
     fossils = [slot.name for slot in slots if slot.stage is SeedStage.FOSSILIZED]
     if not fossils:
         return None
-    if isinstance(model, PathHost):
+    if isinstance(model, SequentialHost):
         return _made_inputs(model)
     if not isinstance(model, Grafted):
         return None
@@ -133,17 +133,17 @@ def _inputs_to_compare(
     return model.last_inputs
 
 
-def _made_inputs(host: PathHost) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+def _made_inputs(host: SequentialHost) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
     """Makes two samples for a host of ``build_host``; others keep no description of theirs."""
     generator = torch.Generator().manual_seed(0)
-    place = next(host.parameters())
+    example = next(host.parameters())
     if isinstance(host, CNNHost | MLPHost):
         images = torch.randn(2, *host.spec.input_shape, generator=generator)
-        return (images.to(place),), {}
+        return (images.to(example),), {}
     if isinstance(host, GPTHost):
         shape = (2, host.spec.block)
         tokens = torch.randint(host.spec.vocabulary, shape, generator=generator)
-        return (tokens.to(place.device),), {}
+        return (tokens.to(example.device),), {}
     return None
 
 
@@ -185,18 +185,20 @@ def _harvest_grafted(grafted: Grafted, *, wrapping: bool) -> nn.Module:
     return _unwrapped(copied.release(keep=kept))
 
 
-def _harvest_path(host: PathHost) -> nn.Module:
+def _harvest_sequential(host: SequentialHost) -> nn.Module:
     copied = copy_model(host)
-    seeds = [_fossil(slot) for _, slot in copied.path]
+    seeds = [_fossil(slot) for _, slot in copied.slotted_blocks]
     grown = {
         slot.name: seed
-        for (_, slot), seed in zip(copied.path, seeds, strict=True)
+        for (_, slot), seed in zip(copied.slotted_blocks, seeds, strict=True)
         if slot is not None and seed is not None
     }
     del copied.seed_slots
     copied.grown = nn.ModuleDict(grown)
     _make_plain(copied)
-    return _traced(_Path(copied, [block for block, _ in copied.path], seeds), copied)
+    return _traced(
+        _HarvestedHost(copied, [block for block, _ in copied.slotted_blocks], seeds), copied
+    )
 
 
 def _harvest_in_place(model: nn.Module, *, wrapping: bool) -> nn.Module:
@@ -233,16 +235,18 @@ def _make_plain(module: nn.Module) -> None:
                 child.portable = True
 
 
-class _Path(nn.Module):
+class _HarvestedHost(nn.Module):
     """A host's forward pass with seeds in the place of slots."""
 
-    def __init__(self, host: PathHost, blocks: list[nn.Module], seeds: list[Seed | None]) -> None:
+    def __init__(
+        self, host: SequentialHost, blocks: list[nn.Module], seeds: list[Seed | None]
+    ) -> None:
         super().__init__()
         self.host = host
         self._steps = tuple(zip(blocks, seeds, strict=True))
 
     def forward(self, inputs: Tensor) -> Tensor:
-        hidden = self.host.stem(inputs)
+        hidden = self.host.embed(inputs)
         for block, seed in self._steps:
             hidden = block(hidden)
             if seed is not None:
@@ -250,9 +254,9 @@ class _Path(nn.Module):
         return self.host.head(hidden)
 
 
-def _traced(path: _Path, host: PathHost) -> fx.GraphModule:
-    """Returns the graph of a path, its parameters named as in the host."""
-    graph = trace(path)
+def _traced(harvested: _HarvestedHost, host: SequentialHost) -> fx.GraphModule:
+    """Returns the graph of a host, its parameters named as in the host."""
+    graph = trace(harvested)
     for node in graph.nodes:
         if node.op in ("call_module", "get_attr"):
             node.target = node.target.removeprefix("host.")

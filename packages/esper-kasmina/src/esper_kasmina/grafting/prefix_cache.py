@@ -1,11 +1,9 @@
-"""Several passes over the same inputs, of which only what differs is computed.
+"""Runs a model several times on the same inputs and computes a shared prefix only once.
 
-A model's code cannot be cut at a slot, but its submodules can be told to answer from
-memory. The first pass takes down, in order, what each submodule and each slot returned;
-a later pass in which a certain slot is the first to differ gives the answers before that
-slot again and computes the rest. This holds in evaluation mode, where a submodule's
-output follows from its input alone. Answers are copies, because models write into what
-their submodules return (``relu_``, ``+=``).
+The first pass records, in order, what each submodule and each slot returns. A later pass in
+which some slots are off replays the recorded outputs up to the first of these slots and computes
+the rest. This holds in evaluation mode, where a submodule's output follows from its input alone.
+Outputs are copied, because models write into what their submodules return (``relu_``, ``+=``).
 """
 
 from __future__ import annotations
@@ -21,7 +19,7 @@ from torch import Tensor, nn
 from esper_kasmina.slots.slot import SeedSlot
 
 
-class Prefix:
+class PrefixCache:
     """Runs a model with slots switched off, sharing what comes before the first of them."""
 
     def __init__(self, model: nn.Module, slots: Mapping[str, SeedSlot]) -> None:
@@ -29,32 +27,32 @@ class Prefix:
         self._model = model
         self._slots = {model.get_submodule(path): slot for path, slot in slots.items()}
         self._inside = _ancestors(model, slots)
-        self._answers: list[tuple[nn.Module, Any]] = []
+        self._outputs: list[tuple[nn.Module, Any]] = []
         self._reached: dict[str, int] = {}
 
     def run(self, off: frozenset[str], *inputs: Any) -> Any:
         """Runs the model with the named slots held at zero; the first run holds none."""
         if not self._reached:
             assert not off, "the first pass is that of the whole model"
-            return self._record(inputs)
-        known = min((self._reached.get(name, 0) for name in off), default=len(self._answers))
+            return self._run_recorded(inputs)
+        known = min((self._reached.get(name, 0) for name in off), default=len(self._outputs))
         with ExitStack() as stack:
-            stack.enter_context(_replayed(self._answers[:known]))
+            stack.enter_context(_replay_outputs(self._outputs[:known]))
             for slot in self._slots.values():
                 if slot.name in off:
                     stack.enter_context(slot.held_out())
             return self._model(*inputs)
 
-    def _record(self, inputs: tuple[Any, ...]) -> Any:
-        """Takes down the answers of all submodules that hold no slot and stand highest."""
+    def _run_recorded(self, inputs: tuple[Any, ...]) -> Any:
+        """Runs the model and records the outputs of the outermost submodules without slots."""
         with ExitStack() as stack:
             for module in self._inside:
                 for child in module.children():
                     if child not in self._inside:
-                        stack.enter_context(_watched(child, self._answers))
+                        stack.enter_context(_record_outputs(child, self._outputs))
             for module, slot in self._slots.items():
-                stack.enter_context(_marked(module, slot, self._reached, self._answers))
-                stack.enter_context(_watched(slot, self._answers))
+                stack.enter_context(_record_position(module, slot, self._reached, self._outputs))
+                stack.enter_context(_record_outputs(slot, self._outputs))
             return self._model(*inputs)
 
 
@@ -82,57 +80,57 @@ def _patched(module: nn.Module, forward: Any) -> Iterator[None]:
 
 
 @contextmanager
-def _watched(module: nn.Module, answers: list[tuple[nn.Module, Any]]) -> Iterator[None]:
+def _record_outputs(module: nn.Module, outputs: list[tuple[nn.Module, Any]]) -> Iterator[None]:
     forward = module.forward
 
-    def watching(*inputs: Any, **options: Any) -> Any:
+    def recording(*inputs: Any, **options: Any) -> Any:
         output = forward(*inputs, **options)
-        answers.append((module, _copied(output)))
+        outputs.append((module, _copied(output)))
         return output
 
-    with _patched(module, watching):
+    with _patched(module, recording):
         yield
 
 
 @contextmanager
-def _marked(
+def _record_position(
     module: nn.Module,
     slot: SeedSlot,
     reached: dict[str, int],
-    answers: list[tuple[nn.Module, Any]],
+    outputs: list[tuple[nn.Module, Any]],
 ) -> Iterator[None]:
-    """Notes how many answers there were when a slot's module was done."""
+    """Records how many outputs precede a slot: those recorded when its module returns."""
     forward = module.forward
 
-    def marking(*inputs: Any, **options: Any) -> Any:
+    def recording(*inputs: Any, **options: Any) -> Any:
         output = forward(*inputs, **options)
-        reached[slot.name] = len(answers)
+        reached[slot.name] = len(outputs)
         return output
 
-    with _patched(module, marking):
+    with _patched(module, recording):
         yield
 
 
 @contextmanager
-def _replayed(answers: list[tuple[nn.Module, Any]]) -> Iterator[None]:
-    """Lets modules give their answers again, in order, and then compute again."""
+def _replay_outputs(outputs: list[tuple[nn.Module, Any]]) -> Iterator[None]:
+    """Modules return these outputs, in order, and compute again after the last."""
     queues: dict[nn.Module, list[Any]] = {}
-    for module, answer in answers:
-        queues.setdefault(module, []).append(answer)
+    for module, output in outputs:
+        queues.setdefault(module, []).append(output)
     with ExitStack() as stack:
         for module, queue in queues.items():
-            stack.enter_context(_patched(module, _answering(module.forward, iter(queue))))
+            stack.enter_context(_patched(module, _replaying(module.forward, iter(queue))))
         yield
 
 
-def _answering(forward: Any, queue: Iterator[Any]) -> Any:
+def _replaying(forward: Any, queue: Iterator[Any]) -> Any:
     nothing = object()
 
-    def answer(*inputs: Any, **options: Any) -> Any:
+    def replaying(*inputs: Any, **options: Any) -> Any:
         known = next(queue, nothing)
         return forward(*inputs, **options) if known is nothing else _copied(known)
 
-    return answer
+    return replaying
 
 
 def _copied(value: Any) -> Any:

@@ -46,16 +46,16 @@ class SlotHook:
 
     def __call__(self, module: nn.Module, _inputs: Any, output: Any) -> Any:
         """Returns the submodule's output with the slot's in its place."""
-        place = f"submodule '{self.path}'"
+        where = f"submodule '{self.path}'"
         key = self.output
-        element = output if key is None else select_output(output, key, place=place)
+        element = output if key is None else select_output(output, key, where=where)
         if self.container is None:
             self.container = type(output)
-        tensor = check_tensor(element, place=place)
+        tensor = check_tensor(element, where=where)
         if self.counting:
             self._count()
         if self.slot.activations is None:
-            known = infer(tensor, place=place, module=module, model_sizes=self.model_sizes)
+            known = infer(tensor, where=where, module=module, model_sizes=self.model_sizes)
             self.slot.bind(known, example=tensor)
         grown = self.slot(tensor)
         return grown if key is None else replace_output(output, key, grown)

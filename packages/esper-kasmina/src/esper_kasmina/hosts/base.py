@@ -17,8 +17,8 @@ from esper_kasmina.errors import KasminaError
 from esper_kasmina.optim.groups import GroupSync
 from esper_kasmina.slots.gradients import measure_gradients
 from esper_kasmina.slots.record import EVENTS_KEPT
-from esper_kasmina.slots.seed_bed import SlotSnapshot
 from esper_kasmina.slots.slot import SeedSlot
+from esper_kasmina.slots.storage import SlotSnapshot
 from esper_leyline import (
     HOST_GROUP,
     CommandResult,

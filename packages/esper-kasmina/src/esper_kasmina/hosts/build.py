@@ -9,7 +9,7 @@ from esper_kasmina.errors import KasminaError
 from esper_kasmina.hosts.cnn import CNNHost
 from esper_kasmina.hosts.gpt import GPTHost
 from esper_kasmina.hosts.mlp import MLPHost
-from esper_kasmina.hosts.sequential import PathHost
+from esper_kasmina.hosts.sequential import SequentialHost
 from esper_leyline import (
     CNNHostSpec,
     HostOptions,
@@ -20,7 +20,7 @@ from esper_leyline import (
 )
 
 
-def build_host(spec: HostSpec, options: HostOptions) -> PathHost:
+def build_host(spec: HostSpec, options: HostOptions) -> SequentialHost:
     """Builds a host; torch's global generator is neither read nor moved.
 
     Args:

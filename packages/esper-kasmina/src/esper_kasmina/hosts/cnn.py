@@ -9,19 +9,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from esper_kasmina.activations.spec import Activations
+from esper_kasmina.activations.spec import ActivationSpec
 from esper_kasmina.errors import KasminaError
-from esper_kasmina.hosts.sequential import PathHost
+from esper_kasmina.hosts.sequential import SequentialHost
 from esper_kasmina.hosts.signal_stack import SignalStack
 from esper_kasmina.layers.builders import batch_norm, convolution
-from esper_kasmina.layers.pooled_norm import halved_norm, halves_first
+from esper_kasmina.layers.pooled_norm import can_pool_first, pooled_batch_norm
 from esper_kasmina.layers.seeding import seeded
-from esper_kasmina.layers.signals import halve_signal
+from esper_kasmina.layers.signals import max_pool_2x
 from esper_kasmina.slots.slot import SeedSlot
 from esper_leyline import CNNHostSpec, HostOptions, HostStack, MorphogeneticHost
 
 _HALVE: dict[int, Callable[[Tensor], Tensor]] = {
-    1: halve_signal,
+    1: max_pool_2x,
     2: partial(torch.max_pool2d, kernel_size=2),
 }
 
@@ -41,8 +41,8 @@ class ConvBlock(nn.Module):
         """Takes [B, channels, ...] and returns [B, outputs, ...]."""
         hidden = self.convolution(hidden)
         norm = self.norm
-        if isinstance(norm, nn.BatchNorm2d) and self._pool and halves_first(norm, hidden):
-            halved = halved_norm(norm, hidden)
+        if isinstance(norm, nn.BatchNorm2d) and self._pool and can_pool_first(norm, hidden):
+            halved = pooled_batch_norm(norm, hidden)
             if halved is not None:
                 return halved
         hidden = self.norm(hidden)
@@ -57,7 +57,7 @@ STACKED_PARAMETERS = 5_000
 """Hosts over signals with fewer parameters than this gain by being computed together."""
 
 
-class CNNHost(PathHost):
+class CNNHost(SequentialHost):
     """A stack of blocks, global average pooling and a linear classifier.
 
     Implements Leyline's ``MorphogeneticHost``. One class serves signals and images.
@@ -70,7 +70,7 @@ class CNNHost(PathHost):
         made = {
             name: SeedSlot(
                 name,
-                Activations.maps(width, dimensions=dimensions),
+                ActivationSpec.maps(width, dimensions=dimensions),
                 rules=options.rules,
                 rng_seed=options.rng_seed,
             )
@@ -88,7 +88,7 @@ class CNNHost(PathHost):
             self.to(memory_format=torch.channels_last)
             for slot in made.values():
                 slot.channels_last = True
-        self._lay(list(self.blocks), [made.get(name) for name in spec.slots])
+        self._set_blocks(list(self.blocks), [made.get(name) for name in spec.slots])
 
     def stack(self, others: Sequence[MorphogeneticHost]) -> HostStack | None:
         """Joins this host and others of its spec; ``None`` for images and large hosts."""
@@ -98,7 +98,7 @@ class CNNHost(PathHost):
         alike: list[Any] = [each for each in others if isinstance(each, CNNHost)]
         return SignalStack([self, *alike])
 
-    def stem(self, inputs: Tensor) -> Tensor:
+    def embed(self, inputs: Tensor) -> Tensor:
         """Brings images [B, C, H, W] into the order in memory that the layers want."""
         return inputs.contiguous(memory_format=torch.channels_last) if self._images else inputs
 

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear, scaled_dot_product_attention
 
-from esper_kasmina.activations.spec import Activations
+from esper_kasmina.activations.spec import ActivationSpec
 from esper_kasmina.errors import KasminaError
-from esper_kasmina.hosts.sequential import PathHost
+from esper_kasmina.hosts.sequential import SequentialHost
 from esper_kasmina.layers.seeding import seeded
 from esper_kasmina.slots.slot import SeedSlot
 from esper_leyline import HostOptions, TransformerHostSpec
@@ -54,7 +54,7 @@ class TransformerBlock(nn.Module):
         return output
 
 
-class GPTHost(PathHost):
+class GPTHost(SequentialHost):
     """A language model over tokens [B, T], with a slot after every few layers.
 
     Implements Leyline's ``MorphogeneticHost``; its logits are [B, T, vocabulary].
@@ -62,7 +62,7 @@ class GPTHost(PathHost):
 
     def __init__(self, spec: TransformerHostSpec, options: HostOptions) -> None:
         """Builds the host; ``build_host`` checks the slots and is the usual way in."""
-        kind = Activations.tokens(spec.width, causal=True)
+        kind = ActivationSpec.tokens(spec.width, causal=True)
         made = {
             name: SeedSlot(name, kind, rules=options.rules, rng_seed=options.rng_seed)
             for name in spec.slots
@@ -81,7 +81,7 @@ class GPTHost(PathHost):
         after: list[SeedSlot | None] = [None] * spec.layers
         for index, name in enumerate(spec.slots):
             after[(index + 1) * spec.layers_per_slot - 1] = made.get(name)
-        self._lay(list(self.layers), after)
+        self._set_blocks(list(self.layers), after)
 
     def forward(self, inputs: Tensor, alpha: Tensor | None = None) -> Tensor:
         """Runs the network.
@@ -103,7 +103,7 @@ class GPTHost(PathHost):
             )
         return super().forward(inputs, alpha)
 
-    def stem(self, inputs: Tensor) -> Tensor:
+    def embed(self, inputs: Tensor) -> Tensor:
         """Embeds tokens [B, T] as [B, T, D]."""
         embedded: Tensor = self.tokens(inputs) + self.positions.weight[: inputs.shape[1]]
         return embedded

@@ -6,14 +6,14 @@ import math
 
 from torch import Tensor, nn
 
-from esper_kasmina.activations.spec import Activations
-from esper_kasmina.hosts.sequential import PathHost
+from esper_kasmina.activations.spec import ActivationSpec
+from esper_kasmina.hosts.sequential import SequentialHost
 from esper_kasmina.layers.seeding import seeded
 from esper_kasmina.slots.slot import SeedSlot
 from esper_leyline import HostOptions, MLPHostSpec
 
 
-class MLPHost(PathHost):
+class MLPHost(SequentialHost):
     """A stack of blocks and a linear classifier, with a slot at the end of each block.
 
     Implements Leyline's ``MorphogeneticHost``.
@@ -23,7 +23,7 @@ class MLPHost(PathHost):
         """Builds the host; ``build_host`` checks the slots and is the usual way in."""
         made = {
             name: SeedSlot(
-                name, Activations.features(width), rules=options.rules, rng_seed=options.rng_seed
+                name, ActivationSpec.features(width), rules=options.rules, rng_seed=options.rng_seed
             )
             for name, width in zip(spec.slots, spec.widths, strict=True)
             if name in options.slots
@@ -37,9 +37,9 @@ class MLPHost(PathHost):
                 for features, width in zip(inputs, spec.widths, strict=True)
             )
             self.classifier = nn.Linear(spec.widths[-1], spec.classes)
-        self._lay(list(self.blocks), [made.get(name) for name in spec.slots])
+        self._set_blocks(list(self.blocks), [made.get(name) for name in spec.slots])
 
-    def stem(self, inputs: Tensor) -> Tensor:
+    def embed(self, inputs: Tensor) -> Tensor:
         """Flattens [B, ...] to [B, D]."""
         return inputs.flatten(1)
 

@@ -14,19 +14,19 @@ from esper_kasmina.hosts.base import SlottedHost
 from esper_kasmina.slots.slot import SeedSlot
 
 
-class PathHost(SlottedHost, ABC):
-    """Base of hosts of the form ``head(block_n(... block_1(stem(inputs))))``.
+class SequentialHost(SlottedHost, ABC):
+    """Base of hosts of the form ``head(block_n(... block_1(embed(inputs))))``.
 
-    A subclass builds its layers, calls ``_lay`` and gives ``stem`` and ``head``. Both
+    A subclass builds its layers, calls ``_set_blocks`` and gives ``embed`` and ``head``. Both
     forward passes are here: the plain one, and the one that computes any number of
     what-if configurations as a tree with shared prefixes.
     """
 
     def __init__(self, slots: Mapping[str, SeedSlot], *, max_seeds: int | None) -> None:
         super().__init__(slots, max_seeds=max_seeds)
-        self._path: tuple[tuple[nn.Module, SeedSlot | None], ...] = ()
+        self._slotted_blocks: tuple[tuple[nn.Module, SeedSlot | None], ...] = ()
 
-    def stem(self, inputs: Tensor) -> Tensor:
+    def embed(self, inputs: Tensor) -> Tensor:
         """Makes the first block's activations of the inputs."""
         return inputs
 
@@ -35,9 +35,9 @@ class PathHost(SlottedHost, ABC):
         """Makes logits of the last block's activations."""
 
     @property
-    def path(self) -> tuple[tuple[nn.Module, SeedSlot | None], ...]:
+    def slotted_blocks(self) -> tuple[tuple[nn.Module, SeedSlot | None], ...]:
         """The blocks in order, each with the enabled slot at its end."""
-        return self._path
+        return self._slotted_blocks
 
     def forward(self, inputs: Tensor, alpha: Tensor | None = None) -> Tensor:
         """Runs the network.
@@ -51,8 +51,8 @@ class PathHost(SlottedHost, ABC):
         """
         if alpha is not None:
             return self._forward_overridden(inputs, alpha)
-        hidden = self.stem(inputs)
-        for block, slot in self._path:
+        hidden = self.embed(inputs)
+        for block, slot in self._slotted_blocks:
             hidden = block(hidden)
             if slot is not None and slot.active:
                 hidden = slot(hidden)
@@ -78,14 +78,14 @@ class PathHost(SlottedHost, ABC):
         check_configurations(self, disabled)
         asked = disabled or [frozenset()]
         logits: list[Tensor | None] = [None] * len(asked)
-        self._branch(self.stem(inputs), 0, list(range(len(asked))), asked, logits)
+        self._branch(self.embed(inputs), 0, list(range(len(asked))), asked, logits)
         stacked = torch.stack([tensor for tensor in logits if tensor is not None])
         return stacked[: len(disabled)]
 
-    def _lay(self, blocks: Sequence[nn.Module], slots: Sequence[SeedSlot | None]) -> None:
+    def _set_blocks(self, blocks: Sequence[nn.Module], slots: Sequence[SeedSlot | None]) -> None:
         """Sets the order in which blocks run, each with the slot at its end or ``None``."""
         # Resolved once: looking modules up by name costs as much as a small layer.
-        self._path = tuple(zip(blocks, slots, strict=True))
+        self._slotted_blocks = tuple(zip(blocks, slots, strict=True))
 
     def _branch(
         self,
@@ -97,12 +97,12 @@ class PathHost(SlottedHost, ABC):
     ) -> None:
         if not wanted:
             return
-        if depth == len(self._path):
+        if depth == len(self._slotted_blocks):
             result = self.head(hidden)
             for index in wanted:
                 logits[index] = result
             return
-        block, slot = self._path[depth]
+        block, slot = self._slotted_blocks[depth]
         hidden = block(hidden)
         if slot is None or not slot.active or slot.alpha == 0.0:
             self._branch(hidden, depth + 1, wanted, disabled, logits)
@@ -115,8 +115,8 @@ class PathHost(SlottedHost, ABC):
 
     def _forward_overridden(self, inputs: Tensor, alpha: Tensor) -> Tensor:
         columns = split_overrides(self, len(inputs), alpha)
-        hidden = self.stem(inputs)
-        for block, slot in self._path:
+        hidden = self.embed(inputs)
+        for block, slot in self._slotted_blocks:
             hidden = block(hidden)
             if slot is not None and slot.active:
                 hidden = slot(hidden, columns[slot.name])

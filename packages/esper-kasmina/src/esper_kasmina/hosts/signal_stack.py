@@ -36,7 +36,7 @@ class SignalHost(Protocol):
     training: bool
 
     @property
-    def path(self) -> tuple[tuple[nn.Module, SeedSlot | None], ...]:
+    def slotted_blocks(self) -> tuple[tuple[nn.Module, SeedSlot | None], ...]:
         """The blocks in order, each with the enabled slot at its end."""
 
 
@@ -149,7 +149,7 @@ class SignalStack(nn.Module):
 
     def _layer(self, depth: int) -> _Layer:
         """Joins the running statistics of one block of all hosts, which become views."""
-        blocks, slots = zip(*(host.path[depth] for host in self.hosts), strict=True)
+        blocks, slots = zip(*(host.slotted_blocks[depth] for host in self.hosts), strict=True)
         spec = self.hosts[0].spec
         mean = self.weights.new_zeros(self._rows, spec.widths[depth])
         variance = torch.ones_like(mean)

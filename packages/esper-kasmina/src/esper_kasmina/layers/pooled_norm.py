@@ -31,8 +31,8 @@ _HALVE = ([2, 2], [2, 2])
 _NO_PADDING = ([0, 0], [1, 1], False)
 
 
-def halves_first(norm: nn.Module, images: Tensor) -> bool:
-    """Whether ``halved_norm`` can stand for norm and halving of these images.
+def can_pool_first(norm: nn.Module, images: Tensor) -> bool:
+    """Whether ``pooled_batch_norm`` can stand for norm and halving of these images.
 
     Those who trace a host get torch's own layers.
     """
@@ -48,7 +48,7 @@ def halves_first(norm: nn.Module, images: Tensor) -> bool:
     )
 
 
-def halved_norm(norm: nn.BatchNorm2d, images: Tensor) -> Tensor | None:
+def pooled_batch_norm(norm: nn.BatchNorm2d, images: Tensor) -> Tensor | None:
     """Returns relu(max_pool(norm(images))), and moves the norm's running statistics.
 
     Args:
@@ -124,18 +124,18 @@ class _HalvedNorm(torch.autograd.Function):
         variance: Tensor,
         eps: float,
     ) -> Tensor:
-        largest, places = torch.ops.aten.max_pool2d_with_indices(images, *_HALVE)
+        largest, indices = torch.ops.aten.max_pool2d_with_indices(images, *_HALVE)
         spread = (variance + eps).rsqrt()
         scale = weight * spread
         shift = bias - mean * scale
         halved = torch.addcmul(_by_channel(shift), largest, _by_channel(scale)).relu_()
-        ctx.save_for_backward(images, places, largest, halved, mean, spread, weight)
+        ctx.save_for_backward(images, indices, largest, halved, mean, spread, weight)
         return halved
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        images, places, largest, halved, mean, spread, weight = ctx.saved_tensors
+        images, indices, largest, halved, mean, spread, weight = ctx.saved_tensors
         gradient = torch.ops.aten.threshold_backward(gradient, halved, 0)
         for_bias = _pixels(gradient).sum(0)
         for_weight = (_pixels(gradient * largest).sum(0) - mean * for_bias) * spread
@@ -147,15 +147,15 @@ class _HalvedNorm(torch.autograd.Function):
         level = _by_channel(-share * (for_bias - mean * spread * for_weight))
         for_images = torch.empty_like(images)
         rows = _chunk(images)
-        for chunk, part, place, result in zip(
+        for chunk, part, index, result in zip(
             images.split(rows),
             gradient.split(rows),
-            places.split(rows),
+            indices.split(rows),
             for_images.split(rows),
             strict=True,
         ):
             spreading = torch.ops.aten.max_pool2d_with_indices_backward(
-                part, chunk, *_HALVE, *_NO_PADDING, place
+                part, chunk, *_HALVE, *_NO_PADDING, index
             )
             torch.addcmul(spreading.add_(level), chunk, slope, out=result)
         return for_images, for_weight, for_bias, None, None, None

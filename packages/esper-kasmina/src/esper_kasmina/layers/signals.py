@@ -71,6 +71,6 @@ def share_norm(norm: _BatchNorm, kind: type[Norm]) -> Norm:
     return layer.train(norm.training)
 
 
-def halve_signal(signal: Tensor) -> Tensor:
+def max_pool_2x(signal: Tensor) -> Tensor:
     """Takes the larger of each two neighbours: [B, C, L] to [B, C, L // 2]."""
     return F.max_pool2d(signal.unsqueeze(2), (1, 2)).squeeze(2)

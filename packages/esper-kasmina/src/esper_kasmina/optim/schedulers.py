@@ -111,11 +111,11 @@ def follow_groups(
         after: The groups now.
         origins: Where the entries of new groups come from, by ``id`` of the group.
     """
-    places = {id(group): index for index, group in enumerate(before)}
+    positions = {id(group): index for index, group in enumerate(before)}
 
     def entry(entries: Sequence[Any], group: Group, *, scaled: bool) -> Any:
-        if id(group) in places:
-            return entries[places[id(group)]]
+        if id(group) in positions:
+            return entries[positions[id(group)]]
         origin = origins[id(group)]
         value = entry(entries, origin.owner, scaled=scaled)
         return origin.scale(value) if scaled else value

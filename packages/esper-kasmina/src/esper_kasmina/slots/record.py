@@ -10,7 +10,7 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
-from esper_kasmina.activations.spec import Activations
+from esper_kasmina.activations.spec import ActivationSpec
 from esper_kasmina.blueprints import why_unfit
 from esper_kasmina.errors import KasminaError
 from esper_kasmina.slots.evidence import STORED, SlotEvidence
@@ -148,21 +148,21 @@ class SlotRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SlotState:
+class StoredSlot:
     """What a slot's ``state_dict`` says besides its seed's tensors."""
 
     __pydantic_config__ = STORED
 
-    activations: Activations | None
+    activations: ActivationSpec | None
     record: SlotRecord
-    place: str | None = None
+    module_path: str | None = None
 
 
-_STATE = TypeAdapter(SlotState)
+_STATE = TypeAdapter(StoredSlot)
 _BLENDED = OCCUPIED_STAGES - {SeedStage.GERMINATED, SeedStage.TRAINING}
 
 
-def pack(state: SlotState) -> Tensor:
+def pack(state: StoredSlot) -> Tensor:
     """Writes a slot's state as JSON into a tensor of bytes, which every format can store.
 
     Spaces fill it up to whole pages, because ``torch.distributed.checkpoint`` loads tensors
@@ -173,7 +173,7 @@ def pack(state: SlotState) -> Tensor:
     return torch.frombuffer(bytearray(written.ljust(pages * PAGE)), dtype=torch.uint8)
 
 
-def unpack(packed: object, *, slot: str) -> SlotState:
+def unpack(packed: object, *, slot: str) -> StoredSlot:
     """Reads what ``pack`` wrote.
 
     Raises:
@@ -194,7 +194,7 @@ def unpack(packed: object, *, slot: str) -> SlotState:
     if state.record.slot != slot:
         raise KasminaError(
             f"slot '{slot}' was given the state of slot '{state.record.slot}'; "
-            "give the model the same slots in the same places"
+            "give the model the same slots after the same submodules"
         )
     return state
 
@@ -206,7 +206,7 @@ def _unreadable(slot: str, reason: str) -> KasminaError:
     )
 
 
-def _contradiction(stored: SlotState) -> str | None:
+def _contradiction(stored: StoredSlot) -> str | None:
     """Returns what can be true of no slot."""
     state, known = stored.record.state, stored.activations
     holds, blended = state.stage in OCCUPIED_STAGES, state.stage in _BLENDED

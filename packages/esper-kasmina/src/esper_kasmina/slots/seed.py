@@ -9,20 +9,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from esper_kasmina.activations.spec import Activations
+from esper_kasmina.activations.spec import ActivationSpec
 from esper_kasmina.blueprints import BLUEPRINTS
 from esper_kasmina.layers.builders import ChannelsLast, convolution
 from esper_leyline import BlendAlgorithm, Topology
 
 
-class Gate(nn.Module):
+class GateNetwork(nn.Module):
     """A factor between 0 and 2 for every position, 1 at birth: where the seed acts, and how.
 
     A newborn gate is neutral, so a seed that gets one late does not jump. Twice a sigmoid
     is the parametrisation of Swietojanski and Renals (2014).
     """
 
-    def __init__(self, activations: Activations) -> None:
+    def __init__(self, activations: ActivationSpec) -> None:
         super().__init__()
         maps = activations.topology is Topology.CNN
         width = activations.channels
@@ -60,7 +60,7 @@ class Seed(nn.Module):
     def __init__(
         self,
         blueprint: str,
-        activations: Activations,
+        activations: ActivationSpec,
         algorithm: BlendAlgorithm = BlendAlgorithm.ADD,
     ) -> None:
         """Builds a seed; the blueprint has to be one of the topology's."""
@@ -73,7 +73,7 @@ class Seed(nn.Module):
         last = activations.layout == "channels_last"
         self.branch = ChannelsLast(branch) if last else branch
         self.scale = nn.Parameter(torch.zeros(1))  # FSDP shards no tensor without axes
-        self.gate: Gate | None = None
+        self.gate: GateNetwork | None = None
         self.algorithm = algorithm
         self.set_algorithm(algorithm)
 
@@ -117,7 +117,7 @@ class Seed(nn.Module):
         if algorithm is not BlendAlgorithm.GATE:
             self.gate = None
         elif self.gate is None:
-            self.gate = Gate(self.activations).to(self.scale).train(self.training)
+            self.gate = GateNetwork(self.activations).to(self.scale).train(self.training)
 
     def train(self, mode: bool = True) -> Seed:
         """Switches modes as in torch; a frozen seed stays in evaluation."""

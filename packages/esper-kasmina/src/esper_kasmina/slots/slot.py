@@ -18,7 +18,7 @@ from esper_kasmina.layers.seeding import seeded
 from esper_kasmina.slots.blending import blend_overridden, isolate
 from esper_kasmina.slots.gradients import GradientMeasurement, measure_gradients
 from esper_kasmina.slots.parallel import check_reduced
-from esper_kasmina.slots.seed_bed import SeedBed
+from esper_kasmina.slots.storage import SlotStorage
 from esper_leyline import (
     BUILT_IN_BLUEPRINTS,
     GATE_OF_STAGE,
@@ -46,7 +46,7 @@ from esper_leyline import (
 )
 
 
-class SeedSlot(SeedBed):
+class SeedSlot(SlotStorage):
     """Passes activations through, and grows one seed in them on command.
 
     Put it anywhere in a model where activations are feature maps, tokens or vectors. The
@@ -75,7 +75,7 @@ class SeedSlot(SeedBed):
         """
         known = self.activations
         if known is None:
-            known = self.bind(infer(hidden, place=f"slot '{self.name}'"), example=hidden)
+            known = self.bind(infer(hidden, where=f"slot '{self.name}'"), example=hidden)
         if not known.fits(hidden):
             raise KasminaError(
                 f"slot '{self.name}' holds {known}, and was given {tuple(hidden.shape)}; "
@@ -83,7 +83,7 @@ class SeedSlot(SeedBed):
             )
         # Compiled code must not depend on whether there is a seed that takes no part yet.
         if not torch.compiler.is_compiling():
-            if self._place.is_meta or (self.seed is None and self.follows_inputs):
+            if self._like.is_meta or (self.seed is None and self.follows_inputs):
                 self._follow(hidden)
             if not self.training:
                 self.check_written()
@@ -247,7 +247,7 @@ class SeedSlot(SeedBed):
         if not isinstance(command, Germinate):
             return None
         if self.activations is None:
-            where = "it" if self.place is None else f"submodule '{self.place}'"
+            where = "it" if self.module_path is None else f"submodule '{self.module_path}'"
             return (
                 f"slot '{self.name}' has not seen its activations yet: no pass has reached "
                 f"{where}; run one forward pass, or say what they are when you make it"

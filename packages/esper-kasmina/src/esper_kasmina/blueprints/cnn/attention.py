@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
-from esper_kasmina.activations.spec import Activations
+from esper_kasmina.activations.spec import ActivationSpec
 
 REDUCTION = 4
 """The inner width is the channels over this."""
@@ -36,6 +36,6 @@ class SqueezeExcite(nn.Module):
         return hidden * weights
 
 
-def build(activations: Activations) -> nn.Module:
+def build(activations: ActivationSpec) -> nn.Module:
     """Builds the branch; the same for any number of spatial dimensions."""
     return SqueezeExcite(activations.channels, activations.dimensions)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from torch import nn
 
-from esper_kasmina.activations.spec import Activations
+from esper_kasmina.activations.spec import ActivationSpec
 from esper_kasmina.layers.builders import branch_activation, branch_norm, convolution
 
 REDUCTION = 4
 """The inner width is the channels over this."""
 
 
-def build(activations: Activations) -> nn.Module:
+def build(activations: ActivationSpec) -> nn.Module:
     """Builds the branch: narrow, look around, widen, norm and activation."""
     channels, dimensions = activations.channels, activations.dimensions
     inner = max(1, channels // REDUCTION)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from torch import nn
 
-from esper_kasmina.activations.spec import Activations
+from esper_kasmina.activations.spec import ActivationSpec
 from esper_kasmina.layers.builders import branch_activation, branch_norm, convolution
 
 
-def build(activations: Activations) -> nn.Module:
+def build(activations: ActivationSpec) -> nn.Module:
     """Builds the branch: a 1-wide convolution, norm and activation."""
     channels, dimensions = activations.channels, activations.dimensions
     return nn.Sequential(

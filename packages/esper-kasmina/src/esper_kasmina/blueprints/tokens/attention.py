@@ -8,7 +8,7 @@ from torch.autograd.forward_ad import unpack_dual
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 
-from esper_kasmina.activations.spec import Activations
+from esper_kasmina.activations.spec import ActivationSpec
 from esper_kasmina.layers.builders import linear, stream_norm
 
 HEADS = 4
@@ -52,7 +52,7 @@ class SelfAttention(nn.Module):
             return scaled_dot_product_attention(query, key, value, is_causal=self.causal)
 
 
-def build(activations: Activations) -> nn.Module:
+def build(activations: ActivationSpec) -> nn.Module:
     """Builds the branch: norm, attention, projection."""
     return SelfAttention(
         activations.channels, causal=activations.causal, batch_first=activations.batch_first

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
-from esper_kasmina.activations.spec import Activations
+from esper_kasmina.activations.spec import ActivationSpec
 from esper_kasmina.blueprints.tokens.attention import SelfAttention
 
 _FUSED_DEVICES = ("cuda",)
@@ -109,7 +109,7 @@ def _kernel(*, compiled: bool) -> Callable[..., Any]:
     return torch.compile(kernel) if compiled else kernel
 
 
-def build(activations: Activations) -> nn.Module:
+def build(activations: ActivationSpec) -> nn.Module:
     """Builds the branch: norm, biased attention, projection."""
     return FlexAttention(
         activations.channels, causal=activations.causal, batch_first=activations.batch_first

@@ -10,14 +10,14 @@ from functools import partial
 
 from torch import nn
 
-from esper_kasmina.activations.spec import Activations
+from esper_kasmina.activations.spec import ActivationSpec
 from esper_kasmina.layers.builders import linear, stream_norm
 
 RANK = 8
 LARGE_RANK = 32
 
 
-def _build(activations: Activations, *, rank: int) -> nn.Module:
+def _build(activations: ActivationSpec, *, rank: int) -> nn.Module:
     """Builds the branch: down to the rank, and up again."""
     width = activations.channels
     return nn.Sequential(

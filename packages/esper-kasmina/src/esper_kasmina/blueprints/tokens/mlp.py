@@ -6,14 +6,14 @@ from functools import partial
 
 from torch import nn
 
-from esper_kasmina.activations.spec import Activations
+from esper_kasmina.activations.spec import ActivationSpec
 from esper_kasmina.layers.builders import linear, stream_norm
 
 EXPANSION = 4
 SMALL_EXPANSION = 2
 
 
-def _build(activations: Activations, *, expansion: int) -> nn.Module:
+def _build(activations: ActivationSpec, *, expansion: int) -> nn.Module:
     """Builds the branch: widen, activate, narrow, token by token."""
     width = activations.channels
     return nn.Sequential(

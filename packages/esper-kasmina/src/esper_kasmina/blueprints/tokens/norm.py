@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import nn
 
-from esper_kasmina.activations.spec import Activations
+from esper_kasmina.activations.spec import ActivationSpec
 from esper_kasmina.layers.builders import BRANCH_EPS
 
 
-def build(activations: Activations) -> nn.Module:
+def build(activations: ActivationSpec) -> nn.Module:
     """Builds the branch: one norm with learnable scale and shift."""
     return nn.LayerNorm(activations.channels, eps=BRANCH_EPS)

@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from esper_kasmina.activations.spec import Activations
+from esper_kasmina.activations.spec import ActivationSpec
 from esper_kasmina.checks import check_snapshot, shown
 from esper_kasmina.errors import KasminaError
 from esper_kasmina.layers.seeding import seeded
-from esper_kasmina.slots.record import SlotRecord, SlotState, pack, unpack
+from esper_kasmina.slots.record import SlotRecord, StoredSlot, pack, unpack
 from esper_kasmina.slots.seed import Seed
 from esper_leyline import (
     ACTIVE_STAGES,
@@ -36,8 +36,8 @@ class SlotSnapshot:
     seed: Seed | None
 
 
-class SeedBed(nn.Module):
-    """Holds one seed, or none, and all that is known of it; the base of ``SeedSlot``.
+class SlotStorage(nn.Module):
+    """What a slot holds, and how it is stored; the base of ``SeedSlot``.
 
     Its ``state_dict`` holds the seed's tensors and, as one tensor of bytes, the lifecycle,
     so that a fresh one that loads it holds the same seed.
@@ -51,18 +51,18 @@ class SeedBed(nn.Module):
             activations come; mixed orders in memory cost time, not correctness.
         follows_inputs: Whether an empty slot takes the dtype and device of what it receives,
             for the seeds to come; otherwise it keeps those of its module.
-        place: The submodule after which it runs in a grafted model; part of its state.
+        module_path: The submodule after which it runs in a grafted model; part of its state.
         revision: Counts the changes of what is trained here: a birth, a removal, a
             freezing. What keeps lists of parameters (DDP) is built again when it changes.
     """
 
-    _place: Tensor
+    _like: Tensor
     _strength: Tensor
 
     def __init__(
         self,
         name: str,
-        activations: Activations | None = None,
+        activations: ActivationSpec | None = None,
         *,
         rules: LifecycleRules | None = None,
         rng_seed: int = 0,
@@ -86,10 +86,10 @@ class SeedBed(nn.Module):
             parse_slot(name)
         except LeylineError as error:
             raise KasminaError(str(error)) from None
-        if not isinstance(activations, Activations | None):
+        if not isinstance(activations, ActivationSpec | None):
             raise KasminaError(
                 f"slot '{name}' was given {shown(activations)}; say what flows there, "
-                "such as Activations.maps(8)"
+                "such as ActivationSpec.maps(8)"
             )
         if not isinstance(rules, LifecycleRules | None):
             raise KasminaError(f"the rules are {shown(rules)}; give LifecycleRules(...) or None")
@@ -100,11 +100,11 @@ class SeedBed(nn.Module):
         self.seed: Seed | None = None
         self.channels_last = False
         self.follows_inputs = True
-        self.place: str | None = None
+        self.module_path: str | None = None
         self.revision = 0
         with torch.inference_mode(mode=False):  # a tensor made in that mode could never change
             # Follows the model to its device and dtype, so that newborn seeds do too.
-            self.register_buffer("_place", torch.empty(0), persistent=False)
+            self.register_buffer("_like", torch.empty(0), persistent=False)
             # Alpha as a tensor, so that compiled code need not change with it.
             self.register_buffer("_strength", torch.zeros(()), persistent=False)
         self._record = SlotRecord(slot=name)
@@ -137,7 +137,7 @@ class SeedBed(nn.Module):
         """Counts the seeds that were born here."""
         return self._record.germinations
 
-    def bind(self, activations: Activations, example: Tensor | None = None) -> Activations:
+    def bind(self, activations: ActivationSpec, example: Tensor | None = None) -> ActivationSpec:
         """Tells an empty slot what flows through it.
 
         Args:
@@ -201,11 +201,11 @@ class SeedBed(nn.Module):
 
     def _move_to(self, tensor: Tensor) -> None:
         """Takes the dtype and device of a tensor."""
-        if (tensor.dtype, tensor.device) == (self._place.dtype, self._place.device):
+        if (tensor.dtype, tensor.device) == (self._like.dtype, self._like.device):
             return
         # Made new, because a tensor on ``meta`` has no values to move.
         with torch.inference_mode(mode=False):
-            self._place = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
+            self._like = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
             self._strength = torch.empty((), dtype=tensor.dtype, device=tensor.device)
         self._fill_strength()
 
@@ -215,7 +215,7 @@ class SeedBed(nn.Module):
             return
         self._move_to(hidden if self.seed is None else self.seed.scale)
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> SeedBed:
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> SlotStorage:
         """Moves tensors as torch does; those of ``to_empty`` hold nothing yet."""
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         self._fill_strength()
@@ -250,7 +250,9 @@ class SeedBed(nn.Module):
 
         What is written into that tensor counts, as it does for the weights in a ``state_dict``.
         """
-        state = SlotState(activations=self.activations, record=self._record, place=self.place)
+        state = StoredSlot(
+            activations=self.activations, record=self._record, module_path=self.module_path
+        )
         packed = pack(state)
         self._packed = None if packed.is_inference() else packed
         return packed
@@ -259,10 +261,11 @@ class SeedBed(nn.Module):
         """Takes back what ``get_extra_state`` returned; torch loads the tensors next."""
         self._packed = None
         stored = unpack(state, slot=self.name)
-        if None not in (stored.place, self.place) and stored.place != self.place:
+        here, there = self.module_path, stored.module_path
+        if None not in (here, there) and here != there:
             raise KasminaError(
-                f"slot '{self.name}' is after submodule '{self.place}', and the state is of one "
-                f"after '{stored.place}'; give the model the same slots in the same places"
+                f"slot '{self.name}' is after submodule '{here}', and the state is of one after "
+                f"'{there}'; give the model the same slots after the same submodules"
             )
         if stored.activations is not None:
             self.bind(stored.activations)
@@ -285,9 +288,9 @@ class SeedBed(nn.Module):
         unsaid = f"{prefix}_extra_state"
         lifecycle = state_dict.get(unsaid)
         assigned = local_metadata.get("assign_to_params_buffers", False)
-        if assigned and self._place.is_meta and isinstance(lifecycle, Tensor):
+        if assigned and self._like.is_meta and isinstance(lifecycle, Tensor):
             # The seed that is built next is given tensors that are where this one is.
-            self._move_to(torch.empty(0, dtype=self._place.dtype, device=lifecycle.device))
+            self._move_to(torch.empty(0, dtype=self._like.dtype, device=lifecycle.device))
         super()._load_from_state_dict(
             state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
         )
@@ -309,7 +312,7 @@ class SeedBed(nn.Module):
                 seed.freeze()
             if self.channels_last:
                 seed.to(memory_format=torch.channels_last)
-            return seed.to(self._place).train(self.training)
+            return seed.to(self._like).train(self.training)
 
     def _restore_seed(self, snapshot: SlotSnapshot) -> None:
         kept = snapshot.seed
@@ -324,7 +327,7 @@ class SeedBed(nn.Module):
         else:
             self._replace_seed(copy.deepcopy(kept))
         if self.seed is not None:
-            self.seed.to(self._place.device).train(self.training)
+            self.seed.to(self._like.device).train(self.training)
 
     def _replace_seed(self, seed: Seed | None) -> None:
         if seed is not self.seed:
@@ -347,7 +350,7 @@ class SeedBed(nn.Module):
 
 def _follow_seed(bed: nn.Module, _incompatible_keys: Any) -> None:
     """Takes the dtype and device of a seed whose tensors were assigned by ``load_state_dict``."""
-    assert isinstance(bed, SeedBed)
+    assert isinstance(bed, SlotStorage)
     if bed.seed is not None:
         bed.seed.to(bed.seed.scale.device)  # its tables, which no state dict holds
         bed._move_to(bed.seed.scale)  # noqa: SLF001 - a hook is a method that torch calls

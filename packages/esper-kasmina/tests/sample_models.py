@@ -11,16 +11,16 @@ from torch import Tensor, nn
 from torchvision.models import SwinTransformer, mobilenet_v3_small, resnet18, vit_b_16
 from torchvision.models.video.resnet import BasicBlock, BasicStem, Conv3DSimple, VideoResNet
 
-from esper_kasmina import Activations, Place
+from esper_kasmina import ActivationSpec, SlotSite
 from esper_leyline import Blueprint
 
 
 @dataclass(frozen=True, slots=True)
-class Exhibit:
+class SampleModel:
     """A model, an input for it, and where seeds of what kind may grow."""
 
     make: Callable[[], nn.Module]
-    places: Mapping[str, str | Place]
+    sites: Mapping[str, str | SlotSite]
     inputs: Callable[[], Tensor]
     blueprint: Blueprint
     batch_axis: int = 0
@@ -101,8 +101,8 @@ def _decoder() -> nn.Module:
     return Decoder()
 
 
-def _causal(module: str) -> Place:
-    return Place(module, Activations.tokens(16, causal=True), output=0)
+def _causal(module: str) -> SlotSite:
+    return SlotSite(module, ActivationSpec.tokens(16, causal=True), output=0)
 
 
 def _text() -> Tensor:
@@ -128,25 +128,26 @@ LARGE = frozenset({"vit_b_16", "mobilenet_v3_small", "video_resnet"})
 def tiered(*more: str) -> list:
     """Returns every model's name as a parameter of a test, the large ones marked nightly."""
     names = [
-        pytest.param(name, marks=pytest.mark.nightly) if name in LARGE else name for name in ZOO
+        pytest.param(name, marks=pytest.mark.nightly) if name in LARGE else name
+        for name in SAMPLE_MODELS
     ]
     return [*names, *more]
 
 
-ZOO = {
-    "resnet18": Exhibit(
+SAMPLE_MODELS = {
+    "resnet18": SampleModel(
         _resnet,
         {"r0c0": "layer1", "r0c1": "layer2.0", "r0c2": "layer3.1.conv1"},
         _images,
         Blueprint.CONV_LIGHT,
     ),
-    "mobilenet_v3_small": Exhibit(
+    "mobilenet_v3_small": SampleModel(
         _mobilenet,
         {"r0c0": "features.2", "r0c1": "features.4.block.1.1", "r0c2": "features.5"},
         _images,
         Blueprint.DEPTHWISE,
     ),
-    "vit_b_16": Exhibit(
+    "vit_b_16": SampleModel(
         _vit,
         {
             "r0c0": "encoder.layers.encoder_layer_2",
@@ -156,30 +157,30 @@ ZOO = {
         _images,
         Blueprint.LORA,
     ),
-    "transformer_encoder": Exhibit(
+    "transformer_encoder": SampleModel(
         _encoder,
         {"r0c0": "layers.0", "r0c1": "layers.1", "r0c2": "layers.2"},
         _sequences,
         Blueprint.ATTENTION,
         batch_axis=1,
     ),
-    "swin": Exhibit(
+    "swin": SampleModel(
         _swin,
         {"r0c0": "features.0", "r0c1": "features.1.1", "r0c2": "features.3"},
         _images,
         Blueprint.DEPTHWISE,
     ),
-    "video_resnet": Exhibit(
+    "video_resnet": SampleModel(
         _video,
         {"r0c0": "layer1", "r0c1": "layer2.0", "r0c2": "layer3"},
         _clips,
         Blueprint.CONV_LIGHT,
     ),
-    "decoder": Exhibit(
+    "decoder": SampleModel(
         _decoder,
         {
             "r0c0": _causal("layers.0"),
-            "r0c1": Place("layers.1.attention", output=0),
+            "r0c1": SlotSite("layers.1.attention", output=0),
             "r0c2": _causal("layers.2"),
         },
         _text,
