@@ -18,6 +18,7 @@ from esper_leyline import (
     RoundSummary,
     RunSummary,
     TrainingConfig,
+    blueprint_rows,
     observation_size,
     override,
 )
@@ -116,6 +117,7 @@ def manifest_of(
         observation_size=observation_size(len(slots)),
         policy_parameters=1000,
         torch_version="2.0",
+        blueprints=blueprint_rows(config.blueprints or ()),
         config=config,
     )
 

@@ -17,7 +17,7 @@ from esper_leyline import CheckpointManifest
 from esper_tamiyo import RecurrentPolicy
 from esper_tolaria import make_setup
 from esper_train import main
-from esper_train.checkpoints.contents import find_fault
+from esper_train.checkpoints.contents import check_state
 from esper_train.checkpoints.files import load_checkpoint, save_checkpoint, seal
 from esper_train.errors import TrainError
 
@@ -287,5 +287,6 @@ def test_a_check_builds_the_policy_once(sound_checkpoint, small_config, monkeypa
         "esper_train.checkpoints.contents.make_setup",
         lambda *given: built.append(given) or make_setup(*given),
     )
-    assert find_fault(manifest, state) is None
+    _, checked = check_state(manifest, state)
+    assert checked.keys() == state.keys()
     assert len(built) == 2  # one setup, one policy

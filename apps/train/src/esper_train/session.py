@@ -21,10 +21,11 @@ from esper_leyline import (
     RunStatus,
     RunSummary,
     TelemetryLoss,
+    TelemetrySink,
     TrainingConfig,
 )
 from esper_leyline.events import RunCompleted, RunFailed, RunStarted, kinds_written
-from esper_nissa import Hub, JsonlSink, RunDirectory
+from esper_nissa import Hub, JsonlSink, RunDirectory, open_sinks
 from esper_simic import MOST_SKIPS
 from esper_train.interrupts import StopRequest
 from esper_train.settings.options import TelemetryOptions
@@ -91,7 +92,7 @@ class RunSession:
         self.directory = self._given or create_directory(config, options)
         self.hub = Hub(
             self.directory.run_id,
-            [self._open_log()],
+            self._open_sinks(),
             kinds=kinds_written(config.telemetry),
             group=self.group,
             on_loss=self._warn_of_loss,
@@ -163,14 +164,21 @@ class RunSession:
         with self.stop.defer_signals():
             self._viewer = Viewer.start(self.directory.path, plain=self._options.no_tui)
 
-    def _open_log(self) -> JsonlSink:
-        """Opens the run's log; a log of another run leaves no run directory behind."""
+    def _open_sinks(self) -> list[TelemetrySink]:
+        """Opens the run's log and the sinks of plugins; a failure leaves no run directory."""
+        opened: list[TelemetrySink] = []
         try:
-            return JsonlSink(self.directory.events, new=True)
+            opened.append(JsonlSink(self.directory.events, new=True))
+            opened.extend(open_sinks(self.plan.config.telemetry.sinks, self.directory.path))
         except EsperError:
+            for sink in opened:
+                sink.close()
+            if opened:
+                self.directory.events.unlink(missing_ok=True)
             if self._given is None:
                 self.directory.discard()
             raise
+        return opened
 
     def _warn_of_loss(self, loss: TelemetryLoss) -> None:
         """Says at once what the log loses; called from the hub's own thread."""

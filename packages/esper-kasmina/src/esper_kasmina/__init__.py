@@ -7,6 +7,7 @@ from esper_kasmina.blueprints import (
     BranchBuilder,
     register_blueprint,
     unregister_blueprint,
+    why_unfit,
 )
 from esper_kasmina.errors import KasminaError
 from esper_kasmina.grafting.graft import SlotSite, graft
@@ -64,4 +65,5 @@ __all__ = [
     "sync_optimizer",
     "sync_scheduler",
     "unregister_blueprint",
+    "why_unfit",
 ]

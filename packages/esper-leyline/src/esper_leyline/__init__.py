@@ -24,6 +24,7 @@ from esper_leyline.actions import (
     Op,
     Topology,
     blueprint_choices,
+    blueprint_rows,
     head_sizes,
 )
 from esper_leyline.checkpoint import CHECKPOINT_VERSION, CheckpointManifest
@@ -305,6 +306,7 @@ __all__ = [
     "Transition",
     "advance",
     "blueprint_choices",
+    "blueprint_rows",
     "check_blueprints",
     "check_file",
     "check_folder",

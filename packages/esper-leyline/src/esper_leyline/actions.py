@@ -75,6 +75,18 @@ def blueprint_choices(blueprints: Iterable[str]) -> tuple[str, ...]:
     return (*BUILT_IN_BLUEPRINTS, *added)
 
 
+def blueprint_rows(blueprints: Iterable[str]) -> tuple[str | None, ...]:
+    """Returns the blueprints by row of an embedding; ``None`` is the row of an empty slot.
+
+    The row of an empty slot follows the built-in blueprints, and added ones follow it.
+
+    Args:
+        blueprints: The blueprints that a task allows.
+    """
+    choices = blueprint_choices(blueprints)
+    return (*choices[:NULL_BLUEPRINT], None, *choices[NULL_BLUEPRINT:])
+
+
 NULL_BLUEPRINT = len(Blueprint)
 """Embedding index of a slot without a seed; embeddings of added blueprints follow it."""
 

@@ -10,7 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from esper_leyline.actions import BlendStyle, FactoredAction, Topology, blueprint_choices
+from esper_leyline.actions import (
+    BlendStyle,
+    FactoredAction,
+    Topology,
+    blueprint_choices,
+    blueprint_rows,
+)
 from esper_leyline.commands import SeedCommand
 from esper_leyline.config.host import HostOptions
 from esper_leyline.events import AnyPayload, Event
@@ -170,6 +176,11 @@ class EnvironmentSpec:
     def blueprint_choices(self) -> tuple[str, ...]:
         """The choices of the blueprint head, by index; those not in ``blueprints`` are masked."""
         return blueprint_choices(self.blueprints)
+
+    @property
+    def blueprint_rows(self) -> tuple[str | None, ...]:
+        """The blueprints by row of an embedding; ``None`` is the row of an empty slot."""
+        return blueprint_rows(self.blueprints)
 
 
 class Environment(Protocol):

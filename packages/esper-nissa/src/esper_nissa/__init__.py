@@ -5,8 +5,10 @@ from esper_nissa.hub import FlushingSink, Hub
 from esper_nissa.log_position import LogPosition, next_position
 from esper_nissa.run_directory import RunDirectory, create_folder
 from esper_nissa.sinks.jsonl import JsonlSink
+from esper_nissa.sinks.plugins import SINKS, SinkFactory, open_sinks
 
 __all__ = [
+    "SINKS",
     "FlushingSink",
     "Hub",
     "JsonlSink",
@@ -14,6 +16,8 @@ __all__ = [
     "LogPosition",
     "NissaError",
     "RunDirectory",
+    "SinkFactory",
     "create_folder",
     "next_position",
+    "open_sinks",
 ]

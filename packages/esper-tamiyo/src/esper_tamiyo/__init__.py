@@ -8,11 +8,14 @@ from esper_tamiyo.frozen import PolicyController
 from esper_tamiyo.heuristic import HeuristicConfig, HeuristicController
 from esper_tamiyo.masks import MaskBuilder
 from esper_tamiyo.normalizer import ObservationNormalizer
+from esper_tamiyo.plugins import CONTROLLERS, ControllerFactory
 from esper_tamiyo.policy import RecurrentPolicy
 from esper_tamiyo.schedule import ScheduleConfig, ScheduleController
 
 __all__ = [
     "CEILING",
+    "CONTROLLERS",
+    "ControllerFactory",
     "HeuristicConfig",
     "HeuristicController",
     "MaskBuilder",

@@ -19,7 +19,6 @@ from esper_leyline import (
     BASE_FEATURES,
     COUNTERFACTUAL_DECAY,
     HISTORY,
-    NULL_BLUEPRINT,
     POINTS_LIMIT,
     SLOT_FEATURES,
     STAGE_ORDER,
@@ -53,15 +52,14 @@ class ObservationEncoder:
 
     Attributes:
         blueprints: The choices of the blueprint head, by index.
+        rows: The blueprints by row of the embedding; ``None`` is the row of an empty slot.
     """
 
     def __init__(self, spec: EnvironmentSpec) -> None:
         self._slots = spec.slots
         self.blueprints = spec.blueprint_choices
-        # Added blueprints come after the index of an empty slot.
-        self._embedding_indices = {
-            name: index + (index >= NULL_BLUEPRINT) for index, name in enumerate(self.blueprints)
-        }
+        self.rows = spec.blueprint_rows
+        self._embedding_indices = {name: row for row, name in enumerate(self.rows)}
         self._size = observation_size(len(spec.slots))
         self._masks = MaskBuilder(spec)
 
@@ -99,8 +97,6 @@ class ObservationEncoder:
         )
 
     def _embedding_index(self, report: StepReport, seed: SeedReport) -> int:
-        if seed.blueprint is None:
-            return NULL_BLUEPRINT
         index = self._embedding_indices.get(seed.blueprint)
         if index is None:
             raise TamiyoError(

@@ -86,6 +86,38 @@ class RecurrentPolicy(nn.Module):
             FactoredAction.from_indices(row, self.encoder.blueprints) for row in actions.tolist()
         )
 
+    def align_blueprints(
+        self, name: str, saved: Tensor, rows: Sequence[str | None], fill: Tensor
+    ) -> Tensor:
+        """Moves the rows of a saved tensor to where this policy has the same blueprints.
+
+        A policy that was saved with other blueprints can then be loaded: rows are found by the
+        names of the blueprints, and a blueprint that is new keeps the rows of ``fill``.
+
+        Args:
+            name: A parameter's name in ``state_dict``.
+            saved: What was saved for it, [saved rows, ...]: values, or an optimizer's moments.
+            rows: The blueprints by row of the saved policy's embedding, ``None`` for an empty
+                slot.
+            fill: What new rows hold, [rows, ...] of this policy.
+
+        Returns:
+            A tensor like ``fill``, or ``saved`` itself if the parameter has no rows by blueprint,
+            or ``saved`` does not have the rows that are named.
+        """
+        own: Sequence[str | None] = self.encoder.rows
+        if name.startswith("policy.heads.blueprint."):
+            rows, own = [row for row in rows if row is not None], self.encoder.blueprints
+        elif name != "blueprints.weight":
+            return saved
+        if list(rows) == list(own) or saved.shape != (len(rows), *fill.shape[1:]):
+            return saved
+        aligned = fill.clone()
+        for index, blueprint in enumerate(own):
+            if blueprint in rows:
+                aligned[index] = saved[rows.index(blueprint)]
+        return aligned
+
     def update_normalizer(self, observation: Observation, valid: Tensor) -> None:
         """Takes a rollout [T, N, ...] into the running statistics; ``valid`` is [T, N] bool.
 

@@ -9,7 +9,14 @@ from pathlib import Path
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING
 
-from esper_leyline import DataSpec, TaskSpec, TrainingConfig, unknown_name
+from esper_leyline import (
+    DataSpec,
+    LeylineError,
+    Registry,
+    TaskSpec,
+    TrainingConfig,
+    unknown_name,
+)
 from esper_tolaria import tasks
 from esper_tolaria.errors import MissingDataError, TolariaError
 from esper_tolaria.tasks import Task
@@ -21,28 +28,60 @@ DATA_ROOT = Path("data")
 """Default folder of downloaded data."""
 
 
-def task_names() -> tuple[str, ...]:
-    """Returns the name of every task, sorted."""
+def _check_plugin(name: str, part: object) -> Task:
+    if not isinstance(part, Task):
+        raise TolariaError(f"it is a {type(part).__name__}; an entry point refers to a Task")
+    if part.spec.name != name:
+        raise TolariaError(f"its spec is called '{part.spec.name}'; give both one name")
+    taken = [each for each in part.more_presets if each in task_names()]
+    if taken:
+        raise TolariaError(f"its preset '{taken[0]}' has the name of a task; choose another name")
+    return part
+
+
+_PLUGINS = Registry("task", "esper.tasks", _check_plugin)
+
+
+@cache
+def _built_in_names() -> frozenset[str]:
     names = (module.name for module in iter_modules(tasks.__path__))
-    return tuple(sorted(name for name in names if not name.startswith("_")))
+    return frozenset(name for name in names if not name.startswith("_"))
+
+
+def task_names() -> tuple[str, ...]:
+    """Returns the name of every task, sorted: built-in ones and those of plugins."""
+    return tuple(sorted(_built_in_names().union(_PLUGINS.names())))
 
 
 def find_task(name: str) -> Task:
     """Returns a task by name.
 
+    A plugin adds a task with an entry point of the group ``esper.tasks`` that refers to a
+    ``Task``.
+
     Raises:
-        TolariaError: If there is no such task.
+        TolariaError: If there is no such task, or a plugin's task cannot be used.
     """
-    if name not in task_names():
+    if name in _built_in_names():
+        if name in _PLUGINS:
+            raise TolariaError(
+                f"a plugin adds a task called '{name}', which is built in; uninstall the plugin"
+            )
+        task = import_module(f"{tasks.__name__}.{name}").TASK
+        assert isinstance(task, Task), f"TASK of {name} is {task!r}"
+        return task
+    if name not in _PLUGINS:
         raise TolariaError(unknown_name("task", name, task_names()))
-    task = import_module(f"{tasks.__name__}.{name}").TASK
-    assert isinstance(task, Task), f"TASK of {name} is {task!r}"
-    return task
+    try:
+        return _PLUGINS.get(name)
+    except LeylineError as error:
+        raise TolariaError(str(error)) from None
 
 
 def preset_names() -> tuple[str, ...]:
     """Returns the name of every preset, sorted."""
-    return tuple(sorted(_presets()))
+    presets, _ = _presets()
+    return tuple(sorted(presets))
 
 
 def find_preset(name: str) -> TrainingConfig:
@@ -51,9 +90,10 @@ def find_preset(name: str) -> TrainingConfig:
     Raises:
         TolariaError: If there is no such preset.
     """
-    presets = _presets()
+    presets, unusable = _presets()
     if name not in presets:
-        raise TolariaError(unknown_name("preset", name, presets))
+        said = (unknown_name("preset", name, presets), *unusable)
+        raise TolariaError("; ".join(said))
     return presets[name]()
 
 
@@ -100,8 +140,14 @@ def _load(load: Callable[[DataSpec, Path], Dataset], spec: DataSpec, root: Path)
     return load(spec, root)
 
 
-def _presets() -> dict[str, Callable[[], TrainingConfig]]:
+def _presets() -> tuple[dict[str, Callable[[], TrainingConfig]], tuple[str, ...]]:
+    """Returns every preset by name, and why the tasks that cannot be used have none."""
     found: dict[str, Callable[[], TrainingConfig]] = {}
+    unusable = []
     for name in task_names():
-        found |= find_task(name).presets
-    return found
+        try:
+            found |= find_task(name).presets
+        except TolariaError as error:
+            # One broken plugin must not hide the presets of the others.
+            unusable.append(str(error))
+    return found, tuple(unusable)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -21,6 +21,10 @@ from esper_leyline import (
 from esper_simic import PPOUpdater
 from esper_tamiyo import RecurrentPolicy
 from esper_tolaria import HostSetup, find_task, make_setup
+from esper_train.errors import TrainError
+
+EMBEDDING = "blueprints.weight"
+"""The policy's embedding of blueprints in its state dict."""
 
 _NOT_NEGATIVE = frozenset(
     {"count", "squares", "steps", "episodes", "consecutive_skips", "rate_scale"}
@@ -28,7 +32,50 @@ _NOT_NEGATIVE = frozenset(
 """Parts that are counts, sums of squares or factors."""
 
 
-def find_fault(manifest: CheckpointManifest, state: Any) -> str | None:
+def align_state(state: Any, rows: Sequence[str | None], policy: RecurrentPolicy) -> dict[str, Any]:
+    """Returns a trainer's state with the rows of its blueprints where a policy has them.
+
+    What is not of the expected form is returned as it is, for ``check_state`` to name.
+
+    Args:
+        state: A trainer's state, as it was saved.
+        rows: The blueprints of the policy that was saved, by row of its embedding.
+        policy: The policy that the state is for.
+    """
+
+    def aligned(name: str, saved: Any, fill: Tensor) -> Any:
+        if not isinstance(saved, Tensor):
+            return saved
+        return policy.align_blueprints(name, saved, rows, fill)
+
+    own = policy.state_dict()
+    parameters = dict(policy.named_parameters())
+    try:
+        moved = {
+            **state,
+            "policy": {
+                name: aligned(name, saved, own[name]) if name in own else saved
+                for name, saved in state["policy"].items()
+            },
+        }
+        optimizer = dict(state["updater"]["optimizer"])
+        for moments in ("means", "squares"):
+            if len(optimizer[moments]) == len(parameters):
+                optimizer[moments] = [
+                    aligned(name, saved, torch.zeros_like(parameter))
+                    for (name, parameter), saved in zip(
+                        parameters.items(), optimizer[moments], strict=True
+                    )
+                ]
+        moved["updater"] = {**state["updater"], "optimizer": optimizer}
+    except (TypeError, KeyError, AttributeError):
+        return state  # type: ignore[no-any-return]
+    return moved
+
+
+def check_state(
+    manifest: CheckpointManifest, state: Any
+) -> tuple[CheckpointManifest, dict[str, Any]]:
     """Compares a checkpoint's state with the state that a run of its configuration saves.
 
     Args:
@@ -36,14 +83,24 @@ def find_fault(manifest: CheckpointManifest, state: Any) -> str | None:
         state: The state as it was read, of any type.
 
     Returns:
-        The first difference, naming the part; ``None`` if a run can continue from it.
+        Both, with a row for every blueprint that a policy of this configuration has today.
 
     Raises:
-        EsperError: If the manifest names an unknown task or slot.
+        TrainError: If a run cannot continue from it; names the first difference and its part.
+        EsperError: If the manifest names an unknown task, slot or blueprint.
     """
-    setup = make_setup(find_task(manifest.config.task).spec, manifest.config, build_host)
-    faults = chain(_manifest_faults(manifest, setup), _state_faults(manifest, setup, state))
-    return next(faults, None)
+    setup = _setup(manifest)
+    policy = _policy(manifest, setup)
+    aligned = align_state(state, manifest.blueprints, policy)
+    faults = chain(
+        _manifest_faults(manifest, setup),
+        _state_faults(manifest, _initial_state(manifest, policy), aligned),
+        _count_faults(manifest, state),
+    )
+    fault = next(faults, None)
+    if fault is not None:
+        raise TrainError(f"cannot be used: {fault}")
+    return manifest.model_copy(update={"blueprints": policy.encoder.rows}), aligned
 
 
 def initial_state(manifest: CheckpointManifest) -> dict[str, Any]:
@@ -51,19 +108,24 @@ def initial_state(manifest: CheckpointManifest) -> dict[str, Any]:
 
     The global random generator is not advanced.
     """
-    return _initial_state(
-        manifest, make_setup(find_task(manifest.config.task).spec, manifest.config, build_host)
-    )
+    return _initial_state(manifest, _policy(manifest, _setup(manifest)))
 
 
-def _initial_state(manifest: CheckpointManifest, setup: HostSetup) -> dict[str, Any]:
+def _setup(manifest: CheckpointManifest) -> HostSetup:
+    return make_setup(find_task(manifest.config.task).spec, manifest.config, build_host)
+
+
+def _policy(manifest: CheckpointManifest, setup: HostSetup) -> RecurrentPolicy:
     with torch.random.fork_rng(devices=[]):
-        policy = RecurrentPolicy(
+        return RecurrentPolicy(
             # The policy does not depend on the host's parameters; counting them takes a host.
             setup.environment_spec(host_parameters=1),
             manifest.config.policy,
             critic=manifest.config.ppo.critic,
         )
+
+
+def _initial_state(manifest: CheckpointManifest, policy: RecurrentPolicy) -> dict[str, Any]:
     return {
         "policy": policy.state_dict(),
         "updater": PPOUpdater(policy, manifest.config.ppo).state_dict(),
@@ -78,18 +140,30 @@ def _manifest_faults(manifest: CheckpointManifest, setup: HostSetup) -> Iterator
         "slots": slots,
         "observation_size": observation_size(len(slots)),
     }
+    rows = manifest.blueprints
+    if len(set(rows)) < len(rows) or None not in rows:
+        yield "its manifest does not name every row of blueprints once, and one without a blueprint"
     for name, value in expected.items():
         found = getattr(manifest, name)
         if found != value:
             yield f"its manifest has {name} {found!r}, and its configuration {value!r}"
 
 
-def _state_faults(manifest: CheckpointManifest, setup: HostSetup, state: Any) -> Iterator[str]:
-    expected = _initial_state(manifest, setup)
+def _state_faults(
+    manifest: CheckpointManifest, expected: Mapping[str, Any], state: Any
+) -> Iterator[str]:
     rounds = state.get("rounds") if isinstance(state, Mapping) else None
     yield from _differences({**expected, "rounds": rounds}, state, "")
     yield from _round_faults(rounds, manifest.rounds_completed)
-    parameters = sum(each.numel() for each in _trained(expected))
+
+
+def _count_faults(manifest: CheckpointManifest, state: Any) -> Iterator[str]:
+    """Yields wrong numbers of rows and parameters of a state that has no other fault."""
+    rows = len(state["policy"][EMBEDDING])
+    if len(manifest.blueprints) != rows:
+        named = len(manifest.blueprints)
+        yield f"its manifest names {named} rows of blueprints, its policy has {rows}"
+    parameters = sum(each.numel() for each in _trained(state))
     if parameters != manifest.policy_parameters:
         yield (
             f"its manifest has policy_parameters {manifest.policy_parameters}, "

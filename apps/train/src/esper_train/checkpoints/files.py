@@ -24,7 +24,7 @@ from esper_leyline import (
     parse_json,
     write_atomically,
 )
-from esper_train.checkpoints.contents import find_fault
+from esper_train.checkpoints.contents import check_state
 from esper_train.errors import TrainError
 
 MOST_BYTES = 2**32
@@ -87,12 +87,9 @@ def load_checkpoint(path: Path) -> tuple[CheckpointManifest, dict[str, Any]]:
     try:
         content = _unpickle(_unseal(_read(path)))
         manifest = _manifest(content["manifest"])
-        fault = find_fault(manifest, content["state"])
+        return check_state(manifest, content["state"])
     except (EsperError, LeylineError) as error:
         raise TrainError(f"checkpoint '{path}' {error}") from None
-    if fault is not None:
-        raise TrainError(f"checkpoint '{path}' cannot be used: {fault}")
-    return manifest, content["state"]
 
 
 def seal(archive: bytes) -> bytes:

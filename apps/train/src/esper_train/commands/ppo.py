@@ -23,6 +23,7 @@ from esper_nissa import RunDirectory
 from esper_simic import PPOTrainer, SkippedUpdatesError, build_reward
 from esper_tamiyo import RecurrentPolicy
 from esper_tolaria import build_environment
+from esper_train.checkpoints.contents import align_state
 from esper_train.checkpoints.files import (
     copy_checkpoint,
     file_version,
@@ -207,7 +208,8 @@ class PPORun:
 
     def _resume(self, resumption: Resumption) -> None:
         done = resumption.manifest.rounds_completed
-        self._trainer.load_state_dict(resumption.state)
+        rows = resumption.manifest.blueprints
+        self._trainer.load_state_dict(align_state(resumption.state, rows, self._policy))
         path = str(resumption.path)
         self._session.hub.emit(CheckpointLoaded(path=path, rounds_completed=done))
         self._session.hub.emit(RunResumed(checkpoint=path, rounds_completed=done))
@@ -255,6 +257,7 @@ class PPORun:
             slots=slots,
             observation_size=observation_size(len(slots)),
             policy_parameters=self._policy_parameters(),
+            blueprints=self._environment.spec.blueprint_rows,
             torch_version=str(torch.__version__),
             config=self._plan.config,
             group=self._session.group,

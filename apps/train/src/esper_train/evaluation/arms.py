@@ -18,6 +18,7 @@ from esper_leyline import (
 )
 from esper_simic.evaluation import Budget, ControllerFactory
 from esper_tamiyo import (
+    CONTROLLERS,
     HeuristicController,
     PolicyController,
     RandomMaskedController,
@@ -26,6 +27,7 @@ from esper_tamiyo import (
     ScheduleController,
     StaticController,
 )
+from esper_train.checkpoints.contents import align_state
 from esper_train.checkpoints.files import load_checkpoint
 from esper_train.commands.heuristic import heuristic_rules
 from esper_train.errors import TrainError
@@ -89,8 +91,15 @@ class CheckpointArm:
         """Builds the policy, which all controllers share."""
         config = self.manifest.config
         policy = RecurrentPolicy(spec, config.policy, critic=config.ppo.critic)
+        unknown = [name for name in spec.blueprints if name not in self.manifest.blueprints]
+        if unknown:
+            raise TrainError(
+                f"checkpoint '{self.name}' holds a policy without blueprint '{unknown[0]}', which "
+                f"the hosts may grow; leave it out of the blueprints, or train with it first"
+            )
+        state = align_state(self.state, self.manifest.blueprints, policy)
         try:
-            policy.load_state_dict(self.state["policy"])
+            policy.load_state_dict(state["policy"])
         except (KeyError, RuntimeError):
             raise TrainError(
                 f"checkpoint '{self.name}' holds no policy for {len(spec.slots)} slots"
@@ -166,6 +175,9 @@ def _check_repeats(what: str, names: Sequence[str]) -> None:
 def _read(name: str, label: str | None, stems: Counter[str]) -> Arm:
     if name in _RULES:
         return RuleArm(name, label or name, _RULES[name])
+    if name in CONTROLLERS:
+        build = CONTROLLERS.get(name)
+        return RuleArm(name, label or name, lambda spec, _run: build(spec))
     kind, colon, settings = name.partition(":")
     if kind == SCHEDULE and colon:
         config = _schedule(settings)
@@ -184,7 +196,7 @@ def _read_checkpoint(name: str, label: str | None, stems: Counter[str]) -> Check
         hint = f", such as {found[-1]}" if found else ""
         raise TrainError(f"arm '{name}' is a folder; name a checkpoint{hint}")
     if not path.exists() and not path.suffix and len(path.parts) == 1:
-        known = (*DEFAULT_ARMS, *BUDGETS)
+        known = (*DEFAULT_ARMS, *CONTROLLERS.names(), *BUDGETS)
         raise TrainError(f"{unknown_name('arm', name, known)}, or the path of a checkpoint")
     manifest, state = load_checkpoint(path)
     stem = path.stem
@@ -216,4 +228,4 @@ def _epochs(key: str, value: str) -> int:
 
 
 def _allowed() -> str:
-    return f"{', '.join((*DEFAULT_ARMS, *BUDGETS))}, or the path of a checkpoint"
+    return f"{', '.join((*DEFAULT_ARMS, *CONTROLLERS.names(), *BUDGETS))}, or a checkpoint's path"

@@ -56,6 +56,7 @@ KEYS: Mapping[str, str] = {
 
 RESUMABLE: tuple[str, ...] = (
     "n_episodes",
+    "blueprints",
     "device",
     "devices",
     "workers",

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from esper_kasmina import why_unfit
 from esper_leyline import (
     CheckpointManifest,
     TaskSpec,
@@ -15,6 +16,7 @@ from esper_leyline import (
     override,
     read_config,
 )
+from esper_nissa import SINKS
 from esper_simic import build_reward, check_shares
 from esper_tolaria import check_environment, find_preset, find_task, preset_names
 from esper_train.errors import TrainError
@@ -168,8 +170,19 @@ def finish_plan(config: TrainingConfig, given: Given, notes: tuple[str | None, .
     resolved = override(config, changes)
     places = [torch.device(name) for name in resolved.devices or [device]]
     check_environment(task, resolved, places, resolved.workers)
+    _check_plugins(resolved, task)
     build_reward(resolved.reward, gamma=resolved.ppo.gamma)  # refuses parts that a mode lacks
     return Plan(config=resolved, task=task, notes=_said(*notes, device_note))
+
+
+def _check_plugins(config: TrainingConfig, task: TaskSpec) -> None:
+    """Imports the plugins that a configuration names, before anything is created."""
+    for blueprint in config.blueprints or task.blueprints:
+        reason = why_unfit(blueprint, task.host.topology)
+        if reason is not None:
+            raise TrainError(f"task '{task.name}': {reason}")
+    for name in config.telemetry.sinks:
+        SINKS.get(name)
 
 
 def base_config(

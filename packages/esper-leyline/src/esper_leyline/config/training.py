@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
+from esper_leyline.actions import BlueprintName
 from esper_leyline.config.host import (
     AmpDtype,
     CounterfactualSet,
@@ -18,6 +19,7 @@ from esper_leyline.config.ppo import PPOConfig
 from esper_leyline.config.reward import RewardConfig
 from esper_leyline.lifecycle.gates import LifecycleRules
 from esper_leyline.ranges import (
+    MOST_BLUEPRINTS,
     MOST_DEVICES,
     MOST_SLOTS,
     Environments,
@@ -40,6 +42,12 @@ class TelemetryConfig(Settings):
     level: TelemetryLevel = Field(default="normal", description="Amount of telemetry in the log.")
     lifecycle_only: bool = Field(
         default=False, description="Keep lifecycle events whatever the level."
+    )
+    sinks: tuple[Name, ...] = Field(
+        default=(),
+        strict=False,
+        max_length=16,
+        description="Sinks of plugins that get every event besides the log.",
     )
 
 
@@ -114,6 +122,13 @@ class TrainingConfig(Settings):
         strict=False,
         max_length=MOST_SLOTS,
         description="Slots to enable, such as: r0c0 r0c1. None: the task's own.",
+    )
+    blueprints: tuple[BlueprintName, ...] | None = Field(
+        default=None,
+        min_length=1,
+        strict=False,
+        max_length=MOST_BLUEPRINTS,
+        description="Blueprints to choose from, such as: conv_light norm. None: the task's own.",
     )
     max_seeds: int | None = Field(
         default=None,

@@ -14,6 +14,7 @@ from esper_leyline import (
     MorphogeneticHost,
     TaskSpec,
     TrainingConfig,
+    check_blueprints,
     check_slots,
 )
 from esper_tolaria.errors import TolariaError
@@ -79,6 +80,8 @@ def make_setup(task: TaskSpec, config: TrainingConfig, host_factory: HostFactory
         TolariaError: If ``check_task`` refuses the configuration.
     """
     slots = check_task(task, config)
+    if config.blueprints is not None:
+        task = task.model_copy(update={"blueprints": config.blueprints})
     return HostSetup(task=task, config=config, host_factory=host_factory, slots=slots)
 
 
@@ -87,11 +90,13 @@ def check_task(task: TaskSpec, config: TrainingConfig) -> tuple[str, ...]:
 
     Raises:
         TolariaError: If the configuration enables slots that the host does not offer, or
+            allows blueprints that do not fit the host, or
             augments data that is not images.
     """
     wanted = task.slots if config.slots is None else config.slots
     try:
         slots = check_slots(wanted, task.host.slots)
+        check_blueprints(config.blueprints or task.blueprints, task.host.topology)
     except ValueError as error:
         raise TolariaError(f"task '{task.name}': {error}") from None
     shape, training = task.data.input_shape, config.host or task.training
