@@ -10,15 +10,8 @@ import torch
 from torch import nn
 
 from esper_kasmina import ActivationSpec, SeedSlot, sync_optimizer
-from esper_leyline import (
-    Advance,
-    Blueprint,
-    Fossilize,
-    Germinate,
-    SeedMeasurement,
-    SeedStage,
-    SlotCommand,
-)
+from esper_leyline import Advance, Blueprint, Fossilize, Germinate, SeedMeasurement, SeedStage
+from esper_leyline.commands import SlotCommand
 
 
 def edges(count: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from esper_leyline import TrainingConfig, flatten_config, override
+from esper_leyline import TrainingConfig, override
+from esper_leyline.config.overrides import flatten_config
 from esper_tolaria import find_preset, find_task
 from esper_train.cli import app
 

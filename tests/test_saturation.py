@@ -6,14 +6,8 @@ import pytest
 import torch
 
 from esper_kasmina import build_host
-from esper_leyline import (
-    BASE_FEATURES,
-    SLOT_FEATURES,
-    UNMEASURED,
-    StepReport,
-    TrainingConfig,
-    override,
-)
+from esper_leyline import BASE_FEATURES, SLOT_FEATURES, StepReport, TrainingConfig, override
+from esper_leyline.observation import UNMEASURED
 from esper_simic import PPOTrainer, build_reward
 from esper_tamiyo import RecurrentPolicy
 from esper_tolaria import build_environment, find_preset, find_task

@@ -30,7 +30,8 @@ from torch.distributions import Categorical, Distribution
 from torchrl.modules import LSTMModule, ValueOperator, set_recurrent_mode
 from torchrl.objectives import ClipPPOLoss
 
-from esper_leyline import head_sizes, policy_input_size
+from esper_leyline import head_sizes
+from esper_leyline.observation import policy_input_size
 
 INPUTS = policy_input_size(3)
 HEADS = tuple(head_sizes(3).values())

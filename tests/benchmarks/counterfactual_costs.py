@@ -18,15 +18,8 @@ from abba_timing import compare as time_pairs
 from torch import Tensor
 
 from esper_kasmina import CNNHost, build_host
-from esper_leyline import (
-    Advance,
-    Blueprint,
-    CounterfactualSet,
-    Germinate,
-    HostOptions,
-    HostTraining,
-    SeedCommand,
-)
+from esper_leyline import Advance, Blueprint, Germinate, HostOptions, HostTraining, SeedCommand
+from esper_leyline.config.host import CounterfactualSet
 from esper_tolaria import Split, find_task
 from esper_tolaria.engine.trainer import Trainer
 from esper_tolaria.validation.counterfactuals import compare

@@ -35,8 +35,8 @@ from esper_leyline import (
     SeedCommand,
     SeedMeasurement,
     SeedStage,
-    SlotCommand,
 )
+from esper_leyline.commands import SlotCommand
 from esper_tolaria import find_task
 
 SLOTS = ("r0c0", "r0c1", "r0c2")

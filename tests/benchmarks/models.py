@@ -20,15 +20,8 @@ import torch
 from torch import Tensor, nn
 
 from esper_kasmina import ActivationSpec, KasminaError, SlotSite, graft, harvest
-from esper_leyline import (
-    Advance,
-    Blueprint,
-    Fossilize,
-    Germinate,
-    SeedCommand,
-    SeedMeasurement,
-    SlotCommand,
-)
+from esper_leyline import Advance, Blueprint, Fossilize, Germinate, SeedCommand, SeedMeasurement
+from esper_leyline.commands import SlotCommand
 
 README = Path(__file__).parents[2] / "packages" / "esper-kasmina" / "README.md"
 BEGIN, END = "<!-- models: begin -->\n", "<!-- models: end -->"

@@ -22,15 +22,8 @@ from dataclasses import dataclass, replace
 import torch
 from external_tasks import ExternalEnvironment, Outcome, Pairs, external_policy, task_reward
 
-from esper_leyline import (
-    ALPHA_SPEED_TICKS,
-    FactoredAction,
-    Op,
-    PPOConfig,
-    SeedReport,
-    StepReport,
-    TrainingConfig,
-)
+from esper_leyline import FactoredAction, Op, PPOConfig, SeedReport, StepReport, TrainingConfig
+from esper_leyline.actions import ALPHA_SPEED_TICKS
 from esper_simic import PPOTrainer
 
 OPS = (Op.PRUNE, Op.SET_ALPHA_TARGET)

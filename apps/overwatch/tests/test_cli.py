@@ -10,8 +10,9 @@ import sys
 import pytest
 from rich.console import Console
 
-from esper_leyline import HostReport, TrainingConfig, override
+from esper_leyline import TrainingConfig, override
 from esper_leyline.events import PAYLOADS, EpochCompleted, RoundCompleted, RunStarted
+from esper_leyline.reports import HostReport
 from esper_nissa import Hub, JsonlSink, RunDirectory
 from esper_overwatch import main
 from esper_overwatch.commands.runs import list_runs, show_run

@@ -18,10 +18,10 @@ from esper_leyline import (
     RoundSummary,
     RunSummary,
     TrainingConfig,
-    blueprint_rows,
     observation_size,
     override,
 )
+from esper_leyline.actions import blueprint_rows
 from esper_simic.evaluation import ArmResult, EpisodeResult, EvaluationResults, SeedRange
 from esper_tolaria import find_preset
 

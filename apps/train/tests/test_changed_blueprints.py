@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from esper_kasmina import build_host
-from esper_leyline import BUILT_IN_BLUEPRINTS, blueprint_rows, override
+from esper_leyline import BUILT_IN_BLUEPRINTS, override
+from esper_leyline.actions import blueprint_rows
 from esper_simic import PPOUpdater
 from esper_tamiyo import RecurrentPolicy
 from esper_tolaria import find_task, make_setup

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from esper_leyline import CompileConfig, EsperError, override
+from esper_leyline import EsperError, override
+from esper_leyline.config.training import CompileConfig
 from esper_tolaria import find_preset
 from esper_train.settings.compiling import choose_compilation
 from esper_train.settings.options import (

@@ -6,8 +6,6 @@ import pytest
 
 from esper_kasmina import build_host
 from esper_leyline import (
-    ALPHA_SPEED_TICKS,
-    FULL_ALPHA_TARGET,
     BlendStyle,
     Blueprint,
     FactoredAction,
@@ -18,6 +16,7 @@ from esper_leyline import (
     TrainingConfig,
     override,
 )
+from esper_leyline.actions import ALPHA_SPEED_TICKS, FULL_ALPHA_TARGET
 from esper_tolaria import build_environment, find_task
 from esper_train.evaluation.scratch import flop_counter
 

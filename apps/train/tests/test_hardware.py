@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from esper_leyline import EnvironmentSpec, EsperError, FeedConfig
+from esper_leyline import EnvironmentSpec, EsperError
+from esper_leyline.config.host import FeedConfig
 from esper_train.commands.heuristic import heuristic_rules
 from esper_train.evaluation.arms import read_arms
 from esper_train.settings.options import (

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from esper_leyline import EsperError, TrainingConfig, flatten_config, override
+from esper_leyline import EsperError, TrainingConfig, override
+from esper_leyline.config.overrides import flatten_config
 from esper_tolaria import find_preset
 from esper_train import main
 from esper_train.settings.given import KEYS, RESUMABLE

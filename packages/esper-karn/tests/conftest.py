@@ -10,7 +10,6 @@ import pytest
 
 from esper_leyline import (
     Blueprint,
-    HostReport,
     RoundSummary,
     SeedEvent,
     SeedEventKind,
@@ -31,6 +30,7 @@ from esper_leyline.events import (
     RunCompleted,
     RunStarted,
 )
+from esper_leyline.reports import HostReport
 
 HOSTS, EPOCHS = 2, 3
 

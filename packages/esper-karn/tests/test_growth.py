@@ -8,8 +8,9 @@ from dataclasses import replace
 import pytest
 
 from esper_karn import KarnError, RunState, fold, growth_svg, growth_view
-from esper_leyline import Blueprint, HostReport, SeedEvent, SeedEventKind, SeedReport, SeedStage
+from esper_leyline import Blueprint, SeedEvent, SeedEventKind, SeedReport, SeedStage
 from esper_leyline.events import EpisodeOutcome, EpochCompleted, Event
+from esper_leyline.reports import HostReport
 
 SVG = "{http://www.w3.org/2000/svg}"
 EPOCHS = 30

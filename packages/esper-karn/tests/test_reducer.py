@@ -21,7 +21,6 @@ from esper_leyline import (
     SeedEvent,
     SeedEventKind,
     SeedStage,
-    ShapleyValues,
 )
 from esper_leyline.events import (
     PAYLOADS,
@@ -38,6 +37,7 @@ from esper_leyline.events import (
     ValueCollapse,
     Vitals,
 )
+from esper_leyline.reports import ShapleyValues
 
 
 @given(data=st.data())

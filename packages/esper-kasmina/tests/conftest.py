@@ -29,10 +29,10 @@ from esper_leyline import (
     SeedCommand,
     SeedMeasurement,
     SeedStage,
-    SlotCommand,
     Topology,
     TransformerHostSpec,
 )
+from esper_leyline.commands import SlotCommand
 
 SIGNAL = CNNHostSpec(
     input_shape=(1, 24), classes=5, widths=(8, 8, 8), kernel=1, pools=(True, True, False)

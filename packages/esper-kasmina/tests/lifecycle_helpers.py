@@ -13,8 +13,8 @@ from esper_leyline import (
     SeedCommand,
     SeedMeasurement,
     SeedStage,
-    SlotCommand,
 )
+from esper_leyline.commands import SlotCommand
 
 
 def give(host: SlottedHost, slot: str, command: SlotCommand) -> None:

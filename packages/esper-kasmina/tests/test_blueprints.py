@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from esper_kasmina import BLUEPRINTS, ActivationSpec, Seed
-from esper_leyline import TOPOLOGY_BLUEPRINTS, BlendAlgorithm, Blueprint, Topology
+from esper_leyline import BlendAlgorithm, Blueprint, Topology
+from esper_leyline.actions import TOPOLOGY_BLUEPRINTS
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,8 @@ from esper_leyline import (
     SeedMeasurement,
     SeedStage,
     SetAlphaTarget,
-    SlotCommand,
 )
+from esper_leyline.commands import SlotCommand
 
 pytestmark = pytest.mark.slow
 

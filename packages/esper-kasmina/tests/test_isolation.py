@@ -7,17 +7,8 @@ import copy
 import pytest
 import torch
 
-from esper_leyline import (
-    ALPHA_SPEED_TICKS,
-    ALPHA_TARGETS,
-    TEMPO_EPOCHS,
-    AlphaCurve,
-    BlendStyle,
-    Prune,
-    SeedStage,
-    SetAlphaTarget,
-    Topology,
-)
+from esper_leyline import AlphaCurve, BlendStyle, Prune, SeedStage, SetAlphaTarget, Topology
+from esper_leyline.actions import ALPHA_SPEED_TICKS, ALPHA_TARGETS, TEMPO_EPOCHS
 
 
 @pytest.fixture

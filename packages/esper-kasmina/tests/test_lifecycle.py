@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from esper_kasmina import BLUEPRINTS, ActivationSpec, KasminaError, SeedSlot, build_host
 from esper_leyline import (
     OCCUPIED_STAGES,
-    TRANSITIONS,
     Advance,
     AlphaCurve,
     BlendAlgorithm,
@@ -29,6 +28,7 @@ from esper_leyline import (
     SetAlphaTarget,
     TransformerHostSpec,
 )
+from esper_leyline.lifecycle.stages import TRANSITIONS
 
 TINY = {
     "cnn": CNNHostSpec(

@@ -13,15 +13,11 @@ from hypothesis import strategies as st
 from pydantic import AllowInfNan, BaseModel
 
 from esper_leyline import (
-    BLUEPRINT_PATTERN,
     BUILT_IN_BLUEPRINTS,
     HEADS,
-    SLOT_PATTERN,
-    TOPOLOGY_BLUEPRINTS,
     BlendStyle,
     Blueprint,
     CNNHostSpec,
-    GateResult,
     MLPHostSpec,
     PolicyConfig,
     PPOConfig,
@@ -30,8 +26,10 @@ from esper_leyline import (
     TaskSpec,
     TrainingConfig,
     TransformerHostSpec,
-    order_slots,
 )
+from esper_leyline.actions import BLUEPRINT_PATTERN, TOPOLOGY_BLUEPRINTS
+from esper_leyline.lifecycle.gates import GateResult
+from esper_leyline.slots import SLOT_PATTERN, order_slots
 
 JSON_INTEGER = 2**31 - 1
 

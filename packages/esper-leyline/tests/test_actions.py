@@ -9,9 +9,7 @@ from hypothesis import strategies as st
 from esper_leyline import (
     BUILT_IN_BLUEPRINTS,
     HEADS,
-    NULL_BLUEPRINT,
     RELEVANT_HEADS,
-    TOPOLOGY_BLUEPRINTS,
     Advance,
     AlphaCurve,
     BlendStyle,
@@ -25,10 +23,10 @@ from esper_leyline import (
     SeedCommand,
     SetAlphaTarget,
     Topology,
-    blueprint_choices,
     head_sizes,
-    to_command,
 )
+from esper_leyline.actions import NULL_BLUEPRINT, TOPOLOGY_BLUEPRINTS, blueprint_choices
+from esper_leyline.commands import to_command
 
 SLOTS = ("r0c0", "r0c1", "r0c2")
 indices = st.tuples(*[st.integers(0, size - 1) for size in head_sizes(len(SLOTS)).values()])

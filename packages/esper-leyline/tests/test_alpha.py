@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from esper_leyline import AlphaCurve, AlphaRamp, BlendStyle, curve_value
+from esper_leyline import AlphaCurve, BlendStyle
+from esper_leyline.lifecycle.alpha import AlphaRamp, curve_value
 
 SIGMOIDS = {AlphaCurve.SIGMOID_6: 6, AlphaCurve.SIGMOID_12: 12, AlphaCurve.SIGMOID_24: 24}
 shares = st.floats(0, 1)

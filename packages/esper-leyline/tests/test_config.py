@@ -8,7 +8,6 @@ import re
 import pytest
 
 from esper_leyline import (
-    FLAT_KEYS,
     HEADS,
     ConfigError,
     PPOConfig,
@@ -17,6 +16,7 @@ from esper_leyline import (
     parse_config,
     read_config,
 )
+from esper_leyline.config.overrides import FLAT_KEYS
 
 REFERENCE = {
     "task": "cifar10",

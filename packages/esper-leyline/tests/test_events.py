@@ -10,15 +10,8 @@ from typing import get_type_hints
 import pytest
 from pydantic import ValidationError
 
-from esper_leyline import (
-    HostReport,
-    SeedEvent,
-    SeedEventKind,
-    SeedReport,
-    SeedStage,
-    StepReport,
-    TelemetryConfig,
-)
+from esper_leyline import SeedEvent, SeedEventKind, SeedReport, SeedStage, StepReport
+from esper_leyline.config.training import TelemetryConfig
 from esper_leyline.events import (
     LIFECYCLE_KINDS,
     PAYLOADS,
@@ -31,6 +24,7 @@ from esper_leyline.events import (
     kinds_written,
     parse_event,
 )
+from esper_leyline.reports import HostReport
 
 LEVELS = ("off", "minimal", "normal", "debug")
 NEEDED = {

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from esper_leyline import Gate, LifecycleRules, SeedEvidence, gate_checks
+from esper_leyline import Gate, LifecycleRules, SeedEvidence
+from esper_leyline.lifecycle.gates import gate_checks
 
 PERMISSIVE = LifecycleRules()
 STRICT = LifecycleRules(permissive_gates=False)

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from esper_leyline import ConfigError, LeylineError, parse_json, read_config, read_json
-from esper_leyline.files.json_files import MOST_BYTES, MOST_LEVELS
+from esper_leyline import ConfigError, LeylineError, read_config
+from esper_leyline.files.json_files import MOST_BYTES, MOST_LEVELS, parse_json, read_json
 
 numbers = st.integers() | st.floats(allow_nan=False, allow_infinity=False)
 values = st.recursive(

@@ -5,14 +5,11 @@ from __future__ import annotations
 import pytest
 
 from esper_leyline import (
-    ALPHA_SPEED_TICKS,
-    TEMPO_EPOCHS,
     Advance,
     AlphaCurve,
     AlphaMode,
     BlendStyle,
     Blueprint,
-    Effect,
     Fossilize,
     Gate,
     Germinate,
@@ -25,8 +22,9 @@ from esper_leyline import (
     SetAlphaTarget,
     Tick,
     advance,
-    permitted_ops,
 )
+from esper_leyline.actions import ALPHA_SPEED_TICKS, TEMPO_EPOCHS
+from esper_leyline.lifecycle.machine import Effect, permitted_ops
 
 RULES = LifecycleRules()
 GOOD = SeedEvidence(

@@ -9,16 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from esper_leyline import (
-    ALPHA_SPEED_TICKS,
-    ALPHA_TARGETS,
-    TEMPO_EPOCHS,
-    TRANSITIONS,
     Advance,
     AlphaCurve,
     AlphaMode,
     BlendStyle,
     Blueprint,
-    Effect,
     Fossilize,
     Germinate,
     LifecycleRules,
@@ -30,8 +25,10 @@ from esper_leyline import (
     SetAlphaTarget,
     Tick,
     advance,
-    permitted_ops,
 )
+from esper_leyline.actions import ALPHA_SPEED_TICKS, ALPHA_TARGETS, TEMPO_EPOCHS
+from esper_leyline.lifecycle.machine import Effect, permitted_ops
+from esper_leyline.lifecycle.stages import TRANSITIONS
 
 PLAN = settings(max_examples=40, deadline=None)
 BLUEPRINTS = [blueprint for blueprint in Blueprint if blueprint != Blueprint.NOOP]

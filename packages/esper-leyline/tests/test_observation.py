@@ -7,16 +7,8 @@ from itertools import pairwise
 
 import pytest
 
-from esper_leyline import (
-    BASE_FEATURES,
-    BASE_SIZE,
-    SLOT_FEATURES,
-    SLOT_SIZE,
-    UNMEASURED,
-    observation_size,
-    policy_input_size,
-    symlog,
-)
+from esper_leyline import BASE_FEATURES, BASE_SIZE, SLOT_FEATURES, observation_size
+from esper_leyline.observation import SLOT_SIZE, UNMEASURED, policy_input_size, symlog
 
 LAYOUTS = {"base": BASE_FEATURES, "slot": SLOT_FEATURES}
 

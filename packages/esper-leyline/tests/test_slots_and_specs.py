@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from esper_leyline import (
-    Augmentation,
     BlendStyle,
     Blueprint,
     CNNHostSpec,
@@ -21,9 +20,9 @@ from esper_leyline import (
     Topology,
     TransformerHostSpec,
     check_slots,
-    order_slots,
-    parse_slot,
 )
+from esper_leyline.config.host import Augmentation
+from esper_leyline.slots import order_slots, parse_slot
 
 positions = st.tuples(st.integers(0, 200), st.integers(0, 200))
 HOST = CNNHostSpec(input_shape=(1, 40), classes=10, widths=(8, 8, 8), pools=(True, False, False))

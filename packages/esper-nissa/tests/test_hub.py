@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from esper_leyline import TelemetryConfig
+from esper_leyline.config.training import TelemetryConfig
 from esper_leyline.events import (
     LIFECYCLE_KINDS,
     PAYLOADS,

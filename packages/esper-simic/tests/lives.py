@@ -22,8 +22,8 @@ from esper_leyline import (
     SeedStage,
     StepReport,
     Tick,
-    to_command,
 )
+from esper_leyline.commands import to_command
 
 from .simulated_hosts import _apply, _describe, _Seed
 

@@ -31,9 +31,9 @@ from esper_leyline import (
     Tick,
     Topology,
     advance,
-    permitted_ops,
-    to_command,
 )
+from esper_leyline.commands import to_command
+from esper_leyline.lifecycle.machine import permitted_ops
 
 SLOTS = ("r0c0", "r0c1", "r0c2")
 WORTH = {

@@ -16,9 +16,9 @@ from esper_leyline import (
     SeedEvent,
     SeedEventKind,
     SeedStage,
-    ShapleyValues,
 )
 from esper_leyline.events import HeadDecision
+from esper_leyline.reports import ShapleyValues
 from esper_simic import Choice, RoundRecorder
 
 from .reports import act, report

@@ -9,16 +9,8 @@ from typing import get_args
 
 import pytest
 
-from esper_leyline import (
-    CounterfactualConfig,
-    EpisodeEnd,
-    Flag,
-    Op,
-    RewardConfig,
-    RewardFamily,
-    RewardMode,
-    SeedStage,
-)
+from esper_leyline import CounterfactualConfig, EpisodeEnd, Flag, Op, RewardConfig, SeedStage
+from esper_leyline.config.reward import RewardFamily, RewardMode
 from esper_simic import REWARDS, build_reward
 
 from .lives import WAIT

@@ -7,14 +7,8 @@ from dataclasses import dataclass, field
 import pytest
 import torch
 
-from esper_leyline import (
-    CheckpointConfig,
-    FactoredAction,
-    Op,
-    RewardBreakdown,
-    RunStatus,
-    StepReport,
-)
+from esper_leyline import FactoredAction, Op, RewardBreakdown, RunStatus, StepReport
+from esper_leyline.config.training import CheckpointConfig
 from esper_simic import (
     PPOTrainer,
     SimicError,

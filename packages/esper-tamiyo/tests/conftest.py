@@ -10,7 +10,6 @@ import torch
 
 from esper_leyline import (
     ACTIVE_STAGES,
-    TOPOLOGY_BLUEPRINTS,
     BlendStyle,
     Blueprint,
     EnvironmentSpec,
@@ -26,11 +25,11 @@ from esper_leyline import (
     StepReport,
     Tick,
     Topology,
-    Transition,
     advance,
-    permitted_ops,
-    to_command,
 )
+from esper_leyline.actions import TOPOLOGY_BLUEPRINTS
+from esper_leyline.commands import to_command
+from esper_leyline.lifecycle.machine import Transition, permitted_ops
 from esper_tamiyo import RecurrentPolicy
 
 Contribution = Callable[[str, Blueprint], float]

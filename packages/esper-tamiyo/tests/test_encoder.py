@@ -12,10 +12,7 @@ from esper_leyline import (
     BASE_FEATURES,
     BASE_SIZE,
     BUILT_IN_BLUEPRINTS,
-    NULL_BLUEPRINT,
     SLOT_FEATURES,
-    SLOT_SIZE,
-    UNMEASURED,
     AlphaMode,
     BlendStyle,
     Blueprint,
@@ -27,8 +24,9 @@ from esper_leyline import (
     StepReport,
     Topology,
     observation_size,
-    policy_input_size,
 )
+from esper_leyline.actions import NULL_BLUEPRINT
+from esper_leyline.observation import SLOT_SIZE, UNMEASURED, policy_input_size
 from esper_tamiyo import CEILING, ObservationEncoder, TamiyoError
 
 SLOT = 1

@@ -10,9 +10,7 @@ import pytest
 from esper_leyline import (
     BASE_FEATURES,
     BASE_SIZE,
-    NULL_BLUEPRINT,
     SLOT_FEATURES,
-    SLOT_SIZE,
     AlphaMode,
     BlendStyle,
     Blueprint,
@@ -20,6 +18,8 @@ from esper_leyline import (
     Op,
     SeedStage,
 )
+from esper_leyline.actions import NULL_BLUEPRINT
+from esper_leyline.observation import SLOT_SIZE
 from esper_tamiyo import ObservationEncoder
 
 LOG_101 = math.log(101.0)

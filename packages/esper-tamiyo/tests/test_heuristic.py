@@ -5,7 +5,6 @@ from dataclasses import replace
 import pytest
 
 from esper_leyline import (
-    TOPOLOGY_BLUEPRINTS,
     AlphaMode,
     BlendStyle,
     Blueprint,
@@ -19,6 +18,7 @@ from esper_leyline import (
     StepReport,
     Topology,
 )
+from esper_leyline.actions import TOPOLOGY_BLUEPRINTS
 from esper_tamiyo import HeuristicConfig, HeuristicController
 
 FLAT = ((1.5, 50.0),) * 5

@@ -20,8 +20,8 @@ from esper_leyline import (
     Topology,
     advance,
     head_sizes,
-    to_command,
 )
+from esper_leyline.commands import to_command
 from esper_leyline.masks import valid_slots
 from esper_tamiyo import MaskBuilder, RandomMaskedController
 

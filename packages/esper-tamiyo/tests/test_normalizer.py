@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from esper_leyline import BASE_FEATURES, BASE_SIZE, SLOT_FEATURES, SLOT_SIZE, UNMEASURED
+from esper_leyline import BASE_FEATURES, BASE_SIZE, SLOT_FEATURES
+from esper_leyline.observation import SLOT_SIZE, UNMEASURED
 from esper_tamiyo import ObservationNormalizer
 
 OFFSETS = {feature.name: feature.offset for feature in BASE_FEATURES}

@@ -8,14 +8,14 @@ import torch
 from esper_leyline import (
     BUILT_IN_BLUEPRINTS,
     HEADS,
-    NULL_BLUEPRINT,
     RELEVANT_HEADS,
     Observation,
     Op,
     PolicyConfig,
     head_sizes,
-    policy_input_size,
 )
+from esper_leyline.actions import NULL_BLUEPRINT
+from esper_leyline.observation import policy_input_size
 from esper_tamiyo import RecurrentPolicy, TamiyoError
 
 STEPS, ENVIRONMENTS = 16, 4

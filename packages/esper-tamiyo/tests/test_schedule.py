@@ -4,7 +4,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from esper_leyline import TEMPO_EPOCHS, Blueprint, LifecycleRules, Op, SeedStage
+from esper_leyline import Blueprint, LifecycleRules, Op, SeedStage
+from esper_leyline.actions import TEMPO_EPOCHS
 from esper_tamiyo import ScheduleConfig, ScheduleController, TamiyoError
 
 

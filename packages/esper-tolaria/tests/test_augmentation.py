@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from torch.nn.functional import pad
 
 from esper_kasmina import build_host
-from esper_leyline import Augmentation, FactoredAction, TrainingConfig, override
+from esper_leyline import FactoredAction, TrainingConfig, override
+from esper_leyline.config.host import Augmentation
 from esper_tolaria import TolariaError, augment, make_setup
 from esper_tolaria.datasets.augmentation import epoch_generator
 

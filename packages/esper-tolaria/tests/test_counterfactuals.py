@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from esper_leyline import CounterfactualSet, SeedReport, SeedStage, override
+from esper_leyline import SeedReport, SeedStage, override
+from esper_leyline.config.host import CounterfactualSet
 from esper_tolaria import find_preset
 from esper_tolaria.validation.counterfactuals import (
     FULL_ONLY,

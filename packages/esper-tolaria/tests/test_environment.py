@@ -7,15 +7,8 @@ import pytest
 import torch
 
 from esper_kasmina import build_host
-from esper_leyline import (
-    HISTORY,
-    Blueprint,
-    EpisodeEnd,
-    FactoredAction,
-    Op,
-    SeedEventKind,
-    SeedStage,
-)
+from esper_leyline import Blueprint, EpisodeEnd, FactoredAction, Op, SeedEventKind, SeedStage
+from esper_leyline.observation import HISTORY
 from esper_tolaria import (
     LocalEnvironment,
     Split,

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from esper_kasmina import build_host
-from esper_leyline import FeedConfig, HostTraining
+from esper_leyline import HostTraining
+from esper_leyline.config.host import FeedConfig
 from esper_tolaria import Split, TolariaError, build_environment
 from esper_tolaria.datasets.feeds import GatherFeed, LoaderFeed, build_feed, check_feed
 from esper_tolaria.datasets.order import epoch_order

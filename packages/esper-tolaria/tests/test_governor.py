@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from esper_leyline import GovernorCause, GovernorConfig
+from esper_leyline import GovernorCause
+from esper_leyline.config.host import GovernorConfig
 from esper_tolaria import EpochStats, Governor
 from esper_tolaria.engine.governor import (
     LEARNED_SHARE,

@@ -11,8 +11,6 @@ from torch.nn.utils import clip_grad_norm_
 
 from esper_kasmina import build_host
 from esper_leyline import (
-    HOST_GROUP,
-    TOPOLOGY_BLUEPRINTS,
     Advance,
     Germinate,
     HostOptions,
@@ -20,6 +18,8 @@ from esper_leyline import (
     SeedCommand,
     TransformerHostSpec,
 )
+from esper_leyline.actions import TOPOLOGY_BLUEPRINTS
+from esper_leyline.ports import HOST_GROUP
 from esper_tolaria.engine.optimizers import build_optimizer, seed_options
 
 SHAPES = ((4, 3), (7,), ())

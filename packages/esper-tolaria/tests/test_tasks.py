@@ -6,14 +6,8 @@ import sys
 import pytest
 
 from esper_kasmina import build_host
-from esper_leyline import (
-    TOPOLOGY_BLUEPRINTS,
-    BlendStyle,
-    HostOptions,
-    Topology,
-    override,
-    read_config,
-)
+from esper_leyline import BlendStyle, HostOptions, Topology, override, read_config
+from esper_leyline.actions import TOPOLOGY_BLUEPRINTS
 from esper_tolaria import TolariaError, find_preset, find_task, preset_names, task_names
 
 PARAMETERS = {

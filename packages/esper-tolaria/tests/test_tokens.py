@@ -9,15 +9,8 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from esper_leyline import (
-    Blueprint,
-    CounterfactualSet,
-    EpisodeEnd,
-    FactoredAction,
-    GovernorCause,
-    Op,
-    SeedStage,
-)
+from esper_leyline import Blueprint, EpisodeEnd, FactoredAction, GovernorCause, Op, SeedStage
+from esper_leyline.config.host import CounterfactualSet
 from esper_tolaria import load_dataset
 from esper_tolaria.datasets.splits import Split
 from esper_tolaria.validation.counterfactuals import FULL_ONLY, compare

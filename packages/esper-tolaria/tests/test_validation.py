@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from esper_leyline import Advance, Blueprint, CounterfactualSet, Germinate, Op, SeedCommand
+from esper_leyline import Advance, Blueprint, Germinate, Op, SeedCommand
+from esper_leyline.config.host import CounterfactualSet
 from esper_tolaria import load_dataset
 from esper_tolaria.engine.trainer import Trainer
 from esper_tolaria.validation.counterfactuals import FULL_ONLY, active_slots, compare

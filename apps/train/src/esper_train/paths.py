@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
 
-from esper_leyline import LeylineError, check_file, check_folder
+from esper_leyline import LeylineError
+from esper_leyline.files.paths import check_file, check_folder
 from esper_train.errors import TrainError
 from esper_train.settings.options import TelemetryOptions
 

@@ -20,11 +20,11 @@ from esper_leyline import (
     RoundSummary,
     RunStatus,
     RunSummary,
-    TelemetryLoss,
-    TelemetrySink,
     TrainingConfig,
 )
 from esper_leyline.events import RunCompleted, RunFailed, RunStarted, kinds_written
+from esper_leyline.ports import TelemetrySink
+from esper_leyline.summary import TelemetryLoss
 from esper_nissa import Hub, JsonlSink, RunDirectory, open_sinks
 from esper_simic import MOST_SKIPS
 from esper_train.interrupts import StopRequest

@@ -32,11 +32,11 @@ from esper_leyline import (
     SeedEvidence,
     SeedMeasurement,
     SeedStage,
-    SlotCommand,
     Tick,
     advance,
     show_text,
 )
+from esper_leyline.commands import SlotCommand
 
 
 def grow(  # noqa: PLR0917 - it reads as a sentence

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import NamedTuple, Protocol, runtime_checkable
 
-from esper_leyline import TelemetryLoss, TelemetrySink
 from esper_leyline.events import SCHEMA_VERSION, AnyPayload, Event
+from esper_leyline.ports import TelemetrySink
+from esper_leyline.summary import TelemetryLoss
 from esper_nissa.errors import LogError, NissaError
 
 DRAIN_INTERVAL = 0.025

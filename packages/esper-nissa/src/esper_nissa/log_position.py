@@ -7,8 +7,9 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from esper_leyline import LeylineError, open_regular, os_reason
+from esper_leyline import LeylineError, open_regular
 from esper_leyline.events import parse_event
+from esper_leyline.files.paths import os_reason
 from esper_leyline.run_files import lines_backwards
 from esper_nissa.errors import NissaError
 

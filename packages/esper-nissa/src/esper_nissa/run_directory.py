@@ -11,16 +11,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from esper_leyline import (
-    LeylineError,
-    RunSummary,
-    TrainingConfig,
-    check_file,
-    create_folders,
-    os_reason,
-    remove_empty,
-    write_atomically,
-)
+from esper_leyline import LeylineError, RunSummary, TrainingConfig, write_atomically
+from esper_leyline.files.paths import check_file, create_folders, os_reason, remove_empty
 from esper_leyline.run_files import (
     CHECKPOINT_FOLDER,
     CONFIG_FILE,

@@ -17,13 +17,7 @@ from torch import Tensor
 
 from esper_leyline import (
     BASE_FEATURES,
-    COUNTERFACTUAL_DECAY,
-    HISTORY,
-    POINTS_LIMIT,
     SLOT_FEATURES,
-    STAGE_ORDER,
-    TEMPO_EPOCHS,
-    UNMEASURED,
     AlphaMode,
     BlendAlgorithm,
     EnvironmentSpec,
@@ -33,6 +27,14 @@ from esper_leyline import (
     SeedStage,
     StepReport,
     observation_size,
+)
+from esper_leyline.actions import TEMPO_EPOCHS
+from esper_leyline.lifecycle.stages import STAGE_ORDER
+from esper_leyline.observation import (
+    COUNTERFACTUAL_DECAY,
+    HISTORY,
+    POINTS_LIMIT,
+    UNMEASURED,
     symlog,
 )
 from esper_tamiyo.errors import TamiyoError

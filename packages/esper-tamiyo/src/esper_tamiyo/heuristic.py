@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from esper_leyline import (
-    FULL_ALPHA_TARGET,
     LIVE_STAGES,
-    TEMPO_EPOCHS,
     AlphaMode,
     EnvironmentSpec,
     FactoredAction,
@@ -19,6 +17,7 @@ from esper_leyline import (
     SeedStage,
     StepReport,
 )
+from esper_leyline.actions import FULL_ALPHA_TARGET, TEMPO_EPOCHS
 from esper_leyline.masks import valid_slots
 
 

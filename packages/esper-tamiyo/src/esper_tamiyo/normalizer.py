@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from esper_leyline import BASE_FEATURES, BASE_SIZE, SLOT_FEATURES, SLOT_SIZE, UNMEASURED, Feature
+from esper_leyline import BASE_FEATURES, BASE_SIZE, SLOT_FEATURES
+from esper_leyline.observation import SLOT_SIZE, UNMEASURED, Feature
 
 UNBOUNDED = frozenset({"val_loss", "loss_history", "gradient_norm"})
 """The features that are standardised."""

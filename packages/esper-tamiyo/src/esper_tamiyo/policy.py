@@ -13,13 +13,12 @@ from esper_leyline import (
     FactoredAction,
     Observation,
     PolicyConfig,
-    PolicyDecision,
     PolicyEvaluation,
-    PolicyState,
     StepReport,
     head_sizes,
     observation_size,
 )
+from esper_leyline.ports import PolicyDecision, PolicyState
 from esper_tamiyo.critic import CriticKind, OpCritic, expected_value
 from esper_tamiyo.distributions import gumbel_noise
 from esper_tamiyo.encoder import ObservationEncoder

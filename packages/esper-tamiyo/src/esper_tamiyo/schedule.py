@@ -5,18 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from esper_leyline import (
-    FULL_ALPHA_TARGET,
-    MOST_EPOCHS,
-    TEMPO_EPOCHS,
-    EnvironmentSpec,
-    FactoredAction,
-    Op,
-    SeedReport,
-    SeedStage,
-    StepReport,
-)
+from esper_leyline import EnvironmentSpec, FactoredAction, Op, SeedReport, SeedStage, StepReport
+from esper_leyline.actions import FULL_ALPHA_TARGET, TEMPO_EPOCHS
 from esper_leyline.masks import valid_slots
+from esper_leyline.ranges import MOST_EPOCHS
 from esper_tamiyo.errors import TamiyoError
 
 

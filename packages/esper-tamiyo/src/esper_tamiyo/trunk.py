@@ -7,7 +7,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from esper_leyline import PolicyState
+from esper_leyline.ports import PolicyState
 from esper_tamiyo.initialization import TRUNK_GAIN, orthogonal_linear, orthogonal_lstm
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import torch
 
-from esper_leyline import HostFactory, TaskSpec, TrainingConfig
+from esper_leyline import TaskSpec, TrainingConfig
+from esper_leyline.ports import HostFactory
 from esper_tolaria.datasets.feeds import check_feed
 from esper_tolaria.engine.devices import default_device, resolve_device
 from esper_tolaria.engine.local import LocalEnvironment

@@ -11,7 +11,8 @@ import pytest
 import torch
 from gymnasium.spaces import Box
 
-from esper_leyline import NULL_BLUEPRINT, Environment, observation_size
+from esper_leyline import Environment, observation_size
+from esper_leyline.actions import NULL_BLUEPRINT
 from esper_simic import build_reward
 from esper_tamiyo import CEILING, ObservationEncoder
 from esper_tolaria import TolariaError, find_preset

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from esper_karn import EventReader, echo, fold, growth_svg, growth_view, resolve_log
-from esper_leyline import os_reason, write_atomically
+from esper_leyline import write_atomically
+from esper_leyline.files.paths import os_reason
 from esper_overwatch.errors import OverwatchError
 
 

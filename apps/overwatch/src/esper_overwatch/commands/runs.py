@@ -8,7 +8,8 @@ from rich.console import Console
 from rich.text import Text
 
 from esper_karn import ClosingTable, RunsTable, is_run_directory, peek, read_run, status_text
-from esper_leyline import RunStatus, os_reason, printable
+from esper_leyline import RunStatus, printable
+from esper_leyline.files.paths import os_reason
 from esper_overwatch.errors import OverwatchError
 
 

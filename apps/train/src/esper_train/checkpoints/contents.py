@@ -11,13 +11,8 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from esper_kasmina import build_host
-from esper_leyline import (
-    CheckpointManifest,
-    RoundSummary,
-    explain_invalid,
-    observation_size,
-    show_text,
-)
+from esper_leyline import CheckpointManifest, RoundSummary, observation_size, show_text
+from esper_leyline.config.overrides import explain_invalid
 from esper_simic import PPOUpdater
 from esper_tamiyo import RecurrentPolicy
 from esper_tolaria import HostSetup, find_task, make_setup

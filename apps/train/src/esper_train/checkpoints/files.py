@@ -15,15 +15,15 @@ import torch
 from pydantic import ValidationError
 
 from esper_leyline import (
-    CHECKPOINT_VERSION,
     CheckpointManifest,
     EsperError,
     LeylineError,
-    explain_invalid,
     open_regular,
-    parse_json,
     write_atomically,
 )
+from esper_leyline.checkpoint import CHECKPOINT_VERSION
+from esper_leyline.config.overrides import explain_invalid
+from esper_leyline.files.json_files import parse_json
 from esper_train.checkpoints.contents import check_state
 from esper_train.errors import TrainError
 

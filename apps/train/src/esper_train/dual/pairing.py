@@ -8,7 +8,8 @@ from typing import get_args
 
 import torch
 
-from esper_leyline import RewardMode, TrainingConfig, override, unknown_name
+from esper_leyline import TrainingConfig, override, unknown_name
+from esper_leyline.config.reward import RewardMode
 from esper_simic import build_reward
 from esper_train.errors import TrainError
 from esper_train.evaluation.plan import check_seeds

@@ -15,7 +15,9 @@ import torch
 
 from esper_karn import echo
 from esper_kasmina import build_host
-from esper_leyline import HostFactory, create_folders, override, remove_empty, write_atomically
+from esper_leyline import override, write_atomically
+from esper_leyline.files.paths import create_folders, remove_empty
+from esper_leyline.ports import HostFactory
 from esper_simic.evaluation import (
     ArmResult,
     EvaluationResults,

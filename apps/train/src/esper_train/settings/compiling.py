@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from esper_leyline import CompileConfig
+from esper_leyline.config.training import CompileConfig
 from esper_train.errors import TrainError
 
 

@@ -8,15 +8,9 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from esper_leyline import (
-    ConfigError,
-    LeylineError,
-    TrainingConfig,
-    flatten_config,
-    override,
-    parse_json,
-    show_text,
-)
+from esper_leyline import ConfigError, LeylineError, TrainingConfig, override, show_text
+from esper_leyline.config.overrides import flatten_config
+from esper_leyline.files.json_files import parse_json
 from esper_tolaria import find_task
 from esper_train.errors import TrainError
 

@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 
 from cyclopts import Group, Parameter
 
-from esper_leyline import AmpDtype, CompileMode, TelemetryLevel
+from esper_leyline.config.host import AmpDtype
+from esper_leyline.config.training import CompileMode, TelemetryLevel
 from esper_train.settings.numbers import read_number, read_whole
 
 JUDGING_SEEDS = 20

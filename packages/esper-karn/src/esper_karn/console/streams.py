@@ -8,7 +8,8 @@ import stat
 import sys
 from typing import Any, TextIO
 
-from esper_leyline import os_reason, printable
+from esper_leyline import printable
+from esper_leyline.files.paths import os_reason
 
 _GONE = frozenset({errno.EPIPE, errno.EBADF, errno.ENXIO})
 """Errors of a stream that nobody reads any more."""

@@ -15,8 +15,9 @@ from pydantic import ValidationError
 from esper_karn.errors import KarnError
 from esper_karn.formatting import pluralize
 from esper_karn.log.lines import LineSplitter
-from esper_leyline import LeylineError, events, open_regular, os_reason
+from esper_leyline import LeylineError, events, open_regular
 from esper_leyline.events import Event, EventVersionError
+from esper_leyline.files.paths import os_reason
 from esper_leyline.run_files import MAX_LINE
 
 CHUNK = 1 << 20

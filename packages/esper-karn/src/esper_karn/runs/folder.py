@@ -6,7 +6,8 @@ import os
 from pathlib import Path
 
 from esper_karn.errors import KarnError
-from esper_leyline import LeylineError, os_reason
+from esper_leyline import LeylineError
+from esper_leyline.files.paths import os_reason
 from esper_leyline.run_files import CONFIG_FILE, LOG_FILE, POINTER_FILE, locate_log
 
 

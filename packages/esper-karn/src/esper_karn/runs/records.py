@@ -16,8 +16,9 @@ from esper_karn.state.reducer import fold
 from esper_karn.state.rounds import RoundStats
 from esper_karn.state.run import RunState
 from esper_karn.state.run_report import RunReport
-from esper_leyline import LeylineError, RunStatus, RunSummary, os_reason, read_regular
+from esper_leyline import LeylineError, RunStatus, RunSummary
 from esper_leyline.events import RoundCompleted, RunCompleted, RunFailed, RunStarted
+from esper_leyline.files.paths import os_reason, read_regular
 from esper_leyline.run_files import SUMMARY_FILE
 
 OUTDATED_AFTER = 10.0

@@ -10,13 +10,13 @@ from esper_leyline import (
     LIVE_STAGES,
     OCCUPIED_STAGES,
     EpisodeEnd,
-    HostReport,
     SeedEvent,
     SeedEventKind,
     SeedReport,
     SeedStage,
 )
 from esper_leyline.events import EpisodeOutcome
+from esper_leyline.reports import HostReport
 
 SPANS = 64
 """Largest number of stage spans kept of a slot, the latest ones."""

@@ -20,7 +20,8 @@ from esper_kasmina.grafting.grafted import Grafted
 from esper_kasmina.grafting.slot_hooks import without_compiled
 from esper_kasmina.optim.groups import seed_slots
 from esper_kasmina.slots.slot import SeedSlot
-from esper_leyline import LeylineError, LifecycleRules, order_slots
+from esper_leyline import LeylineError, LifecycleRules
+from esper_leyline.slots import order_slots
 
 _PARALLEL = (DataParallel, DistributedDataParallel)
 

@@ -20,19 +20,17 @@ from esper_kasmina.slots.record import EVENTS_KEPT
 from esper_kasmina.slots.slot import SeedSlot
 from esper_kasmina.slots.storage import SlotSnapshot
 from esper_leyline import (
-    HOST_GROUP,
     CommandResult,
     Germinate,
-    HostStack,
     MorphogeneticHost,
     Op,
-    ParameterCounts,
     SeedCommand,
     SeedEvent,
     SeedMeasurement,
     SeedReport,
     SeedStage,
 )
+from esper_leyline.ports import HOST_GROUP, HostStack, ParameterCounts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

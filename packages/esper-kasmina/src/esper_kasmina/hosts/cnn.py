@@ -18,7 +18,8 @@ from esper_kasmina.layers.pooled_norm import can_pool_first, pooled_batch_norm
 from esper_kasmina.layers.seeding import seeded
 from esper_kasmina.layers.signals import max_pool_2x
 from esper_kasmina.slots.slot import SeedSlot
-from esper_leyline import CNNHostSpec, HostOptions, HostStack, MorphogeneticHost
+from esper_leyline import CNNHostSpec, HostOptions, MorphogeneticHost
+from esper_leyline.ports import HostStack
 
 _HALVE: dict[int, Callable[[Tensor], Tensor]] = {
     1: max_pool_2x,

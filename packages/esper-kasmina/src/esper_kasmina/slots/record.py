@@ -16,7 +16,6 @@ from esper_kasmina.errors import KasminaError
 from esper_kasmina.slots.evidence import STORED, SlotEvidence
 from esper_leyline import (
     OCCUPIED_STAGES,
-    GateResult,
     LifecycleRules,
     Op,
     SeedEvent,
@@ -24,9 +23,9 @@ from esper_leyline import (
     SeedReport,
     SeedStage,
     SeedState,
-    evaluate_gate,
-    permitted_ops,
 )
+from esper_leyline.lifecycle.gates import GateResult
+from esper_leyline.lifecycle.machine import evaluate_gate, permitted_ops
 
 EVENTS_KEPT = 1024
 """Most events that a slot or a host keeps until they are read; the oldest are dropped."""

@@ -21,14 +21,10 @@ from esper_kasmina.slots.parallel import check_reduced
 from esper_kasmina.slots.storage import SlotStorage
 from esper_leyline import (
     BUILT_IN_BLUEPRINTS,
-    GATE_OF_STAGE,
     AlphaCurve,
-    AlphaRamp,
     BlendStyle,
     CommandResult,
-    Effect,
     Germinate,
-    LifecycleInput,
     LifecycleRules,
     Op,
     Prune,
@@ -38,12 +34,13 @@ from esper_leyline import (
     SeedReport,
     SeedStage,
     SeedState,
-    SlotCommand,
     Tick,
     Topology,
-    Transition,
     advance,
 )
+from esper_leyline.commands import LifecycleInput, SlotCommand
+from esper_leyline.lifecycle.alpha import AlphaRamp
+from esper_leyline.lifecycle.machine import GATE_OF_STAGE, Effect, Transition
 
 
 class SeedSlot(SlotStorage):

@@ -24,8 +24,8 @@ from esper_leyline import (
     LifecycleRules,
     SeedStage,
     SeedState,
-    parse_slot,
 )
+from esper_leyline.slots import parse_slot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,8 +9,8 @@ import stat
 import time
 from pathlib import Path
 
-from esper_leyline import os_reason
 from esper_leyline.events import Event
+from esper_leyline.files.paths import os_reason
 from esper_nissa.errors import LogError, NissaError
 from esper_nissa.sinks.written_events import WrittenEvents
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from esper_leyline import Registry, TelemetrySink
+from esper_leyline import Registry
+from esper_leyline.ports import TelemetrySink
 from esper_nissa.errors import NissaError
 
 SinkFactory = Callable[[Path], TelemetrySink]

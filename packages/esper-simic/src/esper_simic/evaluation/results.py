@@ -6,15 +6,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from esper_leyline import (
-    BlendStyle,
-    BlueprintName,
-    Contract,
-    EpisodeEnd,
-    Float,
-    SeedStage,
-    TrainingConfig,
-)
+from esper_leyline import BlendStyle, EpisodeEnd, SeedStage, TrainingConfig
+from esper_leyline.actions import BlueprintName
+from esper_leyline.wire import Contract, Float
 from esper_simic.evaluation.host_seeds import SeedRange
 from esper_simic.evaluation.statistics.bootstrap import Estimate
 from esper_simic.evaluation.statistics.comparison import Comparison

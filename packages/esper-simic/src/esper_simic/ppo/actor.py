@@ -6,17 +6,9 @@ from collections.abc import Sequence
 
 import torch
 
-from esper_leyline import (
-    HEADS,
-    RELEVANT_HEADS,
-    FactoredAction,
-    Observation,
-    Op,
-    PolicyDecision,
-    PolicyState,
-    StepReport,
-)
+from esper_leyline import HEADS, RELEVANT_HEADS, FactoredAction, Observation, Op, StepReport
 from esper_leyline.events import HeadDecision
+from esper_leyline.ports import PolicyDecision, PolicyState
 from esper_simic.errors import SimicError
 from esper_simic.ppo.normalizers import Units
 from esper_simic.ppo.policy import TrainablePolicy

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from torch.nn import Parameter
 
-from esper_leyline import ActorCritic
+from esper_leyline.ports import ActorCritic
 
 
 class TrainablePolicy(ActorCritic, Protocol):

@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from esper_leyline import HEADS, Observation, PolicyEvaluation, PolicyState, PPOConfig
+from esper_leyline import HEADS, Observation, PolicyEvaluation, PPOConfig
 from esper_leyline.events import PPOUpdate
+from esper_leyline.ports import PolicyState
 from esper_simic.ppo.adam import Adam
 from esper_simic.ppo.batch import baselines, make_batch
 from esper_simic.ppo.learning_rate import adapt_scale

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from esper_leyline import EpisodeEnd, Observation, Op, PolicyDecision
+from esper_leyline import EpisodeEnd, Observation, Op
+from esper_leyline.ports import PolicyDecision
 from esper_simic.errors import SimicError
 
 GOES_ON, AT_HORIZON, BY_GOVERNOR = 0, 1, 2

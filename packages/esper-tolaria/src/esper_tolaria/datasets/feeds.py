@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from esper_leyline import FeedConfig, HostTraining
+from esper_leyline import HostTraining
+from esper_leyline.config.host import FeedConfig
 from esper_tolaria.datasets.order import epoch_order
 from esper_tolaria.datasets.splits import Split
 from esper_tolaria.errors import TolariaError

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from esper_leyline import (
-    HISTORY,
     CommandResult,
     EpisodeEnd,
     EvaluationReport,
@@ -21,8 +20,9 @@ from esper_leyline import (
     SeedEventKind,
     SeedStage,
     StepReport,
-    to_command,
 )
+from esper_leyline.commands import to_command
+from esper_leyline.observation import HISTORY
 from esper_tolaria.datasets.splits import Split
 from esper_tolaria.engine.governor import EpochStats, Governor, Instability
 from esper_tolaria.engine.precision import build_precision

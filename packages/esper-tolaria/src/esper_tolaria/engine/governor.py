@@ -6,7 +6,8 @@ import math
 from dataclasses import dataclass
 from statistics import fmean, pstdev
 
-from esper_leyline import GovernorCause, GovernorConfig
+from esper_leyline import GovernorCause
+from esper_leyline.config.host import GovernorConfig
 
 LEARNED_SHARE = 0.8
 """A host has learned once its validation loss was below this fraction of ln(classes)."""

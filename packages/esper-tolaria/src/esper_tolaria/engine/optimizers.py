@@ -18,7 +18,8 @@ from torch.optim import Optimizer
 from torch.optim.adamw import adamw
 from torch.optim.sgd import sgd
 
-from esper_leyline import HOST_GROUP, HostTraining, MorphogeneticHost
+from esper_leyline import HostTraining, MorphogeneticHost
+from esper_leyline.ports import HOST_GROUP
 
 _add_param_group = getattr(Optimizer.add_param_group, "__wrapped__", Optimizer.add_param_group)
 

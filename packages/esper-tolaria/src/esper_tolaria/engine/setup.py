@@ -8,15 +8,15 @@ import torch
 
 from esper_leyline import (
     EnvironmentSpec,
-    HostFactory,
     HostOptions,
     HostTraining,
     MorphogeneticHost,
     TaskSpec,
     TrainingConfig,
-    check_blueprints,
     check_slots,
 )
+from esper_leyline.ports import HostFactory
+from esper_leyline.specs.tasks import check_blueprints
 from esper_tolaria.errors import TolariaError
 
 

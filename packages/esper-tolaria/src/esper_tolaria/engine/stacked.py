@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from esper_leyline import HostStack, HostTraining
+from esper_leyline import HostTraining
+from esper_leyline.ports import HostStack
 from esper_tolaria.engine.row_optimizers import build_row_optimizer
 from esper_tolaria.engine.trainer import Trainer
 

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from esper_leyline import HOST_GROUP, HostTraining, MorphogeneticHost
+from esper_leyline import HostTraining, MorphogeneticHost
+from esper_leyline.ports import HOST_GROUP
 from esper_tolaria.datasets.augmentation import augment, epoch_generator
 from esper_tolaria.engine.optimizers import build_optimizer, seed_options
 from esper_tolaria.engine.precision import Precision

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from esper_leyline import (
     HEADS,
-    TOPOLOGY_BLUEPRINTS,
     BlendStyle,
     DataSpec,
     HostSpec,
@@ -21,6 +20,7 @@ from esper_leyline import (
     TaskSpec,
     TrainingConfig,
 )
+from esper_leyline.actions import TOPOLOGY_BLUEPRINTS
 
 if TYPE_CHECKING:
     from esper_tolaria.datasets.splits import Dataset

@@ -5,14 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from esper_leyline import (
-    Augmentation,
-    CNNHostSpec,
-    DataSpec,
-    HostTraining,
-    PPOConfig,
-    TrainingConfig,
-)
+from esper_leyline import CNNHostSpec, DataSpec, HostTraining, PPOConfig, TrainingConfig
+from esper_leyline.config.host import Augmentation
 from esper_tolaria.tasks._common import Task, describe_task
 
 if TYPE_CHECKING:

@@ -8,14 +8,14 @@ from itertools import combinations
 
 from esper_leyline import (
     CounterfactualConfig,
-    CounterfactualSet,
     SeedMeasurement,
     SeedReport,
     SeedStage,
-    ShapleyValues,
     TrainingConfig,
 )
+from esper_leyline.config.host import CounterfactualSet
 from esper_leyline.events import kinds_written
+from esper_leyline.reports import ShapleyValues
 from esper_tolaria.validation.shapley import (
     EXACT_SEEDS,
     Coalition,

@@ -8,12 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from esper_leyline import (
-    CounterfactualConfig,
-    MorphogeneticHost,
-    SeedMeasurement,
-    ShapleyValues,
-)
+from esper_leyline import CounterfactualConfig, MorphogeneticHost, SeedMeasurement
+from esper_leyline.reports import ShapleyValues
 from esper_tolaria.datasets.splits import Split
 from esper_tolaria.validation.counterfactuals import Comparison, describe, measure, measure_shapley
 

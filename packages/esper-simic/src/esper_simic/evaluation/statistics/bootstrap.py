@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from esper_leyline import Contract, Float
+from esper_leyline.wire import Contract, Float
 from esper_simic.errors import SimicError
 from esper_simic.evaluation.statistics.scores import (
     interquartile_mean,

@@ -8,7 +8,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import ArrayLike
 
-from esper_leyline import Contract
+from esper_leyline.wire import Contract
 from esper_simic.evaluation.statistics.bootstrap import (
     Estimate,
     Resampling,
