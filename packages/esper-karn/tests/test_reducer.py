@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 
 from esper_karn import Episode, RunState, Series, fold, reduce
 from esper_karn.state.episode import SPANS, better_episode, with_seed_event
-from esper_karn.state.run import NOTICES
+from esper_karn.state.reducer import _CASES
+from esper_karn.state.run import DECISIONS, NOTICES
 from esper_leyline import (
     Blueprint,
     Flag,
+    Gate,
     GovernorCause,
     Rollback,
     RunStatus,
@@ -24,19 +26,28 @@ from esper_leyline import (
 )
 from esper_leyline.events import (
     PAYLOADS,
+    CheckpointLoaded,
+    CounterfactualMatrix,
+    Decision,
+    DegradationDetected,
     EntropyCollapse,
     Event,
     GradientPathology,
+    HostStabilized,
+    ImprovementDetected,
     MemoryWarning,
     PerformanceDegradation,
+    PlateauDetected,
     RatioCollapse,
     RatioExplosion,
     RewardHackingSuspected,
     RunFailed,
     RunResumed,
+    Throughput,
     ValueCollapse,
     Vitals,
 )
+from esper_leyline.lifecycle.gates import GateResult
 from esper_leyline.reports import ShapleyValues
 
 
@@ -67,7 +78,7 @@ def test_the_state_of_a_whole_run(run_of):
     assert state.report.checkpoint == "checkpoints/4.pt"
     assert [each.last for each in state.report.rounds.head] == [1, 2, 3, 4]
     assert state.cursor.missing == 0
-    assert state.update_round == 4
+    assert state.update.round == 4
     assert state.notices.anomaly_count == 1
     assert state.notices.anomalies[0].text == "not finite: loss, 1 in a row"
 
@@ -292,10 +303,76 @@ def test_anomalies_are_described_and_counted(payload, text):
     assert state.notices.anomaly_count == 1
 
 
-@pytest.mark.parametrize("kind", ["host_stabilized", "vitals", "decision", "shapley_measured"])
-def test_kinds_without_a_case_only_move_the_cursor(kind):
-    assert kind in PAYLOADS
-    payload = {"shapley_measured": SHAPLEY}.get(kind) or PAYLOADS[kind].model_construct()
-    state = reduce(RunState(), event(0, Vitals()).model_copy(update={"payload": payload}))
-    assert state == RunState(cursor=state.cursor)
-    assert state.cursor.sequence == 0
+HOST_CHANGES = [
+    (HostStabilized(val_loss=1.25), "loss settled at 1.25"),
+    (PlateauDetected(epochs_without_improvement=7), "no improvement for 7 epochs"),
+    (DegradationDetected(drop=12.34), "accuracy fell by 12.3 points"),
+    (ImprovementDetected(gain=6.0), "accuracy rose by 6.0 points"),
+]
+
+
+@pytest.mark.parametrize(("payload", "text"), HOST_CHANGES)
+def test_changes_of_hosts_are_described(payload, text):
+    state = reduce(RunState(), event(0, payload, environment=3))
+    (notice,) = state.notices.hosts
+    assert (notice.kind, notice.text, notice.environment) == (payload.kind, text, 3)
+    assert state.notices.anomaly_count == 0
+
+
+def test_every_kind_of_event_has_a_case():
+    assert set(_CASES) == set(PAYLOADS)
+
+
+def test_the_latest_decisions_are_kept_with_their_envelope():
+    decision = Decision.model_construct(slot="r0c0")
+    state = RunState()
+    for number in range(DECISIONS + 5):
+        state = reduce(state, event(number, decision, round=2, epoch=number, environment=1))
+    assert len(state.decisions) == DECISIONS
+    first, last = state.decisions[0], state.decisions[-1]
+    assert (first.epoch, last.epoch) == (5, DECISIONS + 4)
+    assert (last.sequence, last.round, last.environment) == (DECISIONS + 4, 2, 1)
+    assert last.payload is decision
+
+
+def test_speed_and_vitals_are_the_latest_ones():
+    speeds = [Throughput(host_epochs_per_second=value, seconds={}) for value in (2.0, 4.0)]
+    events = [event(number, each, round=number + 1) for number, each in enumerate(speeds)]
+    state = fold([*events, event(2, Vitals(cpu_percent=50.0)), event(3, Vitals(cpu_percent=60.0))])
+    assert state.throughput.payload is speeds[1]
+    assert [each.mean for each in state.series.host_epochs_per_second.buckets] == [2.0, 4.0]
+    assert (state.vitals.sequence, state.vitals.payload.cpu_percent) == (3, 60.0)
+
+
+def test_counterfactuals_and_shapley_values_belong_to_an_episode():
+    matrix = CounterfactualMatrix(configurations=())
+    where = {"round": 1, "environment": 2}
+    state = fold([event(0, matrix, epoch=4, **where), event(1, SHAPLEY, epoch=5, **where)])
+    (environment,) = state.environments
+    assert (environment.index, environment.episode.round) == (2, 1)
+    assert environment.episode.counterfactuals.payload is matrix
+    assert environment.episode.counterfactuals.epoch == 4
+    assert environment.episode.shapley.payload is SHAPLEY
+    assert fold([event(0, matrix, epoch=4, round=1)]).environments == ()
+    next_round = reduce(state, event(2, SHAPLEY, round=2, environment=2)).environments[0].episode
+    assert next_round.counterfactuals is None
+
+
+def test_a_gate_belongs_to_its_slot_and_is_no_notice():
+    gate = GateResult(gate=Gate.G2, passed_checks=("age",), failed_checks=("gradients",))
+    evaluated = SeedEvent(
+        kind=SeedEventKind.GATE_EVALUATED,
+        slot="r0c1",
+        source=SeedStage.TRAINING,
+        target=SeedStage.TRAINING,
+        gate=gate,
+    )
+    state = reduce(RunState(), event(0, evaluated, round=1, epoch=3, environment=0))
+    (slot,) = state.environments[0].episode.slots
+    assert slot.gate is gate
+    assert state.notices.lifecycle == ()
+
+
+def test_a_loaded_checkpoint_is_the_last_one():
+    loaded = CheckpointLoaded(path="checkpoints/2.pt", rounds_completed=2)
+    assert fold([event(0, loaded)]).report.checkpoint == "checkpoints/2.pt"

@@ -70,7 +70,7 @@ def test_an_ended_run_has_no_eta(run_of):
 def test_a_round_view_has_the_update_of_its_own_round_only(run_of):
     state = fold(run_of(3))
     _, second, third = state.report.rounds.head
-    assert round_view(state, third).update is state.update
+    assert round_view(state, third).update is state.update.payload
     assert round_view(state, third).stats is third
     assert round_view(state, second).update is None
     assert (second.rollbacks, third.rollbacks) == (1, 0)

@@ -32,6 +32,7 @@ from esper_karn.state.run import (
 )
 from esper_karn.state.run_report import RunReport, Trend
 from esper_karn.state.series import Bucket, Series
+from esper_karn.state.stamped import Stamped
 from esper_karn.views.growth import GrowthView, growth_view
 from esper_karn.views.progress import Progress, progress
 from esper_karn.views.rounds import RoundView, round_view
@@ -66,6 +67,7 @@ __all__ = [
     "SafeConsole",
     "Series",
     "StageSpan",
+    "Stamped",
     "TableVariant",
     "Trend",
     "echo",

@@ -99,7 +99,7 @@ class ConsoleView:
         assert self._pending is not None
         started, update = self.state.started, self.state.update
         learns = started is not None and started.policy_parameters is not None
-        return learns and (update is None or self.state.update_round < self._pending.last)
+        return learns and (update is None or (update.round or 0) < self._pending.last)
 
     def _is_final(self, pending: RoundStats, event: Event) -> bool:
         """Whether an event is the update of a round, or shows that none will come."""

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, field, replace
 
 from esper_karn.state.series import Series
+from esper_karn.state.stamped import Stamped
 from esper_leyline import (
     LIVE_STAGES,
     OCCUPIED_STAGES,
@@ -15,8 +16,8 @@ from esper_leyline import (
     SeedReport,
     SeedStage,
 )
-from esper_leyline.events import EpisodeOutcome
-from esper_leyline.reports import HostReport
+from esper_leyline.events import CounterfactualMatrix, EpisodeOutcome
+from esper_leyline.reports import HostReport, ShapleyValues
 
 SPANS = 64
 """Largest number of stage spans kept of a slot, the latest ones."""
@@ -66,6 +67,8 @@ class Episode:
         best_accuracy: Best validation accuracy, in percent.
         accuracy: Validation accuracy by epoch, in percent.
         lifelines: One per slot.
+        counterfactuals: The latest counterfactual accuracies.
+        shapley: The latest Shapley values.
         germinated: Seeds germinated; likewise ``fossilized`` and ``pruned``.
     """
 
@@ -77,6 +80,8 @@ class Episode:
     best_accuracy: float | None = None
     accuracy: Series = field(default_factory=Series)
     lifelines: tuple[Lifeline, ...] = ()
+    counterfactuals: Stamped[CounterfactualMatrix] | None = None
+    shapley: Stamped[ShapleyValues] | None = None
     germinated: int = 0
     fossilized: int = 0
     pruned: int = 0
@@ -94,6 +99,28 @@ def with_epoch(episode: Episode, epoch: int, host: HostReport) -> Episode:
         best_accuracy=_best(episode.best_accuracy, host.val_accuracy),
         accuracy=episode.accuracy.add(epoch, host.val_accuracy),
         lifelines=_with_alpha(episode.lifelines, epoch, host.seeds),
+        counterfactuals=episode.counterfactuals,
+        shapley=episode.shapley,
+        germinated=episode.germinated,
+        fossilized=episode.fossilized,
+        pruned=episode.pruned,
+    )
+
+
+def with_counterfactuals(episode: Episode, matrix: Stamped[CounterfactualMatrix]) -> Episode:
+    """Returns the episode with new counterfactual accuracies."""
+    # As frequent as epochs, so this is not ``replace`` either.
+    return Episode(
+        round=episode.round,
+        epochs=episode.epochs,
+        ended=episode.ended,
+        host=episode.host,
+        slots=episode.slots,
+        best_accuracy=episode.best_accuracy,
+        accuracy=episode.accuracy,
+        lifelines=episode.lifelines,
+        counterfactuals=matrix,
+        shapley=episode.shapley,
         germinated=episode.germinated,
         fossilized=episode.fossilized,
         pruned=episode.pruned,
@@ -180,6 +207,8 @@ def _with_slot(slots: tuple[SeedReport, ...], event: SeedEvent) -> tuple[SeedRep
 
 
 def _slot_after(old: SeedReport, event: SeedEvent) -> SeedReport:
+    if event.kind is SeedEventKind.GATE_EVALUATED:
+        return replace(old, gate=event.gate)
     if event.kind is SeedEventKind.STAGE_CHANGED:
         if event.target is SeedStage.DORMANT:
             return SeedReport(slot=old.slot)

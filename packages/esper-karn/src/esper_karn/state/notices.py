@@ -1,4 +1,4 @@
-"""Describes anomalies and lifecycle steps in one line each."""
+"""Describes anomalies, lifecycle steps and changes of hosts in one line each."""
 
 from __future__ import annotations
 
@@ -19,6 +19,11 @@ def anomaly_notice(event: Event) -> Notice:
 def lifecycle_notice(event: Event) -> Notice:
     """Describes a lifecycle step of a seed."""
     return _notice(event, _LIFECYCLE[event.kind](event.payload))
+
+
+def host_notice(event: Event) -> Notice:
+    """Describes a change of a host's accuracy or loss."""
+    return _notice(event, _HOSTS[event.kind](event.payload))
 
 
 def _notice(event: Event, text: str) -> Notice:
@@ -62,6 +67,15 @@ _ANOMALIES: Mapping[str, Callable[[Any], str]] = MappingProxyType(
             f"accuracy {p.current:.1f} % after a best of {p.best:.1f} %"
         ),
         "memory_warning": lambda p: f"{p.used_mb:,.0f} of {p.total_mb:,.0f} MB used on {p.device}",
+    }
+)
+
+_HOSTS: Mapping[str, Callable[[Any], str]] = MappingProxyType(
+    {
+        "host_stabilized": lambda p: f"loss settled at {p.val_loss:.3g}",
+        "plateau_detected": lambda p: f"no improvement for {p.epochs_without_improvement} epochs",
+        "degradation_detected": lambda p: f"accuracy fell by {p.drop:.1f} points",
+        "improvement_detected": lambda p: f"accuracy rose by {p.gain:.1f} points",
     }
 )
 

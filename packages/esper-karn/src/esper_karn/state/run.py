@@ -7,11 +7,15 @@ from dataclasses import dataclass, field
 from esper_karn.state.episode import Episode
 from esper_karn.state.run_report import RunReport
 from esper_karn.state.series import Series
+from esper_karn.state.stamped import Stamped
 from esper_leyline import RunStatus
-from esper_leyline.events import PPOUpdate, RunStarted
+from esper_leyline.events import Decision, PPOUpdate, RunStarted, Throughput, Vitals
 
 NOTICES = 100
 """Notices of each kind that are kept, the latest ones."""
+
+DECISIONS = 200
+"""Decisions that are kept, the latest ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +36,7 @@ class EnvironmentState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice:
-    """One line for people: an anomaly, or a lifecycle step of a seed."""
+    """One line for people, for example on an anomaly or a lifecycle step of a seed."""
 
     wall_time: float
     kind: str
@@ -55,6 +59,7 @@ class RunSeries:
     explained_variance: Series = field(default_factory=Series)
     policy_loss: Series = field(default_factory=Series)
     value_loss: Series = field(default_factory=Series)
+    host_epochs_per_second: Series = field(default_factory=Series)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,11 +90,18 @@ class Cursor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notices:
-    """The latest notices, oldest first; ``anomaly_count`` also counts those dropped."""
+    """The latest notices of each kind, oldest first.
+
+    Attributes:
+        anomaly_count: Number of all anomalies, also of those dropped.
+        lifecycle: Lifecycle steps of seeds.
+        hosts: Changes of a host's accuracy or loss.
+    """
 
     anomalies: tuple[Notice, ...] = ()
     anomaly_count: int = 0
     lifecycle: tuple[Notice, ...] = ()
+    hosts: tuple[Notice, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,17 +112,22 @@ class RunState:
         started: The run's own description, with its configuration; ``None`` before it.
         report: How the run stands, and its rounds.
         environments: One entry per environment seen, by index.
-        update: The latest PPO update; ``update_round`` is its round.
+        update: The latest PPO update.
+        decisions: The latest decisions of all environments, at most ``DECISIONS``.
+        throughput: The latest speed of the run.
+        vitals: The latest measurement of the machine.
         series: Scalars over rounds.
-        notices: The latest anomalies and lifecycle steps.
+        notices: The latest anomalies, lifecycle steps and changes of hosts.
     """
 
     cursor: Cursor = field(default_factory=Cursor)
     started: RunStarted | None = None
     report: RunReport = field(default_factory=RunReport)
     environments: tuple[EnvironmentState, ...] = ()
-    update: PPOUpdate | None = None
-    update_round: int = 0
+    update: Stamped[PPOUpdate] | None = None
+    decisions: tuple[Stamped[Decision], ...] = ()
+    throughput: Stamped[Throughput] | None = None
+    vitals: Stamped[Vitals] | None = None
     series: RunSeries = field(default_factory=RunSeries)
     notices: Notices = field(default_factory=Notices)
 

@@ -28,7 +28,8 @@ class RoundView:
 
 def round_view(state: RunState, stats: RoundStats) -> RoundView:
     """Selects one finished round; the latest update is part of it if it is that round's."""
-    update = state.update if state.update_round == stats.last else None
+    latest = state.update
+    update = latest.payload if latest and latest.round == stats.last else None
     return RoundView(
         stats=stats,
         update=update,
