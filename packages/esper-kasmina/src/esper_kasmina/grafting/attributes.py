@@ -1,7 +1,5 @@
 """The attributes of a wrapped model, read and written through its wrapper."""
 
-# ruff: noqa: SLF001 - torch has no public names for a module's own parts and hooks
-
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -129,5 +127,10 @@ def hidden_names(model: nn.Module, wrapper: type[WrapsModel]) -> list[str]:
 
 def _has(model: nn.Module, name: str) -> bool:
     """Whether a model has an attribute; does not run its properties."""
-    instance = (model.__dict__, model._modules, model._parameters, model._buffers)
+    instance = (
+        model.__dict__,
+        dict(model.named_children()),
+        dict(model.named_parameters(recurse=False)),
+        dict(model.named_buffers(recurse=False)),
+    )
     return any(name in each for each in instance) or hasattr(type(model), name)

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
+from esper_kasmina._torch import COMPILED
 from esper_kasmina.activations.outputs import OutputKey
 from esper_kasmina.activations.spec import ActivationSpec
 from esper_kasmina.checks import check_model, shown
@@ -152,7 +153,7 @@ def _check_attributes(model: nn.Module) -> None:
             f"the model is a {_kind(model)}, which would not see the seeds; graft the model in "
             "it, and wrap the result"
         )
-    hidden = hidden_names(getattr(model, "_orig_mod", model), Grafted)
+    hidden = hidden_names(getattr(model, COMPILED, model), Grafted)
     if hidden:
         names = ", ".join(f"'{name}'" for name in hidden)
         raise KasminaError(
@@ -189,7 +190,7 @@ def _check_sites(model: nn.Module, paths: Sequence[str]) -> None:
     for path in paths:
         if path not in known:
             shown = {without_compiled(name): module for name, module in known.items()}
-            shown.pop("_orig_mod", None)
+            shown.pop(COMPILED, None)
             raise KasminaError(_unknown(path, shown))
         aliases = names[id(known[path])]
         if len(aliases) > 1:

@@ -1,7 +1,5 @@
 """A model with slots in it, which are forward hooks of its submodules."""
 
-# ruff: noqa: SLF001 - torch has no public names for a module's own parts and hooks
-
 from __future__ import annotations
 
 import inspect
@@ -13,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from esper_kasmina._torch import forward_pre_hooks
 from esper_kasmina.activations.inference import check_tensor, layer_sizes
 from esper_kasmina.activations.outputs import OutputKey
 from esper_kasmina.errors import KasminaError
@@ -100,7 +99,7 @@ class Grafted(WrapsModel):
             raise KasminaError(
                 "release() has taken the slots out; run the model that it returned, or graft that"
             )
-        if self._before_handle.id not in self.model._forward_pre_hooks:
+        if self._before_handle.id not in forward_pre_hooks(self.model):
             self._check_hooks()  # the model itself was replaced
         if alpha is None:
             return self.model(*inputs, **options)

@@ -11,6 +11,7 @@ from torch import Tensor, fx, nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 
+from esper_kasmina._torch import COMPILED
 from esper_kasmina.blueprints.tokens.flex_attention import FlexAttention
 from esper_kasmina.checks import check_model
 from esper_kasmina.errors import KasminaError
@@ -104,7 +105,7 @@ def _compared(model: nn.Module, inputs: tuple[Any, ...], options: dict[str, Any]
 def _unwrapped(model: nn.Module) -> nn.Module:
     while True:
         # The class of compiled modules is slow to import.
-        compiled = dict(model.named_children()).get("_orig_mod")
+        compiled = dict(model.named_children()).get(COMPILED)
         if compiled is not None:
             model = compiled
         elif isinstance(model, AveragedModel | DataParallel | DistributedDataParallel):

@@ -1,7 +1,5 @@
 """Whether a harvest computes what the grown model computes, on inputs that it has seen."""
 
-# ruff: noqa: SLF001 - torch has no public names for a module's own parts and hooks
-
 from __future__ import annotations
 
 import copy
@@ -12,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from esper_kasmina._torch import forward_hooks, forward_pre_hooks
 from esper_kasmina.errors import KasminaError
 from esper_kasmina.grafting.copies import copy_model
 from esper_kasmina.grafting.slot_hooks import SlotHook
@@ -88,7 +87,7 @@ def _outputs(
 
 def _remove_foreign_hooks(model: nn.Module) -> None:
     for module in model.modules():
-        for hooks in (module._forward_hooks, module._forward_pre_hooks):
+        for hooks in (forward_hooks(module), forward_pre_hooks(module)):
             foreign = [k for k, hook in hooks.items() if not isinstance(hook, _OWN_HOOKS)]
             for key in foreign:
                 del hooks[key]

@@ -1,7 +1,5 @@
 """A harvest says so when a seed that runs as a forward hook is lost with its module."""
 
-# ruff: noqa: SLF001 - torch has no public names for a module's own parts and hooks
-
 from __future__ import annotations
 
 import copy
@@ -10,6 +8,7 @@ from typing import Any
 import torch
 from torch import fx, nn
 
+from esper_kasmina._torch import children, forward_hooks, graph_assert
 from esper_kasmina.errors import KasminaError
 
 
@@ -58,13 +57,13 @@ class LostSeedCheck:
         """Yields the seed's own place first, and then every module."""
         module: nn.Module | None = model
         for part in self.path.split("."):
-            module = None if module is None else module._modules.get(part)
+            module = None if module is None else children(module).get(part)
         if module is not None:
             yield module
         yield from model.modules()
 
     def _is_carried_by(self, module: nn.Module) -> bool:
-        return any(hook is self.hook for hook in module._forward_hooks.values())
+        return any(hook is self.hook for hook in forward_hooks(module).values())
 
     def __deepcopy__(self, memo: dict[int, Any]) -> LostSeedCheck:
         """Returns the check of the copied seed."""
@@ -77,7 +76,7 @@ class LostSeedCheck:
         graph.placeholder("inputs")
         for part in (*self.path.split("."), "grown_handle"):
             module = graph.call_function(getattr, (module, part))
-        graph.call_function(torch._assert, (module, self._message))
+        graph.call_function(graph_assert, (module, self._message))
         graph.output(None)
         # The function alone, because torch.fx traces no module that is not registered.
         return getattr, (fx.GraphModule(nn.Module(), graph, class_name="GrownCheck"), "forward")

@@ -7,13 +7,10 @@ its code loops over, and names in the state dict. The seed's own modules are the
 registered where no code loops over children, so that no container runs them as layers.
 """
 
-# ruff: noqa: SLF001 - torch has no public names for a module's own parts and hooks
-
 from __future__ import annotations
 
 import copy
 import inspect
-from collections import OrderedDict
 from collections.abc import Iterator
 from itertools import chain, count
 from types import CodeType, FunctionType
@@ -22,6 +19,13 @@ from typing import Any, cast
 from torch import Tensor, fx, nn
 from torch.utils.hooks import RemovableHandle
 
+from esper_kasmina._torch import (
+    children,
+    forward_hooks,
+    forward_pre_hooks,
+    has_backward_hooks,
+    shallow_copy,
+)
 from esper_kasmina.activations.outputs import trace_replacement
 from esper_kasmina.errors import KasminaError
 from esper_kasmina.grafting.harvest_guard import LostSeedCheck
@@ -43,12 +47,8 @@ def can_be_wrapped(module: nn.Module, handle: RemovableHandle) -> bool:
     A layer is a module of torch, a subclass of one, or an adapter around one (the LoRA layers
     of ``peft``, which ``merge_and_unload`` replaces by what ``get_base_layer`` returns).
     """
-    hooks = (
-        *(key for key in module._forward_hooks if key != handle.id),
-        *module._forward_pre_hooks,
-        *module._backward_hooks,
-        *module._backward_pre_hooks,
-    )
+    others = [key for key in forward_hooks(module) if key != handle.id]
+    hooks = others or forward_pre_hooks(module) or has_backward_hooks(module)
     layer = callable(getattr(module, "get_base_layer", None)) or _is_layer(module)
     return layer and not hooks and _takes_one_input(module)
 
@@ -85,7 +85,7 @@ def add_hook(
     home = _home(root, taken.path)
     name = _free_name(home, f"grown_{taken.slot.name}")
     home.add_module(name, hook)
-    module._forward_hooks[handle.id] = hook
+    forward_hooks(module)[handle.id] = hook
     # The handle goes along, because unpickling it keeps its number from being used again.
     cast("Any", module).grown_handle = handle
     LostSeedCheck(taken.slot.name, taken.path, hook).register(root)
@@ -116,11 +116,9 @@ class UncheckedForm:
     def __call__(self) -> nn.Module:
         """Returns the model without the checks for lost seeds."""
         bare = _bare(self.module)
-        bare._forward_pre_hooks = OrderedDict(
-            (key, hook)
-            for key, hook in bare._forward_pre_hooks.items()
-            if not isinstance(hook, LostSeedCheck)
-        )
+        hooks = forward_pre_hooks(bare)
+        for key in [key for key, hook in hooks.items() if isinstance(hook, LostSeedCheck)]:
+            del hooks[key]
         return bare
 
     def __deepcopy__(self, memo: dict[int, Any]) -> UncheckedForm:
@@ -147,10 +145,9 @@ class ScriptableForm:
     def __call__(self) -> nn.Module:
         """Returns a module that runs the bare submodule, and then the seeds."""
         joined = _bare(self.module)
-        joined._forward_hooks = copy.copy(joined._forward_hooks)
         for _ in self.seeds:
             # Ours are the last; where a user's comes after them, it stays and torch refuses it.
-            joined._forward_hooks.popitem()
+            forward_hooks(joined).popitem()
         for seed in self.seeds:
             joined = _joined(joined, seed)
         return joined
@@ -166,9 +163,8 @@ class ScriptableForm:
 
 def _bare(module: nn.Module) -> nn.Module:
     """Returns a shallow copy for torch to compile, into which torch may put its own children."""
-    bare = copy.copy(module)
+    bare = shallow_copy(module)
     del bare.__dict__["__prepare_scriptable__"]
-    bare._modules = copy.copy(bare._modules)
     return bare
 
 
@@ -183,7 +179,7 @@ def _joined(module: nn.Module, seed: fx.GraphModule) -> fx.GraphModule:
 
 def _is_layer(module: nn.Module) -> bool:
     kinds = {kind for kind in type(module).__mro__ if _is_torchs(kind)} - {object, nn.Module}
-    return bool(kinds) and not module._modules and not isinstance(module, _CONTAINERS)
+    return bool(kinds) and not children(module) and not isinstance(module, _CONTAINERS)
 
 
 def _takes_one_input(module: nn.Module) -> bool:
@@ -202,7 +198,7 @@ def _home(root: nn.Module, path: str) -> nn.Module:
         return module
     inside = [each for each in _inside(module) if not _loops_over_children(each)]
     # A block or an activation is less likely to be replaced later than a layer of weights.
-    inside.sort(key=lambda each: bool(each._parameters or each._buffers))
+    inside.sort(key=_has_tensors)
     parts = path.split(".")[:-1]
     above = [root.get_submodule(".".join(parts[:end])) for end in range(len(parts), -1, -1)]
     for each in [*inside, *above]:
@@ -212,6 +208,11 @@ def _home(root: nn.Module, path: str) -> nn.Module:
         f"submodule '{path}' and everything around it loop over their children, so that a "
         "seed there would run as one more layer; put the slot after another submodule"
     )
+
+
+def _has_tensors(module: nn.Module) -> bool:
+    own = (module.parameters(recurse=False), module.buffers(recurse=False))
+    return any(True for tensors in own for _ in tensors)
 
 
 def _inside(module: nn.Module) -> Iterator[nn.Module]:

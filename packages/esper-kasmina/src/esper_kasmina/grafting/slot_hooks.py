@@ -1,7 +1,5 @@
 """The hooks of a grafted model: slots at its submodules, and a check before each pass."""
 
-# ruff: noqa: SLF001 - torch has no public names for a module's own parts and hooks
-
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -10,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from esper_kasmina._torch import COMPILED, children, forward_hooks
 from esper_kasmina.activations.inference import LayerSizes, check_tensor, infer
 from esper_kasmina.activations.outputs import OutputKey, replace_output, select_output
 from esper_kasmina.errors import KasminaError
@@ -68,8 +67,8 @@ class SlotHook:
         """
         module: nn.Module | None = model
         for part in self._parts:
-            module = None if module is None else module._modules.get(part)
-        if module is not None and any(h is self for h in module._forward_hooks.values()):
+            module = None if module is None else children(module).get(part)
+        if module is not None and any(h is self for h in forward_hooks(module).values()):
             return
         now = "gone" if module is None else f"a {type(module).__name__} without the slot's hook"
         raise KasminaError(
@@ -117,7 +116,7 @@ class PassHook:
 
 def without_compiled(path: str) -> str:
     """Returns a submodule's name without the parts that ``torch.compile`` puts into it."""
-    return path.replace("_orig_mod.", "")
+    return path.replace(f"{COMPILED}.", "")
 
 
 def _detached(value: Any) -> Any:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
+from esper_kasmina._torch import BatchNormBase
 from esper_kasmina.layers.signals import SignalNorm, share_norm
 
 
-class _Uncounted(_BatchNorm):
+class _Uncounted(BatchNormBase):
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's own name
         """Takes and returns [B, C, ...]."""
         assert self.momentum is not None  # without one it would be an average over the count

@@ -15,9 +15,10 @@ from typing import TypeVar
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
-Norm = TypeVar("Norm", bound=_BatchNorm)
+from esper_kasmina._torch import BatchNormBase
+
+Norm = TypeVar("Norm", bound=BatchNormBase)
 
 
 class SignalConvolution(nn.Conv1d):
@@ -62,7 +63,7 @@ class SignalNorm(nn.BatchNorm1d):
         return share_norm(self, nn.BatchNorm1d)
 
 
-def share_norm(norm: _BatchNorm, kind: type[Norm]) -> Norm:
+def share_norm(norm: BatchNormBase, kind: type[Norm]) -> Norm:
     """Returns a batch norm of a kind that shares parameters and statistics with another."""
     layer = kind(norm.num_features, eps=norm.eps, momentum=norm.momentum)
     layer.weight, layer.bias = norm.weight, norm.bias

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import nn
 
+from esper_kasmina._torch import forward_hooks
 from esper_kasmina.errors import KasminaError
 from esper_kasmina.optim.schedulers import RATE_KEYS, Group, Origin, full_rate
 from esper_kasmina.slots.slot import SeedSlot
@@ -87,7 +88,7 @@ def _nearest_modules(model: nn.Module, slot: SeedSlot) -> Iterator[nn.Module]:
     """Yields modules of a model by their distance from a slot."""
     path = ""
     for name, module in model.named_modules():
-        hooks = module._forward_hooks.values()  # noqa: SLF001 - torch has no other way to ask
+        hooks = forward_hooks(module).values()
         if any(getattr(hook, "slot", None) is slot for hook in hooks):
             yield module
             path = name

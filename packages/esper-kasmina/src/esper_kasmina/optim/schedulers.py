@@ -9,6 +9,7 @@ from typing import Any
 
 from torch.optim.lr_scheduler import LRScheduler
 
+from esper_kasmina._torch import LAST_RATES, scheduler_parts
 from esper_kasmina.errors import KasminaError
 from esper_kasmina.optim.wrappers import unwrap_optimizer, unwrap_scheduler
 
@@ -17,7 +18,7 @@ Group = dict[str, Any]
 RATE_KEYS = ("lr", "initial_lr", "max_lr", "min_lr", "swa_lr")
 """Learning rates in a parameter group: the one now, and those that schedulers keep there."""
 
-_RATE_LISTS = ("base_lrs", "max_lrs", "min_lrs", "_last_lr")
+_RATE_LISTS = ("base_lrs", "max_lrs", "min_lrs", LAST_RATES)
 _OTHER_LISTS = ("lr_lambdas", "base_momentums", "max_momentums")
 _LISTS = (*_RATE_LISTS, *_OTHER_LISTS)
 
@@ -51,7 +52,7 @@ def sync_scheduler(scheduler: Any) -> None:
         KasminaError: If it is no scheduler, or has entries for groups that are gone.
     """
     inner = check_scheduler(scheduler)
-    for part in getattr(inner, "_schedulers", ()):
+    for part in scheduler_parts(inner):
         sync_scheduler(part)
     groups = unwrap_optimizer(inner.optimizer).param_groups
     origins = {id(group): _first_origin(groups[0], group) for group in groups[1:]}
@@ -144,8 +145,8 @@ def full_rate(owner: Group, groups: Sequence[Group], schedulers: Iterable[Any]) 
 
 
 def _parts(scheduler: Any) -> list[Any]:
-    parts = getattr(scheduler, "_schedulers", ())
-    return [scheduler, *(each for part in parts for each in _parts(part))]
+    inner = (each for part in scheduler_parts(scheduler) for each in _parts(part))
+    return [scheduler, *inner]
 
 
 def _first_origin(first: Group, group: Group) -> Origin:

@@ -8,6 +8,7 @@ from typing import Any, cast
 from torch import nn
 from torch.optim import Optimizer
 
+from esper_kasmina._torch import mixed_precision_policy
 from esper_kasmina.errors import KasminaError
 from esper_kasmina.slots.slot import SeedSlot
 
@@ -41,7 +42,7 @@ def shard_newborn(model: nn.Module, slots: Iterable[SeedSlot]) -> None:
     around = [module for module in model.modules() if isinstance(module, FSDPModule)]
     if not around:
         return  # tensor parallelism alone: ranks see the same data, and seeds are replicated
-    policy = around[0]._get_fsdp_state()._mp_policy  # noqa: SLF001 - torch has no other way
+    policy = mixed_precision_policy(around[0])
     for seed in newborn:
         fully_shard(seed, mesh=cast("Any", sharded[0]).device_mesh, mp_policy=policy)
         register_fsdp_forward_method(seed, "blended")

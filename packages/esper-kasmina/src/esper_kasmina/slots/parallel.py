@@ -1,12 +1,11 @@
 """Seeds in models that ``DistributedDataParallel`` wraps."""
 
-# ruff: noqa: SLF001 - torch has no public way to ask what a wrapper reduces
-
 from __future__ import annotations
 
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from esper_kasmina._torch import active_data_parallel, reduced_parameters
 from esper_kasmina.errors import KasminaError
 
 
@@ -20,7 +19,7 @@ def check_reduced(seed: nn.Module, slot: str) -> None:
     Raises:
         KasminaError: If the pass runs in a ``DistributedDataParallel`` made before its birth.
     """
-    wrapper = DistributedDataParallel._active_ddp_module
+    wrapper = active_data_parallel()
     if wrapper is not None:
         _check(wrapper, seed, slot)
 
@@ -46,7 +45,7 @@ def check_not_wrapped(model: nn.Module) -> None:
 
 
 def _check(wrapper: DistributedDataParallel, seed: nn.Module, slot: str) -> None:
-    reduced = {id(parameter) for parameter in wrapper._module_parameters}
+    reduced = {id(parameter) for parameter in reduced_parameters(wrapper)}
     if all(id(p) in reduced or not p.requires_grad for p in seed.parameters()):
         return
     raise KasminaError(

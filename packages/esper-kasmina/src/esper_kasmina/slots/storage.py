@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from esper_kasmina._torch import version_of
 from esper_kasmina.activations.spec import ActivationSpec
 from esper_kasmina.checks import check_snapshot, shown
 from esper_kasmina.errors import KasminaError
@@ -182,13 +183,13 @@ class SlotStorage(nn.Module):
         Raises:
             KasminaError: If an average has the weights of a model that has moved on.
         """
-        if self._packed is not None and self._packed._version:  # noqa: SLF001
+        if self._packed is not None and version_of(self._packed):
             self.set_extra_state(self._packed)
         strength, version = self._settled
         # Another tensor was put in its place on purpose, by torch.func.functional_call say.
         if strength is not self._strength or version is None:
             return
-        if strength._version == version:  # noqa: SLF001 - torch has no other way to ask
+        if version_of(strength) == version:
             return
         if not torch.equal(strength, torch.full_like(strength, self.alpha)):
             raise KasminaError(
@@ -344,8 +345,7 @@ class SlotStorage(nn.Module):
     def _fill_strength(self) -> None:
         with torch.no_grad():
             self._strength.fill_(self.alpha)
-        tracked = not self._strength.is_inference()
-        self._settled = (self._strength, self._strength._version if tracked else None)  # noqa: SLF001
+        self._settled = (self._strength, version_of(self._strength))
 
 
 def _follow_seed(bed: nn.Module, _incompatible_keys: Any) -> None:

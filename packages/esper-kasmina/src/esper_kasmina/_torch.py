@@ -1,0 +1,124 @@
+"""Everything of torch that this package uses and torch does not document as public.
+
+``tests/test_private_torch.py`` says for each function what stops working when torch changes it.
+"""
+
+# ruff: noqa: SLF001 - this module is where private names of torch are read
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm as BatchNormBase
+from torch.nn.parallel import DistributedDataParallel
+
+__all__ = [
+    "COMPILED",
+    "LAST_RATES",
+    "BatchNormBase",
+    "active_data_parallel",
+    "children",
+    "forward_hooks",
+    "forward_pre_hooks",
+    "graph_assert",
+    "has_backward_hooks",
+    "max_pool_2x2",
+    "max_pool_2x2_backward",
+    "mixed_precision_policy",
+    "reduced_parameters",
+    "relu_backward",
+    "scheduler_parts",
+    "shallow_copy",
+    "version_of",
+]
+
+COMPILED = "_orig_mod"
+"""Name under which ``torch.compile`` holds the module that it was given."""
+
+LAST_RATES = "_last_lr"
+"""Attribute of a scheduler: the learning rates of its last step, one a group."""
+
+graph_assert = torch._assert
+"""The assertion that ``torch.fx`` traces."""
+
+_HALVE = ([2, 2], [2, 2])
+_NO_PADDING = ([0, 0], [1, 1], False)
+
+
+def children(module: nn.Module) -> dict[str, nn.Module | None]:
+    """Returns the module's own children by name, to look one up at every forward pass."""
+    return module._modules
+
+
+def forward_hooks(module: nn.Module) -> dict[int, Any]:
+    """Returns the module's own forward hooks by the number of their handle, in order."""
+    return module._forward_hooks
+
+
+def forward_pre_hooks(module: nn.Module) -> dict[int, Any]:
+    """Returns the module's own forward pre-hooks by the number of their handle, in order."""
+    return module._forward_pre_hooks
+
+
+def has_backward_hooks(module: nn.Module) -> bool:
+    """Whether the module has full backward hooks or pre-hooks."""
+    return bool(module._backward_hooks or module._backward_pre_hooks)
+
+
+def scheduler_parts(scheduler: Any) -> list[Any]:
+    """Returns the schedulers of a ``SequentialLR`` or ``ChainedScheduler``."""
+    return list(getattr(scheduler, "_schedulers", ()))
+
+
+def shallow_copy(module: nn.Module) -> nn.Module:
+    """Returns a copy with the same children and hooks, in which these can be replaced."""
+    copied = copy.copy(module)
+    copied._modules = copy.copy(module._modules)
+    copied._forward_hooks = copy.copy(module._forward_hooks)
+    copied._forward_pre_hooks = copy.copy(module._forward_pre_hooks)
+    return copied
+
+
+def version_of(tensor: Tensor) -> int | None:
+    """Returns how often a tensor was written in place; ``None`` in inference mode."""
+    return None if tensor.is_inference() else tensor._version
+
+
+def active_data_parallel() -> DistributedDataParallel | None:
+    """Returns the ``DistributedDataParallel`` whose forward pass runs now."""
+    wrapper: DistributedDataParallel | None = DistributedDataParallel._active_ddp_module
+    return wrapper
+
+
+def reduced_parameters(wrapper: DistributedDataParallel) -> list[nn.Parameter]:
+    """Returns the parameters whose gradients the wrapper averages over ranks."""
+    parameters: list[nn.Parameter] = list(wrapper._module_parameters)
+    return parameters
+
+
+def mixed_precision_policy(module: Any) -> Any:
+    """Returns the ``MixedPrecisionPolicy`` with which ``fully_shard`` wrapped a module."""
+    return module._get_fsdp_state()._mp_policy
+
+
+def max_pool_2x2(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns the maxima [B, C, H // 2, W // 2] and where they are, for the backward pass."""
+    largest, indices = torch.ops.aten.max_pool2d_with_indices(images, *_HALVE)
+    return largest, indices
+
+
+def max_pool_2x2_backward(gradient: Tensor, images: Tensor, indices: Tensor) -> Tensor:
+    """Returns the gradient [B, C, H, W] of ``max_pool_2x2``."""
+    spread: Tensor = torch.ops.aten.max_pool2d_with_indices_backward(
+        gradient, images, *_HALVE, *_NO_PADDING, indices
+    )
+    return spread
+
+
+def relu_backward(gradient: Tensor, output: Tensor) -> Tensor:
+    """Returns the gradient of ReLU from its output."""
+    through: Tensor = torch.ops.aten.threshold_backward(gradient, output, 0)
+    return through
