@@ -302,3 +302,19 @@ def test_one_host_or_one_worker_stays_in_this_process(task, make_config):
 def test_no_workers_at_all_is_an_error(task, make_config):
     with pytest.raises(TolariaError, match="workers is 0"):
         build_environment(task, make_config(), build_host, "cpu", workers=0)
+
+
+def test_the_facts_of_hosts_take_one_host_to_find(make_setup_for):
+    setup = make_setup_for()
+    built = []
+
+    def factory(spec, options):
+        built.append(options)
+        return build_host(spec, options)
+
+    setup = replace(setup, host_factory=factory)
+    environment = LocalEnvironment(setup, load_dataset(setup.task), torch.device("cpu"))
+    assert len(built) == 1
+    assert environment.host_facts.stacks
+    assert environment.host_facts.parameters == environment.spec.host_parameters == 794
+    assert "computed together" in environment.plan

@@ -243,3 +243,17 @@ def test_an_update_whose_gradients_overflowed_is_skipped(kind):
         assert state
         assert all(torch.equal(optimizer.state[member][name], state[name]) for name in state)
     assert scaler.get_scale() == 512.0
+
+
+def test_an_added_group_takes_the_defaults_of_the_optimizer():
+    host, seed = torch.nn.Parameter(torch.zeros(1)), torch.nn.Parameter(torch.zeros(2))
+    optimizer = build_optimizer(host_of([host]), HostTraining(optimizer="adamw"))
+    group = {"params": iter([seed]), "lr": 0.5}
+    optimizer.add_param_group(group)
+    # Torch's optimizers keep the given dict, too.
+    assert optimizer.param_groups[1] is group
+    assert group["params"] == [seed]
+    assert group["lr"] == 0.5
+    assert group.keys() == optimizer.param_groups[0].keys()
+    with pytest.raises(AssertionError, match="belongs to one group"):
+        optimizer.add_param_group({"params": [host]})

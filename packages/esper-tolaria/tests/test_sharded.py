@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from esper_kasmina import build_host
 from esper_leyline import FactoredAction, Op
 from esper_tolaria import ShardedEnvironment, TolariaError, build_environment, make_setup
-from esper_tolaria.sharding.processes import Worker
-from esper_tolaria.sharding.sharded import _shards
+from esper_tolaria.sharding.processes import ProcessTransport
+from esper_tolaria.sharding.sharded import _split_hosts
 
 WAIT = FactoredAction()
 
@@ -80,11 +80,11 @@ def test_an_interrupt_while_a_worker_is_born_is_heard(monkeypatch):
 
     monkeypatch.setattr(SpawnProcess, "start", pressed_meanwhile)
     with pytest.raises(KeyboardInterrupt):
-        Worker("worker 1")
+        ProcessTransport("worker 1")
 
 
 def test_a_worker_is_born_deaf():
-    worker = Worker("worker 1")
+    worker = ProcessTransport("worker 1")
     status = Path(f"/proc/{worker.pid}/status").read_text()
     blocked = int(re.search(r"^SigBlk:\s*(\w+)$", status, re.MULTILINE)[1], 16)
     worker.close()
@@ -108,7 +108,7 @@ def test_wrong_calls_are_refused_here_already(sharded):
 
 
 def test_a_killed_worker_is_an_error_and_not_a_hang():
-    worker = Worker("worker 1 of 1")
+    worker = ProcessTransport("worker 1 of 1")
     worker.send("evaluate")
     os.kill(worker.pid, signal.SIGKILL)
     with pytest.raises(TolariaError, match=r"worker 1 of 1 .* killed by signal 9.* are lost"):
@@ -120,7 +120,7 @@ def test_a_killed_worker_is_an_error_and_not_a_hang():
 
 
 def test_closing_ends_a_worker_even_before_it_is_ready():
-    worker = Worker("worker 1 of 1")
+    worker = ProcessTransport("worker 1 of 1")
     worker.close()
     worker.join()
     assert not worker._process.is_alive()
@@ -134,7 +134,7 @@ def test_a_factory_that_cannot_be_imported_is_refused_before_anything_starts(tas
 
 @given(hosts=st.integers(1, 64), workers=st.integers(1, 16))
 def test_shards_cover_all_hosts_once_and_evenly(hosts, workers):
-    shards = _shards(hosts, workers)
+    shards = _split_hosts(hosts, workers)
     assert [index for shard in shards for index in range(hosts)[shard]] == list(range(hosts))
     sizes = [shard.stop - shard.start for shard in shards]
     assert max(sizes) - min(sizes) <= 1

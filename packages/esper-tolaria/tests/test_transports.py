@@ -18,7 +18,7 @@ from esper_tolaria import (
     build_environment,
     make_setup,
 )
-from esper_tolaria.sharding.transports import InProcess
+from esper_tolaria.sharding.transports import LocalTransport
 
 CPU = torch.device("cpu")
 WAIT = FactoredAction()
@@ -28,7 +28,7 @@ WAIT = FactoredAction()
 def near(task, make_config):
     """Three hosts over two shards in this process."""
     setup = make_setup(task, make_config(n_envs=3), build_host)
-    environment = ShardedEnvironment(setup, [CPU] * 2, InProcess)
+    environment = ShardedEnvironment(setup, [CPU] * 2, LocalTransport)
     yield environment
     environment.close()
 

@@ -30,6 +30,7 @@ class LocalEnvironment:
 
     Attributes:
         plan: How hosts are distributed, in one line.
+        host_facts: What all fresh hosts have in common.
     """
 
     def __init__(self, setup: HostSetup, dataset: Dataset, device: torch.device) -> None:
@@ -39,11 +40,12 @@ class LocalEnvironment:
         )
         self._validation, self._test = dataset.validation.to(device), dataset.test.to(device)
         self._device = device
-        self._spec = setup.environment_spec(setup.count_host_parameters())
+        self.host_facts = setup.find_host_facts()
+        self._spec = setup.environment_spec(self.host_facts.parameters)
         self._streams = StreamPool(device, setup.config.n_envs)
         self._episodes: tuple[Episode, ...] = ()
         self._stacked: StackedTrainer | None = None
-        self.plan = _describe(setup, device)
+        self.plan = _describe(setup, device, stacked=self.host_facts.stacks)
 
     @property
     def spec(self) -> EnvironmentSpec:
@@ -140,9 +142,9 @@ class LocalEnvironment:
         return self._stacked
 
 
-def _describe(setup: HostSetup, device: torch.device) -> str:
+def _describe(setup: HostSetup, device: torch.device, *, stacked: bool) -> str:
     if device.type == "cuda":
         how = "one stream per host"
     else:
-        how = "one thread, computed together" if setup.stacks() else "one thread"
+        how = "one thread, computed together" if stacked else "one thread"
     return f"in this process on {device}, {how}, hosts: {setup.config.n_envs}"

@@ -21,6 +21,19 @@ from esper_tolaria.errors import TolariaError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HostFacts:
+    """What all fresh hosts of a setup have in common.
+
+    Attributes:
+        parameters: Number of trainable parameters.
+        stacks: Whether hosts are computed together on a CPU.
+    """
+
+    parameters: int
+    stacks: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HostSetup:
     """A task, a configuration and a host factory.
 
@@ -52,13 +65,13 @@ class HostSetup:
             host.to(device)
         return host
 
-    def count_host_parameters(self) -> int:
-        """Counts the trainable parameters of a fresh host."""
-        return self.build_host(0, torch.device("cpu")).parameter_counts().host
-
-    def stacks(self) -> bool:
-        """Whether hosts of this task are computed together on a CPU."""
-        return not self.config.amp and self.build_host(0, torch.device("cpu")).stack(()) is not None
+    def find_host_facts(self) -> HostFacts:
+        """Builds one host to find what all fresh hosts have in common."""
+        host = self.build_host(0, torch.device("cpu"))
+        return HostFacts(
+            parameters=host.parameter_counts().host,
+            stacks=not self.config.amp and host.stack(()) is not None,
+        )
 
     def environment_spec(self, host_parameters: int) -> EnvironmentSpec:
         """Returns what a policy must know of the environment."""

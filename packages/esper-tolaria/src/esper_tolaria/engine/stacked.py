@@ -9,7 +9,7 @@ from torch.nn.functional import cross_entropy
 
 from esper_leyline import HostTraining
 from esper_leyline.ports import HostStack
-from esper_tolaria.engine.row_optimizers import build_row_optimizer
+from esper_tolaria.engine.optimizers import build_row_optimizer
 from esper_tolaria.engine.trainer import Trainer
 
 
@@ -55,8 +55,8 @@ class StackedTrainer:
     def regroup(self, trainers: Sequence[Trainer]) -> StackedTrainer:
         """Returns a trainer of a subset of the hosts, with their optimizer state."""
         regrouped = join(trainers, self._training)
-        assert regrouped is not None, "what was stacked once can be stacked again"
-        regrouped._optimizer.take_rows(  # noqa: SLF001 - of the same class
+        assert regrouped is not None, "a subset of a stack can be stacked"
+        regrouped._optimizer.copy_rows(  # noqa: SLF001 - of the same class
             self._optimizer, [self.trainers.index(each) for each in trainers]
         )
         return regrouped

@@ -15,11 +15,11 @@ from esper_tolaria.engine.checks import (
     check_actions,
     check_rng_seeds,
 )
-from esper_tolaria.engine.setup import HostSetup
+from esper_tolaria.engine.setup import HostFacts, HostSetup
 from esper_tolaria.registry import load_dataset
-from esper_tolaria.sharding.processes import FAREWELL_SECONDS, Worker
+from esper_tolaria.sharding.processes import STOP_SECONDS, ProcessTransport
 from esper_tolaria.sharding.shared_data import share_dataset
-from esper_tolaria.sharding.transports import InProcess, Transport
+from esper_tolaria.sharding.transports import LocalTransport, Transport
 from esper_tolaria.sharding.worker import ShardInit, pickle_setup
 
 
@@ -27,7 +27,7 @@ class ShardedEnvironment:
     """Leyline's ``Environment`` over shards that each hold some of the hosts.
 
     Its reports are bit-identical to those of ``LocalEnvironment``. After an interrupted call the
-    shards can still be used; late answers are ignored.
+    shards can still be used; late replies are discarded.
 
     Attributes:
         plan: How hosts are distributed, in one line.
@@ -37,15 +37,15 @@ class ShardedEnvironment:
         self,
         setup: HostSetup,
         devices: Sequence[torch.device],
-        transport: Callable[[str], Transport] = Worker,
+        transport: Callable[[str], Transport] = ProcessTransport,
     ) -> None:
         """Starts one shard per device in parallel and prepares the data meanwhile.
 
         Args:
             setup: What the hosts are built from.
             devices: The device of each shard; the CPU may be listed several times.
-            transport: Starts a shard by name: ``Worker`` in its own process,
-                ``InProcess`` in this one.
+            transport: Starts a shard by name: ``ProcessTransport`` in its own process,
+                ``LocalTransport`` in this one.
 
         Raises:
             TolariaError: If the data cannot be loaded or a shard does not start.
@@ -56,12 +56,14 @@ class ShardedEnvironment:
         pickled, count = pickle_setup(setup), len(devices)
         self._workers = [transport(f"worker {index + 1} of {count}") for index in range(count)]
         try:
-            parameters = self._open(pickled, devices)
+            facts = self._open(pickled, devices)
         except BaseException:
             self.close()
             raise
-        self._spec = setup.environment_spec(parameters[0])
-        self.plan = _describe(setup, devices, in_processes=transport is not InProcess)
+        self._spec = setup.environment_spec(facts.parameters)
+        self.plan = _describe(
+            setup, devices, stacked=facts.stacks, in_processes=transport is not LocalTransport
+        )
 
     @property
     def spec(self) -> EnvironmentSpec:
@@ -83,8 +85,8 @@ class ShardedEnvironment:
         check_rng_seeds(rng_seeds, self._spec.environments)
         members = list(enumerate(rng_seeds))
         self._hosts = len(members)
-        self._shards = _shards(len(members), len(self._workers))
-        return self._ask_shards("start", members)
+        self._shards = _split_hosts(len(members), len(self._workers))
+        return self._call_shards("start", members)
 
     def step(self, actions: Sequence[FactoredAction]) -> tuple[StepReport, ...]:
         """Applies one action per host and trains each host for one epoch.
@@ -94,60 +96,63 @@ class ShardedEnvironment:
                 worker failed.
         """
         check_actions(actions, self._hosts)
-        return self._ask_shards("step", actions)
+        return self._call_shards("step", actions)
 
     def evaluate(self) -> tuple[EvaluationReport, ...]:
         """Evaluates the hosts on the test split."""
-        return self._ask_shards("evaluate")
+        return self._call_shards("evaluate")
 
     def close(self) -> None:
         """Stops the workers."""
         for worker in self._workers:
             worker.close()
-        deadline = monotonic() + FAREWELL_SECONDS
+        deadline = monotonic() + STOP_SECONDS
         for worker in self._workers:
             worker.join(max(0.0, deadline - monotonic()))
         self._workers, self._shards, self._hosts = [], [], 0
 
-    def _open(self, pickled: bytes, devices: Sequence[torch.device]) -> list[int]:
-        """Sends setup and data to every shard; returns the parameter count of a host, per shard."""
+    def _open(self, pickled: bytes, devices: Sequence[torch.device]) -> HostFacts:
+        """Sends setup and data to every shard; returns the facts of a fresh host."""
         data = load_dataset(self._setup.task, Path(self._setup.config.data_root))
         with share_dataset(data) as shared:
-            return self._ask(
+            facts: list[HostFacts] = self._call(
                 [
                     (worker, "open", (ShardInit(setup=pickled, device=str(device), data=shared),))
                     for worker, device in zip(self._workers, devices, strict=True)
                 ]
             )
+        return facts[0]
 
-    def _ask_shards(self, method: str, *per_host: Sequence[Any]) -> tuple[Any, ...]:
+    def _call_shards(self, method: str, *per_host: Sequence[Any]) -> tuple[Any, ...]:
         """Calls a method on every worker that has hosts, with its part of the arguments."""
         calls = [
             (worker, method, tuple(values[shard] for values in per_host))
             for worker, shard in zip(self._workers, self._shards, strict=True)
             if shard.stop > shard.start
         ]
-        return tuple(each for answer in self._ask(calls) for each in answer)
+        return tuple(each for results in self._call(calls) for each in results)
 
-    def _ask(self, calls: Sequence[tuple[Transport, str, tuple[Any, ...]]]) -> list[Any]:
+    def _call(self, calls: Sequence[tuple[Transport, str, tuple[Any, ...]]]) -> list[Any]:
         for worker, method, arguments in calls:
             worker.send(method, *arguments)
         return [worker.receive() for worker, _, _ in calls]
 
 
-def _shards(hosts: int, workers: int) -> list[slice]:
-    """Divides hosts into slices whose lengths differ by one at most."""
+def _split_hosts(hosts: int, workers: int) -> list[slice]:
+    """Divides hosts into slices whose lengths differ by at most one."""
     bounds = [hosts * index // workers for index in range(workers + 1)]
     return [slice(first, last) for first, last in pairwise(bounds)]
 
 
-def _describe(setup: HostSetup, devices: Sequence[torch.device], *, in_processes: bool) -> str:
+def _describe(
+    setup: HostSetup, devices: Sequence[torch.device], *, stacked: bool, in_processes: bool
+) -> str:
     hosts, shards = setup.config.n_envs, len(devices)
     least, most = hosts // shards, -(-hosts // shards)
     each = f"{most}" if least == most else f"{least} or {most}"
     where = "worker processes" if in_processes else "shards in this process"
     if devices[0].type == "cpu":
-        together = ", computed together" if setup.stacks() else ""
+        together = ", computed together" if stacked else ""
         how = f"one thread each, {each} hosts per worker{together}"
     else:
         names = ", ".join(map(str, devices))

@@ -1,4 +1,4 @@
-"""How an environment talks to the shards that hold its hosts."""
+"""How an environment communicates with the shards that hold its hosts."""
 
 from __future__ import annotations
 
@@ -9,53 +9,53 @@ from esper_tolaria.sharding.worker import Reply, Request, Shard, answer
 
 
 class Transport(Protocol):
-    """One shard's other end: ask with ``send``, then ``receive`` the answer.
+    """The connection to one shard: ``send`` a request, then ``receive`` the reply.
 
-    Only setups, data, actions and reports travel; hosts stay where they are. So a shard
-    may live in this process, in another one, or on another machine.
+    Only setups, data, actions and reports are sent; hosts stay where they are. So a shard
+    may be in this process, in another one, or on another machine.
 
     Attributes:
-        name: What to call the shard in messages.
+        name: Names the shard in messages.
     """
 
     name: str
 
     @property
     def pid(self) -> int | None:
-        """The id of the shard's process on this machine; ``None`` where it has none."""
+        """The id of the shard's process on this machine; ``None`` if it has none of its own."""
         ...
 
     def send(self, method: str, *arguments: Any) -> None:
-        """Asks for a call of the shard's method.
+        """Requests a call of the shard's method.
 
         Raises:
-            TolariaError: If the shard is gone.
+            TolariaError: If the connection is lost.
         """
         ...
 
     def receive(self) -> Any:
-        """Waits for the answer to the last question; older answers are thrown away.
+        """Waits for the reply to the last request; replies to earlier ones are discarded.
 
         Raises:
             TolariaError: If the call failed, with the shard's traceback as its cause, or
-                if the shard is gone.
+                if the connection is lost.
         """
         ...
 
     def close(self) -> None:
-        """Lets the shard end."""
+        """Tells the shard to stop."""
         ...
 
     def join(self, seconds: float) -> None:
-        """Waits until the shard is gone; after ``seconds`` it is ended by force."""
+        """Waits until the shard has stopped; after ``seconds`` it is killed."""
         ...
 
 
-class InProcess:
-    """A shard in this process, which answers before it is waited for.
+class LocalTransport:
+    """A shard in this process; ``send`` makes the call.
 
     Attributes:
-        name: What to call the shard in messages.
+        name: Names the shard in messages.
     """
 
     pid = None
@@ -70,7 +70,7 @@ class InProcess:
         self._reply = answer(self._shard, Request(number=0, method=method, arguments=arguments))
 
     def receive(self) -> Any:
-        """Returns what the last call returned.
+        """Returns the result of the last call.
 
         Raises:
             TolariaError: If it failed.
@@ -79,18 +79,18 @@ class InProcess:
         return unwrap(self.name, self._reply)
 
     def close(self) -> None:
-        """Lets go of the hosts."""
+        """Releases the hosts."""
         self._shard, self._reply = Shard(), None
 
     def join(self, seconds: float) -> None:
-        """Has nothing to wait for."""
+        """Does nothing: there is no process."""
 
 
 def unwrap(name: str, reply: Reply) -> Any:
     """Returns a reply's result.
 
     Raises:
-        TolariaError: If it tells of an error; its cause holds the shard's traceback.
+        TolariaError: If the reply is an error; the cause holds the shard's traceback.
     """
     if reply.error is None:
         return reply.result

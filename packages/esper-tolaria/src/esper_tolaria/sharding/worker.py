@@ -14,22 +14,21 @@ import torch
 
 from esper_leyline import EsperError
 from esper_tolaria.engine.local import LocalEnvironment
-from esper_tolaria.engine.setup import HostSetup
+from esper_tolaria.engine.setup import HostFacts, HostSetup
 from esper_tolaria.errors import TolariaError
-from esper_tolaria.sharding.allocation import keep_freed_memory
 from esper_tolaria.sharding.shared_data import SharedDataset, open_shared
 
-LEFT_TO_THE_PARENT = frozenset(
+PARENT_SIGNALS = frozenset(
     getattr(signal, name)
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2")
     if hasattr(signal, name)
 )
-"""Signals that terminals and schedulers send to all processes, and only the parent acts on."""
+"""Signals that terminals and schedulers send to every process; only the parent handles them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """One call of a method of the shard; ``number`` comes back with the reply."""
+    """One call of a method of the shard; the reply has the same ``number``."""
 
     number: int
     method: str
@@ -38,7 +37,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """What a call returned, or how it failed."""
+    """The result of a call, or its error."""
 
     number: int
     result: Any = None
@@ -56,7 +55,7 @@ class ShardInit:
 
 
 def pickle_setup(setup: HostSetup) -> bytes:
-    """Makes a setup ready to be sent.
+    """Pickles a setup for worker processes.
 
     Raises:
         TolariaError: If the host factory cannot be imported by name.
@@ -71,17 +70,15 @@ def pickle_setup(setup: HostSetup) -> bytes:
 
 
 def serve(connection: Connection) -> None:
-    """Answers requests until the pipe closes; signals that stop a run are left to the parent.
+    """Answers requests until the pipe closes; ignores the signals that the parent handles.
 
-    A limit on CPU time (``ulimit -t``) counts for each process alone, so the parent is
-    notified of it.
+    A limit on CPU time (``ulimit -t``) counts per process, so SIGXCPU is forwarded to the parent.
     """
-    for number in LEFT_TO_THE_PARENT:
+    for number in PARENT_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     parent = os.getppid()
     signal.signal(signal.SIGXCPU, lambda *_: os.kill(parent, signal.SIGXCPU))
     torch.set_num_threads(1)
-    keep_freed_memory()
     shard = Shard()
     while True:
         try:
@@ -92,21 +89,21 @@ def serve(connection: Connection) -> None:
 
 
 class Shard:
-    """The hosts of one worker, built by the first request, which is ``open``."""
+    """The hosts of one worker; the first request, ``open``, builds them."""
 
     def __init__(self) -> None:
         self._environment: LocalEnvironment | None = None
 
-    def open(self, init: ShardInit) -> int:
-        """Builds the environment; returns the parameters of a fresh host."""
+    def open(self, init: ShardInit) -> HostFacts:
+        """Builds the environment; returns the facts of a fresh host."""
         setup = pickle.loads(init.setup)  # noqa: S301 - sent by the parent process
         self._environment = LocalEnvironment(
             setup, open_shared(init.data), torch.device(init.device)
         )
-        return self._environment.spec.host_parameters
+        return self._environment.host_facts
 
     def call(self, request: Request) -> Any:
-        """Calls what a request names."""
+        """Calls the method of a request."""
         if request.method == "open":
             return self.open(*request.arguments)
         assert self._environment is not None, "open comes first"
@@ -114,10 +111,10 @@ class Shard:
 
 
 def answer(shard: Shard, request: Request) -> Reply:
-    """Makes the call that a request asks for; an error of the call is a reply as well."""
+    """Makes the call of a request; an error of the call becomes a reply, too."""
     try:
         return Reply(number=request.number, result=shard.call(request))
-    except Exception as error:  # noqa: BLE001 - whatever it is, the parent must hear of it
+    except Exception as error:  # noqa: BLE001 - the parent raises it
         message = (
             str(error) if isinstance(error, EsperError) else f"{type(error).__name__}: {error}"
         )

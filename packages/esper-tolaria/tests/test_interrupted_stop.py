@@ -8,11 +8,11 @@ import threading
 
 import pytest
 
-from esper_tolaria.sharding.processes import Worker
+from esper_tolaria.sharding.processes import ProcessTransport
 
 
 def test_an_interrupt_while_a_stopped_worker_is_awaited_kills_it() -> None:
-    worker = Worker("worker")
+    worker = ProcessTransport("worker")
     assert worker.pid is not None
     os.kill(worker.pid, signal.SIGSTOP)
     threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
