@@ -52,7 +52,7 @@ def test_an_action_is_its_indices(chosen):
 
 
 @given(indices)
-def test_a_canonical_action_keeps_what_its_op_reads_and_means_the_same(chosen):
+def test_a_canonical_action_translates_to_the_same_command(chosen):
     action = FactoredAction.from_indices(chosen)
     canonical = action.canonical()
     for name, index, kept in zip(HEADS, action.indices(), canonical.indices(), strict=True):
@@ -114,11 +114,11 @@ def test_a_negative_slot_and_a_wrong_count_are_refused():
         (FactoredAction(op=Op.ADVANCE), Advance()),
     ],
 )
-def test_an_action_means_its_command(action, command):
+def test_an_action_translates_to_its_command(action, command):
     assert to_command(action, SLOTS) == SeedCommand(slot="r0c0", command=command)
 
 
-def test_waiting_is_no_command_and_the_slot_counts_enabled_slots():
+def test_wait_is_no_command_and_slots_count_enabled_ones():
     assert to_command(FactoredAction(), SLOTS) is None
     assert to_command(FactoredAction(op=Op.ADVANCE, slot=2), SLOTS).slot == "r0c2"
 

@@ -40,7 +40,7 @@ def current_umask() -> int:
     return mask
 
 
-def test_a_leftover_of_an_earlier_crash_is_no_obstacle(tmp_path):
+def test_files_of_an_earlier_crash_do_not_disturb(tmp_path):
     path = tmp_path / "file"
     (tmp_path / "file.0123abcd.partial").write_text("half")
     write_atomically(path, b"whole")
@@ -49,7 +49,7 @@ def test_a_leftover_of_an_earlier_crash_is_no_obstacle(tmp_path):
 
 
 @pytest.mark.parametrize("unnamed", [True, False])
-def test_what_does_not_fit_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch, unnamed):
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch, unnamed):
     if not unnamed:
         monkeypatch.delattr(os, "O_TMPFILE")
     path = tmp_path / "file"

@@ -124,7 +124,7 @@ def test_an_unknown_key_names_the_nearest_valid_one(written, nearest):
         parse_config(written)
 
 
-def test_an_unknown_key_like_none_lists_its_neighbours():
+def test_an_unknown_key_without_a_near_one_lists_the_valid_ones():
     with pytest.raises(ConfigError) as caught:
         parse_config({"governor": {"zzz": 1}})
     assert str(caught.value) == (

@@ -94,7 +94,7 @@ def test_a_seed_event_names_its_subject(kind):
         SeedEvent(**facts)
 
 
-def test_an_epoch_is_the_hosts_own_part_of_a_report():
+def test_epoch_completed_holds_the_host_part_of_a_report():
     report = StepReport(
         environment=1,
         rng_seed=2,

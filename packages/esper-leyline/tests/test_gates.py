@@ -61,7 +61,7 @@ def test_permissive_gates_check_structure_and_strict_ones_quality_too(gate):
         (Gate.G5, {"contribution": None}, "contribution_measured"),
     ],
 )
-def test_structure_holds_a_seed_back_in_both_modes(gate, change, failed):
+def test_structural_checks_fail_in_both_modes(gate, change, failed):
     evidence = replace(GOOD, **change)
     assert check(gate, PERMISSIVE, evidence).failed_checks == (failed,)
     assert failed in check(gate, STRICT, evidence).failed_checks
@@ -77,28 +77,28 @@ def test_structure_holds_a_seed_back_in_both_modes(gate, change, failed):
         (Gate.G5, {"contribution": -3.0}, "contribution"),
     ],
 )
-def test_quality_holds_a_seed_back_only_where_gates_are_strict(gate, change, failed):
+def test_quality_checks_fail_in_strict_mode_only(gate, change, failed):
     evidence = replace(GOOD, **change)
     assert check(gate, PERMISSIVE, evidence).passed
     assert check(gate, STRICT, evidence).failed_checks == (failed,)
 
 
 @pytest.mark.parametrize("gate", [Gate.G2, Gate.G3])
-def test_strict_gates_want_ten_epochs_in_the_stage(gate):
+def test_strict_gates_require_ten_epochs_in_the_stage(gate):
     assert check(gate, STRICT, epochs=9).failed_checks == ("epochs_in_stage",)
     assert check(gate, PERMISSIVE, epochs=1).passed
 
 
-def test_g2_wants_one_epoch_of_training():
+def test_g2_requires_one_epoch_of_training():
     assert check(Gate.G2, PERMISSIVE, epochs=0).failed_checks == ("trained_one_epoch",)
 
 
-def test_g3_wants_the_ramp_to_have_arrived_at_full_amplitude():
+def test_g3_requires_full_alpha():
     assert check(Gate.G3, PERMISSIVE, arrived=False).failed_checks == ("ramp_arrived",)
     assert check(Gate.G3, PERMISSIVE, alpha=0.7).failed_checks == ("full_amplitude",)
 
 
-def test_nothing_measured_fails_every_check_that_needs_it():
+def test_checks_of_unmeasured_values_fail():
     unmeasured = SeedEvidence()
     g2, g5 = check(Gate.G2, STRICT, unmeasured), check(Gate.G5, STRICT, unmeasured)
     assert set(g2.passed_checks) == {"trained_one_epoch", "epochs_in_stage"}
@@ -106,5 +106,5 @@ def test_nothing_measured_fails_every_check_that_needs_it():
 
 
 @pytest.mark.parametrize("contribution", [-5.0, 0.0, 5.0])
-def test_a_permissive_g5_takes_a_contribution_of_any_sign(contribution):
+def test_a_permissive_g5_accepts_a_contribution_of_any_sign(contribution):
     assert check(Gate.G5, PERMISSIVE, replace(GOOD, contribution=contribution)).passed

@@ -27,7 +27,7 @@ def test_what_json_writes_is_read_as_it_was(value):
 
 
 @given(st.text() | st.text(alphabet='[]{}":,\\ 0e1.+-"aN'))
-def test_any_text_is_json_or_one_line_that_says_why_not(text):
+def test_any_text_is_json_or_an_error_of_one_line(text):
     message = complaint(text)
     assert message.isprintable()
     assert len(message) < 400
@@ -96,7 +96,7 @@ def places(folder: Path) -> dict[Path, str]:
     }
 
 
-def test_what_is_no_regular_file_is_refused_at_once(tmp_path):
+def test_only_regular_files_are_opened(tmp_path):
     for path, words in places(tmp_path).items():
         with pytest.raises(LeylineError, match=words):
             read_json(path)

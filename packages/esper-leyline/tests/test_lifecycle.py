@@ -121,7 +121,7 @@ def test_a_seed_being_pruned_takes_no_command(command):
     assert permitted_ops(going, GOOD, rules) == frozenset()
 
 
-def test_a_seed_without_alpha_is_pruned_at_once_at_any_speed():
+def test_a_seed_at_alpha_zero_is_pruned_immediately_at_any_speed():
     seed = run(SeedState(), Germinate(blueprint=Blueprint.NORM), Advance(), *[Tick()] * 5).state
     assert run(seed, Prune(ticks=8)).stages == (SeedStage.PRUNED,)
 
@@ -170,7 +170,7 @@ def test_a_half_blended_seed_holds_after_it_was_raised_to_full():
     assert run(raised.state, Advance()).state.stage is SeedStage.HOLDING
 
 
-def test_auto_forward_moves_as_far_as_it_was_told_and_never_fossilizes():
+def test_auto_forward_passes_the_configured_gates_and_never_fossilizes():
     rules = LifecycleRules(auto_forward_g1=True, auto_forward_g2=True, auto_forward_g3=True)
     state, path = run(SeedState(), Germinate(blueprint=Blueprint.NORM), rules=rules).state, []
     for _ in range(20):
@@ -201,12 +201,12 @@ def test_auto_forward_reports_the_gate_that_did_not_open():
         ),
     ],
 )
-def test_a_refusal_says_why(command, reason):
+def test_a_rejection_gives_the_reason(command, reason):
     refused = advance(SeedState(), command, evidence=GOOD, rules=RULES)
     assert refused.rejection.startswith(reason)
 
 
-def test_a_seed_that_was_not_measured_does_not_fossilize():
+def test_an_unmeasured_seed_does_not_fossilize():
     unmeasured = SeedEvidence(healthy=True)
     refused = advance(holding(), Fossilize(), evidence=unmeasured, rules=RULES)
     assert refused.rejection == "gate g5 failed: contribution_measured"
@@ -227,7 +227,7 @@ def test_a_seed_that_was_not_measured_does_not_fossilize():
     ],
     ids=lambda value: value if isinstance(value, str) else value.kind,
 )
-def test_numbers_that_cannot_be_are_refused_in_every_stage(command, reason):
+def test_numbers_out_of_range_are_rejected_in_every_stage(command, reason):
     for stage in SeedStage:
         state = SeedState(stage=stage)
         result = advance(state, command, evidence=SeedEvidence(), rules=LifecycleRules())

@@ -125,7 +125,7 @@ def test_only_legal_transitions_happen(walk):
 
 @PLAN
 @given(walks())
-def test_a_refused_input_changes_nothing_and_says_why(walk):
+def test_a_rejected_input_changes_nothing_and_gives_the_reason(walk):
     for before, event, _, transition in walk[1]:
         if transition.accepted:
             continue
@@ -145,7 +145,7 @@ def test_alpha_stays_between_zero_and_one(walk):
 
 @PLAN
 @given(walks())
-def test_a_ramp_starts_at_alpha_and_an_arrived_one_stands_exactly_on_its_target(walk):
+def test_a_ramp_starts_at_alpha_and_ends_exactly_at_its_target(walk):
     for before, _, _, transition in walk[1]:
         ramp = transition.state.ramp
         if ramp is None:
@@ -181,7 +181,7 @@ def test_fossilized_is_terminal_at_full_amplitude(walk):
 
 @PLAN
 @given(walks())
-def test_nothing_of_one_seed_reaches_the_next(walk):
+def test_no_state_of_one_seed_is_left_for_the_next(walk):
     for _, event, _, transition in walk[1]:
         state = transition.state
         if SeedStage.GERMINATED in transition.stages:
@@ -212,7 +212,7 @@ def test_ages_count_ticks(walk):
 
 @PLAN
 @given(walks())
-def test_a_seed_being_pruned_only_ramps_down_and_always_goes(walk):
+def test_a_seed_being_pruned_only_ramps_down_and_is_always_removed(walk):
     for before, _, evidence, transition in walk[1]:
         if not before.pruning:
             continue
@@ -233,7 +233,7 @@ def test_permitted_ops_are_those_that_advance_accepts_with_any_head_values(walk)
             assert accepted == (op in permitted)
 
 
-def test_the_walks_reach_every_stage():
+def test_random_walks_reach_every_stage():
     generator, state = random.Random(0), SeedState()
     rules, seen = LifecycleRules(min_prune_age=0), {SeedStage.UNKNOWN}
     for _ in range(3_000):

@@ -26,7 +26,7 @@ def test_any_number_of_slots(slots):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_features_lie_end_to_end_and_have_names_of_their_own(layout):
+def test_features_are_contiguous_and_have_unique_names(layout):
     features = LAYOUTS[layout]
     assert features[0].offset == 0
     for feature, following in pairwise(features):
@@ -63,7 +63,7 @@ def test_unmeasured_is_outside_every_ordinary_range(layout):
         ("slot", "seed_age", 30),
     ],
 )
-def test_a_feature_stands_where_the_definition_puts_it(layout, name, offset):
+def test_a_feature_has_the_offset_of_its_definition(layout, name, offset):
     assert {feature.name: feature.offset for feature in LAYOUTS[layout]}[name] == offset
 
 
@@ -74,7 +74,7 @@ def test_symlog_is_odd_and_compresses():
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_what_is_bounded_by_its_nature_has_a_kind_that_says_so(layout):
+def test_bounded_features_have_a_bounded_kind(layout):
     measures = {
         "base": {"val_loss", "loss_history"},
         "slot": {"contribution", "contribution_velocity", "interaction", "gradient_norm"},

@@ -71,7 +71,7 @@ def test_every_setting_has_a_stated_range(model):
     assert list(unbounded(TypeAdapter(model).json_schema())) == []
 
 
-def test_a_setting_without_a_range_is_noticed():
+def test_a_setting_without_a_range_is_found():
     schema = {"properties": {"size": {"type": "integer", "minimum": 1}, "name": {"type": "string"}}}
     assert list(unbounded(schema)) == [
         ".properties.size: a number without two bounds",

@@ -10,7 +10,7 @@ from pathlib import Path
 README = Path(__file__).parents[1] / "README.md"
 
 
-def test_the_example_prints_what_stands_below_it():
+def test_the_example_prints_the_output_below_it():
     text = README.read_text(encoding="utf-8")
     code, printed = re.findall(r"^```(?:python|text)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     done = subprocess.run(

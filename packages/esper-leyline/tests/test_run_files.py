@@ -39,7 +39,7 @@ contents = st.lists(st.sampled_from([b"\n", b"a", b"bc", b"d" * 9, b""]), max_si
 
 
 @given(content=contents, block=st.integers(1, 12), limit=st.integers(1, 12))
-def test_lines_come_from_the_end_whatever_the_size_of_a_block(content, block, limit):
+def test_lines_come_from_the_end_for_any_block_size(content, block, limit):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run_files, "_BLOCK", block)
         patch.setattr(run_files, "MAX_LINE", limit)
@@ -53,7 +53,7 @@ def test_lines_come_from_the_end_whatever_the_size_of_a_block(content, block, li
 
 
 @given(content=contents, within=st.integers(0, 60), block=st.integers(1, 12))
-def test_only_lines_that_lie_whole_in_the_end_are_read(content, within, block):
+def test_only_complete_lines_of_the_last_bytes_are_read(content, within, block):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run_files, "_BLOCK", block)
         found = list(lines_backwards(io.BytesIO(content), unfinished=False, within=within))

@@ -81,7 +81,7 @@ def test_a_released_version_is_not_rewritten(changed_contract):
     assert {path: path.read_bytes() for path in directory.iterdir()} == before
 
 
-def test_an_unreleased_version_is(changed_contract):
+def test_an_unreleased_version_is_rewritten(changed_contract):
     directory, changelog = changed_contract
     record_schemas(directory, changelog)
     assert read_records(directory) == {
@@ -121,7 +121,7 @@ def test_the_command_exports_to_any_folder(tmp_path, capsys):
     assert {path.stem for path in (tmp_path / "out").iterdir()} == set(CONTRACTS)
 
 
-def test_the_command_says_in_a_line_why_it_refuses(tmp_path, capsys, monkeypatch):
+def test_the_command_prints_its_error_in_one_line(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(schemas, "CHANGELOG", tmp_path / "none.md")
     assert main([]) == 2
     assert capsys.readouterr().err.startswith("error: schemas are recorded in a checkout")

@@ -51,7 +51,7 @@ def task(**changes):
 
 
 @given(positions)
-def test_a_slot_id_says_its_place(position):
+def test_a_slot_id_holds_row_and_column(position):
     row, column = position
     assert parse_slot(f"r{row}c{column}") == position
 
@@ -66,7 +66,7 @@ def test_slots_are_ordered_row_major_by_number(places, generator: random.Random)
 @pytest.mark.parametrize(
     "text", ["", "r0", "c0", "r0c", "R0C0", "r-1c0", "r01c0", "r0c0 ", "r0c0c"]
 )
-def test_anything_else_is_no_slot_id(text):
+def test_other_text_is_no_slot_id(text):
     with pytest.raises(LeylineError, match="is not a slot id; write r<row>c<col>"):
         parse_slot(text)
 

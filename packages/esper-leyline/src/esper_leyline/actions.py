@@ -65,7 +65,7 @@ BUILT_IN_BLUEPRINTS: tuple[str, ...] = tuple(Blueprint)
 def blueprint_choices(blueprints: Iterable[str]) -> tuple[str, ...]:
     """Returns the choices of a blueprint head: the built-in ones first, then the others.
 
-    Built-in blueprints keep their indices whatever is added, so policies of different tasks
+    Built-in blueprints keep their indices when others are added, so policies of different tasks
     agree on them. The others follow in the order in which they are given.
 
     Args:
@@ -187,7 +187,7 @@ FULL_ALPHA_TARGET = len(ALPHA_TARGETS) - 1
 """Index of the whole strength among them."""
 
 ALPHA_SPEED_TICKS = (0, 3, 5, 8)
-"""Ticks a commanded ramp takes (0: at once), by index of the alpha_speed head."""
+"""Ticks a commanded ramp takes (0: immediately), by index of the alpha_speed head."""
 
 HEADS = (
     "op",

@@ -50,7 +50,7 @@ class Advance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetAlphaTarget:
-    """Blend a seed more or less strongly, over ``ticks`` ticks (0: at once)."""
+    """Blend a seed more or less strongly, over ``ticks`` ticks (0: immediately)."""
 
     __pydantic_config__ = WIRE_CONFIG
 
@@ -63,7 +63,7 @@ class SetAlphaTarget:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prune:
-    """Remove a seed, ramping its alpha down over ``ticks`` ticks first (0: at once)."""
+    """Remove a seed, ramping its alpha down over ``ticks`` ticks first (0: immediately)."""
 
     __pydantic_config__ = WIRE_CONFIG
 

@@ -45,13 +45,13 @@ class Feature:
         name: What the numbers are.
         kind: ``"one_hot"``, ``"flag"`` and ``"choice"`` (one of a few numbers) are exact at the
             ends of their range, as is a ``"share"`` of a whole. A ``"measure"`` has no bound of
-            its own: whatever lies beyond ``low`` or ``high`` can no longer be told apart.
+            its own: values beyond ``low`` or ``high`` are clipped to them.
         offset: Index of the first, within the base or within a slot's block.
         width: How many there are.
         normalization: The formula that takes the raw value into ``low`` to ``high``.
         low: Smallest ordinary value.
         high: Largest ordinary value.
-        sentinel: What stands for a value that was not measured, if that can happen.
+        sentinel: The value if it was not measured; ``None`` if it always is.
     """
 
     name: str

@@ -86,7 +86,7 @@ class MorphogeneticHost(Protocol):
         """Switches between training and evaluation behaviour, as in torch."""
 
     def to(self, device: Any) -> Any:
-        """Moves everything, and whatever seeds are born later, to a device, as in torch."""
+        """Moves the host, and seeds that germinate later, to a device, as in torch."""
 
     def apply_command(self, command: SeedCommand) -> CommandResult:
         """Carries out a lifecycle command, or says why not; a refusal changes nothing."""
@@ -101,13 +101,13 @@ class MorphogeneticHost(Protocol):
         """Ends an epoch: ramps, embargoes and auto-forwarding move on by one."""
 
     def prune_live(self) -> None:
-        """Removes every live seed at once, whatever its age (the governor's last resort)."""
+        """Removes every live seed immediately, at any age; the governor does this in a rollback."""
 
     def take_events(self) -> tuple[SeedEvent, ...]:
-        """Returns what happened since the last call, in order, and forgets it."""
+        """Returns what happened since the last call, in order, and clears the list."""
 
     def seed_reports(self) -> tuple[SeedReport, ...]:
-        """Describes every enabled slot as it stands, row-major."""
+        """Describes the present state of every enabled slot, row-major."""
 
     def parameter_counts(self) -> ParameterCounts:
         """Counts trainable parameters, frozen ones of a seed being pruned included."""
@@ -118,7 +118,7 @@ class MorphogeneticHost(Protocol):
     def sync_optimizer(
         self, optimizer: Optimizer, seed_options: Mapping[str, Any] | None = None
     ) -> None:
-        """Adds newborn seeds' parameters to an optimiser and drops removed ones'.
+        """Adds the parameters of new seeds to an optimizer and removes those of removed seeds.
 
         The state of every other parameter is left as it is.
         """
@@ -274,7 +274,7 @@ class PolicyEvaluation:
 class ActorCritic(Protocol):
     """A recurrent policy with its critic. Tamiyo implements, Simic trains it.
 
-    It is also a ``torch.nn.Module``; Simic uses ``parameters``, ``state_dict`` and the like.
+    It is also a ``torch.nn.Module``; Simic uses ``parameters``, ``state_dict`` and so on.
     """
 
     def initial_state(self, environments: int) -> PolicyState:
@@ -348,11 +348,11 @@ class TelemetrySink(Protocol):
         """Takes one event."""
 
     def close(self) -> None:
-        """Writes what is left and releases what is held."""
+        """Writes what is buffered and releases resources."""
 
 
 class NullTelemetry:
-    """A telemetry that keeps nothing, for library use without a run directory."""
+    """A telemetry that discards everything, for use without a run directory."""
 
     def emit(
         self,
@@ -363,4 +363,4 @@ class NullTelemetry:
         environment: int | None = None,
         group: str | None = None,
     ) -> None:
-        """Forgets the payload."""
+        """Discards the payload."""

@@ -34,7 +34,7 @@ class SeedMeasurement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeedReport:
-    """One slot as it stands after an epoch; ``None`` is not measured or not applicable.
+    """The state of one slot after an epoch; ``None`` is not measured or not applicable.
 
     Attributes:
         permitted: The ops that the lifecycle accepts for this slot now.
@@ -208,7 +208,7 @@ class ShapleyValues:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostReport:
-    """A host as it stands after an epoch.
+    """The state of a host after an epoch.
 
     Losses are mean cross-entropies in nats; accuracies are percentages of the
     validation split (or of the training batches where named so).
@@ -253,8 +253,8 @@ class StepReport(HostReport):
         rejection: Why not.
         history: Validation (loss, accuracy) of the last five epochs, oldest first.
         counterfactuals: The configurations validated this epoch.
-        shapley: Measured on an episode's last epoch, where it was asked for.
-        ended: Why the episode is over, ``None`` while it goes on.
+        shapley: Measured on an episode's last epoch, where it was requested.
+        ended: Why the episode is over, ``None`` while it runs.
         seconds: Wall time of the step's parts by name.
     """
 

@@ -10,7 +10,7 @@ from esper_leyline.wire import Contract, Float
 
 
 class RunStatus(StrEnum):
-    """How a run stands or ended."""
+    """Whether a run is running, or how it ended."""
 
     RUNNING = "running"
     COMPLETED = "completed"
@@ -83,7 +83,7 @@ class RunSummary(Contract):
     mean_test_accuracy: Float | None = None
     checkpoint: str | None = Field(default=None, description="The last one, relative to the run.")
     resume: str | None = Field(
-        default=None, description="Command that goes on from the checkpoint of an unfinished run."
+        default=None, description="Command that resumes an unfinished run from its checkpoint."
     )
     peak_memory_mb: Float | None = None
     telemetry_lost: TelemetryLoss | None = None

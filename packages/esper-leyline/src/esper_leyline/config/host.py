@@ -17,7 +17,7 @@ AmpDtype = Literal["bfloat16", "float16"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostOptions:
-    """What a host is built with, besides its spec.
+    """What a host is built with, in addition to its spec.
 
     Attributes:
         slots: The slots to enable, in any order.
@@ -103,9 +103,9 @@ class GovernorConfig(Settings):
 
 
 class CounterfactualSet(Settings):
-    """Which hosts with seeds switched off an epoch validates, besides each seed left out.
+    """Which counterfactuals an epoch validates, in addition to each seed left out.
 
-    What a reward mode or the telemetry level reads is measured whatever stands here.
+    What a reward mode or the telemetry level needs is measured in any case.
     """
 
     none: bool = Field(default=True, description="Validate the host without seeds.")

@@ -97,5 +97,5 @@ class RewardConfig(Settings):
 
     @property
     def reads_committed(self) -> bool:
-        """Whether it is reckoned from the accuracy that the host has with its fossils alone."""
+        """Whether this mode needs the counterfactual with fossilized seeds only."""
         return self.family == "contribution" and self.mode in ("sparse", "minimal")

@@ -27,7 +27,7 @@ class Event(Contract):
         epoch: Epochs of the episode that were trained, the present one included; ``None`` where
             the event is not about one.
         environment: Index of the environment concerned, ``None`` for the whole run.
-        coalesced: Samples of this kind that this one stands for besides itself.
+        coalesced: How many other samples of this kind were left out in favour of this one.
     """
 
     schema_version: int = SCHEMA_VERSION

@@ -55,7 +55,7 @@ class RunResumed(Contract):
 
 
 class RunCompleted(Contract):
-    """A run ended in order: at its last round, or because it was asked to stop."""
+    """A run ended without an error: after its last round, or because a stop was requested."""
 
     kind: Literal["run_completed"] = "run_completed"
     status: RunStatus
@@ -391,7 +391,7 @@ AnyPayload = (
 )
 
 Payload = Annotated[AnyPayload, Field(discriminator="kind")]
-"""What an event says, told apart by ``kind``."""
+"""What an event carries, discriminated by ``kind``."""
 
 
 def _kinds(payload: type[AnyPayload]) -> tuple[str, ...]:

@@ -25,7 +25,7 @@ class Gate(StrEnum):
 
 
 class LifecycleRules(Settings):
-    """What the lifecycle accepts, and when it moves by itself.
+    """What the lifecycle accepts, and when it advances automatically.
 
     Permissive gates check structure only and leave quality to the reward; strict
     gates add the thresholds below.

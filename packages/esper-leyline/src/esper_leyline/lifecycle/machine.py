@@ -1,4 +1,4 @@
-"""A seed's life as a pure function: state and input to state and effects.
+"""The lifecycle as a pure function: from a state and an input to a state and effects.
 
 Kasmina performs the effects on real modules; nothing here knows about tensors, so
 the whole lifecycle can be explored by property tests.
@@ -42,7 +42,7 @@ GATE_OF_STAGE: dict[SeedStage, tuple[Gate, SeedStage]] = {
     SeedStage.BLENDING: (Gate.G3, SeedStage.HOLDING),
     SeedStage.HOLDING: (Gate.G5, SeedStage.FOSSILIZED),
 }
-"""The gate on the way out of a stage, and the stage behind it."""
+"""The gate that ends a stage, and the stage that follows."""
 
 
 class AlphaMode(StrEnum):
@@ -65,12 +65,12 @@ class Effect(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeedState:
-    """Everything the lifecycle knows of one slot.
+    """The state of one slot.
 
     Attributes:
         tempo: Epochs of the first blend, ``None`` where there is no seed.
         blend_target: Where the first blend ends.
-        ramp: The move alpha is making or has made last; ``None`` before the first.
+        ramp: The present or last ramp of alpha; ``None`` before the first.
         pruning: Whether a commanded prune is ramping alpha down.
         epochs_in_stage: Ticks since the stage was entered.
         age: Ticks since germination.
@@ -208,14 +208,14 @@ def _germinate(state: SeedState, command: Germinate) -> Transition:
         return _rejected(state, f"only a DORMANT slot germinates; this one is {state.stage.name}")
     if command.blueprint == Blueprint.NOOP:
         return _rejected(state, "blueprint 'noop' builds no module; choose another one")
-    born = SeedState(
+    germinated = SeedState(
         stage=SeedStage.GERMINATED,
         blueprint=command.blueprint,
         style=command.style,
         tempo=command.tempo,
         blend_target=command.alpha_target,
     )
-    return Transition(state=born, stages=(born.stage,), effects=(Effect.CREATE_MODULE,))
+    return Transition(state=germinated, stages=(germinated.stage,), effects=(Effect.CREATE_MODULE,))
 
 
 def _advance(state: SeedState, evidence: SeedEvidence, rules: LifecycleRules) -> Transition:
@@ -253,7 +253,7 @@ def _retarget(state: SeedState, command: SetAlphaTarget) -> Transition:
         return _rejected(state, f"alpha has no target in {state.stage.name}")
     if state.alpha_mode is not AlphaMode.HOLD:
         return _rejected(state, "alpha is still moving; retarget it once it holds")
-    # A ramp to where alpha already stands has nothing to do and must not hold up the next gate.
+    # A ramp to the present alpha has nothing to do and must not delay the next gate.
     ticks = 0 if command.alpha_target == state.alpha else command.ticks
     ramp = AlphaRamp(
         start=state.alpha, target=command.alpha_target, steps=ticks, curve=command.curve

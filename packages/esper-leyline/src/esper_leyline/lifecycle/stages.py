@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 
 class SeedStage(IntEnum):
-    """Where a slot's seed stands. The numbers are part of the wire format; 5 is unused."""
+    """The stage of a slot. The numbers are part of the wire format; 5 is unused."""
 
     UNKNOWN = 0
     DORMANT = 1

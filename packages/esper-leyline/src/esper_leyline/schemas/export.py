@@ -97,7 +97,7 @@ def export_schemas(directory: Path) -> list[Path]:
 
 
 def record_schemas(directory: Path, changelog: Path) -> list[Path]:
-    """Writes the schemas and the digest of their version, unless that version is final.
+    """Writes the schemas and the digest of their version, unless that version was released.
 
     Args:
         directory: The folder of the committed schemas.
