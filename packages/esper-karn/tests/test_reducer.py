@@ -203,6 +203,11 @@ def test_missing_events_are_counted(run_of):
     assert fold(events[5:]).cursor.missing == 5
 
 
+def test_coalesced_samples_are_counted():
+    samples = [event(number, Vitals(), coalesced=count) for number, count in enumerate([2, 0, 5])]
+    assert fold([*samples, samples[-1]]).cursor.coalesced == 7
+
+
 def test_an_event_of_another_run_starts_a_new_state(run_of):
     state = fold([*run_of(2), *run_of(1, end=False, run_id="next")])
     assert state.run_id == "next"

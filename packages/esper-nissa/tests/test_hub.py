@@ -55,6 +55,18 @@ class Broken(Memory):
         super().emit(event)
 
 
+class Blocked(Memory):
+    """A sink that waits until it is released."""
+
+    def __init__(self):
+        super().__init__()
+        self.released = threading.Event()
+
+    def emit(self, event):
+        assert self.released.wait(20)
+        super().emit(event)
+
+
 def vitals(percent=1.0):
     return Vitals(cpu_percent=percent)
 
@@ -152,20 +164,61 @@ def test_events_reach_the_sink_and_are_flushed_while_the_hub_is_open():
 
 
 def test_a_slow_sink_does_not_block_the_emitter():
-    released = threading.Event()
-
-    class Stuck(Memory):
-        def emit(self, event):
-            assert released.wait(20)
-            super().emit(event)
-
-    sink = Stuck()
+    sink = Blocked()
     with Hub("run-1", [sink], EVERY_KIND) as hub:
         for _ in range(100):
             hub.emit(vitals())
         assert sink.events == []
-        released.set()
+        sink.released.set()
     assert len(sink.events) == 100
+
+
+def test_samples_are_coalesced_while_the_queue_is_full(monkeypatch):
+    monkeypatch.setattr("esper_nissa.hub.MOST_QUEUED", 10)
+    sink = Blocked()
+    losses = []
+    with Hub("run-1", [sink], EVERY_KIND, on_loss=losses.append) as hub:
+        for number in range(100):
+            hub.emit(vitals(number))
+            hub.emit(RunResumed(checkpoint="c.pt", rounds_completed=number))
+        sink.released.set()
+    events = sink.events
+    assert [event.sequence for event in events] == list(range(len(events)))
+    resumed = [event for event in events if event.kind == "run_resumed"]
+    assert [event.payload.rounds_completed for event in resumed] == list(range(100))
+    assert all(event.coalesced == 0 for event in resumed)
+    samples = [event for event in events if event.kind == "vitals"]
+    assert len(samples) < 20
+    assert sum(1 + event.coalesced for event in samples) == 100
+    assert samples[-1].payload.cpu_percent == 99
+    assert samples[-1].coalesced > 80
+    assert (hub.lost, losses) == (None, [])
+
+
+def test_a_sample_counts_the_ones_held_back_of_its_own_environment(monkeypatch):
+    monkeypatch.setattr("esper_nissa.hub.MOST_QUEUED", 4)
+    sink = Blocked()
+    with Hub("run-1", [sink], EVERY_KIND) as hub:
+        for number in range(6):
+            hub.emit(vitals(number), environment=number % 2, epoch=number)
+        held = len(hub._queue) >= 4
+        for number in range(6, 12):
+            hub.emit(vitals(number), environment=number % 2, epoch=number)
+        assert held
+        sink.released.set()
+        deadline = time.monotonic() + 20
+        while hub._queue and time.monotonic() < deadline:
+            time.sleep(0.005)
+        for number in range(12, 14):
+            hub.emit(vitals(number), environment=number % 2, epoch=number)
+    for environment in (0, 1):
+        own = [event for event in sink.events if event.environment == environment]
+        assert sum(1 + event.coalesced for event in own) == 7
+        assert own[-1].payload.cpu_percent == 12 + environment
+        assert own[-1].epoch == 12 + environment
+        assert own[-1].coalesced > 0
+    stamps = [event.monotonic for event in sink.events]
+    assert stamps == sorted(stamps)
 
 
 def test_a_failed_sink_is_reported_once_and_the_others_continue():

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import NamedTuple, Protocol, runtime_checkable
 
-from esper_leyline.events import SCHEMA_VERSION, AnyPayload, Event
+from esper_leyline.events import SAMPLE_KINDS, SCHEMA_VERSION, AnyPayload, Event
 from esper_leyline.ports import TelemetrySink
 from esper_leyline.summary import TelemetryLoss
 from esper_nissa.errors import LogError, NissaError
@@ -18,16 +18,24 @@ from esper_nissa.errors import LogError, NissaError
 DRAIN_INTERVAL = 0.025
 """Seconds the writer thread sleeps between two checks of the queue; emitters never wake it."""
 
+MOST_QUEUED = 50_000
+"""Events in the queue from which on samples are coalesced."""
+
+
+class _Emitted(NamedTuple):
+    payload: AnyPayload
+    round: int | None
+    epoch: int | None
+    environment: int | None
+    group: str | None
+
 
 class _Stamped(NamedTuple):
     sequence: int
     monotonic: float
     wall_time: float
-    group: str | None
-    round: int | None
-    epoch: int | None
-    environment: int | None
-    payload: AnyPayload
+    coalesced: int
+    emitted: _Emitted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,11 +62,15 @@ class FlushingSink(Protocol):
 
 
 class Hub:
-    """A ``Telemetry`` that never blocks on a sink and never drops an event.
+    """A ``Telemetry`` that never blocks on a sink.
 
     ``emit`` stamps an event and appends it to a queue in memory; a daemon thread passes the
     events to every sink in order of their sequence numbers. Use it as a context manager:
     leaving it writes every event.
+
+    While ``MOST_QUEUED`` events wait, samples (``SAMPLE_KINDS``) are coalesced: the next sample
+    of that kind and environment that is written counts the ones before it as ``coalesced``.
+    Events of other kinds are never dropped.
 
     A sink that fails gets no further event; the other sinks and the caller continue, because
     telemetry must not stop a run. A ``LogError`` that counts the missing events is not a
@@ -97,6 +109,8 @@ class Hub:
         self._sinks: list[TelemetrySink] = list(sinks)
         self._start = time.monotonic()
         self._queue: deque[_Stamped] = deque()
+        # The latest sample of each kind and environment held back, and how many there are.
+        self._held: dict[tuple[str, int | None], tuple[_Emitted, int]] = {}
         # Held while an event is stamped and appended, so that sequence, time and order in
         # the queue agree; the writer pops without it and never blocks an emitter.
         self._stamping = threading.Lock()
@@ -147,32 +161,31 @@ class Hub:
         """
         if payload.kind not in self._kinds:
             return
+        emitted = _Emitted(payload, round, epoch, environment, group)
         with self._stamping:
             if self._closed:
                 raise NissaError(
                     f"telemetry of run '{self._run_id}' is closed and takes no '{payload.kind}' "
                     "event; emit before closing the hub"
                 )
-            monotonic = time.monotonic() - self._start
-            self._queue.append(
-                _Stamped(
-                    sequence=self._sequence,
-                    monotonic=monotonic,
-                    wall_time=time.time(),
-                    group=group,
-                    round=round,
-                    epoch=epoch,
-                    environment=environment,
-                    payload=payload,
-                )
-            )
-            self._sequence += 1
+            coalesced = 0
+            if payload.kind in SAMPLE_KINDS:
+                key = (payload.kind, environment)
+                if len(self._queue) >= MOST_QUEUED:
+                    self._held[key] = (emitted, self._held_count(key) + 1)
+                    return
+                coalesced = self._held_count(key)
+                self._held.pop(key, None)
+            self._append(emitted, coalesced)
 
     def close(self) -> None:
         """Writes every queued event and closes the sinks; further calls do nothing."""
         with self._stamping:
             if self._closed:
                 return
+            for emitted, count in self._held.values():
+                self._append(emitted, count - 1)
+            self._held.clear()
             self._closed = True
         self._stop.set()
         self._writer.join()
@@ -189,6 +202,16 @@ class Hub:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _held_count(self, key: tuple[str, int | None]) -> int:
+        """Returns how many samples of a kind and an environment are held back."""
+        return self._held[key][1] if key in self._held else 0
+
+    def _append(self, emitted: _Emitted, coalesced: int) -> None:
+        """Stamps and queues an event; the caller holds the lock."""
+        monotonic, wall_time = time.monotonic() - self._start, time.time()
+        self._queue.append(_Stamped(self._sequence, monotonic, wall_time, coalesced, emitted))
+        self._sequence += 1
 
     def _write(self) -> None:
         stopping = False
@@ -207,6 +230,7 @@ class Hub:
 
     def _event(self, stamped: _Stamped) -> Event:
         self._passing = stamped.sequence
+        payload, number, epoch, environment, group = stamped.emitted
         # The payload was validated when it was built; the stamps are the hub's own.
         return Event.model_construct(
             schema_version=SCHEMA_VERSION,
@@ -215,12 +239,12 @@ class Hub:
             sequence=stamped.sequence,
             monotonic=stamped.monotonic,
             wall_time=stamped.wall_time,
-            group=self._group if stamped.group is None else stamped.group,
-            round=stamped.round,
-            epoch=stamped.epoch,
-            environment=stamped.environment,
-            coalesced=0,
-            payload=stamped.payload,
+            group=self._group if group is None else group,
+            round=number,
+            epoch=epoch,
+            environment=environment,
+            coalesced=stamped.coalesced,
+            payload=payload,
         )
 
     def _pass_on(self, event: Event) -> None:

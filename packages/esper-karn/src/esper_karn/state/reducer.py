@@ -102,6 +102,7 @@ def _moved(state: RunState, event: Event) -> Cursor:
         boot=event.boot,
         sequence=event.sequence,
         missing=old.missing + event.sequence - old.sequence - 1,
+        coalesced=old.coalesced + event.coalesced,
         first_wall=event.wall_time if old.first_wall is None else old.first_wall,
         last_wall=event.wall_time,
         boot_start=boot_start,

@@ -70,6 +70,7 @@ class Cursor:
         boot: Which of the processes that wrote the log wrote the latest event, from 0.
         sequence: Sequence number of the latest event; -1 before the first.
         missing: Events whose sequence numbers were skipped before it.
+        coalesced: Samples that were not written, because later ones stand for them.
         first_wall: Unix time of the run's first event.
         last_wall: Unix time of its latest event.
         boot_start: Monotonic time at which the current process began its work.
@@ -81,6 +82,7 @@ class Cursor:
     boot: int = 0
     sequence: int = -1
     missing: int = 0
+    coalesced: int = 0
     first_wall: float | None = None
     last_wall: float | None = None
     boot_start: float = 0.0
