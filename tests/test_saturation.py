@@ -8,7 +8,7 @@ import torch
 from esper_kasmina import build_host
 from esper_leyline import BASE_FEATURES, SLOT_FEATURES, StepReport, TrainingConfig, override
 from esper_leyline.observation import UNMEASURED
-from esper_simic import PPOTrainer, build_reward
+from esper_simic import PPORunner, build_reward
 from esper_tamiyo import RecurrentPolicy
 from esper_tolaria import build_environment, find_preset, find_task
 
@@ -34,7 +34,7 @@ def watched_run(config: TrainingConfig) -> tuple[torch.Tensor, torch.Tensor]:
         torch.manual_seed(config.seed)
         policy = WatchedPolicy(environment.spec, config.policy)
         reward = build_reward(config.reward, gamma=config.ppo.gamma)
-        PPOTrainer(environment, policy, reward, config).run()
+        PPORunner(environment, policy, reward, config).learn()
     finally:
         environment.close()
     encoded, standardized = zip(*policy.seen, strict=True)

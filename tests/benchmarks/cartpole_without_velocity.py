@@ -27,7 +27,7 @@ from external_tasks import (
 )
 
 from esper_leyline import FactoredAction, Op, PPOConfig, TrainingConfig
-from esper_simic import PPOTrainer
+from esper_simic import PPORunner
 
 BUDGET, LENGTH, ENVIRONMENTS, SIZE = 100_000, 500, 8, 64
 PPO = PPOConfig(
@@ -69,10 +69,10 @@ def train(seed: int) -> tuple[ExternalPolicy, int]:
     world = ExternalEnvironment(CartPole, ENVIRONMENTS, LENGTH)
     policy = external_policy(world, SIZE, seed)
     config = TrainingConfig(seed=seed, n_envs=ENVIRONMENTS, max_epochs=LENGTH, ppo=PPO)
-    trainer = PPOTrainer(world, policy, task_reward, config)
+    trainer = PPORunner(world, policy, task_reward, config)
     steps = 0
     while steps < BUDGET:
-        last = trainer.run(trainer.rounds_completed + 1).rounds[-1]
+        last = trainer.learn(trainer.rounds_completed + 1).rounds[-1]
         steps += sum(last.ops.values())
         if last.round % 10 == 0:
             print(f"  round {last.round:>3}  {steps:>6} steps  return {last.mean_return:.0f}")

@@ -17,7 +17,7 @@ import torch
 
 from esper_kasmina import build_host
 from esper_leyline import Controller, RoundSummary, TrainingConfig, override
-from esper_simic import PPOTrainer, build_reward, run_controllers
+from esper_simic import PPORunner, build_reward, run_controllers
 from esper_tamiyo import HeuristicController, RandomMaskedController, RecurrentPolicy
 from esper_tolaria import build_environment, find_preset, find_task
 
@@ -36,7 +36,7 @@ def train(environment, config: TrainingConfig) -> tuple[RoundSummary, ...]:
     torch.manual_seed(config.seed)
     policy = RecurrentPolicy(environment.spec, config.policy, critic=config.ppo.critic)
     reward = build_reward(config.reward, gamma=config.ppo.gamma)
-    return PPOTrainer(environment, policy, reward, config).run().rounds
+    return PPORunner(environment, policy, reward, config).learn().rounds
 
 
 def control(

@@ -39,7 +39,7 @@ from esper_leyline import (
     StepReport,
     Topology,
 )
-from esper_simic import PPOUpdater, Rollout, RolloutBuffer
+from esper_simic import PPO, Rollout
 from esper_tamiyo import RecurrentPolicy
 
 STEPS, EPOCHS, SIZE = 150, 4, 512
@@ -100,29 +100,28 @@ def policy_for(environments: int) -> RecurrentPolicy:
 
 def play(policy: RecurrentPolicy, environments: int) -> Rollout:
     """Whole episodes that the policy acted in."""
-    random = torch.Generator().manual_seed(1)
-    buffer, state = RolloutBuffer(), policy.initial_state(environments)
+    ppo, random = PPO(policy, PPOConfig()), torch.Generator().manual_seed(1)
+    ppo.reset(environments, rng_seed=1)
     observation = policy.encode(reports(environments, 0))
     for epoch in range(1, STEPS + 1):
-        decision = policy.act(observation, state, generator=random)
-        following = reports(environments, epoch)
-        buffer.add(
-            observation,
-            decision,
+        ppo.act(observation)
+        observation = policy.encode(reports(environments, epoch))
+        ppo.observe(
             torch.randn(environments, generator=random).tolist(),
+            observation,
             valid=[True] * environments,
-            ended=[each.ended for each in following],
+            terminated=[False] * environments,
+            truncated=[epoch == STEPS] * environments,
         )
-        observation, state = policy.encode(following), decision.state
-    return buffer.build(observation)
+    return ppo.rollout()
 
 
 def esper_update(environments: int) -> Callable[[], object]:
     policy = policy_for(environments)
     rollout = play(policy, environments)
-    # No KL stop: every update does all its passes.
-    updater = PPOUpdater(policy, PPOConfig(epochs=EPOCHS, target_kl=None))
-    return lambda: updater.update(rollout, round_number=1)
+    # A fixed learning rate.
+    ppo = PPO(policy, PPOConfig(epochs=EPOCHS, target_kl=None))
+    return lambda: ppo.update(rollout, round_number=1)
 
 
 def against_baselines(pairs: int) -> None:
@@ -149,9 +148,9 @@ def median_ms(work: Callable[[], object], repeats: int) -> float:
 
 def decisions() -> None:
     policy, random = policy_for(4), torch.Generator().manual_seed(1)
-    told, state = reports(4, 50), policy.initial_state(4)
-    observation = policy.encode(told)
-    encoding = median_ms(lambda: policy.encode(told), 300)
+    batch, state = reports(4, 50), policy.initial_state(4)
+    observation = policy.encode(batch)
+    encoding = median_ms(lambda: policy.encode(batch), 300)
     acting = median_ms(lambda: policy.act(observation, state, generator=random), 300)
     print(f"encoding and masks, 4 environments    {encoding:.2f} ms   bar 0.5")
     print(f"inference, 4 environments             {acting:.2f} ms   bar 2", flush=True)
@@ -175,12 +174,12 @@ def growth(rounds: int) -> None:
 
 
 def memory(environments: int) -> str:
-    """Makes one update in a process of its own and returns what it said."""
+    """Makes one update in a process of its own and returns what it printed."""
     command = [sys.executable, __file__, "--memory", str(environments)]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
-def tell_memory(environments: int) -> None:
+def print_memory(environments: int) -> None:
     update = esper_update(environments)
     before = peak_mb()
     update()
@@ -197,7 +196,7 @@ def peak_mb() -> float:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     if "--memory" in sys.argv:
-        tell_memory(int(sys.argv[-1]))
+        print_memory(int(sys.argv[-1]))
     else:
         count = int(sys.argv[1]) if len(sys.argv) > 1 else 15
         print(f"torch {torch.__version__}, one thread, {count} pairs; median (quartiles)")

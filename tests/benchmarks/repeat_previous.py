@@ -28,7 +28,7 @@ from external_tasks import (
 )
 
 from esper_leyline import FactoredAction, Op, PPOConfig, TrainingConfig
-from esper_simic import PPOTrainer
+from esper_simic import PPORunner
 
 CARDS, SUITS, DELAY = 52, 4, 4
 ENVIRONMENTS, SIZE, ROUNDS = 16, 64, 150
@@ -75,9 +75,9 @@ def train(seed: int, *, memory: bool, rounds: int) -> float:
     world = ExternalEnvironment(RepeatPrevious, ENVIRONMENTS, CARDS, slots=SUITS)
     policy = external_policy(world, SIZE, seed, memory=memory)
     config = TrainingConfig(seed=seed, n_envs=ENVIRONMENTS, max_epochs=CARDS, ppo=PPO)
-    trainer = PPOTrainer(world, policy, task_reward, config)
+    trainer = PPORunner(world, policy, task_reward, config)
     for number in range(25, rounds + 1, 25):
-        last = trainer.run(number).rounds[-1]
+        last = trainer.learn(number).rounds[-1]
         print(f"  round {number:>3}  return {last.mean_return:+.2f}", flush=True)
     judge = ExternalEnvironment(RepeatPrevious, 100, CARDS, slots=SUITS)
     return statistics.fmean(greedy_returns(judge, policy, range(10_000, 10_100)))

@@ -24,7 +24,7 @@ from external_tasks import ExternalEnvironment, Outcome, Pairs, external_policy,
 
 from esper_leyline import FactoredAction, Op, PPOConfig, SeedReport, StepReport, TrainingConfig
 from esper_leyline.actions import ALPHA_SPEED_TICKS
-from esper_simic import PPOTrainer
+from esper_simic import PPORunner
 
 OPS = (Op.PRUNE, Op.SET_ALPHA_TARGET)
 SLOTS, SPEEDS = 3, len(ALPHA_SPEED_TICKS)
@@ -99,14 +99,14 @@ def _in_pairs(numbers: Sequence[float]) -> Pairs:
     return tuple((padded[i], padded[i + 1]) for i in range(0, len(numbers), 2))
 
 
-def make_trainer(seed: int, ppo: PPOConfig = PPO, *, memory: bool = True) -> PPOTrainer:
+def make_trainer(seed: int, ppo: PPOConfig = PPO, *, memory: bool = True) -> PPORunner:
     world = ThreeHeadEnvironment(ThreeHeadRecall, ENVIRONMENTS, LENGTH, slots=SLOTS)
     policy = external_policy(world, SIZE, seed, memory=memory)
     config = TrainingConfig(seed=seed, n_envs=ENVIRONMENTS, max_epochs=LENGTH, ppo=ppo)
-    return PPOTrainer(world, policy, task_reward, config)
+    return PPORunner(world, policy, task_reward, config)
 
 
-def last_return(trainer: PPOTrainer) -> float:
+def last_return(trainer: PPORunner) -> float:
     return statistics.fmean(each.mean_return for each in trainer.rounds[-LAST:])
 
 
@@ -115,10 +115,10 @@ def main(seed: int) -> float:
     trainer = make_trainer(seed)
     returns = []
     for number in range(STRIDE, ROUNDS + 1, STRIDE):
-        trainer.run(number)
+        trainer.learn(number)
         returns.append(last_return(trainer))
     forgetful = make_trainer(seed, memory=False)
-    forgetful.run(ROUNDS // 2)
+    forgetful.learn(ROUNDS // 2)
     print(f"  every {STRIDE} rounds  " + " ".join(f"{each:.2f}" for each in returns))
     print(
         f"seed {seed}  last {LAST} rounds of {ROUNDS}: {returns[-1]:.2f}, "

@@ -170,7 +170,7 @@ def sound_checkpoint(
     from esper_train.checkpoints.contents import initial_state
 
     state = initial_state(manifest)
-    means = state["updater"]["optimizer"]["means"]
+    means = state["ppo"]["optimizer"]["means"]
     state["rounds"] = [_round(number) for number in range(1, rounds + 1)]
     count = sum(each.numel() for each in means)
     return manifest.model_copy(update={"policy_parameters": count}), state

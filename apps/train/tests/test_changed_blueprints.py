@@ -8,7 +8,7 @@ import torch
 from esper_kasmina import build_host
 from esper_leyline import BUILT_IN_BLUEPRINTS, override
 from esper_leyline.actions import blueprint_rows
-from esper_simic import PPOUpdater
+from esper_simic import PPO
 from esper_tamiyo import RecurrentPolicy
 from esper_tolaria import find_task, make_setup
 from esper_train.checkpoints.contents import EMBEDDING, align_state, check_state
@@ -57,9 +57,9 @@ def test_a_new_blueprint_starts_as_in_a_new_policy(sound_checkpoint, small_confi
     assert torch.equal(moved["policy"][HEAD][EMPTY:], fresh[HEAD][EMPTY:])
     assert torch.equal(moved["policy"][EMBEDDING][EMPTY + 1 :], fresh[EMBEDDING][EMPTY + 1 :])
     policy.load_state_dict(moved["policy"])
-    updater = PPOUpdater(policy, added.ppo)
-    updater.load_state_dict(moved["updater"])
-    for moments in moved["updater"]["optimizer"]["means"]:
+    ppo = PPO(policy, added.ppo)
+    ppo.load_state_dict(moved["ppo"])
+    for moments in moved["ppo"]["optimizer"]["means"]:
         assert moments.isfinite().all()
 
 
@@ -82,9 +82,9 @@ def test_a_checkpoint_from_before_a_built_in_blueprint_is_read(sound_checkpoint,
         state["policy"][name] = state["policy"][name][rows]
         index = list(names_of).index(name)
         for moments in ("means", "squares"):
-            tensors = state["updater"]["optimizer"][moments]
+            tensors = state["ppo"]["optimizer"][moments]
             tensors[index] = tensors[index][rows]
-    count = sum(each.numel() for each in state["updater"]["optimizer"]["means"])
+    count = sum(each.numel() for each in state["ppo"]["optimizer"]["means"])
     old = manifest.model_copy(update={"blueprints": (*names, None), "policy_parameters": count})
     read, moved = check_state(old, state)
     assert read.blueprints == blueprint_rows(())

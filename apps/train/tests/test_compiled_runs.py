@@ -13,7 +13,7 @@ import torch
 
 from esper_kasmina import build_host
 from esper_leyline import TrainingConfig, override
-from esper_simic import PPOTrainer, build_reward
+from esper_simic import PPORunner, build_reward
 from esper_tamiyo import RecurrentPolicy
 from esper_tolaria import build_environment, find_preset, find_task
 from esper_train import main
@@ -64,11 +64,11 @@ def test_no_round_but_the_first_compiles(
     policy = RecurrentPolicy(environment.spec, config.policy, critic=config.ppo.critic)
     policy.compile_evaluation("default")
     reward = build_reward(config.reward, gamma=config.ppo.gamma)
-    trainer = PPOTrainer(environment, policy, reward, config)
-    trainer.run(1)
+    trainer = PPORunner(environment, policy, reward, config)
+    trainer.learn(1)
     first = counter.frame_count
     assert first > 0
-    outcome = trainer.run(6)
+    outcome = trainer.learn(6)
     environment.close()
     assert len(outcome.rounds) == 6
     assert counter.frame_count == first

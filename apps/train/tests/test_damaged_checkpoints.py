@@ -52,7 +52,7 @@ def test_a_sound_checkpoint_is_loaded_and_read_by_torch_alone(sound):
     manifest, state = load_checkpoint(sound)
     assert manifest.rounds_completed == 1
     assert set(torch.load(sound, weights_only=True)) == {"manifest", "state"}
-    assert set(state) == {"policy", "updater", "rounds"}
+    assert set(state) == {"policy", "ppo", "rounds"}
     assert zipfile.ZipFile(sound).testzip() is None
 
 
@@ -123,10 +123,10 @@ def say(**values: Any) -> Change:
 
 
 BIAS = "critic.output.bias"
-OPTIMIZER = ("updater", "optimizer")
+OPTIMIZER = ("ppo", "optimizer")
 VARIANTS: dict[str, tuple[Change, str]] = {
     "no policy": (drop("policy"), "'policy' is missing"),
-    "no updater": (drop("updater"), "'updater' is missing"),
+    "no learner": (drop("ppo"), "'ppo' is missing"),
     "no rounds": (drop("rounds"), "'rounds' is missing"),
     "a part too many": (put("extra", value=1), "'extra' does not belong there"),
     "no weights of one layer": (drop("policy", BIAS), f"'policy.{BIAS}' is missing"),
@@ -140,21 +140,21 @@ VARIANTS: dict[str, tuple[Change, str]] = {
         "a number that is not finite",
     ),
     "a policy that is a list": (put("policy", value=[]), "'policy' is of type list, not a dict"),
-    "too few moments": (put(*OPTIMIZER, "means", value=[]), "'updater.optimizer.means' has 0"),
+    "too few moments": (put(*OPTIMIZER, "means", value=[]), "'ppo.optimizer.means' has 0"),
     "moments that are no list": (put(*OPTIMIZER, "means", value=1), "of type int, not a list"),
     "moments of another shape": (
         put(*OPTIMIZER, "squares", 0, value=torch.zeros(1)),
-        "'updater.optimizer.squares[0]' has shape [1]",
+        "'ppo.optimizer.squares[0]' has shape [1]",
     ),
     "negative squares": (
-        lambda _, state: state["updater"]["optimizer"]["squares"][0].fill_(-1.0),
-        "'updater.optimizer.squares[0]' has a negative number",
+        lambda _, state: state["ppo"]["optimizer"]["squares"][0].fill_(-1.0),
+        "'ppo.optimizer.squares[0]' has a negative number",
     ),
-    "a text for a number": (put("updater", "episodes", value="2"), "of type str, not of type int"),
-    "a negative count": (put("updater", "episodes", value=-1), "is -1, which is negative"),
-    "infinite returns": (put("updater", "values", "mean", value=float("inf")), "not finite"),
-    "negative spread": (put("updater", "values", "squares", value=-1.0), "which is negative"),
-    "negative rate": (put("updater", "rate_scale", value=-0.5), "is -0.5, which is negative"),
+    "a text for a number": (put("ppo", "episodes", value="2"), "of type str, not of type int"),
+    "a negative count": (put("ppo", "episodes", value=-1), "is -1, which is negative"),
+    "infinite returns": (put("ppo", "values", "mean", value=float("inf")), "not finite"),
+    "negative spread": (put("ppo", "values", "squares", value=-1.0), "which is negative"),
+    "negative rate": (put("ppo", "rate_scale", value=-0.5), "is -0.5, which is negative"),
     "rounds that are no list": (put("rounds", value={}), "not a list"),
     "fewer rounds than it says": (put("rounds", value=[]), "it has 0 rounds, and its manifest 1"),
     "a round that is none": (put("rounds", 0, value={"round": 1}), "its round 1 is unusable"),

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from .playing import play
+from .rollout_helpers import play
 from .toy_environments import PuzzleEnvironment, bandit_reward, small_policy
 
 

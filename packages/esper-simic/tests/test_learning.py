@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from esper_leyline import Op, PolicyConfig, RewardBreakdown
-from esper_simic import PPOTrainer, build_reward, run_controllers
+from esper_simic import PPORunner, build_reward, run_controllers
 from esper_tamiyo import RandomMaskedController, RecurrentPolicy
 from esper_tolaria import find_preset
 
-from .playing import config
+from .rollout_helpers import config
 from .simulated_hosts import PaperEnvironment
 from .toy_environments import (
     ForgetfulPolicy,
@@ -27,8 +27,8 @@ def mean_return(outcome, rounds: int = 5) -> float:
 def test_the_op_that_pays_is_learnt(amp):
     world = PuzzleEnvironment(environments=16, length=2, open_steps=2)
     policy = small_policy(world)
-    trainer = PPOTrainer(world, policy, bandit_reward, config(world, epochs=4, amp=amp))
-    assert mean_return(trainer.run(15)) > 1.8
+    trainer = PPORunner(world, policy, bandit_reward, config(world, epochs=4, amp=amp))
+    assert mean_return(trainer.learn(15)) > 1.8
 
 
 def second_slot_reward(previous, action, current):
@@ -46,7 +46,7 @@ def test_a_head_that_collapsed_on_the_wrong_choice_recovers_by_its_floor(floor, 
     settings = config(world, epochs=4, learning_rate=1e-2)
     returns = [
         each.mean_return
-        for each in PPOTrainer(world, policy, second_slot_reward, settings).run(24).rounds
+        for each in PPORunner(world, policy, second_slot_reward, settings).learn(24).rounds
     ]
     assert max(returns[:3]) < 0.3
     assert (returns[-1] > 1.5) == recovers
@@ -65,9 +65,9 @@ RECALL = {"epochs": 8, "learning_rate": 3e-3}
 @pytest.mark.nightly
 def test_memory_recalls_the_cue(recall):
     policy = small_policy(recall, size=32)
-    trainer = PPOTrainer(recall, policy, recall_reward, config(recall, **RECALL))
+    trainer = PPORunner(recall, policy, recall_reward, config(recall, **RECALL))
     for rounds in range(10, 121, 10):
-        outcome = trainer.run(rounds)
+        outcome = trainer.learn(rounds)
         if mean_return(outcome) > 0.95:
             return
     pytest.fail(f"the cue was not learnt in {rounds} rounds: {mean_return(outcome):.2f}")
@@ -77,7 +77,7 @@ def test_memory_recalls_the_cue(recall):
 def test_without_memory_the_cue_is_lost(recall):
     policy = small_policy(recall, size=32)
     policy.__class__ = ForgetfulPolicy
-    outcome = PPOTrainer(recall, policy, recall_reward, config(recall, **RECALL)).run(60)
+    outcome = PPORunner(recall, policy, recall_reward, config(recall, **RECALL)).learn(60)
     assert 0.3 < mean_return(outcome) < 0.7
 
 
@@ -92,7 +92,7 @@ def test_growing_is_learnt_on_paper(seed):
     reward = build_reward(settings.reward, gamma=settings.ppo.gamma)
     torch.manual_seed(seed)
     policy = RecurrentPolicy(world.spec, settings.policy)
-    learnt = PPOTrainer(world, policy, reward, settings).run()
+    learnt = PPORunner(world, policy, reward, settings).learn()
     random = [RandomMaskedController(world.spec) for _ in range(settings.n_envs)]
     guessed = run_controllers(world, random, reward, settings)
     first, last = learnt.rounds[:10], learnt.rounds[-10:]

@@ -30,7 +30,7 @@ def episode(*epochs, start=1, ended=EpisodeEnd.HORIZON):
     return [*path[:-1], replace(path[-1], ended=ended)]
 
 
-def told(mode, path, actions=None, **weights):
+def components(mode, path, actions=None, **weights):
     """Returns the components of each step of a path, one reward seeing them in order."""
     reward = build_reward(RewardConfig(mode=mode, family="loss", **weights), gamma=GAMMA)
     actions = [WAIT] * len(path) if actions is None else actions
@@ -44,12 +44,12 @@ def nats(mode, part, path, **weights):
     """Returns what a part pays by the step, at its worth on the horizon."""
     return [
         step[part] / GAMMA ** (T - after.epoch)
-        for step, after in zip(told(mode, path, **weights), path[1:], strict=True)
+        for step, after in zip(components(mode, path, **weights), path[1:], strict=True)
     ]
 
 
 def at_the_end(mode, *epochs, **facts):
-    return told(mode, episode(*epochs, **facts))[-1]["terminal"]
+    return components(mode, episode(*epochs, **facts))[-1]["terminal"]
 
 
 def bare(*losses):
@@ -59,22 +59,22 @@ def bare(*losses):
 @pytest.mark.parametrize("mode", ["shaped", "basic"])
 def test_progress_by_hand(mode):
     before, after = (report(val_loss=loss, epoch=10) for loss in (2.0, 1.5))
-    (fell,) = told(mode, [before, after])
+    (fell,) = components(mode, [before, after])
     assert fell["progress"] == pytest.approx(GAMMA**10 * 0.5)
-    (rose,) = told(mode, [after, before], loss_weight=2.0)
+    (rose,) = components(mode, [after, before], loss_weight=2.0)
     assert rose["progress"] == pytest.approx(-2 * GAMMA**10 * 0.5)
     last = replace(after, epoch=20)
-    assert told(mode, [before, last])[0]["progress"] == 0.5
+    assert components(mode, [before, last])[0]["progress"] == 0.5
     awful = report(val_loss=math.inf, epoch=20)
-    assert told(mode, [last, awful])[0]["progress"] == -10.5
+    assert components(mode, [last, awful])[0]["progress"] == -10.5
     crashed = replace(last, ended=EpisodeEnd.GOVERNOR)
-    assert told(mode, [before, crashed])[0]["progress"] == 0
+    assert components(mode, [before, crashed])[0]["progress"] == 0
     crashed = replace(last, val_loss=3.0, ended=EpisodeEnd.GOVERNOR)
-    assert told(mode, [before, crashed])[0]["progress"] == -1.0
+    assert components(mode, [before, crashed])[0]["progress"] == -1.0
     late = replace(last, epoch=25)
-    assert told(mode, [before, late])[0]["progress"] == 0.5
+    assert components(mode, [before, late])[0]["progress"] == 0.5
     odd = replace(last, val_loss=-3.0)
-    assert told(mode, [before, odd])[0]["progress"] == 2.0
+    assert components(mode, [before, odd])[0]["progress"] == 2.0
 
 
 @pytest.mark.parametrize("name", LOSS)
@@ -131,7 +131,8 @@ def test_the_end_is_paid_by_the_share_of_the_first_loss_that_fell(mode, weight):
 @pytest.mark.parametrize("mode", ["sparse", "minimal"])
 def test_rent_is_charged_once_at_the_end(mode):
     path = [replace(each, fossil_parameters=500) for each in episode(*bare(2.0, 1.0, 0.5))]
-    assert [step["rent"] for step in told(mode, path)] == [0, pytest.approx(-0.05 * math.log(1.5))]
+    rents = [step["rent"] for step in components(mode, path)]
+    assert rents == [0, pytest.approx(-0.05 * math.log(1.5))]
 
 
 def test_only_what_was_committed_counts_in_the_end():
@@ -159,12 +160,12 @@ def test_a_broken_track_knows_no_committed_loss_until_it_meets_one():
 @pytest.mark.parametrize("fraction", [0.0, 0.7, 1.0])
 def test_a_fall_drips_in_equal_shares_to_the_horizon(fraction):
     path = episode(*bare(2.0, 2.0, 1.2, 1.2, 1.2), start=6)
-    told_apart = {"drip_fraction": fraction}
-    at_once = nats("basic_plus", "progress", path, **told_apart)
+    settings = {"drip_fraction": fraction}
+    at_once = nats("basic_plus", "progress", path, **settings)
     assert at_once == pytest.approx([0, (1 - fraction) * 0.8, 0, 0])
-    drip = nats("basic_plus", "drip", path, **told_apart)
+    drip = nats("basic_plus", "drip", path, **settings)
     assert drip == pytest.approx([0, *[fraction * 0.8 / 3] * 3])
-    doubled = nats("basic_plus", "drip", path, **told_apart, loss_weight=2.0)
+    doubled = nats("basic_plus", "drip", path, **settings, loss_weight=2.0)
     assert doubled == pytest.approx([2 * each for each in drip])
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from dataclasses import fields
 
 import pytest
 import torch
@@ -8,46 +9,47 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from esper_leyline import HEADS, PPOConfig
-from esper_simic import PPOTrainer, PPOUpdater, SimicError
-from esper_simic.ppo.minibatches import Lesson, share_out
-from esper_simic.ppo.objective import Told, Weights, count_steps, join, ppo_terms
+from esper_simic import PPO, PPORunner, SimicError
+from esper_simic.ppo.batch import Minibatch, split_environments
+from esper_simic.ppo.objective import LossStats, merge_minibatches, ppo_loss
 
-from .playing import config, permuted, weights
+from .rollout_helpers import config, permuted, weights
 from .toy_environments import PuzzleEnvironment, bandit_reward, small_policy
 
 
 def updater(policy, **ppo):
     facts = {"epochs": 1, "learning_rate": 3e-3, "target_kl": None} | ppo
-    return PPOUpdater(deepcopy(policy), PPOConfig(**facts))
+    return PPO(deepcopy(policy), PPOConfig(**facts))
 
 
 def recorded(learner):
-    """Makes an updater keep every step's terms."""
-    seen, accumulate = [], learner._accumulate
+    """Makes a learner keep the statistics of every step."""
+    seen, backward = [], learner._backward
 
-    def keeping(part, counts, *, noting):
-        terms = accumulate(part, counts, noting=noting)
-        seen.append((part.environments, terms))
-        return terms
+    def keeping(minibatch, cached, *, capture_reference):
+        stats = backward(minibatch, cached, capture_reference=capture_reference)
+        seen.append((minibatch.environments, stats))
+        return stats
 
-    learner._accumulate = keeping
+    learner._backward = keeping
     return seen
 
 
 @given(st.integers(1, 40), st.data())
-def test_every_environment_is_in_one_share(environments, data):
-    shares = data.draw(st.integers(1, environments))
-    dealt = share_out(environments, shares, draw=(1, 2))
-    sizes = [len(share) for share in dealt]
-    assert sorted(torch.cat(dealt).tolist()) == list(range(environments))
-    assert len(dealt) == shares
+def test_every_environment_is_in_one_minibatch(environments, data):
+    count = data.draw(st.integers(1, environments))
+    parts = split_environments(environments, count, rng_seed=(1, 2))
+    sizes = [len(part) for part in parts]
+    assert sorted(torch.cat(parts).tolist()) == list(range(environments))
+    assert len(parts) == count
     assert max(sizes) - min(sizes) <= 1
 
 
-def test_the_deal_changes_with_round_and_pass_and_is_otherwise_the_same():
-    orders = [torch.cat(share_out(30, 3, draw=draw)).tolist() for draw in [(1, 0), (1, 1), (2, 0)]]
+def test_the_split_depends_on_round_and_pass_only():
+    seeds = [(1, 0), (1, 1), (2, 0)]
+    orders = [torch.cat(split_environments(30, 3, rng_seed=seed)).tolist() for seed in seeds]
     assert orders[0] != orders[1] != orders[2] != orders[0]
-    assert torch.cat(share_out(30, 3, draw=(1, 0))).tolist() == orders[0]
+    assert torch.cat(split_environments(30, 3, rng_seed=(1, 0))).tolist() == orders[0]
 
 
 @pytest.mark.parametrize("chunk_length", [None, 2])
@@ -72,32 +74,31 @@ def test_more_steps_a_pass_move_further(policy, rollout):
     assert kl[1] > 0.0
 
 
-def test_minibatches_that_make_no_step_add_up_to_the_whole(policy, rollout):
-    """Terms told of a pass are means over its steps, however unequal the minibatches are."""
+def test_statistics_of_minibatches_merge_to_those_of_the_whole(policy, rollout):
+    """The metrics of a pass are means over its steps, however unequal the minibatches are."""
     learner = updater(policy)
-    lessons = []
-    learner._passes = lambda lesson, report: lessons.append(lesson)
+    batches = []
+    learner._learn = lambda batch, *_: batches.append(batch)
     learner.update(rollout, round_number=1)
-    (lesson,) = lessons
-    lesson.evaluation = None
-    whole = _told(policy, lesson)
-    parts = [_told(policy, lesson.of(torch.tensor(of))) for of in ([4], [0, 1, 2], [3, 5])]
-    joined = join(parts)
-    for name in ("policy", "value", "entropy", "kl", "clipped", "ratio_min", "ratio_max"):
-        one, other = getattr(joined.terms, name), getattr(whole.terms, name)
-        assert torch.allclose(one, other, atol=1e-6), name
-    assert torch.equal(joined.counts.choosable, whole.counts.choosable)
+    whole = batches[0].whole
+    expected = statistics(policy, whole)
+    parts = [statistics(policy, whole.select(torch.tensor(of))) for of in ([4], [0, 1, 2], [3, 5])]
+    merged = merge_minibatches(parts)
+    for field in fields(LossStats):
+        if field.name != "loss":
+            one, other = getattr(merged, field.name), getattr(expected, field.name)
+            assert torch.allclose(one, other, atol=1e-6), field.name
 
 
-def _told(policy, lesson: Lesson) -> Told:
-    batch = lesson.batch
-    counts = count_steps(batch.valid, batch.decided, batch.choosable)
-    state = policy.initial_state(lesson.environments)
+def statistics(policy, minibatch: Minibatch) -> LossStats:
     with torch.no_grad():
-        evaluation = policy.evaluate(batch.observation, batch.actions, state, batch.starts)
-    wanted = Weights(clip=0.2, value=0.5, entropy=torch.full((len(HEADS),), 0.05))
-    terms = ppo_terms(evaluation, lesson.piece(0, lesson.steps), counts, wanted)
-    return Told(terms=terms, counts=counts)
+        evaluation = policy.evaluate(
+            minibatch.observation, minibatch.actions, minibatch.state, minibatch.starts
+        )
+    coefficients = torch.full((len(HEADS),), 0.05)
+    return ppo_loss(
+        evaluation, minibatch, clip=0.2, value_coefficient=0.5, entropy_coefficients=coefficients
+    )
 
 
 def test_the_rate_is_adapted_within_a_pass(policy, rollout):
@@ -109,12 +110,12 @@ def test_the_rate_is_adapted_within_a_pass(policy, rollout):
     assert event.skipped is None
 
 
-def test_a_head_without_a_choice_in_one_minibatch_is_not_told_as_collapsed(policy, rollout):
-    told = []
+def test_a_head_without_a_choice_in_one_minibatch_is_not_reported_as_collapsed(policy, rollout):
+    measured = []
     for minibatches in (1, 6):
         learner = updater(policy, minibatches=minibatches, learning_rate=1e-9)
-        told.append(learner.update(rollout, round_number=1).head_entropy["slot"])
-    assert told[1] == pytest.approx(told[0], rel=1e-4)
+        measured.append(learner.update(rollout, round_number=1).head_entropy["slot"])
+    assert measured[1] == pytest.approx(measured[0], rel=1e-4)
 
 
 def test_a_run_with_minibatches_is_resumed_bit_for_bit():
@@ -130,25 +131,22 @@ def test_a_run_with_minibatches_is_resumed_bit_for_bit():
             entropy_final=0.001,
             entropy_anneal_episodes=12,
         )
-        return PPOTrainer(world, policy, bandit_reward, settings), policy
+        return PPORunner(world, policy, bandit_reward, settings), policy
 
     (straight, policy), (first, _), (second, other) = trainer(), trainer(), trainer()
-    straight.run(4)
-    first.run(2)
+    straight.learn(4)
+    first.learn(2)
     second.load_state_dict(deepcopy(first.state_dict()))
-    assert 0 < second.state_dict()["updater"]["rate_scale"] < 1
-    second.run(4)
+    assert 0 < second.state_dict()["ppo"]["rate_scale"] < 1
+    second.learn(4)
     assert torch.equal(weights(policy), weights(other))
-    assert (
-        second.state_dict()["updater"]["rate_scale"]
-        == straight.state_dict()["updater"]["rate_scale"]
-    )
+    assert second.state_dict()["ppo"]["rate_scale"] == straight.state_dict()["ppo"]["rate_scale"]
 
 
 def test_more_minibatches_than_environments_are_refused(world, policy, rollout):
     refused = r"ppo\.minibatches is 7 and there are 6 environments; .* at most as many"
     with pytest.raises(SimicError, match=refused):
-        PPOTrainer(world, policy, bandit_reward, config(world, minibatches=7))
+        PPORunner(world, policy, bandit_reward, config(world, minibatches=7))
     with pytest.raises(SimicError, match=refused):
         updater(policy, minibatches=7).update(rollout, round_number=1)
 

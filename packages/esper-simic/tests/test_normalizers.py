@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from esper_simic import RewardScaler, RunningMoments, Units, ValueNormalizer
+from esper_simic import ReturnScale, RewardScaler, RunningMoments, ValueNormalizer
 
 numbers = st.lists(st.floats(min_value=-1e3, max_value=1e3), min_size=1, max_size=20)
 
@@ -41,16 +41,17 @@ def test_targets_reach_unit_size_and_come_back():
     targets = values.normalize(returns)
     assert targets.mean().item() == pytest.approx(0, abs=1e-6)
     assert targets.std(correction=0).item() == pytest.approx(1)
-    units = Units(mean=values.mean, std=values.std, critic_scale=2.0, reward_scale=4.0)
-    assert torch.allclose(units.rewards(targets), returns * 2)
-    assert torch.allclose(units.scaled(targets), returns / 2)
-    assert units.spread == pytest.approx(values.std / 2)
+    scale = ReturnScale(mean=values.mean, std=values.std, critic_scale=2.0, reward_scale=4.0)
+    assert torch.allclose(scale.rewards(targets), returns * 2)
+    assert torch.allclose(scale.scaled(targets), returns / 2)
+    assert scale.spread == pytest.approx(values.std / 2)
 
 
 def test_a_normalizer_that_is_off_changes_nothing():
     values, rewards = ValueNormalizer(enabled=False), RewardScaler(0.9, enabled=False)
     values.update(torch.tensor([1.0, 50.0]))
-    rewards.update(torch.tensor([[1.0], [50.0]]), torch.ones(2, 1, dtype=torch.bool))
+    valid = torch.ones(2, 1, dtype=torch.bool)
+    rewards.update(torch.tensor([[1.0], [50.0]]), valid, ~valid)
     assert (values.mean, values.std, rewards.scale) == (0, 1, 1)
 
 
@@ -58,7 +59,7 @@ def test_reward_scale_is_the_deviation_of_the_running_return():
     scaler = RewardScaler(0.5)
     rewards = torch.tensor([[1.0, 9.0], [2.0, 9.0]])
     valid = torch.tensor([[True, False], [True, False]])
-    scaler.update(rewards, valid)
+    scaler.update(rewards, valid, torch.zeros_like(valid))
     assert scaler.scale == pytest.approx(0.75)
 
 
@@ -68,6 +69,7 @@ def test_state_goes_there_and_back():
     second.load_state_dict(first.state_dict())
     assert (first.mean, first.std) == (second.mean, second.std)
     scaler, copy = RewardScaler(0.9), RewardScaler(0.9)
-    scaler.update(torch.tensor([[1.0], [2.0]]), torch.ones(2, 1, dtype=torch.bool))
+    valid = torch.ones(2, 1, dtype=torch.bool)
+    scaler.update(torch.tensor([[1.0], [2.0]]), valid, ~valid)
     copy.load_state_dict(scaler.state_dict())
     assert scaler.scale == copy.scale != 1

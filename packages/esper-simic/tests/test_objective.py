@@ -1,4 +1,4 @@
-"""What PPO minimises, and what it is told to reach for, by hand."""
+"""PPO's loss and its targets, by hand."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ import pytest
 import torch
 
 from esper_leyline import HEADS, Observation, Op, PolicyEvaluation, PPOConfig
-from esper_simic import Rollout, Units
-from esper_simic.ppo.batch import baselines, make_batch
-from esper_simic.ppo.objective import Piece, Weights, count_steps, ppo_terms
-from esper_simic.rollout.storage import AT_HORIZON, GOES_ON
+from esper_simic import ReturnScale, Rollout
+from esper_simic.ppo.batch import Minibatch, make_batch
+from esper_simic.ppo.objective import ppo_loss
 
 OP, SLOT, STYLE = (HEADS.index(head) for head in ("op", "slot", "style"))
 
@@ -46,7 +45,7 @@ def odds(probability):
 
 @pytest.fixture
 def step():
-    """One step of two hosts: one germinates in a slot it chose, one waits."""
+    """One step of two hosts: one germinates in a slot that it chose, one waits."""
     choosable = torch.zeros(1, 2, len(HEADS), dtype=torch.bool)
     choosable[0, 0, [OP, SLOT]] = choosable[0, 1, OP] = True
     new = ((0, 0, OP, math.log(0.6)), (0, 0, SLOT, math.log(0.2)), (0, 1, OP, math.log(0.5)))
@@ -64,111 +63,120 @@ def step():
         log_probs=by_head(*new, shape=(1, 2)),
         entropies=by_head((0, 0, OP, 0.5), (0, 0, SLOT, 0.25), (0, 1, OP, 1.0), shape=(1, 2)),
     )
-    piece = Piece(
-        ops=torch.tensor([[[Op.GERMINATE], [Op.WAIT]]]),
+    actions = torch.zeros(1, 2, len(HEADS), dtype=torch.int64)
+    actions[0, :, OP] = torch.tensor([Op.GERMINATE, Op.WAIT])
+    true = torch.ones(1, 2, dtype=torch.bool)
+    minibatch = Minibatch(
+        observation=no_observation(1, 2),
+        actions=actions,
+        starts=true,
+        state=(torch.zeros(2, 1), torch.zeros(2, 1)),
         old_log_probs=by_head(*old, shape=(1, 2)) - 5 * ~choosable,
         old_distributions=before,
         advantages=by_head((0, 0, OP, 2.0), (0, 0, SLOT, 1.0), (0, 1, OP, -1.0), shape=(1, 2)),
         targets=torch.tensor([[1.0, 2.0]]),
-        valid=torch.ones(1, 2, dtype=torch.bool),
-        decided=torch.ones(1, 2, dtype=torch.bool),
+        valid=true,
+        decided=true,
         choosable=choosable,
+        valid_count=true.sum(),
+        decided_count=true.sum(),
+        choosable_count=choosable.sum(dim=(0, 1)),
     )
     entropy = torch.full((len(HEADS),), 50.0)
     entropy[OP], entropy[SLOT] = 0.1, 0.2
-    counts = count_steps(piece.valid, piece.decided, choosable)
-    return evaluation, ppo_terms(
-        evaluation, piece, counts, Weights(clip=0.2, value=0.25, entropy=entropy)
+    return evaluation, ppo_loss(
+        evaluation, minibatch, clip=0.2, value_coefficient=0.25, entropy_coefficients=entropy
     )
 
 
 def test_the_objective_by_hand(step):
     """Ratios 1.5, 0.5 and 1 at advantages 2, 1 and -1, over two decisions."""
-    _, terms = step
+    _, stats = step
     policy, value, bonus = -(1.2 * 2 + 0.5 * 1 - 1) / 2, 0.5 * (2**2 + 0) / 2, 0.2 / 2
-    assert terms.policy.item() == pytest.approx(policy)
-    assert terms.value.item() == pytest.approx(value)
-    assert terms.loss.item() == pytest.approx(policy + 0.25 * value - bonus)
+    assert stats.policy.item() == pytest.approx(policy)
+    assert stats.value.item() == pytest.approx(value)
+    assert stats.loss.item() == pytest.approx(policy + 0.25 * value - bonus)
 
 
-def test_what_is_worth_knowing_of_it_by_hand(step):
-    _, terms = step
+def test_the_statistics_by_hand(step):
+    _, stats = step
     moved = {head: -0.5 * math.log(4 * p * (1 - p)) for head, p in ((OP, 0.6), (SLOT, 0.2))}
-    assert terms.kl[OP].item() == pytest.approx(moved[OP] / 2, rel=1e-4)
-    assert terms.kl[SLOT].item() == pytest.approx(moved[SLOT] / 2, rel=1e-4)
-    assert terms.kl.sum() == terms.kl[OP] + terms.kl[SLOT]
-    assert terms.clipped.item() == pytest.approx(2 / 3)
-    assert (terms.ratio_min.item(), terms.ratio_max.item()) == pytest.approx((0.5, 1.5))
-    assert terms.entropy[OP].item() == pytest.approx(0.75)
-    assert terms.entropy[SLOT].item() == pytest.approx(0.25)
-    assert terms.entropy[STYLE].item() == 0.0
+    assert stats.kl[OP].item() == pytest.approx(moved[OP] / 2, rel=1e-4)
+    assert stats.kl[SLOT].item() == pytest.approx(moved[SLOT] / 2, rel=1e-4)
+    assert stats.kl.sum() == stats.kl[OP] + stats.kl[SLOT]
+    assert stats.clipped.item() == pytest.approx(2 / 3)
+    assert (stats.ratio_min.item(), stats.ratio_max.item()) == pytest.approx((0.5, 1.5))
+    assert stats.entropy[OP].item() == pytest.approx(0.75)
+    assert stats.entropy[SLOT].item() == pytest.approx(0.25)
+    assert stats.entropy[STYLE].item() == 0.0
 
 
 def test_only_q_of_the_op_taken_is_moved_towards_its_return(step):
-    evaluation, terms = step
-    (gradient,) = torch.autograd.grad(terms.loss, evaluation.q_values)
+    evaluation, stats = step
+    (gradient,) = torch.autograd.grad(stats.loss, evaluation.q_values)
     assert gradient.nonzero().tolist() == [[0, 0, Op.GERMINATE]]
     assert gradient[0, 0, Op.GERMINATE].item() == pytest.approx(0.25 * (3 - 1) / 2)
 
 
-def a_rollout(ops, rewards) -> Rollout:
-    """One host's whole episode, a step a reward."""
-    steps = len(ops)
-    actions = torch.zeros(steps, 1, len(HEADS), dtype=torch.int64)
-    actions[:, 0, 0] = torch.tensor(ops)
-    none = torch.zeros(steps, 1)
-    ended = torch.full((steps, 1), GOES_ON, dtype=torch.int8)
-    ended[-1] = AT_HORIZON
-    return Rollout(
-        observation=Observation(
-            features=torch.zeros(steps + 1, 1, 1),
-            blueprints=torch.zeros(steps + 1, 1, 1, dtype=torch.int64),
-            masks={"op": torch.ones(steps + 1, 1, len(Op), dtype=torch.bool)},
-        ),
-        actions=actions,
-        log_probs=torch.zeros(steps, 1, len(HEADS)),
-        value=none,
-        q_taken=none,
-        rewards=torch.tensor(rewards).unsqueeze(1),
-        valid=none == 0,
-        forced=none == 1,
-        starts=none == 1,
-        ended=ended,
+def no_observation(steps, environments) -> Observation:
+    return Observation(
+        features=torch.zeros(steps, environments, 1),
+        blueprints=torch.zeros(steps, environments, 1, dtype=torch.int64),
+        masks={"op": torch.ones(steps, environments, len(Op), dtype=torch.bool)},
     )
 
 
-def test_the_op_is_judged_against_v_and_what_is_chosen_given_it_against_q():
+def a_rollout(ops, rewards) -> Rollout:
+    """One host's whole episode, one step for each reward."""
+    steps = len(ops)
+    actions = torch.zeros(steps, 1, len(HEADS), dtype=torch.int64)
+    actions[:, 0, 0] = torch.tensor(ops)
+    false = torch.zeros(steps, 1, dtype=torch.bool)
+    starts, truncated = false.clone(), false.clone()
+    starts[0] = truncated[-1] = True
+    return Rollout(
+        observation=no_observation(steps + 1, 1),
+        actions=actions,
+        rewards=torch.tensor(rewards).unsqueeze(1),
+        valid=~false,
+        starts=starts,
+        terminated=false,
+        truncated=truncated,
+        state=(torch.zeros(1, 1), torch.zeros(1, 1)),
+    )
+
+
+def test_the_op_is_judged_against_v_and_the_other_heads_against_q():
     """The critic's output x means (2 x + 1) * 3 in rewards, x + 0.5 in rewards scaled by 6."""
-    units = Units(mean=1.0, std=2.0, critic_scale=3.0, reward_scale=6.0)
+    scale = ReturnScale(mean=1.0, std=2.0, critic_scale=3.0, reward_scale=6.0)
     rollout = a_rollout([Op.GERMINATE, Op.WAIT], [6.0, 12.0])
     q_values = torch.full((3, 1, len(Op)), 40.0)
     q_values[0, 0, Op.GERMINATE], q_values[1, 0, Op.WAIT] = 2.5, 0.5
     choosable = torch.zeros(3, 1, len(HEADS), dtype=torch.bool)
     choosable[..., [OP, SLOT]] = True
-    seen = baselines(
-        an_evaluation(q_values, value=torch.tensor([[0.0], [-0.25], [8.5]]), choosable=choosable),
-        rollout,
-        units,
+    evaluation = an_evaluation(
+        q_values, value=torch.tensor([[0.0], [-0.25], [8.5]]), choosable=choosable
     )
-    assert seen.value.squeeze(1).tolist() == [0.5, 0.25, 9.0]
-    assert seen.q_taken.squeeze(1).tolist() == [3.0, 1.0]
-
-    batch = make_batch(rollout, seen, PPOConfig(gamma=0.9, gae_lambda=0.8), units=units)
+    batch = make_batch(rollout, evaluation, PPOConfig(gamma=0.9, gae_lambda=0.8), scale)
+    assert batch.values.squeeze(1).tolist() == [0.5, 0.25, 9.0]
+    assert batch.q_taken.squeeze(1).tolist() == [3.0, 1.0]
     last = 2.0 - 0.25
     first = 1.0 + 0.9 * 0.25 - 0.5 + 0.72 * last
     assert batch.returns.squeeze(1).tolist() == pytest.approx([first + 0.5, last + 0.25])
     # Over V the first step did better than the second; over Q the second did.
-    assert batch.advantages[:, 0, OP].tolist() == pytest.approx([1.0, -1.0])
-    assert batch.advantages[:, 0, SLOT].tolist() == pytest.approx([-1.0, 1.0])
-    assert batch.choosable[:, 0].any(dim=0).nonzero().flatten().tolist() == sorted([OP, SLOT])
+    advantages = batch.whole.advantages
+    assert advantages[:, 0, OP].tolist() == pytest.approx([1.0, -1.0])
+    assert advantages[:, 0, SLOT].tolist() == pytest.approx([-1.0, 1.0])
+    assert batch.whole.choosable[:, 0].any(dim=0).nonzero().flatten().tolist() == [OP, SLOT]
 
 
-def test_a_forced_step_is_no_decision():
+def test_a_step_without_a_choice_is_no_decision():
     rollout = a_rollout([Op.GERMINATE, Op.WAIT], [1.0, 1.0])
-    rollout.forced[1] = True
-    units = Units(mean=0.0, std=1.0, critic_scale=1.0, reward_scale=1.0)
-    seen = baselines(an_evaluation(torch.zeros(3, 1, len(Op))), rollout, units)
-    batch = make_batch(rollout, seen, PPOConfig(), units=units)
-    assert batch.decided.squeeze(1).tolist() == [True, False]
-    assert batch.valid.squeeze(1).tolist() == [True, True]
-    assert not batch.choosable[1].any()
+    scale = ReturnScale(mean=0.0, std=1.0, critic_scale=1.0, reward_scale=1.0)
+    choosable = torch.ones(3, 1, len(HEADS), dtype=torch.bool)
+    choosable[1] = False
+    evaluation = an_evaluation(torch.zeros(3, 1, len(Op)), choosable=choosable)
+    whole = make_batch(rollout, evaluation, PPOConfig(), scale).whole
+    assert whole.decided.squeeze(1).tolist() == [True, False]
+    assert whole.valid.squeeze(1).tolist() == [True, True]
+    assert not whole.choosable[1].any()

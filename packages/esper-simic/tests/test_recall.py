@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 
 from esper_leyline import FactoredAction, Op
-from esper_simic import PPOTrainer, run_controllers
+from esper_simic import PPORunner, run_controllers
 
-from .playing import config
 from .recall import (
     ASKED,
     OPTIMUM,
@@ -18,6 +17,7 @@ from .recall import (
     cued_slot,
     recall_reward,
 )
+from .rollout_helpers import config
 from .toy_environments import ForgetfulPolicy, small_policy
 
 LEARNER = {
@@ -86,9 +86,9 @@ def test_memory_recalls_op_and_slot(seed):
     world = TwoHeadRecall(environments=64)
     policy = small_policy(world, size=32, seed=seed)
     settings = config(world, **LEARNER).model_copy(update={"seed": seed})
-    trainer = PPOTrainer(world, policy, recall_reward, settings)
+    trainer = PPORunner(world, policy, recall_reward, settings)
     for rounds in range(10, 151, 10):
-        outcome = trainer.run(rounds)
+        outcome = trainer.learn(rounds)
         if mean_return(outcome, 10) > 0.9 * OPTIMUM:
             return
     pytest.fail(f"the cue was not learnt in {rounds} rounds: {mean_return(outcome, 10):.2f}")
@@ -99,6 +99,6 @@ def test_without_memory_the_analytic_bound_holds():
     world = TwoHeadRecall(environments=64)
     policy = small_policy(world, size=32)
     policy.__class__ = ForgetfulPolicy
-    outcome = PPOTrainer(world, policy, recall_reward, config(world, **LEARNER)).run(100)
+    outcome = PPORunner(world, policy, recall_reward, config(world, **LEARNER)).learn(100)
     # It learns to answer at all, and then guesses: 20 rounds of 64 are within four standard errors.
     assert mean_return(outcome, 20) == pytest.approx(WITHOUT_MEMORY, abs=0.05)

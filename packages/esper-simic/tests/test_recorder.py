@@ -19,7 +19,7 @@ from esper_leyline import (
 )
 from esper_leyline.events import HeadDecision
 from esper_leyline.reports import ShapleyValues
-from esper_simic import Choice, RoundRecorder
+from esper_simic import ActorStep, RoundRecorder
 
 from .reports import act, report
 from .toy_environments import RecordedTelemetry
@@ -46,7 +46,7 @@ def recorder(telemetry):
 
 
 def choice(op=Op.WAIT, slot=0):
-    return Choice(action=act(op, slot), forced=False)
+    return ActorStep(action=act(op, slot), forced=False)
 
 
 def reward(*flags, **components):
@@ -115,15 +115,15 @@ def test_a_round_counts_its_rollbacks_by_cause(telemetry, recorder):
     summary = recorder.finish()
     assert summary.rollbacks == 2
     assert summary.rollback_causes == {"divergence": 1, "non_finite": 1}
-    assert [told.cause for told in telemetry.of("governor_rolled_back")] == list(causes)
+    assert [found.cause for found in telemetry.of("governor_rolled_back")] == list(causes)
 
 
 def test_a_decision_says_what_was_done_and_what_it_earned(telemetry, recorder):
     after = report(action_succeeded=False)
     recorder.step(0, report(), choice(Op.PRUNE, 2), after, reward(rent=-0.5, warnings=-0.1))
-    (told,) = telemetry.of("decision")
-    assert (told.slot, told.succeeded, told.reward.total) == ("r0c2", False, pytest.approx(-0.6))
-    assert told.reward.components == {"rent": -0.5, "warnings": -0.1}
+    (found,) = telemetry.of("decision")
+    assert (found.slot, found.succeeded, found.reward.total) == ("r0c2", False, pytest.approx(-0.6))
+    assert found.reward.components == {"rent": -0.5, "warnings": -0.1}
     recorder.step(0, report(), choice(), report(), reward())
     assert telemetry.of("decision")[1].slot is None
 
@@ -131,7 +131,7 @@ def test_a_decision_says_what_was_done_and_what_it_earned(telemetry, recorder):
 def test_a_decision_says_how_it_came_about(telemetry, recorder):
     """Values by op as the policy gave them, and null where nobody values anything."""
     op = HeadDecision(probabilities=(0.25, 0.75), valid=(True, True))
-    policys = Choice(
+    policys = ActorStep(
         action=act(Op.ADVANCE, 1),
         forced=True,
         heads={"op": op},
@@ -160,8 +160,8 @@ def test_a_suspicion_names_slot_and_reason(telemetry, recorder):
         report(),
         reward(Flag(kind="inflated_contribution", slot="r0c2"), Flag(kind="odd")),
     )
-    told = telemetry.of("reward_hacking_suspected")
-    assert [(each.flag.kind, each.flag.slot) for each in told] == [
+    found = telemetry.of("reward_hacking_suspected")
+    assert [(each.flag.kind, each.flag.slot) for each in found] == [
         ("inflated_contribution", "r0c2"),
         ("odd", None),
     ]
@@ -178,14 +178,14 @@ def test_an_outcome_adds_up_its_episode(telemetry, recorder):
     last = report(val_accuracy=60.0, ended=EpisodeEnd.HORIZON, epoch=20, fossil_parameters=7)
     recorder.step(0, report(), choice(), last, reward(rent=-0.25, terminal=2.0))
     (event,) = telemetry.events_of("episode_outcome")
-    told = event.payload
-    assert told.episode_return == pytest.approx(1.5)
-    assert told.reward_components == {"rent": -0.5, "terminal": 2.0}
-    assert (told.host.val_accuracy, told.best_val_accuracy) == (60.0, 70.0)
-    assert (told.germinated, told.fossilized, told.pruned, event.epoch) == (1, 0, 0, 20)
+    found = event.payload
+    assert found.episode_return == pytest.approx(1.5)
+    assert found.reward_components == {"rent": -0.5, "terminal": 2.0}
+    assert (found.host.val_accuracy, found.best_val_accuracy) == (60.0, 70.0)
+    assert (found.germinated, found.fossilized, found.pruned, event.epoch) == (1, 0, 0, 20)
 
 
-def test_a_round_is_summed_up(telemetry, recorder):
+def test_a_round_has_a_summary(telemetry, recorder):
     for index, accuracy in enumerate((60.0, None)):
         last = report(
             val_accuracy=accuracy,

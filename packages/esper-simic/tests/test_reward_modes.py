@@ -172,8 +172,8 @@ def test_only_what_was_committed_counts_in_sparse():
     assert paid("sparse", report(), done)["terminal"] == pytest.approx(0.5)
     # Where the fossils alone were validated, that figure counts.
     alone = CounterfactualConfig(active=("r0c0",), accuracy=46.0)
-    told = replace(done, counterfactuals=(replace(alone, active=("r0c0", "r0c1")), alone))
-    assert paid("sparse", report(), told)["terminal"] == pytest.approx(0.46)
+    measured = replace(done, counterfactuals=(replace(alone, active=("r0c0", "r0c1")), alone))
+    assert paid("sparse", report(), measured)["terminal"] == pytest.approx(0.46)
     nothing = report(replace(live, slot="r0c0"), val_accuracy=80.0, **OVER)
     bare = replace(nothing, counterfactuals=(replace(alone, active=(), accuracy=44.0),))
     assert paid("sparse", report(), bare)["terminal"] == pytest.approx(0.44)

@@ -1,6 +1,6 @@
 """What holds in every mode and family, over any story that the lifecycle allows.
 
-Each story is told once and paid in every mode, so an assertion names the mode it is about.
+Each story is played once and rewarded in every mode, so an assertion names the mode it is about.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def parts_of(config: RewardConfig) -> set[str]:
     return set(build_reward(config, gamma=GAMMA).parts)
 
 
-def test_every_mode_and_both_families_are_told():
+def test_every_mode_and_both_families_have_stories():
     assert {config.mode for config in CONFIGS.values()} == {
         "shaped",
         "simplified",

@@ -3,11 +3,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from esper_leyline import HEADS, Op
-from esper_simic import PolicyActor, RolloutBuffer, SimicError
-from esper_simic.rollout.storage import AT_HORIZON, BY_GOVERNOR
+from esper_leyline import HEADS, Op, PPOConfig
+from esper_simic import PPO, PolicyActor, RolloutStorage, SimicError
 
-from .playing import PLAIN_UNITS, play
+from .rollout_helpers import play
 from .toy_environments import PuzzleEnvironment, bandit_reward, small_policy
 
 
@@ -24,21 +23,19 @@ def rollout(world):
 def test_shapes(rollout):
     assert (rollout.steps, rollout.environments) == (4, 3)
     assert rollout.observation.features.shape[:2] == (5, 3)
-    assert rollout.actions.shape == rollout.log_probs.shape == (4, 3, len(HEADS))
-    for name in ("rewards", "valid", "forced", "starts", "ended", "value", "q_taken"):
+    assert rollout.actions.shape == (4, 3, len(HEADS))
+    for name in ("rewards", "valid", "starts", "terminated", "truncated"):
         assert getattr(rollout, name).shape == (4, 3), name
 
 
 def test_episodes_of_different_length(rollout):
     assert rollout.valid.T.tolist() == [[True] * 4, [True, True, False, False], [True] * 4]
-    assert rollout.ended[:, 0].tolist() == [0, 0, 0, AT_HORIZON]
-    assert rollout.ended[:, 1].tolist() == [0, BY_GOVERNOR, 0, 0]
+    assert rollout.truncated[:, 0].tolist() == [False, False, False, True]
+    assert rollout.terminated[:, 1].tolist() == [False, True, False, False]
+    assert not rollout.terminated[:, 0].any()
+    assert not rollout.truncated[:, 1].any()
+    assert rollout.episodes == 3
     assert rollout.starts.tolist() == [[True] * 3, *[[False] * 3] * 3]
-
-
-def test_steps_at_which_only_waiting_was_possible_are_forced(rollout):
-    assert rollout.forced[:2].all()
-    assert not rollout.forced[2:, 0].any()
 
 
 def test_rewards_are_those_of_the_actions_taken(rollout):
@@ -60,27 +57,32 @@ def test_the_same_seed_gives_the_same_actions_and_another_gives_others(world):
 
 
 def test_a_rollout_without_steps_is_refused(world):
-    with pytest.raises(SimicError, match="at least one step"):
-        PolicyActor(small_policy(world), PLAIN_UNITS, rng_seed=0).rollout()
     policy = small_policy(world)
     with pytest.raises(SimicError, match="at least one step"):
-        RolloutBuffer().build(policy.encode(world.reset([1, 2, 3])))
+        PPO(policy, PPOConfig()).rollout()
+    storage = RolloutStorage(policy.initial_state(3))
+    with pytest.raises(SimicError, match="at least one step"):
+        storage.build(policy.encode(world.reset([1, 2, 3])))
 
 
-def test_choosing_before_a_round_is_refused(world):
-    actor = PolicyActor(small_policy(world), PLAIN_UNITS, rng_seed=0)
-    with pytest.raises(SimicError, match="before a round"):
-        actor.choose(world.reset([1, 2, 3]))
-
-
-def test_a_choice_tells_what_could_be_chosen(world):
+def test_calls_in_the_wrong_order_are_refused(world):
     policy = small_policy(world)
-    actor = PolicyActor(policy, PLAIN_UNITS, rng_seed=0)
+    ppo = PPO(policy, PPOConfig())
+    observation = policy.encode(world.reset([1, 2, 3]))
+    with pytest.raises(SimicError, match=r"act was called before PPO\.reset"):
+        ppo.act(observation)
+    over = {name: [False] * 3 for name in ("valid", "terminated", "truncated")}
+    with pytest.raises(SimicError, match=r"observe was called before PPO\.act"):
+        ppo.observe([0.0] * 3, observation, **over)
+
+
+def test_an_actor_step_has_probabilities_and_values(world):
+    actor = PolicyActor(PPO(small_policy(world), PPOConfig()), rng_seed=0)
     actor.reset([1, 2, 3])
-    choice = actor.choose(world.reset([1, 2, 3]))[0]
-    assert choice.forced
-    assert set(choice.heads) == {"op"}
-    assert choice.heads["op"].probabilities == (1.0, 0.0, 0.0, 0.0, 0.0, 0.0)
-    assert choice.heads["op"].valid == (True, False, False, False, False, False)
-    assert len(choice.q_values) == len(Op)
-    assert choice.value == pytest.approx(choice.q_values[0])
+    step = actor.act(world.reset([1, 2, 3]))[0]
+    assert step.forced
+    assert set(step.heads) == {"op"}
+    assert step.heads["op"].probabilities == (1.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+    assert step.heads["op"].valid == (True, False, False, False, False, False)
+    assert len(step.q_values) == len(Op)
+    assert step.value == pytest.approx(step.q_values[0])

@@ -274,8 +274,20 @@ class PolicyEvaluation:
 class ActorCritic(Protocol):
     """A recurrent policy with its critic. Tamiyo implements, Simic trains it.
 
-    It is also a ``torch.nn.Module``; Simic uses ``parameters``, ``state_dict`` and so on.
+    It is also a ``torch.nn.Module``; Simic calls ``parameters``, ``state_dict`` and
+    ``load_state_dict``.
     """
+
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """Names of the heads, in the order of ``PolicyDecision.actions``."""
+
+    @property
+    def first_choices(self) -> tuple[str, ...]:
+        """Names of the first head's choices, in the order of ``PolicyDecision.q_values``."""
+
+    def head_parameters(self) -> Mapping[str, Sequence[Parameter]]:
+        """Returns the parameters that belong to one head alone, by head."""
 
     def initial_state(self, environments: int) -> PolicyState:
         """Returns the state at the start of an episode: zeros."""

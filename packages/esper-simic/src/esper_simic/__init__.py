@@ -1,6 +1,5 @@
 """Reinforcement learning of Esper: rewards, rollouts and recurrent PPO."""
 
-from esper_simic.controllers import run_controllers
 from esper_simic.errors import SimicError, SkippedUpdatesError
 from esper_simic.ppo.actor import PolicyActor
 from esper_simic.ppo.anomalies import (
@@ -10,51 +9,56 @@ from esper_simic.ppo.anomalies import (
     least_entropy,
     thresholds_for,
 )
-from esper_simic.ppo.minibatches import check_shares
-from esper_simic.ppo.normalizers import RewardScaler, RunningMoments, Units, ValueNormalizer
+from esper_simic.ppo.batch import check_minibatches
+from esper_simic.ppo.normalizers import (
+    ReturnScale,
+    RewardScaler,
+    RunningMoments,
+    ValueNormalizer,
+)
 from esper_simic.ppo.policy import TrainablePolicy
-from esper_simic.ppo.ppo import PPOUpdater
+from esper_simic.ppo.ppo import PPO
 from esper_simic.ppo.returns import discounted_sums, gae, lambda_returns
 from esper_simic.recorder import RoundRecorder
 from esper_simic.rewards import REWARDS, ComposedReward, build_reward
-from esper_simic.rollout.actor import Choice, ControllerDecider, Decider
-from esper_simic.rollout.collect import RunOutcome, action_seed, episode_seeds, play_round
-from esper_simic.rollout.storage import Rollout, RolloutBuffer
-from esper_simic.runner import MOST_SKIPS, PPOTrainer
+from esper_simic.rollout.actor import Actor, ActorStep, ControllerActor
+from esper_simic.rollout.collect import action_seed, collect_round, episode_seeds
+from esper_simic.rollout.storage import Rollout, RolloutStorage
+from esper_simic.runner import MOST_SKIPS, PPORunner, RunOutcome, run_controllers
 
 __all__ = [
     "MOST_SKIPS",
+    "PPO",
     "REWARDS",
+    "Actor",
+    "ActorStep",
     "Anomaly",
     "AnomalyThresholds",
-    "Choice",
     "ComposedReward",
-    "ControllerDecider",
-    "Decider",
-    "PPOTrainer",
-    "PPOUpdater",
+    "ControllerActor",
+    "PPORunner",
     "PolicyActor",
+    "ReturnScale",
     "RewardScaler",
     "Rollout",
-    "RolloutBuffer",
+    "RolloutStorage",
     "RoundRecorder",
     "RunOutcome",
     "RunningMoments",
     "SimicError",
     "SkippedUpdatesError",
     "TrainablePolicy",
-    "Units",
     "ValueNormalizer",
     "action_seed",
     "build_reward",
-    "check_shares",
+    "check_minibatches",
+    "collect_round",
     "detect_anomalies",
     "discounted_sums",
     "episode_seeds",
     "gae",
     "lambda_returns",
     "least_entropy",
-    "play_round",
     "run_controllers",
     "thresholds_for",
 ]

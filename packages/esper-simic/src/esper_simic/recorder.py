@@ -1,4 +1,4 @@
-"""Turns a round into events and its summary, whoever decided in it."""
+"""Turns the steps of a round into events and a summary."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from esper_leyline.events import (
     Throughput,
 )
 from esper_simic.rewards.measurement import finite
-from esper_simic.rollout.actor import Choice
+from esper_simic.rollout.actor import ActorStep
 from esper_simic.rollout.stopwatch import Stopwatch
 
 
@@ -63,16 +63,16 @@ class RoundRecorder:
         self,
         index: int,
         previous: StepReport,
-        choice: Choice,
+        decision: ActorStep,
         current: StepReport,
         reward: RewardBreakdown,
     ) -> None:
         """Records one step of the round's episode ``index``."""
-        self._count(self._episodes[index], choice, current, reward)
+        self._count(self._episodes[index], decision, current, reward)
         self.watch.add(current.seconds, prefix="host.")
         for event in current.events:
             self._emit(event, current)
-        self._emit(self._decision(previous, choice, current, reward), current)
+        self._emit(self._decision(previous, decision, current, reward), current)
         for flag in reward.flags:
             self._emit(RewardHackingSuspected(flag=flag), current)
         self._emit(EpochCompleted(host=current.host), current)
@@ -98,9 +98,9 @@ class RoundRecorder:
         )
 
     def _count(
-        self, episode: _Episode, choice: Choice, current: StepReport, reward: RewardBreakdown
+        self, episode: _Episode, decision: ActorStep, current: StepReport, reward: RewardBreakdown
     ) -> None:
-        self._ops[choice.action.op] += 1
+        self._ops[decision.action.op] += 1
         if current.rollback is not None:
             self._rollbacks[current.rollback.cause.value] += 1
         episode.earned += reward.total
@@ -115,20 +115,20 @@ class RoundRecorder:
     def _decision(
         self,
         previous: StepReport,
-        choice: Choice,
+        decision: ActorStep,
         current: StepReport,
         reward: RewardBreakdown,
     ) -> Decision:
-        action = choice.action
+        action = decision.action
         aimed = action.op is not Op.WAIT and action.slot < len(previous.seeds)
         return Decision(
             action=action,
             slot=previous.seeds[action.slot].slot if aimed else None,
             succeeded=current.action_succeeded is not False,
-            forced=choice.forced,
-            heads=dict(choice.heads),
-            value=choice.value,
-            q_values=choice.q_values,
+            forced=decision.forced,
+            heads=dict(decision.heads),
+            value=decision.value,
+            q_values=decision.q_values,
             reward=reward,
         )
 

@@ -12,6 +12,7 @@ from esper_leyline import (
     EnvironmentSpec,
     FactoredAction,
     Observation,
+    Op,
     PolicyConfig,
     PolicyEvaluation,
     StepReport,
@@ -65,6 +66,20 @@ class RecurrentPolicy(nn.Module):
     def device(self) -> torch.device:
         """Where the weights are, and where observations go."""
         return self.blueprints.weight.device
+
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """Names of the heads, in the order of an action's indices."""
+        return HEADS
+
+    @property
+    def first_choices(self) -> tuple[str, ...]:
+        """Names of the ops, in the order of the critic's values."""
+        return tuple(op.name for op in Op)
+
+    def head_parameters(self) -> dict[str, tuple[nn.Parameter, ...]]:
+        """Returns the parameters that belong to one head alone, by head."""
+        return {name: tuple(self.policy.heads[name].parameters()) for name in HEADS}
 
     def initial_state(self, environments: int) -> PolicyState:
         """Returns zeros, [N, H] each."""

@@ -13,7 +13,7 @@ from torch import Tensor
 from esper_kasmina import build_host
 from esper_leyline import CheckpointManifest, RoundSummary, observation_size, show_text
 from esper_leyline.config.overrides import explain_invalid
-from esper_simic import PPOUpdater
+from esper_simic import PPO
 from esper_tamiyo import RecurrentPolicy
 from esper_tolaria import HostSetup, find_task, make_setup
 from esper_train.errors import TrainError
@@ -53,7 +53,7 @@ def align_state(state: Any, rows: Sequence[str | None], policy: RecurrentPolicy)
                 for name, saved in state["policy"].items()
             },
         }
-        optimizer = dict(state["updater"]["optimizer"])
+        optimizer = dict(state["ppo"]["optimizer"])
         for moments in ("means", "squares"):
             if len(optimizer[moments]) == len(parameters):
                 optimizer[moments] = [
@@ -62,7 +62,7 @@ def align_state(state: Any, rows: Sequence[str | None], policy: RecurrentPolicy)
                         parameters.items(), optimizer[moments], strict=True
                     )
                 ]
-        moved["updater"] = {**state["updater"], "optimizer": optimizer}
+        moved["ppo"] = {**state["ppo"], "optimizer": optimizer}
     except (TypeError, KeyError, AttributeError):
         return state  # type: ignore[no-any-return]
     return moved
@@ -123,7 +123,7 @@ def _policy(manifest: CheckpointManifest, setup: HostSetup) -> RecurrentPolicy:
 def _initial_state(manifest: CheckpointManifest, policy: RecurrentPolicy) -> dict[str, Any]:
     return {
         "policy": policy.state_dict(),
-        "updater": PPOUpdater(policy, manifest.config.ppo).state_dict(),
+        "ppo": PPO(policy, manifest.config.ppo).state_dict(),
         "rounds": [],
     }
 
@@ -168,7 +168,7 @@ def _count_faults(manifest: CheckpointManifest, state: Any) -> Iterator[str]:
 
 def _trained(state: Mapping[str, Any]) -> list[Tensor]:
     """Returns one tensor for each trained parameter: the first moments of Adam."""
-    means: list[Tensor] = state["updater"]["optimizer"]["means"]
+    means: list[Tensor] = state["ppo"]["optimizer"]["means"]
     return means
 
 

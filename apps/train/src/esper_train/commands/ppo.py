@@ -20,7 +20,7 @@ from esper_leyline import (
 )
 from esper_leyline.events import CheckpointLoaded, CheckpointSaved, RunResumed
 from esper_nissa import RunDirectory
-from esper_simic import PPOTrainer, SkippedUpdatesError, build_reward
+from esper_simic import PPORunner, SkippedUpdatesError, build_reward
 from esper_tamiyo import RecurrentPolicy
 from esper_tolaria import build_environment
 from esper_train.checkpoints.contents import align_state
@@ -144,7 +144,7 @@ class PPORun:
         self._policy.to(config.device)
         if plan.compile_mode is not None:
             self._policy.compile_evaluation(plan.compile_mode)
-        self._trainer = PPOTrainer(
+        self._runner = PPORunner(
             self._environment,
             self._policy,
             reward,
@@ -163,7 +163,7 @@ class PPORun:
         before = None if copy_to is None else file_version(copy_to)
         try:
             with stop.breakable():
-                session.status = self._trainer.run(should_stop=stop).status
+                session.status = self._runner.learn(should_stop=stop).status
                 if session.status is RunStatus.COMPLETED:
                     progress.test_accuracy = mean_test_accuracy(self._environment)
         except SkippedUpdatesError as error:
@@ -184,18 +184,18 @@ class PPORun:
 
     def _keep_rounds(self, elsewhere: Path | None) -> None:
         """Saves every complete round; signals cannot interrupt it."""
-        self._session.progress.rounds = list(self._trainer.rounds)
-        if not self._trainer.rounds:
+        self._session.progress.rounds = list(self._runner.rounds)
+        if not self._runner.rounds:
             return
         try:
-            self._trainer.save()
+            self._runner.save()
         except EsperError:
             # The run has already failed with this error.
             self._session.progress.notes += self._save_elsewhere(elsewhere)
 
     def _save_elsewhere(self, target: Path | None) -> list[str]:
         """Writes the last rounds to ``--save`` if the run directory cannot be written."""
-        done, notes = self._trainer.rounds_completed, []
+        done, notes = self._runner.rounds_completed, []
         if target is not None:
             try:
                 save_checkpoint(target, self._manifest(done), self._newest)
@@ -209,13 +209,13 @@ class PPORun:
     def _resume(self, resumption: Resumption) -> None:
         done = resumption.manifest.rounds_completed
         rows = resumption.manifest.blueprints
-        self._trainer.load_state_dict(align_state(resumption.state, rows, self._policy))
+        self._runner.load_state_dict(align_state(resumption.state, rows, self._policy))
         path = str(resumption.path)
         self._session.hub.emit(CheckpointLoaded(path=path, rounds_completed=done))
         self._session.hub.emit(RunResumed(checkpoint=path, rounds_completed=done))
 
     def _save(self, state: dict[str, Any]) -> None:
-        done = self._trainer.rounds_completed
+        done = self._runner.rounds_completed
         self._newest = state
         directory = self._session.directory
         path = directory.checkpoints / f"round-{done:05d}.pt"

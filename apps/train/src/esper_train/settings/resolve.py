@@ -17,7 +17,7 @@ from esper_leyline import (
     read_config,
 )
 from esper_nissa import SINKS
-from esper_simic import build_reward, check_shares
+from esper_simic import build_reward, check_minibatches
 from esper_tolaria import check_environment, find_preset, find_task, preset_names
 from esper_train.errors import TrainError
 from esper_train.settings.compiling import choose_compilation
@@ -232,7 +232,7 @@ def find_device(wanted: str | None) -> tuple[str, str | None]:
 
 def _with_learner(plan: Plan) -> Plan:
     """Checks what the learner reads, and settles whether the policy is compiled."""
-    check_shares(plan.config.n_envs, plan.config.ppo.minibatches)
+    check_minibatches(plan.config.n_envs, plan.config.ppo.minibatches)
     mode, note = choose_compilation(plan.config.compile, plan.config.device or "cpu")
     return replace(plan, notes=plan.notes + _said(note), compile_mode=mode)
 

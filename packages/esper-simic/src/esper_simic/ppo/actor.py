@@ -1,101 +1,84 @@
-"""A policy that decides for a round of episodes and keeps what PPO needs of it."""
+"""The PPO policy as an actor of hosts: reports in, factored actions out."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
-
-from esper_leyline import HEADS, RELEVANT_HEADS, FactoredAction, Observation, Op, StepReport
+from esper_leyline import (
+    HEADS,
+    RELEVANT_HEADS,
+    EpisodeEnd,
+    FactoredAction,
+    Observation,
+    Op,
+    StepReport,
+)
 from esper_leyline.events import HeadDecision
-from esper_leyline.ports import PolicyDecision, PolicyState
-from esper_simic.errors import SimicError
-from esper_simic.ppo.normalizers import Units
-from esper_simic.ppo.policy import TrainablePolicy
-from esper_simic.rollout.actor import Choice
-from esper_simic.rollout.storage import Rollout, RolloutBuffer
+from esper_leyline.ports import PolicyDecision
+from esper_simic.ppo.normalizers import ReturnScale
+from esper_simic.ppo.ppo import PPO
+from esper_simic.rollout.actor import ActorStep
 
 
 class PolicyActor:
-    """Implements ``Decider`` with a recurrent policy, whose weights it leaves alone.
+    """Implements ``Actor`` with ``PPO``.
 
     Args:
-        policy: Decides.
-        units: What its critic's numbers mean, for telemetry.
+        ppo: Acts, and stores the steps.
         rng_seed: Decides every sample of the round.
     """
 
-    def __init__(self, policy: TrainablePolicy, units: Units, *, rng_seed: int) -> None:
-        device = next(iter(policy.parameters())).device
-        self._policy = policy
-        self._units = units
-        self._generator = torch.Generator(device=device).manual_seed(rng_seed)
-        self._buffer = RolloutBuffer()
-        self._state: PolicyState | None = None
+    def __init__(self, ppo: PPO, *, rng_seed: int) -> None:
+        self._ppo = ppo
+        self._rng_seed = rng_seed
         self._observation: Observation | None = None
-        self._decision: PolicyDecision | None = None
 
     def reset(self, rng_seeds: Sequence[int]) -> None:
-        """Starts a round of one episode for each random seed, with nothing remembered."""
-        self._state = self._policy.initial_state(len(rng_seeds))
+        """Starts a round of one episode for each random seed."""
+        self._ppo.reset(len(rng_seeds), rng_seed=self._rng_seed)
         self._observation = None
-        self._buffer = RolloutBuffer()
 
-    def choose(self, reports: Sequence[StepReport]) -> list[Choice]:
-        """Samples one action an environment."""
-        if self._state is None:
-            raise SimicError("the policy was asked to choose before a round was started")
+    def act(self, reports: Sequence[StepReport]) -> list[ActorStep]:
+        """Samples one action for each environment.
+
+        Raises:
+            SimicError: If no round was started.
+        """
         if self._observation is None:
-            self._observation = self._policy.encode(reports)
-        self._decision = self._policy.act(self._observation, self._state, generator=self._generator)
-        self._state = self._decision.state
-        return _choices(
-            self._observation,
-            self._decision,
-            self._units,
-            self._policy.decode(self._decision.actions),
+            self._observation = self._ppo.policy.encode(reports)
+        decision = self._ppo.act(self._observation)
+        return _actor_steps(
+            self._observation, decision, self._ppo.policy.decode(decision.actions), self._ppo.scale
         )
 
-    def learn(
+    def observe(
         self,
         previous: Sequence[StepReport],
         rewards: Sequence[float],
         current: Sequence[StepReport],
     ) -> None:
         """Stores the step."""
-        assert self._observation is not None
-        assert self._decision is not None
-        self._buffer.add(
-            self._observation,
-            self._decision,
+        self._observation = self._ppo.policy.encode(current)
+        self._ppo.observe(
             rewards,
+            self._observation,
             valid=[report.ended is None for report in previous],
-            ended=[report.ended for report in current],
+            terminated=[report.ended is EpisodeEnd.GOVERNOR for report in current],
+            truncated=[report.ended is EpisodeEnd.HORIZON for report in current],
         )
-        self._observation = self._policy.encode(current)
-
-    def rollout(self) -> Rollout:
-        """Returns the round so far.
-
-        Raises:
-            SimicError: If there was no step.
-        """
-        if self._observation is None:
-            raise SimicError("a rollout needs at least one step; none was taken")
-        return self._buffer.build(self._observation)
 
 
-def _choices(
+def _actor_steps(
     observation: Observation,
     decision: PolicyDecision,
-    units: Units,
     actions: Sequence[FactoredAction],
-) -> list[Choice]:
-    values = units.rewards(decision.value).tolist()
-    q_values = units.rewards(decision.q_values).tolist()
+    scale: ReturnScale,
+) -> list[ActorStep]:
+    values = scale.rewards(decision.value).tolist()
+    q_values = scale.rewards(decision.q_values).tolist()
     probabilities = {name: probs.tolist() for name, probs in decision.probabilities.items()}
     masks = {name: mask.tolist() for name, mask in observation.masks.items()}
-    choices = []
+    steps = []
     for index, action in enumerate(actions):
         heads = {}
         for name in RELEVANT_HEADS[action.op]:
@@ -104,8 +87,8 @@ def _choices(
                 probabilities=tuple(probabilities[name][index]),
                 valid=tuple(row[action.op] if name == "slot" else row),
             )
-        choices.append(
-            Choice(
+        steps.append(
+            ActorStep(
                 action=action,
                 forced=_forced(masks[HEADS[0]][index]),
                 heads=heads,
@@ -113,7 +96,7 @@ def _choices(
                 q_values=tuple(q_values[index]),
             )
         )
-    return choices
+    return steps
 
 
 def _forced(open_ops: Sequence[bool]) -> bool:

@@ -1,137 +1,219 @@
-"""From a rollout to what PPO's passes read: advantages, targets and masks.
-
-The critic is Q(s, op), and a baseline must not know what it judges. The op is judged
-against V(s), the expectation of Q under the policy; Q(s, op) as its own baseline would
-cancel the very signal that tells ops apart. The heads that are chosen given the op are
-judged against Q(s, op). Q is regressed on the λ-return of the op taken.
-"""
+"""The tensors that an update reads: the whole rollout, and its minibatches."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from esper_leyline import Observation, PolicyEvaluation, PPOConfig
-from esper_simic.ppo.losses import standardize
-from esper_simic.ppo.normalizers import Units
-from esper_simic.ppo.returns import gae, lambda_returns
-from esper_simic.rollout.storage import BY_GOVERNOR, GOES_ON, Rollout, slice_observation
+from esper_leyline.ports import PolicyState
+from esper_simic.errors import SimicError
+from esper_simic.ppo.normalizers import ReturnScale
+from esper_simic.ppo.returns import gae, head_advantages, lambda_returns
+from esper_simic.rollout.storage import Rollout, select_environments, slice_observation
 
 SMALLEST_SPREAD = 0.05
-"""Advantages are divided by at least this share of the returns' ordinary spread.
+"""Advantages are divided by at least this share of the returns' standard deviation.
 
-Once every action is as good as any, what is left of the advantages is the critic's
-noise; standardising it to full size would make heads that do not matter collapse."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Baselines:
-    """The critic's view of a rollout before the update, in scaled reward units.
-
-    Attributes:
-        value: V(s), [T + 1, N].
-        q_taken: Q(s, op) of the op taken, [T, N].
-        choosable: [T, N, heads] bool, from the policy.
-    """
-
-    value: Tensor
-    q_taken: Tensor
-    choosable: Tensor
+Once every action is equally good, advantages hold only the noise of the critic. Standardising that
+to full size would make heads that do not matter collapse."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Batch:
-    """A rollout made ready for the passes.
+class Minibatch:
+    """Some environments of a rollout, or a chunk of their steps.
 
     Attributes:
         observation: [T, N, ...].
-        actions: [T, N, heads].
-        starts: [T, N] bool.
-        valid: [T, N] bool; the steps the critic learns from.
-        decided: [T, N] bool; valid steps at which there was something to choose.
-        choosable: [T, N, heads] bool; what the actor learns from.
-        advantages: [T, N, heads], each head's own, standardised per baseline.
-        returns: λ-returns [T, N] in scaled reward units.
+        actions: [T, N, heads] int64.
+        starts: [T, N] bool, true where an episode starts.
+        state: The recurrent state before the first step, [N, H] each.
+        valid: [T, N] bool: steps that the critic learns from.
+        decided: [T, N] bool: valid steps at which a head had a choice.
+        choosable: [T, N, heads] bool: heads that had a choice; the actor learns from these.
+        advantages: [T, N, heads], standardised for each baseline.
+        targets: The returns that the critic is fitted to, in critic units, [T, N].
+        old_log_probs: Log-probabilities under the reference policy, [T, N, heads].
+        old_distributions: Its log-probabilities of every choice, [T, N, heads, choices].
+        valid_count: Number of valid steps in the whole minibatch, scalar.
+        decided_count: Number of decided steps in it, scalar.
+        choosable_count: Number of steps at which each head had a choice in it, [heads].
     """
 
     observation: Observation
     actions: Tensor
     starts: Tensor
+    state: PolicyState
     valid: Tensor
     decided: Tensor
     choosable: Tensor
     advantages: Tensor
+    targets: Tensor
+    old_log_probs: Tensor
+    old_distributions: Tensor
+    valid_count: Tensor
+    decided_count: Tensor
+    choosable_count: Tensor
+
+    @property
+    def steps(self) -> int:
+        """T."""
+        return self.valid.shape[0]
+
+    @property
+    def environments(self) -> int:
+        """N."""
+        return self.valid.shape[1]
+
+    def chunk(self, begin: int, end: int) -> Minibatch:
+        """Returns views of the steps ``begin`` to ``end``; counts stay those of all steps."""
+        return replace(
+            self,
+            observation=slice_observation(self.observation, begin, end),
+            actions=self.actions[begin:end],
+            starts=self.starts[begin:end],
+            valid=self.valid[begin:end],
+            decided=self.decided[begin:end],
+            choosable=self.choosable[begin:end],
+            advantages=self.advantages[begin:end],
+            targets=self.targets[begin:end],
+            old_log_probs=self.old_log_probs[begin:end],
+            old_distributions=self.old_distributions[begin:end],
+        )
+
+    def select(self, environments: Tensor) -> Minibatch:
+        """Returns copies for some environments, by index [M]."""
+        chosen = environments.to(self.valid.device)
+        valid = self.valid.index_select(1, chosen)
+        decided = self.decided.index_select(1, chosen)
+        choosable = self.choosable.index_select(1, chosen)
+        hidden, cell = self.state
+        return Minibatch(
+            observation=select_environments(self.observation, chosen),
+            actions=self.actions.index_select(1, chosen),
+            starts=self.starts.index_select(1, chosen),
+            state=(hidden.index_select(0, chosen), cell.index_select(0, chosen)),
+            valid=valid,
+            decided=decided,
+            choosable=choosable,
+            advantages=self.advantages.index_select(1, chosen),
+            targets=self.targets.index_select(1, chosen),
+            old_log_probs=self.old_log_probs.index_select(1, chosen),
+            old_distributions=self.old_distributions.index_select(1, chosen),
+            valid_count=valid.sum(),
+            decided_count=decided.sum(),
+            choosable_count=choosable.sum(dim=(0, 1)),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpdateBatch:
+    """A whole rollout, with the critic's estimates before the update.
+
+    Attributes:
+        whole: All of it as one minibatch.
+        values: V(s) in scaled rewards, [T + 1, N].
+        q_taken: Q(s, a) of the first head's choice, in scaled rewards, [T, N].
+        returns: λ-returns in scaled rewards, [T, N].
+    """
+
+    whole: Minibatch
+    values: Tensor
+    q_taken: Tensor
     returns: Tensor
 
-
-def baselines(evaluation: PolicyEvaluation, rollout: Rollout, units: Units) -> Baselines:
-    """Reads V, Q of the op taken, and the choosable heads from an evaluation [T + 1, N]."""
-    taken = rollout.actions[..., :1]
-    q_values = evaluation.q_values[:-1].gather(-1, taken).squeeze(-1)
-    return Baselines(
-        value=units.scaled(evaluation.value),
-        q_taken=units.scaled(q_values),
-        choosable=evaluation.choosable[:-1],
-    )
+    def with_targets(self, targets: Tensor) -> UpdateBatch:
+        """Returns this batch with the critic's targets in critic units, [T, N]."""
+        return replace(self, whole=replace(self.whole, targets=targets))
 
 
-def make_batch(rollout: Rollout, seen: Baselines, config: PPOConfig, *, units: Units) -> Batch:
-    """Computes advantages and returns, [T, N] each, and each head's share of them.
+def make_batch(
+    rollout: Rollout, evaluation: PolicyEvaluation, config: PPOConfig, scale: ReturnScale
+) -> UpdateBatch:
+    """Computes advantages and returns.
+
+    The critic is Q(s, a) over the choices of the first head. That head is judged against V(s),
+    the expectation of Q under the policy: Q(s, a) as its own baseline would cancel its signal.
+    The other heads are chosen given a and judged against Q(s, a).
 
     Args:
-        rollout: What happened.
-        seen: The critic's view of it.
-        config: Discount, λ and what the horizon means.
-        units: What rewards are divided by, and the ordinary spread of returns.
+        rollout: T steps of N environments.
+        evaluation: The policy on it, [T + 1, N].
+        config: Discount, λ, and whether truncated episodes are bootstrapped.
+        scale: Converts the critic's outputs.
+
+    Returns:
+        The batch; its targets are the returns until ``with_targets`` replaces them.
     """
-    ends = rollout.ended == BY_GOVERNOR if config.bootstrap_horizon else rollout.ended != GOES_ON
+    values = scale.scaled(evaluation.value)
+    q_values = evaluation.q_values[:-1].gather(-1, rollout.actions[..., :1]).squeeze(-1)
+    q_taken = scale.scaled(q_values)
+    ended = rollout.terminated | rollout.truncated
     advantages = gae(
-        rollout.rewards / units.reward_scale,
-        seen.value,
-        terminal=ends,
-        last=rollout.ended != GOES_ON,
+        rollout.rewards / scale.reward_scale,
+        values,
+        terminal=rollout.terminated if config.bootstrap_horizon else ended,
+        last=ended,
         valid=rollout.valid,
         gamma=config.gamma,
         lam=config.gae_lambda,
     )
-    returns = lambda_returns(advantages, seen.value)
-    decided = rollout.valid & ~rollout.forced
-    choosable = seen.choosable & decided.unsqueeze(-1)
-    return Batch(
+    returns = lambda_returns(advantages, values)
+    choosable = evaluation.choosable[:-1] & rollout.valid.unsqueeze(-1)
+    decided = choosable.any(dim=-1)
+    whole = Minibatch(
         observation=slice_observation(rollout.observation, 0, rollout.steps),
         actions=rollout.actions,
         starts=rollout.starts,
+        state=rollout.state,
         valid=rollout.valid,
         decided=decided,
         choosable=choosable,
         advantages=head_advantages(
-            advantages,
-            returns - seen.q_taken,
-            choosable,
-            smallest_std=SMALLEST_SPREAD * units.spread,
+            advantages, returns - q_taken, choosable, smallest_std=SMALLEST_SPREAD * scale.spread
         ),
-        returns=returns,
+        targets=returns,
+        old_log_probs=evaluation.log_probs[:-1].detach().clone(),
+        old_distributions=evaluation.log_distributions[:-1].clone(),
+        valid_count=rollout.valid.sum(),
+        decided_count=decided.sum(),
+        choosable_count=choosable.sum(dim=(0, 1)),
     )
+    return UpdateBatch(whole=whole, values=values, q_taken=q_taken, returns=returns)
 
 
-def head_advantages(
-    op: Tensor, given_op: Tensor, choosable: Tensor, *, smallest_std: float
-) -> Tensor:
-    """Standardises each baseline's advantage and gives every head its own.
+def split_environments(
+    environments: int, minibatches: int, *, rng_seed: tuple[int, ...]
+) -> list[Tensor]:
+    """Splits environments into minibatches at random, as evenly as possible.
 
     Args:
-        op: Advantages over V(s), [T, N]: the op head's.
-        given_op: Advantages over Q(s, op), [T, N]: the other heads'.
-        choosable: [T, N, heads] bool, the op first. An advantage is standardised over
-            the steps at which one of its heads had a choice.
-        smallest_std: Least deviation that it is divided by.
+        environments: Their number.
+        minibatches: Number of minibatches.
+        rng_seed: Decides the order.
 
     Returns:
-        [T, N, heads].
+        Indices [M] of each minibatch.
+
+    Raises:
+        SimicError: If a minibatch would be empty.
     """
-    of_op = standardize(op, choosable[..., 0], smallest_std)
-    of_rest = standardize(given_op, choosable[..., 1:].any(dim=-1), smallest_std)
-    rest = of_rest.unsqueeze(-1).expand(*of_rest.shape, choosable.shape[-1] - 1)
-    return torch.cat((of_op.unsqueeze(-1), rest), dim=-1)
+    check_minibatches(environments, minibatches)
+    order = np.random.default_rng(rng_seed).permutation(environments)
+    return [torch.from_numpy(part) for part in np.array_split(order, minibatches)]
+
+
+def check_minibatches(environments: int, minibatches: int) -> None:
+    """Checks that every minibatch gets an environment.
+
+    Raises:
+        SimicError: If one would be empty.
+    """
+    if minibatches > environments:
+        raise SimicError(
+            f"ppo.minibatches is {minibatches} and there are {environments} environments; "
+            "each takes whole ones, so give at most as many"
+        )

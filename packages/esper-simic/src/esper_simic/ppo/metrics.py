@@ -1,185 +1,150 @@
-"""What an update looked like, as the numbers that go to telemetry."""
+"""The numbers of an update that go to telemetry, by the names of ``PPOUpdate``'s fields."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from esper_leyline import HEADS, Op, PolicyEvaluation
+from esper_leyline import PolicyEvaluation
 from esper_leyline.events import PPOUpdate, QValue
+from esper_simic.ppo.batch import UpdateBatch
 from esper_simic.ppo.losses import explained_variance, masked_mean, masked_std
-from esper_simic.ppo.normalizers import Units
+from esper_simic.ppo.normalizers import ReturnScale
+from esper_simic.ppo.objective import LossStats
 from esper_simic.ppo.policy import TrainablePolicy
 
-if TYPE_CHECKING:
-    from esper_simic.ppo.batch import Baselines, Batch
-    from esper_simic.ppo.objective import Terms
+Metrics = dict[str, Any]
+"""Fields of ``PPOUpdate`` by name."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GradientNorms:
-    """L2 norms before clipping: of everything, and of each head's own parameters."""
-
-    total: float
-    heads: Mapping[str, float]
-
-
-@dataclass(slots=True, kw_only=True)
-class Report:
-    """An update's event in the making; a number that was never measured stays ``None``.
-
-    ``kept`` holds what clipping left of each step's gradient, as a share.
-    """
-
-    round: int
-    learning_rate: float
-    entropy_coefficient: float
-    numbers: dict[str, float | None] = field(default_factory=dict)
-    head_entropy: dict[str, float | None] = field(default_factory=dict)
-    head_gradient_norm: dict[str, float | None] = field(default_factory=dict)
-    head_kl: dict[str, float | None] = field(default_factory=dict)
-    q_values: tuple[QValue, ...] = ()
-    passes: int = 0
-    kept: list[float] = field(default_factory=list)
-    seconds: dict[str, float] = field(default_factory=dict)
-    skipped: str | None = None
-
-    def payload(self) -> PPOUpdate:
-        """Returns the event."""
-        means = [q.mean for q in self.q_values if q.mean is not None]
-        return PPOUpdate(
-            learning_rate=self.learning_rate,
-            entropy_coefficient=self.entropy_coefficient,
-            head_entropy={head: self.head_entropy.get(head) for head in HEADS},
-            head_gradient_norm={head: self.head_gradient_norm.get(head) for head in HEADS},
-            head_kl={head: self.head_kl.get(head) for head in HEADS},
-            q_values=self.q_values,
-            q_spread=max(means) - min(means) if len(means) > 1 else None,
-            gradient_kept=math.fsum(self.kept) / len(self.kept) if self.kept else None,
-            passes=self.passes,
-            seconds=self.seconds,
-            skipped=self.skipped,
-            **{name: self.numbers.get(name) for name in _NUMBERS},
-        )
-
-
-_NUMBERS = (
-    "policy_loss",
-    "value_loss",
-    "entropy",
-    "gradient_norm",
-    "kl",
-    "clip_fraction",
-    "ratio_min",
-    "ratio_max",
-    "explained_variance",
-    "advantage_mean",
-    "advantage_std",
-    "return_mean",
-    "return_std",
-    "lstm_hidden_norm",
-    "lstm_cell_norm",
+_UNMEASURED = (
+    *("policy_loss", "value_loss", "entropy", "gradient_norm", "gradient_kept", "kl"),
+    *("clip_fraction", "ratio_min", "ratio_max", "explained_variance", "advantage_mean"),
+    *("advantage_std", "return_mean", "return_std", "lstm_hidden_norm", "lstm_cell_norm"),
+    "q_spread",
 )
 
 
-def describe_batch(report: Report, batch: Batch, seen: Baselines, units: Units) -> None:
-    """Notes the returns, and how well the critic foresaw them, in reward units."""
-    valid, scale = batch.valid, units.reward_scale
-    advantages = batch.returns - seen.value[:-1]
-    report.numbers |= {
-        "explained_variance": _known(explained_variance(seen.q_taken, batch.returns, valid)),
-        "advantage_mean": _known(masked_mean(advantages, valid) * scale),
-        "advantage_std": _known(masked_std(advantages, valid) * scale),
-        "return_mean": _known(masked_mean(batch.returns, valid) * scale),
-        "return_std": _known(masked_std(batch.returns, valid) * scale),
+def ppo_update(heads: Sequence[str], metrics: Metrics) -> PPOUpdate:
+    """Returns the event of an update; a number that was not measured is ``None``."""
+    unmeasured = dict.fromkeys(heads)
+    by_head = {
+        name: unmeasured | metrics.get(name, {})
+        for name in ("head_entropy", "head_gradient_norm", "head_kl")
+    }
+    facts = {"q_values": (), "passes": 0, **dict.fromkeys(_UNMEASURED), **metrics, **by_head}
+    return PPOUpdate(**facts)
+
+
+def return_metrics(batch: UpdateBatch, scale: ReturnScale) -> Metrics:
+    """Measures returns, advantages and how well the critic predicted them, in reward units."""
+    valid, unit = batch.whole.valid, scale.reward_scale
+    advantages = batch.returns - batch.values[:-1]
+    return {
+        "explained_variance": _known(explained_variance(batch.q_taken, batch.returns, valid)),
+        "advantage_mean": _known(masked_mean(advantages, valid) * unit),
+        "advantage_std": _known(masked_std(advantages, valid) * unit),
+        "return_mean": _known(masked_mean(batch.returns, valid) * unit),
+        "return_std": _known(masked_std(batch.returns, valid) * unit),
     }
 
 
-def describe_evaluation(
-    report: Report, evaluation: PolicyEvaluation, batch: Batch, units: Units
-) -> None:
-    """Notes the size of the memory and, in reward units, Q by op over an evaluation [T + 1, N]."""
+def critic_metrics(
+    evaluation: PolicyEvaluation,
+    batch: UpdateBatch,
+    scale: ReturnScale,
+    *,
+    first_head: str,
+    choices: Sequence[str],
+) -> Metrics:
+    """Measures the recurrent state and, in reward units, Q of each choice of the first head.
+
+    Args:
+        evaluation: [T + 1, N].
+        batch: The whole rollout.
+        scale: Converts the critic's outputs.
+        first_head: Key of the first head's mask.
+        choices: Names of its choices.
+    """
     hidden, cell = evaluation.state
-    report.numbers |= {
-        "lstm_hidden_norm": _known(hidden.norm(dim=-1).mean()),
-        "lstm_cell_norm": _known(cell.norm(dim=-1).mean()),
-    }
-    q_values = units.rewards(evaluation.q_values[:-1])
-    open_ops = batch.observation.masks["op"] & batch.valid.unsqueeze(-1)
-    steps = open_ops.sum(dim=(0, 1))
-    means = masked_mean(q_values, open_ops, (0, 1))
-    variances = masked_mean((q_values - means).square(), open_ops, (0, 1))
-    rows = zip(Op, means.tolist(), variances.tolist(), steps.tolist(), strict=True)
-    report.q_values = tuple(
+    q_values = scale.rewards(evaluation.q_values[:-1])
+    open_choices = batch.whole.observation.masks[first_head] & batch.whole.valid.unsqueeze(-1)
+    steps = open_choices.sum(dim=(0, 1))
+    means = masked_mean(q_values, open_choices, (0, 1))
+    variances = masked_mean((q_values - means).square(), open_choices, (0, 1))
+    rows = zip(choices, means.tolist(), variances.tolist(), steps.tolist(), strict=True)
+    measured = tuple(
         QValue(
-            op=op.name,
+            op=name,
             mean=mean if count else None,
             variance=variance if count else None,
             valid_steps=count,
         )
-        for op, mean, variance, count in rows
+        for name, mean, variance, count in rows
     )
+    known = [each.mean for each in measured if each.mean is not None]
+    return {
+        "lstm_hidden_norm": _known(hidden.norm(dim=-1).mean()),
+        "lstm_cell_norm": _known(cell.norm(dim=-1).mean()),
+        "q_values": measured,
+        "q_spread": max(known) - min(known) if len(known) > 1 else None,
+    }
 
 
-def describe_pass(report: Report, terms: Terms, choosable: Tensor) -> None:
-    """Notes a pass's objective; ``choosable`` counts each head's steps, [heads]."""
-    counts = choosable.tolist()
-    entropies = terms.entropy.tolist()
-    report.head_entropy = _by_head(entropies, counts)
-    report.head_kl = _by_head(terms.kl.tolist(), counts)
+def loss_metrics(heads: Sequence[str], stats: LossStats) -> Metrics:
+    """Measures a pass from its statistics."""
+    counts, entropies = stats.choosable_count.tolist(), stats.entropy.tolist()
     entries = sum(counts)
     weighted = sum(entropy * count for entropy, count in zip(entropies, counts, strict=True))
     acted = entries > 0
-    report.numbers |= {
-        "value_loss": _known(terms.value),
-        "policy_loss": _known(terms.policy) if acted else None,
-        "entropy": weighted / entries if acted else None,
-        "kl": _known(terms.kl.sum()) if acted else None,
-        "clip_fraction": _known(terms.clipped) if acted else None,
-        "ratio_min": _known(terms.ratio_min) if acted else None,
-        "ratio_max": _known(terms.ratio_max) if acted else None,
-    }
-
-
-def _by_head(values: Sequence[float], counts: Sequence[int]) -> dict[str, float | None]:
-    """Names the heads' values; ``None`` for a head without a step."""
     return {
-        head: value if count else None
-        for head, value, count in zip(HEADS, values, counts, strict=True)
+        "head_entropy": _by_head(heads, entropies, counts),
+        "head_kl": _by_head(heads, stats.kl.tolist(), counts),
+        "value_loss": _known(stats.value),
+        "policy_loss": _known(stats.policy) if acted else None,
+        "entropy": weighted / entries if acted else None,
+        "kl": _known(stats.kl.sum()) if acted else None,
+        "clip_fraction": _known(stats.clipped) if acted else None,
+        "ratio_min": _known(stats.ratio_min) if acted else None,
+        "ratio_max": _known(stats.ratio_max) if acted else None,
     }
 
 
-def describe_gradients(report: Report, norms: GradientNorms) -> None:
-    """Notes a pass's gradient norms."""
-    report.numbers["gradient_norm"] = norms.total
-    report.head_gradient_norm = dict(norms.heads)
-
-
-def gradient_norms(policy: TrainablePolicy) -> GradientNorms:
-    """Measures the gradients where they stand."""
-    norms = {
-        name: torch.linalg.vector_norm(parameter.grad)
-        for name, parameter in policy.named_parameters()
-        if parameter.grad is not None
-    }
-    if not norms:
-        return GradientNorms(total=0.0, heads={})
-    values = torch.stack(list(norms.values())).tolist()
-    by_name = dict(zip(norms, values, strict=True))
+def gradient_metrics(policy: TrainablePolicy) -> Metrics:
+    """Measures L2 norms of the gradients: of all parameters, and of each head's own."""
+    parameters = [each for each in policy.parameters() if each.grad is not None]
+    if not parameters:
+        return {"gradient_norm": 0.0, "head_gradient_norm": {}}
+    norms = torch.stack([_gradient_norm(each.grad) for each in parameters]).tolist()
+    by_parameter = {id(each): norm for each, norm in zip(parameters, norms, strict=True)}
     heads = {}
-    for head in HEADS:
-        own = [value for name, value in by_name.items() if f".heads.{head}." in f".{name}"]
+    for head, its_own in policy.head_parameters().items():
+        own = [by_parameter[id(each)] for each in its_own if id(each) in by_parameter]
         if own:
             heads[head] = math.hypot(*own)
-    return GradientNorms(total=math.hypot(*values), heads=heads)
+    return {"gradient_norm": math.hypot(*norms), "head_gradient_norm": heads}
+
+
+def _gradient_norm(gradient: Tensor | None) -> Tensor:
+    assert gradient is not None
+    norm: Tensor = torch.linalg.vector_norm(gradient)
+    return norm
+
+
+def _by_head(
+    heads: Sequence[str], values: Sequence[float], counts: Sequence[int]
+) -> Mapping[str, float | None]:
+    """Maps heads to values; ``None`` for a head that never had a choice."""
+    return {
+        head: value if count else None
+        for head, value, count in zip(heads, values, counts, strict=True)
+    }
 
 
 def _known(value: Tensor) -> float | None:
-    """A measured number; NaN stands for one that has no meaning here."""
+    """Returns a number, or ``None`` for NaN, which means that it is undefined here."""
     number = float(value)
     return None if math.isnan(number) else number

@@ -31,7 +31,7 @@ class RunningMoments:
         return std if std > _SMALLEST_STD else 1.0
 
     def update(self, values: Tensor) -> None:
-        """Takes in a batch of any shape; it must be finite."""
+        """Adds a batch of any shape; it must be finite."""
         if values.numel() == 0:
             return
         batch = values.double()
@@ -48,19 +48,19 @@ class RunningMoments:
         return {"count": self.count, "mean": self.mean, "squares": self.squares}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Takes back what ``state_dict`` returned."""
+        """Loads what ``state_dict`` returned."""
         self.count, self.mean, self.squares = state["count"], state["mean"], state["squares"]
 
 
 class ValueNormalizer:
-    """Lets the critic learn returns in units of their own spread."""
+    """Normalises the returns that the critic is fitted to, to mean 0 and deviation 1."""
 
     def __init__(self, *, enabled: bool = True) -> None:
         self.enabled = enabled
         self._moments = RunningMoments()
 
     def update(self, returns: Tensor) -> None:
-        """Takes in finite returns of any shape."""
+        """Adds finite returns of any shape."""
         if self.enabled:
             self._moments.update(returns)
 
@@ -75,7 +75,7 @@ class ValueNormalizer:
         return self._moments.std
 
     def normalize(self, returns: Tensor) -> Tensor:
-        """Returns to critic units."""
+        """Converts returns to critic units: (return - mean) / std."""
         return (returns - self.mean) / self.std
 
     def state_dict(self) -> dict[str, Any]:
@@ -83,7 +83,7 @@ class ValueNormalizer:
         return self._moments.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Takes back what ``state_dict`` returned."""
+        """Loads what ``state_dict`` returned."""
         self._moments.load_state_dict(state)
 
 
@@ -104,29 +104,30 @@ class RewardScaler:
         """What rewards are divided by."""
         return self._moments.std
 
-    def update(self, rewards: Tensor, valid: Tensor) -> None:
-        """Takes in a rollout [T, N] of whole episodes."""
+    def update(self, rewards: Tensor, valid: Tensor, starts: Tensor) -> None:
+        """Adds a rollout [T, N]; sums begin again where an episode starts."""
         if self.enabled:
-            self._moments.update(discounted_sums(rewards, valid, self._gamma)[valid])
+            sums = discounted_sums(rewards, valid, self._gamma, starts=starts)
+            self._moments.update(sums[valid])
 
     def state_dict(self) -> dict[str, Any]:
         """Returns the statistics as plain numbers."""
         return self._moments.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Takes back what ``state_dict`` returned."""
+        """Loads what ``state_dict`` returned."""
         self._moments.load_state_dict(state)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Units:
-    """What the critic's numbers meant when they were made.
+class ReturnScale:
+    """Converts the critic's outputs to rewards, with the statistics of when they were computed.
 
     Attributes:
-        mean: Of returns, in the scaled reward units of that time.
-        std: Likewise.
-        critic_scale: Rewards were divided by this then.
-        reward_scale: Rewards are divided by this now.
+        mean: Mean of the returns, in rewards divided by ``critic_scale``.
+        std: Their standard deviation, likewise.
+        critic_scale: Divisor of the rewards that the critic was fitted to.
+        reward_scale: Divisor of the rewards of this update.
     """
 
     mean: float
@@ -136,13 +137,14 @@ class Units:
 
     @property
     def spread(self) -> float:
-        """Standard deviation of returns, in the scaled reward units of now."""
+        """Standard deviation of the returns, in rewards divided by ``reward_scale``."""
         return self.std * self.critic_scale / self.reward_scale
 
     def scaled(self, critic_output: Tensor) -> Tensor:
-        """Critic units to the scaled reward units of now."""
+        """Converts critic outputs to rewards divided by ``reward_scale``."""
         return self.rewards(critic_output) / self.reward_scale
 
     def rewards(self, critic_output: Tensor) -> Tensor:
-        """Critic units to reward units."""
+        """Converts critic outputs to rewards."""
+        # r = (q * std + mean) * critic_scale, as an inverse of the normalisation
         return (critic_output * self.std + self.mean) * self.critic_scale

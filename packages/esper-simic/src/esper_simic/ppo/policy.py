@@ -1,4 +1,4 @@
-"""What Simic asks of a policy that it trains."""
+"""The interface of a policy that Simic trains."""
 
 from __future__ import annotations
 
@@ -11,20 +11,13 @@ from esper_leyline.ports import ActorCritic
 
 
 class TrainablePolicy(ActorCritic, Protocol):
-    """An ``ActorCritic`` that is a ``torch.nn.Module``.
-
-    Parameters whose qualified name contains ``heads.<head>.`` are taken to be that
-    head's own, for its gradient norm.
-    """
+    """An ``ActorCritic`` that is a ``torch.nn.Module``."""
 
     def parameters(self) -> Iterator[Parameter]:
         """Iterates over the trainable parameters."""
-
-    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
-        """Iterates over them with their qualified names."""
 
     def state_dict(self) -> dict[str, Any]:
         """Returns weights and statistics."""
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> Any:
-        """Takes back what ``state_dict`` returned."""
+        """Loads what ``state_dict`` returned."""

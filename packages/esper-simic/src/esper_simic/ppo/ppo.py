@@ -1,60 +1,66 @@
-"""Recurrent PPO's update: several passes over one round's whole episodes."""
+"""Recurrent PPO with factored, masked actions."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from esper_leyline import HEADS, Observation, PolicyEvaluation, PPOConfig
+from esper_leyline import Observation, PolicyEvaluation, PPOConfig
 from esper_leyline.events import PPOUpdate
-from esper_leyline.ports import PolicyState
-from esper_simic.ppo.adam import Adam
-from esper_simic.ppo.batch import baselines, make_batch
+from esper_leyline.ports import PolicyDecision, PolicyState
+from esper_simic._torch import Adam
+from esper_simic.errors import SimicError
+from esper_simic.ppo.batch import Minibatch, UpdateBatch, make_batch, split_environments
 from esper_simic.ppo.learning_rate import adapt_scale
 from esper_simic.ppo.metrics import (
-    Report,
-    describe_batch,
-    describe_evaluation,
-    describe_gradients,
-    describe_pass,
-    gradient_norms,
+    Metrics,
+    critic_metrics,
+    gradient_metrics,
+    loss_metrics,
+    ppo_update,
+    return_metrics,
 )
-from esper_simic.ppo.minibatches import Lesson, share_out
-from esper_simic.ppo.normalizers import RewardScaler, Units, ValueNormalizer
-from esper_simic.ppo.objective import Counts, Terms, Told, Weights, add_up, join, ppo_terms
+from esper_simic.ppo.normalizers import ReturnScale, RewardScaler, ValueNormalizer
+from esper_simic.ppo.objective import LossStats, merge_minibatches, ppo_loss, sum_chunks
 from esper_simic.ppo.policy import TrainablePolicy
-from esper_simic.rollout.storage import Rollout, slice_observation
+from esper_simic.rollout.storage import Rollout, RolloutStorage, slice_observation
 
 BAD_REWARD = "a reward is not finite"
 BAD_OBSERVATION = "an observation is not finite"
 
 
-class PPOUpdater:
-    """Improves a policy from rollouts (Schulman et al. 2017), its memory included.
+class _NotFinite(Exception):  # noqa: N818 - it ends an update, which is then reported as skipped
+    """An update met a number that is not finite."""
 
-    In this order: the policy's observation statistics and the reward scale take the
-    rollout in; the critic values it under those statistics; advantages and returns
-    follow; then ``epochs`` passes, each of them ``minibatches`` optimiser steps over
-    a share of the environments, which is drawn for each round and pass.
 
-    Because the statistics move between acting and updating, the log-probabilities
-    noted when acting belong to slightly different inputs. The old policy of the ratio
-    is therefore the one that the first pass finds, evaluated as every pass evaluates:
-    until the first step the ratio is exactly 1.
+class PPO:
+    """Trains a recurrent policy (Schulman et al. 2017): ``act``, ``observe``, ``update``.
 
-    With ``chunk_length``, gradients reach back to a chunk's start only; the state there
-    is rebuilt in every pass by running what comes before under the current weights.
+    ``reset`` starts a rollout. Then ``act`` and ``observe`` alternate, and ``update`` learns from
+    all steps since the update before it.
+
+    An update first adds the rollout to the policy's observation statistics and to the reward
+    scale. The critic is evaluated under these, then advantages and returns are computed. Then
+    follow ``epochs`` passes, each of ``minibatches`` optimiser steps on a random share of the
+    environments.
+
+    The reference policy of the ratio is the one of the first pass, not the one of the rollout,
+    because the observation statistics moved in between. Before the first step the ratio is
+    exactly 1.
+
+    With ``chunk_length``, gradients reach back to the start of a chunk only. The state there is
+    computed again in every pass, with the current weights.
 
     Attributes:
         episodes: Episodes learnt from so far; entropy and learning rate are annealed by it.
         consecutive_skips: Updates in a row that met a number that is not finite.
-        rate_scale: Part of the configured learning rate that ``target_kl`` leaves.
+        rate_scale: Factor that ``target_kl`` puts on the learning rate.
     """
 
     def __init__(self, policy: TrainablePolicy, config: PPOConfig) -> None:
@@ -63,21 +69,29 @@ class PPOUpdater:
         self.rate_scale = 1.0
         self._policy = policy
         self._config = config
+        self._device = next(iter(policy.parameters())).device
         self._optimizer = Adam(
             policy.parameters(), learning_rate=config.learning_rate, eps=config.adam_eps
         )
         self._values = ValueNormalizer(enabled=config.normalize_values)
         self._rewards = RewardScaler(config.gamma, enabled=config.scale_rewards)
+        self._generator = torch.Generator(device=self._device)
+        self._state: PolicyState | None = None
+        self._storage: RolloutStorage | None = None
+        self._step: tuple[Observation, PolicyDecision, Sequence[bool]] | None = None
+        self._following: Observation | None = None
 
     @property
-    def units(self) -> Units:
-        """What the critic's outputs mean now."""
+    def policy(self) -> TrainablePolicy:
+        """The policy, which is trained in place."""
+        return self._policy
+
+    @property
+    def scale(self) -> ReturnScale:
+        """Converts the critic's outputs to rewards."""
         scale = self._rewards.scale
-        return Units(
-            mean=self._values.mean,
-            std=self._values.std,
-            critic_scale=scale,
-            reward_scale=scale,
+        return ReturnScale(
+            mean=self._values.mean, std=self._values.std, critic_scale=scale, reward_scale=scale
         )
 
     @property
@@ -90,43 +104,133 @@ class PPOUpdater:
 
     @property
     def learning_rate(self) -> float:
-        """Step size now: the configured one at this number of episodes, times ``rate_scale``."""
+        """The configured learning rate at this number of episodes, times ``rate_scale``."""
         config = self._config
         configured = self._annealed(
             config.learning_rate, config.learning_rate_final, config.learning_rate_anneal_episodes
         )
         return configured if config.target_kl is None else configured * self.rate_scale
 
-    def update(self, rollout: Rollout, *, round_number: int) -> PPOUpdate:
-        """Learns from one round and says how it went.
-
-        An update that meets a number that is not finite stops there and says so in
-        ``skipped``; no such number reaches weights or statistics.
+    def reset(self, environments: int, *, rng_seed: int) -> None:
+        """Starts a rollout of new episodes, and forgets steps that were not learnt from.
 
         Args:
-            rollout: Whole episodes, or episodes cut by the rollout's end.
-            round_number: Counted from 1, for the event and for how minibatches are dealt.
+            environments: N.
+            rng_seed: Decides every sampled action from here on.
+        """
+        self._generator.manual_seed(rng_seed)
+        self._state = self._policy.initial_state(environments)
+        self._storage = RolloutStorage(self._state)
+        self._step = self._following = None
+
+    def act(
+        self, observation: Observation, *, starts: Sequence[bool] | None = None
+    ) -> PolicyDecision:
+        """Samples one action for each environment; records no gradient.
+
+        Args:
+            observation: [N, ...].
+            starts: Where an episode starts, and the recurrent state is zero. By default
+                everywhere in the first step after ``reset``, then nowhere.
 
         Raises:
-            SimicError: If there are more minibatches than environments.
+            SimicError: If ``reset`` was not called.
         """
-        report = Report(
-            round=round_number,
-            learning_rate=self.learning_rate,
-            entropy_coefficient=self.entropy_coefficient,
+        if self._state is None or self._storage is None:
+            raise SimicError("PPO.act was called before PPO.reset; reset it to start a rollout")
+        first = self._step is None
+        if starts is None:
+            starts = [first] * observation.features.shape[0]
+        elif any(starts):
+            keep = ~torch.tensor(starts, dtype=torch.bool, device=self._device).unsqueeze(-1)
+            self._state = (self._state[0] * keep, self._state[1] * keep)
+        decision = self._policy.act(observation, self._state, generator=self._generator)
+        self._state = decision.state
+        self._step = (observation, decision, starts)
+        return decision
+
+    def observe(
+        self,
+        rewards: Sequence[float],
+        following: Observation,
+        *,
+        valid: Sequence[bool],
+        terminated: Sequence[bool],
+        truncated: Sequence[bool],
+    ) -> None:
+        """Stores what the last actions led to.
+
+        Args:
+            rewards: N rewards; not read where ``valid`` is false.
+            following: The next observation, [N, ...].
+            valid: Whether each episode was running before the step.
+            terminated: Whether the step ended it for good.
+            truncated: Whether a time limit ended it.
+
+        Raises:
+            SimicError: If ``act`` was not called.
+        """
+        if self._step is None or self._storage is None:
+            raise SimicError("PPO.observe was called before PPO.act")
+        observation, decision, starts = self._step
+        self._storage.add(
+            observation,
+            decision.actions,
+            rewards,
+            valid=valid,
+            starts=starts,
+            terminated=terminated,
+            truncated=truncated,
         )
-        begin = time.perf_counter()
-        lesson = self._prepare(rollout, report)
-        middle = time.perf_counter()
-        if lesson is not None:
-            self._passes(lesson, report)
-        report.seconds = {"prepare": middle - begin, "passes": time.perf_counter() - middle}
-        self.consecutive_skips = 0 if report.skipped is None else self.consecutive_skips + 1
-        self.episodes += rollout.environments
-        return report.payload()
+        self._following = following
+
+    def rollout(self) -> Rollout:
+        """Returns the steps since the last update.
+
+        Raises:
+            SimicError: If there is none.
+        """
+        if self._storage is None or self._following is None:
+            raise SimicError("a rollout needs at least one step; none was observed")
+        return self._storage.build(self._following)
+
+    def update(self, rollout: Rollout | None = None, *, round_number: int) -> PPOUpdate:
+        """Learns from a rollout and measures how.
+
+        An update that meets a number that is not finite stops there and says so in
+        ``skipped``. Nothing that is not finite reaches weights or statistics.
+
+        Args:
+            rollout: The steps since the last update if not given.
+            round_number: Counted from 1; decides how environments are split into minibatches.
+
+        Raises:
+            SimicError: If there is no step, or there are more minibatches than environments.
+        """
+        rollout = self._take_rollout() if rollout is None else rollout
+        metrics: Metrics = {
+            "learning_rate": self.learning_rate,
+            "entropy_coefficient": self.entropy_coefficient,
+        }
+        began = prepared = time.perf_counter()
+        try:
+            batch, evaluation = self._prepare(rollout, metrics)
+            prepared = time.perf_counter()
+            self._learn(batch, evaluation, round_number, metrics)
+        except _NotFinite as reason:
+            metrics["skipped"] = str(reason)
+            if prepared == began:
+                prepared = time.perf_counter()
+        metrics["seconds"] = {
+            "prepare": prepared - began,
+            "passes": time.perf_counter() - prepared,
+        }
+        self.consecutive_skips = self.consecutive_skips + 1 if "skipped" in metrics else 0
+        self.episodes += rollout.episodes
+        return ppo_update(self._policy.heads, metrics)
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns everything but the policy's own state."""
+        """Returns everything but the policy's own state and the rollout in progress."""
         return {
             "optimizer": self._optimizer.state_dict(),
             "values": self._values.state_dict(),
@@ -137,7 +241,7 @@ class PPOUpdater:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Takes back what ``state_dict`` returned."""
+        """Loads what ``state_dict`` returned."""
         self._optimizer.load_state_dict(state["optimizer"])
         self._values.load_state_dict(state["values"])
         self._rewards.load_state_dict(state["rewards"])
@@ -150,158 +254,183 @@ class PPOUpdater:
             return first
         return first + (last - first) * min(1.0, self.episodes / span)
 
-    def _prepare(self, rollout: Rollout, report: Report) -> Lesson | None:
-        report.skipped = _fault_of(rollout)
-        if report.skipped is not None:
-            return None
+    def _take_rollout(self) -> Rollout:
+        rollout = self.rollout()
+        assert self._state is not None
+        self._storage, self._following = RolloutStorage(self._state), None
+        return rollout
+
+    def _prepare(
+        self, rollout: Rollout, metrics: Metrics
+    ) -> tuple[UpdateBatch, PolicyEvaluation | None]:
+        """Returns the batch, and the first pass's evaluation where that was computed already."""
+        _check_rollout(rollout)
         observed = slice_observation(rollout.observation, 0, rollout.steps)
         self._policy.update_normalizer(observed, rollout.valid)
-        before = self.units
-        self._rewards.update(rollout.rewards, rollout.valid)
-        units = replace(before, reward_scale=self._rewards.scale)
-        evaluation, at_once = self._value(rollout)
+        before = self.scale
+        self._rewards.update(rollout.rewards, rollout.valid, rollout.starts)
+        scale = replace(before, reward_scale=self._rewards.scale)
+        single_chunk = self._config.minibatches == 1 and len(self._chunks(rollout.steps)) == 1
+        evaluation = self._evaluate_rollout(rollout, gradient=single_chunk)
         with torch.no_grad():
-            seen = baselines(evaluation, rollout, units)
-            batch = make_batch(rollout, seen, self._config, units=units)
-            if not _finite(batch.returns, batch.advantages):
-                report.skipped = "the critic's values are not finite"
-                return None
-            describe_batch(report, batch, seen, units)
-            describe_evaluation(report, evaluation, batch, units)
-        self._values.update(batch.returns[batch.valid])
-        return Lesson(
-            batch=batch,
-            targets=self._values.normalize(batch.returns),
-            old_log_probs=evaluation.log_probs[:-1].detach().clone(),
-            old_distributions=evaluation.log_distributions[:-1].clone(),
-            evaluation=_without_last(evaluation) if at_once else None,
-        )
+            batch = make_batch(rollout, evaluation, self._config, scale)
+            _check_finite("the critic's values are", batch.returns, batch.whole.advantages)
+            metrics |= return_metrics(batch, scale) | critic_metrics(
+                evaluation,
+                batch,
+                scale,
+                first_head=self._policy.heads[0],
+                choices=self._policy.first_choices,
+            )
+        self._values.update(batch.returns[batch.whole.valid])
+        batch = batch.with_targets(self._values.normalize(batch.returns))
+        return batch, _without_last(evaluation) if single_chunk else None
 
-    def _value(self, rollout: Rollout) -> tuple[PolicyEvaluation, bool]:
-        """Evaluates [T + 1, N]: what the last step led to is valued as well.
+    def _evaluate_rollout(self, rollout: Rollout, *, gradient: bool) -> PolicyEvaluation:
+        """Evaluates [T + 1, N]: the observation after the last step has a value too.
 
-        Where a pass is one piece, this is the first pass too and keeps its gradient: the
-        weights are the same, and running the sequence again would cost a tenth of an
-        update.
+        Where a pass is a single chunk, this is the first pass as well and keeps its gradient. The
+        weights are the same, and a second evaluation would cost a tenth of an update.
         """
-        at_once = self._config.minibatches == 1 and len(self._chunks(rollout.steps)) == 1
         actions = torch.cat((rollout.actions, torch.zeros_like(rollout.actions[:1])))
         starts = torch.cat((rollout.starts, torch.zeros_like(rollout.starts[:1])))
-        state = self._policy.initial_state(rollout.environments)
-        with torch.set_grad_enabled(at_once):
-            return self._evaluate(rollout.observation, actions, state, starts), at_once
+        with torch.set_grad_enabled(gradient):
+            return self._evaluate(rollout.observation, actions, rollout.state, starts)
 
     def _evaluate(
         self, observation: Observation, actions: Tensor, state: PolicyState, starts: Tensor
     ) -> PolicyEvaluation:
-        """Asks the policy, in mixed precision where that is wanted.
+        """Evaluates the policy, in mixed precision if configured.
 
-        bfloat16 has fp32's range, so gradients need no scaling.
+        bfloat16 has the range of float32, so gradients need no scaling.
         """
         device = observation.features.device.type
         with torch.autocast(device, torch.bfloat16, enabled=self._config.amp):
             return self._policy.evaluate(observation, actions, state, starts)
 
-    def _passes(self, lesson: Lesson, report: Report) -> None:
-        """Makes the passes, until a fault breaks one off."""
-        shares = self._config.minibatches
-        for index in range(self._config.epochs):
-            parts = [lesson]
-            if shares > 1:
-                draw = (report.round, index)
-                parts = [
-                    lesson.of(each) for each in share_out(lesson.environments, shares, draw=draw)
-                ]
-            told: list[Told] = []
-            complete = all(self._learn(part, told, report) for part in parts)
-            whole = join(told)
-            describe_pass(report, whole.terms, whole.counts.choosable)
-            if not complete:
-                break
-            lesson.untouched = False
-            report.passes = index + 1
-        self._optimizer.drop_gradients()
+    def _learn(
+        self,
+        batch: UpdateBatch,
+        evaluation: PolicyEvaluation | None,
+        round_number: int,
+        metrics: Metrics,
+    ) -> None:
+        clip_scales: list[float] = []
+        try:
+            for index in range(self._config.epochs):
+                minibatches = self._minibatches(batch.whole, rng_seed=(round_number, index))
+                self._pass(minibatches, evaluation, index, metrics, clip_scales)
+                evaluation = None
+                metrics["passes"] = index + 1
+        finally:
+            self._optimizer.zero_grad()
+            if clip_scales:
+                metrics["gradient_kept"] = math.fsum(clip_scales) / len(clip_scales)
 
-    def _learn(self, part: Lesson, told: list[Told], report: Report) -> bool:
-        """Makes one step and notes its terms; false where there was none to make."""
-        counts = part.counts
-        noting = part.untouched and not told
-        terms = self._accumulate(part, counts, noting=noting)
-        told.append(Told(terms=terms, counts=counts))
-        if not _finite(terms.loss):
-            report.skipped = f"the loss of pass {report.passes + 1} is not finite"
-            return False
-        self._set_learning_rate(terms.kl, report)
-        norms = gradient_norms(self._policy)
-        describe_gradients(report, norms)
-        if not math.isfinite(norms.total):
-            report.skipped = f"the gradient of pass {report.passes + 1} is not finite"
-            return False
-        report.kept.append(self._step(norms.total))
-        return True
+    def _minibatches(self, whole: Minibatch, *, rng_seed: tuple[int, ...]) -> list[Minibatch]:
+        count = self._config.minibatches
+        if count == 1:
+            return [whole]
+        parts = split_environments(whole.environments, count, rng_seed=rng_seed)
+        return [whole.select(each) for each in parts]
 
-    def _set_learning_rate(self, kl: Tensor, report: Report) -> None:
-        """Adapts the step size to the head that moved furthest; ``kl`` is by head, [heads]."""
-        target = self._config.target_kl
-        if target is not None:
-            self.rate_scale = adapt_scale(self.rate_scale, float(kl.max()), target)
-        report.learning_rate = self._optimizer.learning_rate = self.learning_rate
+    def _pass(
+        self,
+        minibatches: Sequence[Minibatch],
+        evaluation: PolicyEvaluation | None,
+        index: int,
+        metrics: Metrics,
+        clip_scales: list[float],
+    ) -> None:
+        """Makes one optimiser step for each minibatch."""
+        collected: list[LossStats] = []
+        try:
+            for minibatch in minibatches:
+                first = index == 0 and not collected
+                stats = self._backward(minibatch, evaluation, capture_reference=first)
+                collected.append(stats)
+                _check_finite(f"the loss of pass {index + 1} is", stats.loss)
+                metrics["learning_rate"] = self._set_learning_rate(stats.kl)
+                metrics |= gradient_metrics(self._policy)
+                if not math.isfinite(metrics["gradient_norm"]):
+                    raise _NotFinite(f"the gradient of pass {index + 1} is not finite")
+                clip_scales.append(self._clip_and_step(metrics["gradient_norm"]))
+        finally:
+            if collected:
+                metrics |= loss_metrics(self._policy.heads, merge_minibatches(collected))
 
-    def _accumulate(self, part: Lesson, counts: Counts, *, noting: bool) -> Terms:
-        """Sums the gradients of all chunks.
+    def _backward(
+        self,
+        minibatch: Minibatch,
+        cached: PolicyEvaluation | None,
+        *,
+        capture_reference: bool,
+    ) -> LossStats:
+        """Computes the gradients of all chunks.
 
-        With ``noting``, what is found becomes the old policy. It differs from what the
-        valuation found by rounding at most, and makes the ratio exactly 1.
+        Args:
+            minibatch: What to learn from.
+            cached: An evaluation of it, if there is one.
+            capture_reference: Whether to store this evaluation's log-probabilities as the
+                reference policy. They differ by rounding from those of the whole rollout; the
+                ratio is then exactly 1.
         """
-        batch, policy = part.batch, self._policy
-        weights = self._weights(batch.advantages)
-        self._optimizer.drop_gradients()
-        state = policy.initial_state(part.environments)
-        given, part.evaluation = part.evaluation, None
-        collected = []
-        for begin, end in self._chunks(part.steps):
-            evaluation = given or self._evaluate(
-                slice_observation(batch.observation, begin, end),
-                batch.actions[begin:end],
-                state,
-                batch.starts[begin:end],
+        self._optimizer.zero_grad()
+        state, collected = minibatch.state, []
+        coefficients = self._entropy_coefficients()
+        for begin, end in self._chunks(minibatch.steps):
+            chunk = minibatch.chunk(begin, end)
+            evaluation = cached or self._evaluate(
+                chunk.observation, chunk.actions, state, chunk.starts
             )
-            if noting:
-                part.old_log_probs[begin:end] = evaluation.log_probs.detach()
-                part.old_distributions[begin:end] = evaluation.log_distributions
-            terms = ppo_terms(evaluation, part.piece(begin, end), counts, weights)
-            torch.autograd.backward(terms.loss)
-            collected.append(terms)
+            if capture_reference:
+                chunk.old_log_probs.copy_(evaluation.log_probs.detach())
+                chunk.old_distributions.copy_(evaluation.log_distributions)
+            stats = ppo_loss(
+                evaluation,
+                chunk,
+                clip=self._config.clip,
+                value_coefficient=self._config.value_coefficient,
+                entropy_coefficients=coefficients,
+            )
+            torch.autograd.backward(stats.loss)
+            collected.append(stats)
             state = (evaluation.state[0].detach(), evaluation.state[1].detach())
-        return add_up(collected)
+        return sum_chunks(collected)
 
     def _chunks(self, steps: int) -> list[tuple[int, int]]:
         length = self._config.chunk_length or steps
         return [(begin, min(begin + length, steps)) for begin in range(0, steps, length)]
 
-    def _weights(self, like: Tensor) -> Weights:
+    def _entropy_coefficients(self) -> Tensor:
         multipliers = self._config.entropy_multipliers
-        entropy = [self.entropy_coefficient * multipliers.get(head, 1.0) for head in HEADS]
-        return Weights(
-            clip=self._config.clip,
-            value=self._config.value_coefficient,
-            entropy=torch.tensor(entropy, device=like.device),
-        )
+        coefficient = self.entropy_coefficient
+        weights = [coefficient * multipliers.get(head, 1.0) for head in self._policy.heads]
+        return torch.tensor(weights, device=self._device)
 
-    def _step(self, norm: float) -> float:
-        """Makes a step and returns the share of the gradient that clipping left."""
+    def _set_learning_rate(self, kl: Tensor) -> float:
+        """Adapts the learning rate to the largest KL divergence of a head, [heads]."""
+        target = self._config.target_kl
+        if target is not None:
+            self.rate_scale = adapt_scale(self.rate_scale, float(kl.max()), target)
+        self._optimizer.learning_rate = self.learning_rate
+        return self._optimizer.learning_rate
+
+    def _clip_and_step(self, norm: float) -> float:
+        """Clips the gradients, makes a step, and returns what the gradients were scaled by."""
         limit = self._config.max_grad_norm
-        kept = min(1.0, limit / norm) if norm > 0 else 1.0
-        if kept < 1:
+        # Scales by min(1, max_norm / norm), as clip_grad_norm_ does, from the norms measured above.
+        clip_scale = min(1.0, limit / norm) if norm > 0 else 1.0
+        if clip_scale < 1:
             for parameter in self._policy.parameters():
                 if parameter.grad is not None:
-                    parameter.grad.mul_(kept)
+                    parameter.grad.mul_(clip_scale)
         self._optimizer.step()
-        return kept
+        return clip_scale
 
 
 def _without_last(evaluation: PolicyEvaluation) -> PolicyEvaluation:
-    """Drops the row that is there to be bootstrapped from; the state is not read again."""
+    """Drops the last row, which is for bootstrapping only."""
     return replace(
         evaluation,
         log_probs=evaluation.log_probs[:-1],
@@ -313,14 +442,18 @@ def _without_last(evaluation: PolicyEvaluation) -> PolicyEvaluation:
     )
 
 
-def _fault_of(rollout: Rollout) -> str | None:
-    """Returns what of a rollout is not finite, or ``None``; padding does not count."""
+def _check_rollout(rollout: Rollout) -> None:
+    """Raises if something other than padding is not finite."""
     if not _finite(rollout.rewards[rollout.valid]):
-        return BAD_REWARD
+        raise _NotFinite(BAD_REWARD)
     if not _finite(rollout.observation.features[:-1][rollout.valid]):
-        return BAD_OBSERVATION
-    return None
+        raise _NotFinite(BAD_OBSERVATION)
 
 
-def _finite(*tensors: Tensor) -> bool:
-    return all(bool(torch.isfinite(tensor).all()) for tensor in tensors)
+def _check_finite(subject: str, *tensors: Tensor) -> None:
+    if not all(_finite(tensor) for tensor in tensors):
+        raise _NotFinite(f"{subject} not finite")
+
+
+def _finite(tensor: Tensor) -> bool:
+    return bool(torch.isfinite(tensor).all())

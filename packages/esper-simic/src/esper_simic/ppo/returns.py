@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from esper_simic.ppo.losses import standardize
+
 
 def gae(
     rewards: Tensor,
@@ -32,8 +34,10 @@ def gae(
     Returns:
         Advantages [T, N], 0 at invalid steps.
     """
+    # TD error: delta_t = r_t + gamma * V(s_{t+1}) - V(s_t)
     following = torch.where(terminal, 0.0, values[1:])
     deltas = torch.where(valid, rewards + gamma * following - values[:-1], 0.0)
+    # A_t = delta_t + gamma * lambda * A_{t+1}, within an episode
     carry = torch.full_like(deltas, gamma * lam).masked_fill(last | ~valid, 0.0)
     advantages = torch.empty_like(deltas)
     running = torch.zeros_like(deltas[0])
@@ -53,14 +57,40 @@ def lambda_returns(advantages: Tensor, values: Tensor) -> Tensor:
     return advantages + values[:-1]
 
 
-def discounted_sums(rewards: Tensor, valid: Tensor, gamma: float) -> Tensor:
+def discounted_sums(
+    rewards: Tensor, valid: Tensor, gamma: float, *, starts: Tensor | None = None
+) -> Tensor:
     """Returns R[t] = gamma * R[t - 1] + r[t] down each column, [T, N], 0 where invalid.
 
-    This is the running return by which rewards are scaled (Engstrom et al. 2020).
+    This is the running return by which rewards are scaled (Engstrom et al. 2020). Where
+    ``starts`` is true an episode starts, and R[t] = r[t].
     """
     sums = torch.zeros_like(rewards)
     running = torch.zeros_like(rewards[0])
     for step in range(len(rewards)):
+        if starts is not None:
+            running = torch.where(starts[step], 0.0, running)
         running = torch.where(valid[step], gamma * running + rewards[step], 0.0)
         sums[step] = running
     return sums
+
+
+def head_advantages(
+    first: Tensor, others: Tensor, choosable: Tensor, *, smallest_std: float
+) -> Tensor:
+    """Standardises the advantages over each baseline, and gives every head its own.
+
+    Args:
+        first: Advantages over V(s), [T, N]: of the first head.
+        others: Advantages over Q(s, a) of the first head's choice a, [T, N]: of the other heads.
+        choosable: [T, N, heads] bool. An advantage is standardised over the steps at which one
+            of its heads had a choice.
+        smallest_std: Smallest standard deviation to divide by.
+
+    Returns:
+        [T, N, heads].
+    """
+    of_first = standardize(first, choosable[..., 0], smallest_std)
+    of_others = standardize(others, choosable[..., 1:].any(dim=-1), smallest_std)
+    rest = of_others.unsqueeze(-1).expand(*of_others.shape, choosable.shape[-1] - 1)
+    return torch.cat((of_first.unsqueeze(-1), rest), dim=-1)

@@ -1,4 +1,4 @@
-"""What decides in an episode, and a decision as one environment sees it."""
+"""What chooses actions in an episode, and one environment's action."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from esper_simic.errors import SimicError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
-    """One environment's action and what is known of how it came about.
+class ActorStep:
+    """One environment's action, with the probabilities and values behind it.
 
     Attributes:
-        action: What to do.
+        action: The action.
         forced: Whether nothing but WAIT was possible.
-        heads: Probabilities of the heads that the op reads; empty where there are none.
+        heads: Probabilities of the heads that the op reads; empty without probabilities.
         value: V(s) in reward units, ``None`` without a critic.
         q_values: Q(s, op) by op in reward units, ``None`` without a critic.
     """
@@ -30,29 +30,29 @@ class Choice:
     q_values: tuple[float, ...] | None = None
 
 
-class Decider(Protocol):
-    """Decides for all environments of a round."""
+class Actor(Protocol):
+    """Chooses the actions of all environments in a round."""
 
     def reset(self, rng_seeds: Sequence[int]) -> None:
         """Starts a round of one episode for each random seed."""
 
-    def choose(self, reports: Sequence[StepReport]) -> list[Choice]:
-        """Chooses one action an environment; those whose episode is over are not read."""
+    def act(self, reports: Sequence[StepReport]) -> list[ActorStep]:
+        """Chooses one action for each environment; those of ended episodes are not read."""
 
-    def learn(
+    def observe(
         self,
         previous: Sequence[StepReport],
         rewards: Sequence[float],
         current: Sequence[StepReport],
     ) -> None:
-        """Takes in what the last choices earned and led to."""
+        """Receives the rewards of the last actions and the reports that followed."""
 
 
-class ControllerDecider:
-    """Lets one controller decide for each environment; it learns nothing.
+class ControllerActor:
+    """Asks one controller for each environment; it does not learn.
 
     Args:
-        controllers: One an environment, in order.
+        controllers: One for each environment, in order.
     """
 
     def __init__(self, controllers: Sequence[Controller]) -> None:
@@ -72,26 +72,26 @@ class ControllerDecider:
         for controller, rng_seed in zip(self._controllers, rng_seeds, strict=True):
             controller.reset(rng_seed)
 
-    def choose(self, reports: Sequence[StepReport]) -> list[Choice]:
-        """Asks each controller whose episode goes on."""
+    def act(self, reports: Sequence[StepReport]) -> list[ActorStep]:
+        """Asks each controller whose episode is running."""
         return [
             _wait() if report.ended is not None else _decide(controller, report)
             for controller, report in zip(self._controllers, reports, strict=True)
         ]
 
-    def learn(
+    def observe(
         self,
         previous: Sequence[StepReport],
         rewards: Sequence[float],
         current: Sequence[StepReport],
     ) -> None:
-        """Forgets it."""
+        """Stores nothing."""
 
 
-def _wait() -> Choice:
-    return Choice(action=FactoredAction(), forced=True)
+def _wait() -> ActorStep:
+    return ActorStep(action=FactoredAction(), forced=True)
 
 
-def _decide(controller: Controller, report: StepReport) -> Choice:
+def _decide(controller: Controller, report: StepReport) -> ActorStep:
     forced = not any(seed.permitted for seed in report.seeds)
-    return Choice(action=controller.decide(report), forced=forced)
+    return ActorStep(action=controller.decide(report), forced=forced)

@@ -1,33 +1,19 @@
-"""A round of episodes, whoever decides in it; and the seeds it is played with."""
+"""Plays a round of episodes, and derives its random seeds."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
-from esper_leyline import Environment, RewardFunction, RoundSummary, RunStatus
-from esper_simic.recorder import RoundRecorder
-from esper_simic.rollout.actor import Decider
+from esper_leyline import Environment, RewardBreakdown, RewardFunction, StepReport
+from esper_simic.rollout.actor import Actor, ActorStep
+from esper_simic.rollout.stopwatch import Stopwatch
+
+RecordStep = Callable[[int, StepReport, ActorStep, StepReport, RewardBreakdown], None]
+"""Receives a step: environment, report before, action, report after, reward."""
 
 _HOSTS, _ACTIONS = 0, 1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunOutcome:
-    """How a run of rounds ended.
-
-    Attributes:
-        status: Completed, or interrupted between two steps.
-        rounds: Every complete round, earlier runs of a resumed one included.
-        discarded_steps: Steps of the round that was interrupted; nothing was learnt
-            from them and no round event tells of them.
-    """
-
-    status: RunStatus
-    rounds: tuple[RoundSummary, ...]
-    discarded_steps: int = 0
 
 
 def episode_seeds(run_seed: int, round_number: int, environments: int) -> tuple[int, ...]:
@@ -50,46 +36,55 @@ def action_seed(run_seed: int, round_number: int) -> int:
     return _words(run_seed, round_number, _ACTIONS, 1)[0]
 
 
-def play_round(
+def collect_round(
     environment: Environment,
-    decider: Decider,
+    actor: Actor,
     reward: RewardFunction,
-    recorder: RoundRecorder,
+    record: RecordStep,
+    watch: Stopwatch,
     *,
     rng_seeds: Sequence[int],
     should_stop: Callable[[], bool],
 ) -> int | None:
     """Plays one episode for each random seed, side by side, until all have ended.
 
+    Args:
+        environment: The hosts.
+        actor: Chooses actions, and receives rewards.
+        reward: Computes the reward of each step.
+        record: Called with every step of a running episode.
+        watch: Measures the parts of a step.
+        rng_seeds: One for each environment.
+        should_stop: Asked before every step.
+
     Returns:
-        ``None`` when the round is complete; otherwise the steps played before
-        ``should_stop`` said so.
+        ``None`` when all episodes have ended; otherwise the steps that were played before
+        ``should_stop`` returned true.
     """
-    watch = recorder.watch
     with watch.measure("environment"):
         reports = environment.reset(rng_seeds)
-    decider.reset(rng_seeds)
+    actor.reset(rng_seeds)
     steps = 0
     while any(report.ended is None for report in reports):
         if should_stop():
             return steps
         with watch.measure("act"):
-            choices = decider.choose(reports)
+            chosen = actor.act(reports)
         with watch.measure("environment"):
-            following = environment.step([choice.action for choice in choices])
+            following = environment.step([each.action for each in chosen])
         with watch.measure("record"):
             rewards = []
-            for index, (before, choice, after) in enumerate(
-                zip(reports, choices, following, strict=True)
+            for index, (before, step, after) in enumerate(
+                zip(reports, chosen, following, strict=True)
             ):
                 if before.ended is not None:
                     rewards.append(0.0)
                     continue
-                paid = reward(before, choice.action, after)
-                recorder.step(index, before, choice, after, paid)
-                rewards.append(paid.total)
+                earned = reward(before, step.action, after)
+                record(index, before, step, after, earned)
+                rewards.append(earned.total)
         with watch.measure("act"):
-            decider.learn(reports, rewards, following)
+            actor.observe(reports, rewards, following)
         reports, steps = following, steps + 1
     return None
 

@@ -1,4 +1,4 @@
-"""What one round of episodes left behind, step by step, as tensors."""
+"""The steps of a rollout as tensors."""
 
 from __future__ import annotations
 
@@ -8,46 +8,36 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from esper_leyline import EpisodeEnd, Observation, Op
-from esper_leyline.ports import PolicyDecision
+from esper_leyline import Observation
+from esper_leyline.ports import PolicyState
 from esper_simic.errors import SimicError
-
-GOES_ON, AT_HORIZON, BY_GOVERNOR = 0, 1, 2
-"""Codes of ``Rollout.ended``."""
-
-_END_CODES = {None: GOES_ON, EpisodeEnd.HORIZON: AT_HORIZON, EpisodeEnd.GOVERNOR: BY_GOVERNOR}
-_WAIT = tuple(Op).index(Op.WAIT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rollout:
-    """N episodes side by side, T steps long; shorter ones are padded.
+    """T steps of N environments side by side.
 
     Attributes:
-        observation: [T + 1, N, ...]; the last row is what the last step led to and is
-            read for bootstrapping only. What follows an episode's end is zeroed.
+        observation: [T + 1, N, ...]; the last row follows the last step and is read for
+            bootstrapping only. Features that nothing may read are zero.
         actions: [T, N, heads] int64.
-        log_probs: [T, N, heads] as sampled.
-        value: [T, N] as seen when acting, in critic units.
-        q_taken: [T, N] Q of the op taken, likewise.
-        rewards: [T, N] as paid, 0 at invalid steps.
-        valid: [T, N] bool: the episode was still going on when the action was chosen.
-        forced: [T, N] bool: nothing but WAIT was open.
-        starts: [T, N] bool: an episode's first step.
-        ended: [T, N] int8: how the step ended its episode (``GOES_ON``, ``AT_HORIZON``,
-            ``BY_GOVERNOR``).
+        rewards: [T, N], 0 at invalid steps.
+        valid: [T, N] bool, false at padding: steps between the end of an episode and the start
+            of the next.
+        starts: [T, N] bool, true at an episode's first step.
+        terminated: [T, N] bool, true at a last step after which nothing can be earned.
+        truncated: [T, N] bool, true at a last step that a time limit caused.
+        state: The recurrent state before the first step, [N, H] each.
     """
 
     observation: Observation
     actions: Tensor
-    log_probs: Tensor
-    value: Tensor
-    q_taken: Tensor
     rewards: Tensor
     valid: Tensor
-    forced: Tensor
     starts: Tensor
-    ended: Tensor
+    terminated: Tensor
+    truncated: Tensor
+    state: PolicyState
 
     @property
     def steps(self) -> int:
@@ -59,16 +49,25 @@ class Rollout:
         """N."""
         return self.rewards.shape[1]
 
+    @property
+    def episodes(self) -> int:
+        """Number of episodes that started."""
+        return int(self.starts.sum())
 
-class RolloutBuffer:
-    """Collects a round's steps and stacks them."""
 
-    def __init__(self) -> None:
+class RolloutStorage:
+    """Collects steps and stacks them.
+
+    Args:
+        state: The recurrent state before the first step, [N, H] each.
+    """
+
+    def __init__(self, state: PolicyState) -> None:
+        self._state = state
         self._observations: list[Observation] = []
-        self._decisions: list[PolicyDecision] = []
-        self._rewards: list[list[float]] = []
-        self._valid: list[list[bool]] = []
-        self._ended: list[list[int]] = []
+        self._actions: list[Tensor] = []
+        self._rewards: list[Sequence[float]] = []
+        self._flags: list[tuple[Sequence[bool], ...]] = []
 
     def __len__(self) -> int:
         return len(self._rewards)
@@ -76,38 +75,35 @@ class RolloutBuffer:
     def add(
         self,
         observation: Observation,
-        decision: PolicyDecision,
+        actions: Tensor,
         rewards: Sequence[float],
         *,
         valid: Sequence[bool],
-        ended: Sequence[EpisodeEnd | None],
+        starts: Sequence[bool],
+        terminated: Sequence[bool],
+        truncated: Sequence[bool],
     ) -> None:
-        """Takes in one step of all environments.
+        """Adds one step of all environments.
 
         Args:
-            observation: What was decided on, [N, ...].
-            decision: What was decided.
-            rewards: One an environment; not read where ``valid`` is false.
-            valid: Whether each episode was still going on before the step.
-            ended: How each episode stands after the step.
+            observation: Before the step, [N, ...].
+            actions: [N, heads].
+            rewards: N rewards; not read where ``valid`` is false.
+            valid: Whether each episode was running before the step.
+            starts: Whether this is each episode's first step.
+            terminated: Whether the step ended it for good.
+            truncated: Whether a time limit ended it.
         """
-        going_on = [flag and end is None for flag, end in zip(valid, ended, strict=True)]
         self._observations.append(observation)
-        self._decisions.append(decision)
+        self._actions.append(actions)
         self._rewards.append([r if ok else 0.0 for r, ok in zip(rewards, valid, strict=True)])
-        self._valid.append(list(valid))
-        self._ended.append(
-            [
-                GOES_ON if goes or not ok else _END_CODES[end]
-                for goes, ok, end in zip(going_on, valid, ended, strict=True)
-            ]
-        )
+        self._flags.append((valid, starts, terminated, truncated))
 
     def build(self, following: Observation) -> Rollout:
         """Stacks the steps.
 
         Args:
-            following: What the last step led to, [N, ...].
+            following: After the last step, [N, ...].
 
         Raises:
             SimicError: If there is no step.
@@ -116,24 +112,20 @@ class RolloutBuffer:
             raise SimicError("a rollout needs at least one step; none was added")
         device = following.features.device
         observation = stack_observations([*self._observations, following])
-        actions = torch.stack([decision.actions for decision in self._decisions])
-        q_values = torch.stack([decision.q_values for decision in self._decisions])
-        valid = torch.tensor(self._valid, device=device)
-        ended = torch.tensor(self._ended, dtype=torch.int8, device=device)
-        ops = observation.masks["op"][:-1]
-        starts = torch.zeros_like(valid)
-        starts[0] = True
+        valid, starts, terminated, truncated = (
+            torch.tensor([list(row) for row in rows], dtype=torch.bool, device=device)
+            for rows in zip(*self._flags, strict=True)
+        )
+        terminated &= valid
         return Rollout(
-            observation=_without_padding(observation, valid, ended),
-            actions=actions,
-            log_probs=torch.stack([decision.log_probs for decision in self._decisions]),
-            value=torch.stack([decision.value for decision in self._decisions]),
-            q_taken=q_values.gather(-1, actions[..., :1]).squeeze(-1),
+            observation=_without_padding(observation, valid, terminated),
+            actions=torch.stack(self._actions),
             rewards=torch.tensor(self._rewards, dtype=torch.float32, device=device),
             valid=valid,
-            forced=ops[..., _WAIT] & (ops.sum(dim=-1) == 1),
-            starts=starts,
-            ended=ended,
+            starts=starts & valid,
+            terminated=terminated,
+            truncated=truncated & valid,
+            state=self._state,
         )
 
 
@@ -156,7 +148,7 @@ def slice_observation(observation: Observation, begin: int, end: int) -> Observa
     )
 
 
-def pick_environments(observation: Observation, chosen: Tensor) -> Observation:
+def select_environments(observation: Observation, chosen: Tensor) -> Observation:
     """Returns some environments of an observation [T, N, ...], by index [M]."""
     return Observation(
         features=observation.features.index_select(1, chosen),
@@ -165,9 +157,9 @@ def pick_environments(observation: Observation, chosen: Tensor) -> Observation:
     )
 
 
-def _without_padding(observation: Observation, valid: Tensor, ended: Tensor) -> Observation:
+def _without_padding(observation: Observation, valid: Tensor, terminated: Tensor) -> Observation:
     """Zeroes features that nothing may read, so that not even a NaN in them matters."""
-    follows = valid & (ended != BY_GOVERNOR)
+    follows = valid & ~terminated
     read = torch.cat((valid[:1], valid[1:] | follows[:-1], follows[-1:]))
     return Observation(
         features=torch.where(read.unsqueeze(-1), observation.features, 0.0),

@@ -7,16 +7,17 @@ from dataclasses import replace
 import pytest
 import torch
 
-from esper_leyline import HEADS, FactoredAction, PPOConfig, RewardBreakdown
-from esper_simic import PPOUpdater
+from esper_leyline import HEADS, FactoredAction, NullTelemetry, Op, PPOConfig, RewardBreakdown
+from esper_simic import PPO, PolicyActor, RoundRecorder, collect_round
+from esper_simic._torch import Adam
 from esper_simic.errors import SimicError
-from esper_simic.ppo.adam import Adam
-from esper_simic.ppo.batch import baselines, head_advantages, make_batch
+from esper_simic.ppo.batch import make_batch
 from esper_simic.ppo.learning_rate import LEAST_SCALE
 from esper_simic.ppo.losses import clipped_surrogate
+from esper_simic.ppo.returns import head_advantages
 from esper_simic.rollout.storage import slice_observation
 
-from .playing import PLAIN_UNITS, changed, permuted, play, weights
+from .rollout_helpers import UNIT_SCALE, changed, permuted, play, weights
 from .toy_environments import ForgetfulPolicy, PuzzleEnvironment, bandit_reward, small_policy
 
 
@@ -24,16 +25,32 @@ def updated(policy, rollout, **ppo):
     """Returns a copy of the policy after one update, and what was said of it."""
     copy = deepcopy(policy)
     config = PPOConfig(**({"epochs": 3, "learning_rate": 3e-3, "target_kl": None} | ppo))
-    return copy, PPOUpdater(copy, config).update(rollout, round_number=1)
+    return copy, PPO(copy, config).update(rollout, round_number=1)
 
 
-def test_what_was_noted_when_acting_is_what_the_update_finds(policy, rollout):
+def test_act_and_evaluate_agree(world, policy):
+    """Decisions of a rollout, collected one by one, against one evaluation of the sequence."""
+    ppo = PPO(policy, PPOConfig())
+    actor = PolicyActor(ppo, rng_seed=3)
+    decisions, act = [], ppo.act
+    ppo.act = lambda observation: decisions.append(act(observation)) or decisions[-1]
+    recorder = RoundRecorder(NullTelemetry(), round_number=1, environments=6)
+    collect_round(
+        world,
+        actor,
+        bandit_reward,
+        recorder.step,
+        recorder.watch,
+        rng_seeds=range(6),
+        should_stop=lambda: False,
+    )
+    rollout = ppo.rollout()
     observed = slice_observation(rollout.observation, 0, rollout.steps)
-    state = policy.initial_state(rollout.environments)
-    again = policy.evaluate(observed, rollout.actions, state, rollout.starts)
+    again = policy.evaluate(observed, rollout.actions, rollout.state, rollout.starts)
     valid = rollout.valid
-    assert torch.allclose(again.log_probs[valid], rollout.log_probs[valid], atol=1e-5)
-    assert torch.allclose(again.value[valid], rollout.value[valid], atol=1e-5)
+    for name in ("log_probs", "value", "q_values"):
+        acted = torch.stack([getattr(decision, name) for decision in decisions])
+        assert torch.allclose(getattr(again, name)[valid], acted[valid], atol=1e-5), name
 
 
 @pytest.mark.parametrize("chunk_length", [None, 2])
@@ -82,7 +99,7 @@ def test_the_head_that_moved_furthest_decides_the_rate(policy, rollout):
 
 
 def test_the_rate_rises_again_up_to_the_configured_one(policy, rollout):
-    learner = PPOUpdater(deepcopy(policy), PPOConfig(epochs=3, learning_rate=1e-4, target_kl=10.0))
+    learner = PPO(deepcopy(policy), PPOConfig(epochs=3, learning_rate=1e-4, target_kl=10.0))
     learner.rate_scale = 0.5
     rates = [learner.update(rollout, round_number=n).learning_rate for n in (1, 2, 3)]
     assert rates == pytest.approx([1e-4] * 3)
@@ -90,18 +107,18 @@ def test_the_rate_rises_again_up_to_the_configured_one(policy, rollout):
 
 
 def test_one_step_an_update_says_nothing_of_the_kl(policy, rollout):
-    learner = PPOUpdater(deepcopy(policy), PPOConfig(epochs=1, target_kl=10.0))
+    learner = PPO(deepcopy(policy), PPOConfig(epochs=1, target_kl=10.0))
     learner.rate_scale = 0.5
     assert learner.update(rollout, round_number=1).learning_rate == pytest.approx(1.5e-4)
 
 
 def test_a_changed_rate_is_scaled_as_the_one_before(policy):
-    first = PPOUpdater(policy, PPOConfig(learning_rate=1e-3))
+    first = PPO(policy, PPOConfig(learning_rate=1e-3))
     first.rate_scale = 0.5
-    second = PPOUpdater(policy, PPOConfig(learning_rate=1e-4))
+    second = PPO(policy, PPOConfig(learning_rate=1e-4))
     second.load_state_dict(first.state_dict())
     assert second.learning_rate == pytest.approx(5e-5)
-    fixed = PPOUpdater(policy, PPOConfig(learning_rate=1e-4, target_kl=None))
+    fixed = PPO(policy, PPOConfig(learning_rate=1e-4, target_kl=None))
     fixed.load_state_dict(first.state_dict())
     assert fixed.learning_rate == 1e-4
 
@@ -128,24 +145,22 @@ def test_padding_is_not_read(policy, rollout):
         observation=filled,
         actions=actions,
         rewards=torch.where(padding, math.nan, rollout.rewards),
-        log_probs=torch.where(padding.unsqueeze(-1), math.nan, rollout.log_probs),
-        value=torch.where(padding, math.nan, rollout.value),
     )
     for options in ({}, {"chunk_length": 2}, {"bootstrap_horizon": True}):
-        clean, told = updated(policy, rollout, **options)
-        other, told_other = updated(policy, spoilt, **options)
+        clean, event = updated(policy, rollout, **options)
+        other, other_event = updated(policy, spoilt, **options)
         assert torch.equal(weights(clean), weights(other))
         ignored = {"seconds", "lstm_hidden_norm", "lstm_cell_norm"}
-        assert told.model_dump(exclude=ignored) == told_other.model_dump(exclude=ignored)
+        assert event.model_dump(exclude=ignored) == other_event.model_dump(exclude=ignored)
 
 
 def test_permuting_environments_changes_nothing(policy, rollout):
     order = torch.tensor([3, 1, 5, 0, 2, 4])
-    _, told = updated(policy, rollout, epochs=1)
-    _, told_moved = updated(policy, permuted(rollout, order), epochs=1)
-    assert told_moved.policy_loss == pytest.approx(told.policy_loss, abs=1e-6)
-    assert told_moved.value_loss == pytest.approx(told.value_loss, rel=1e-5)
-    assert told_moved.gradient_norm == pytest.approx(told.gradient_norm, rel=1e-4)
+    _, event = updated(policy, rollout, epochs=1)
+    _, moved = updated(policy, permuted(rollout, order), epochs=1)
+    assert moved.policy_loss == pytest.approx(event.policy_loss, abs=1e-6)
+    assert moved.value_loss == pytest.approx(event.value_loss, rel=1e-5)
+    assert moved.gradient_norm == pytest.approx(event.gradient_norm, rel=1e-4)
 
 
 def test_chunks_see_the_same_state_as_whole_episodes(policy, rollout):
@@ -168,7 +183,6 @@ def test_chunks_of_a_policy_without_memory_give_the_same_update(world):
 def test_forced_steps_teach_the_actor_nothing(policy):
     idle = PuzzleEnvironment(environments=4, length=3, open_steps=0)
     rollout = play(idle, policy, lambda *_: RewardBreakdown(components={"luck": 1.0}))
-    assert rollout.forced.all()
     after, event = updated(policy, rollout, epochs=2)
     assert event.policy_loss is None
     assert event.entropy is None
@@ -190,30 +204,32 @@ def test_heads_are_measured_only_where_they_had_a_choice(policy, rollout):
     assert math.hypot(*parts) <= event.gradient_norm
 
 
-def test_q_values_are_told_by_op_and_only_where_the_op_was_open(policy, rollout):
+def test_q_values_are_reported_by_op_and_only_where_the_op_was_open(policy, rollout):
     _, event = updated(policy, rollout, epochs=1)
-    told = {q.op: q for q in event.q_values}
-    assert told["WAIT"].valid_steps == int(rollout.valid.sum())
-    assert told["GERMINATE"].valid_steps == int((rollout.valid & ~rollout.forced).sum())
-    assert told["PRUNE"].mean is None
-    assert told["PRUNE"].valid_steps == 0
-    assert event.q_spread == pytest.approx(abs(told["WAIT"].mean - told["GERMINATE"].mean))
+    opened = rollout.observation.masks["op"][:-1, :, Op.GERMINATE]
+    by_op = {q.op: q for q in event.q_values}
+    assert by_op["WAIT"].valid_steps == int(rollout.valid.sum())
+    assert by_op["GERMINATE"].valid_steps == int((rollout.valid & opened).sum())
+    assert by_op["PRUNE"].mean is None
+    assert by_op["PRUNE"].valid_steps == 0
+    assert event.q_spread == pytest.approx(abs(by_op["WAIT"].mean - by_op["GERMINATE"].mean))
 
 
-def test_the_horizon_is_final_unless_told_otherwise(policy, rollout):
+def test_the_horizon_is_final_unless_other_eventwise(policy, rollout):
     with torch.no_grad():
         actions = torch.cat((rollout.actions, rollout.actions[:1] * 0))
         starts = torch.cat((rollout.starts, ~rollout.starts[:1]))
         evaluation = policy.evaluate(rollout.observation, actions, policy.initial_state(6), starts)
-    seen = baselines(evaluation, rollout, PLAIN_UNITS)
     final, cut = (
-        make_batch(rollout, seen, PPOConfig(bootstrap_horizon=flag), units=PLAIN_UNITS)
+        make_batch(rollout, evaluation, PPOConfig(bootstrap_horizon=flag), UNIT_SCALE)
         for flag in (False, True)
     )
     assert torch.allclose(final.returns[-1, 0], rollout.rewards[-1, 0])
-    assert torch.allclose(cut.returns[-1, 0], rollout.rewards[-1, 0] + 0.995 * seen.value[-1, 0])
+    assert torch.allclose(cut.returns[-1, 0], rollout.rewards[-1, 0] + 0.995 * cut.values[-1, 0])
     assert torch.allclose(cut.returns[1, 4], rollout.rewards[1, 4])
-    assert not final.choosable[rollout.forced].any()
+    only_wait = rollout.observation.masks["op"][:-1].sum(dim=-1) == 1
+    assert not final.whole.choosable[only_wait].any()
+    assert not final.whole.decided[only_wait].any()
 
 
 def test_a_baseline_that_knows_the_op_cancels_the_op_signal_and_v_does_not():
@@ -258,13 +274,13 @@ def test_the_heads_given_an_op_are_judged_against_q_of_that_op():
 )
 def test_entropy_is_annealed_by_episodes(policy, episodes, coefficient):
     annealed = PPOConfig(entropy_coefficient=0.06, entropy_final=0.03, entropy_anneal_episodes=200)
-    updater = PPOUpdater(policy, annealed)
+    updater = PPO(policy, annealed)
     updater.episodes = episodes
     assert updater.entropy_coefficient == pytest.approx(coefficient)
 
 
 def test_episodes_are_counted(policy, rollout):
-    updater = PPOUpdater(deepcopy(policy), PPOConfig())
+    updater = PPO(deepcopy(policy), PPOConfig())
     updater.update(rollout, round_number=1)
     assert updater.episodes == rollout.environments
 
@@ -287,7 +303,7 @@ def test_an_update_that_meets_a_nan_changes_nothing_and_says_so(policy, rollout,
         features[0, 0, 0] = math.nan
         spoilt = changed(rollout, observation=replace(rollout.observation, features=features))
     copy = deepcopy(policy)
-    updater = PPOUpdater(copy, PPOConfig())
+    updater = PPO(copy, PPOConfig())
     before = deepcopy(copy.state_dict())
     event = updater.update(spoilt, round_number=1)
     assert "not finite" in event.skipped
@@ -302,7 +318,7 @@ def test_weights_that_are_not_finite_are_reported(policy, rollout):
     broken = deepcopy(policy)
     with torch.no_grad():
         broken.critic.output.weight[0, 0] = math.nan
-    event = PPOUpdater(broken, PPOConfig()).update(rollout, round_number=1)
+    event = PPO(broken, PPOConfig()).update(rollout, round_number=1)
     assert event.skipped == "the critic's values are not finite"
 
 
@@ -310,7 +326,7 @@ def test_the_observation_statistics_stand_still_while_acting_and_move_in_the_upd
     policy = small_policy(world)
     rollout = play(world, policy, bandit_reward)
     assert policy.normalizer.count.sum() == 0
-    PPOUpdater(policy, PPOConfig()).update(rollout, round_number=1)
+    PPO(policy, PPOConfig()).update(rollout, round_number=1)
     assert policy.normalizer.count.max() == rollout.valid.sum()
 
 
@@ -318,7 +334,7 @@ def test_gradients_are_clipped(policy, rollout):
     _, event = updated(policy, rollout, epochs=1)
     config = PPOConfig(max_grad_norm=event.gradient_norm / 10)
     copy = deepcopy(policy)
-    updater = PPOUpdater(copy, config)
+    updater = PPO(copy, config)
     seen = []
     step = updater._optimizer.step
     updater._optimizer.step = lambda: (
@@ -331,8 +347,9 @@ def test_gradients_are_clipped(policy, rollout):
     )
     starved = updater.update(rollout, round_number=1)
     assert seen[0] == pytest.approx(config.max_grad_norm, rel=1e-4)
-    # What clipping took is told: small steps that look like ordinary ones starve a policy.
+    # The event says what clipping took: small steps that look like ordinary ones starve a policy.
     assert starved.gradient_kept == pytest.approx(0.1, rel=1e-4)
+    assert starved.gradient_norm == pytest.approx(event.gradient_norm)
     assert event.gradient_kept == 1.0
 
 
@@ -346,7 +363,7 @@ def test_mixed_precision_computes_narrow_layers_and_nothing_else_narrow(policy, 
     for module in names:
         if isinstance(module, torch.nn.Linear | torch.nn.LSTM):
             module.register_forward_hook(note)
-    event = PPOUpdater(copy, PPOConfig(epochs=1, amp=True)).update(rollout, round_number=1)
+    event = PPO(copy, PPOConfig(epochs=1, amp=True)).update(rollout, round_number=1)
     assert widths.pop("trunk.lstm") == torch.float32
     assert set(widths.values()) == {torch.bfloat16}
     assert {each.dtype for each in copy.parameters()} == {torch.float32}
@@ -379,7 +396,7 @@ def test_adam_leaves_what_has_no_gradient():
     optimizer.step()
     assert torch.equal(idle, torch.ones(2))
     assert not torch.equal(weight, torch.ones(2))
-    optimizer.drop_gradients()
+    optimizer.zero_grad()
     assert weight.grad is None
 
 

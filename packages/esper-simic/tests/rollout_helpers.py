@@ -1,4 +1,4 @@
-"""Playing rounds of a puzzle for tests."""
+"""Plays rounds of a puzzle for tests."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ import torch
 
 from esper_leyline import NullTelemetry, PPOConfig, TrainingConfig
 from esper_simic import (
+    PPO,
     PolicyActor,
+    ReturnScale,
     Rollout,
     RoundRecorder,
-    Units,
+    collect_round,
     episode_seeds,
-    play_round,
 )
 
 from .toy_environments import PuzzleEnvironment, recall_reward
 
-PLAIN_UNITS = Units(mean=0.0, std=1.0, critic_scale=1.0, reward_scale=1.0)
+UNIT_SCALE = ReturnScale(mean=0.0, std=1.0, critic_scale=1.0, reward_scale=1.0)
 
 
 def config(environment: PuzzleEnvironment, **ppo) -> TrainingConfig:
@@ -29,18 +30,19 @@ def config(environment: PuzzleEnvironment, **ppo) -> TrainingConfig:
 
 
 def play(environment, policy, reward=recall_reward, *, seed: int = 3) -> Rollout:
-    actor = PolicyActor(policy, PLAIN_UNITS, rng_seed=seed)
+    ppo = PPO(policy, PPOConfig())
     count = environment.environments
     recorder = RoundRecorder(NullTelemetry(), round_number=1, environments=count)
-    play_round(
+    collect_round(
         environment,
-        actor,
+        PolicyActor(ppo, rng_seed=seed),
         reward,
-        recorder,
+        recorder.step,
+        recorder.watch,
         rng_seeds=episode_seeds(5, 1, count),
         should_stop=lambda: False,
     )
-    return actor.rollout()
+    return ppo.rollout()
 
 
 def changed(rollout: Rollout, **facts) -> Rollout:
@@ -52,15 +54,16 @@ def permuted(rollout: Rollout, order: torch.Tensor) -> Rollout:
     moved = {
         field.name: getattr(rollout, field.name)[:, order]
         for field in fields(rollout)
-        if field.name != "observation"
+        if field.name not in ("observation", "state")
     }
+    hidden, cell = rollout.state
     seen = replace(
         observation,
         features=observation.features[:, order],
         blueprints=observation.blueprints[:, order],
         masks={name: mask[:, order] for name, mask in observation.masks.items()},
     )
-    return replace(rollout, observation=seen, **moved)
+    return replace(rollout, observation=seen, state=(hidden[order], cell[order]), **moved)
 
 
 def weights(policy) -> torch.Tensor:

@@ -10,7 +10,7 @@ import torch
 from esper_leyline import FactoredAction, Op, RewardBreakdown, RunStatus, StepReport
 from esper_leyline.config.training import CheckpointConfig
 from esper_simic import (
-    PPOTrainer,
+    PPORunner,
     SimicError,
     SkippedUpdatesError,
     action_seed,
@@ -18,7 +18,7 @@ from esper_simic import (
     run_controllers,
 )
 
-from .playing import config, weights
+from .rollout_helpers import config, weights
 from .toy_environments import PuzzleEnvironment, RecordedTelemetry, bandit_reward, small_policy
 
 
@@ -48,7 +48,7 @@ class StopAfter:
 def trainer(environment=None, reward=bandit_reward, telemetry=None, **options):
     world = environment or PuzzleEnvironment(environments=4, length=3, open_steps=2)
     policy = small_policy(world, floor=0.1)
-    return PPOTrainer(world, policy, reward, config(world), telemetry, **options), policy
+    return PPORunner(world, policy, reward, config(world), telemetry, **options), policy
 
 
 def through_a_file(state):
@@ -58,46 +58,46 @@ def through_a_file(state):
     return torch.load(buffer, weights_only=True)
 
 
-def told(outcome):
+def summaries(outcome):
     return [summary.model_dump(exclude={"seconds"}) for summary in outcome.rounds]
 
 
 def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit():
     straight, policy = trainer()
-    expected = straight.run(4)
+    expected = straight.learn(4)
     first, _ = trainer()
-    first.run(2)
+    first.learn(2)
     second, other = trainer()
     second.load_state_dict(through_a_file(first.state_dict()))
     assert second.rounds_completed == 2
-    outcome = second.run(4)
+    outcome = second.learn(4)
     assert torch.equal(weights(policy), weights(other))
-    assert told(outcome) == told(expected)
+    assert summaries(outcome) == summaries(expected)
     mine, theirs = straight.state_dict(), second.state_dict()
-    assert mine["updater"]["values"] == theirs["updater"]["values"]
-    assert mine["updater"]["rewards"] == theirs["updater"]["rewards"]
+    assert mine["ppo"]["values"] == theirs["ppo"]["values"]
+    assert mine["ppo"]["rewards"] == theirs["ppo"]["rewards"]
     for name, value in mine["policy"].items():
         assert torch.equal(value, theirs["policy"][name]), name
 
 
 def test_two_runs_of_one_seed_are_the_same():
     (first, policy), (second, other) = trainer(), trainer()
-    assert told(first.run(2)) == told(second.run(2))
+    assert summaries(first.learn(2)) == summaries(second.learn(2))
     assert torch.equal(weights(policy), weights(other))
 
 
 def test_an_interrupted_round_is_discarded_and_the_run_can_go_on():
     straight, policy = trainer()
-    expected = straight.run(3)
+    expected = straight.learn(3)
     saved = []
     broken, other = trainer(checkpoint=lambda state: saved.append(len(state["rounds"])))
-    outcome = broken.run(3, should_stop=StopAfter(3 + 3 + 2))
+    outcome = broken.learn(3, should_stop=StopAfter(3 + 3 + 2))
     assert outcome.status is RunStatus.INTERRUPTED
     assert (len(outcome.rounds), outcome.discarded_steps) == (2, 2)
     assert saved == [1, 2]
-    again = broken.run(3)
+    again = broken.learn(3)
     assert again.status is RunStatus.COMPLETED
-    assert told(again) == told(expected)
+    assert summaries(again) == summaries(expected)
     assert torch.equal(weights(policy), weights(other))
 
 
@@ -105,13 +105,13 @@ def test_checkpoints_come_when_promised():
     saved = []
     world = PuzzleEnvironment(environments=4, length=3, open_steps=2)
     settings = config(world).model_copy(update={"checkpoints": CheckpointConfig(every=2)})
-    PPOTrainer(
+    PPORunner(
         world,
         small_policy(world, floor=0.1),
         bandit_reward,
         settings,
         checkpoint=lambda state: saved.append(len(state["rounds"])),
-    ).run(5)
+    ).learn(5)
     assert saved == [1, 2, 4, 5]
 
 
@@ -119,33 +119,33 @@ def test_no_minute_passes_between_checkpoints_of_every_round():
     saved = []
     world = PuzzleEnvironment(environments=4, length=3, open_steps=2)
     always = CheckpointConfig(every=100, minutes=0)
-    PPOTrainer(
+    PPORunner(
         world,
         small_policy(world, floor=0.1),
         bandit_reward,
         config(world).model_copy(update={"checkpoints": always}),
         checkpoint=lambda state: saved.append(len(state["rounds"])),
-    ).run(3)
+    ).learn(3)
     assert saved == [1, 2, 3]
 
 
 @pytest.mark.parametrize("error", [KeyError("lost"), MemoryError(), KeyboardInterrupt()])
 def test_an_error_in_an_update_keeps_the_rounds_before_it(monkeypatch, error):
     straight, _ = trainer()
-    straight.run(2)
+    straight.learn(2)
     saved = []
     runner, _ = trainer(checkpoint=saved.append)
-    update = runner._updater.update
+    update = runner._ppo.update
 
-    def fail_in_the_third(rollout, *, round_number):
-        report = update(rollout, round_number=round_number)
+    def fail_in_the_third(*, round_number):
+        report = update(round_number=round_number)
         if round_number == 3:
             raise error
         return report
 
-    monkeypatch.setattr(runner._updater, "update", fail_in_the_third)
+    monkeypatch.setattr(runner._ppo, "update", fail_in_the_third)
     with pytest.raises(type(error)):
-        runner.run(4)
+        runner.learn(4)
     assert [len(state["rounds"]) for state in saved] == [1, 2]
     for name, value in straight.state_dict()["policy"].items():
         assert torch.equal(value, saved[-1]["policy"][name]), name
@@ -165,7 +165,7 @@ def test_three_updates_that_are_not_finite_end_the_run_after_a_checkpoint():
     before = weights(policy).clone()
     why = r"3 updates in a row .* round 3: a reward is not finite; lower host\.learning_rate"
     with pytest.raises(SkippedUpdatesError, match=why) as caught:
-        runner.run(10)
+        runner.learn(10)
     assert caught.value.changes == {}
     assert saved == [1, 3]
     assert torch.equal(weights(policy), before)
@@ -183,7 +183,7 @@ def with_rate(rate):
     )
     settings = settings.model_copy(update={"ppo": ppo})
     checkpoint = saved.append
-    runner = PPOTrainer(world, policy, bandit_reward, settings, telemetry, checkpoint=checkpoint)
+    runner = PPORunner(world, policy, bandit_reward, settings, telemetry, checkpoint=checkpoint)
     return runner, policy, telemetry, saved
 
 
@@ -192,7 +192,7 @@ def test_a_skipped_update_is_undone_and_a_lower_rate_goes_on_from_there():
     before = weights(policy).clone()
     why = r"3 updates in a row .* pass \d is not finite; resume .* lower ppo\.learning_rate"
     with pytest.raises(SkippedUpdatesError, match=why) as caught:
-        runner.run(5)
+        runner.learn(5)
     assert caught.value.changes == {"ppo.learning_rate": pytest.approx(1e29)}
     assert torch.equal(weights(policy), before)
     assert [update.skipped is None for update in telemetry.of("ppo_update")] == [False] * 3
@@ -200,7 +200,7 @@ def test_a_skipped_update_is_undone_and_a_lower_rate_goes_on_from_there():
     resumed, policy, telemetry, _ = with_rate(1e-3)
     resumed.load_state_dict(through_a_file(saved[-1]))
     assert torch.equal(weights(policy), before)
-    outcome = resumed.run(5)
+    outcome = resumed.learn(5)
     assert [summary.round for summary in outcome.rounds] == [1, 2, 3, 4, 5]
     updates = telemetry.of("ppo_update")
     assert [(update.learning_rate, update.skipped) for update in updates] == [(1e-3, None)] * 2
@@ -212,19 +212,19 @@ def test_a_skipped_update_is_undone_and_a_lower_rate_goes_on_from_there():
 def test_one_bad_update_after_a_resumption_does_not_end_the_run_at_once():
     runner, _, _, saved = with_rate(1e30)
     with pytest.raises(SkippedUpdatesError):
-        runner.run(5)
+        runner.learn(5)
     resumed, _, telemetry, _ = with_rate(1e30)
     resumed.load_state_dict(through_a_file(saved[-1]))
     with pytest.raises(SkippedUpdatesError):
-        resumed.run(9)
+        resumed.learn(9)
     assert [event.round for event in telemetry.events_of("ppo_update")] == [4, 5, 6]
 
 
-def test_a_round_is_told_from_its_first_step_to_its_summary():
+def test_a_round_has_events_from_its_first_step_to_its_summary():
     telemetry = RecordedTelemetry()
     world = PuzzleEnvironment(environments=4, length=3, open_steps=2, fail_at={2: 1})
     runner, _ = trainer(world, telemetry=telemetry)
-    runner.run(2)
+    runner.learn(2)
     kinds = [event.kind for event in telemetry.events]
     rounds = [index for index, kind in enumerate(kinds) if kind == "round_completed"]
     assert len(rounds) == 2
@@ -240,7 +240,7 @@ def test_a_round_is_told_from_its_first_step_to_its_summary():
     assert {"act", "environment", "record", "update", "host.train"} <= set(throughput)
 
 
-def test_values_are_told_in_reward_units():
+def test_values_are_reported_in_reward_units():
     telemetry = RecordedTelemetry()
 
     def generous(previous, action, current):
@@ -250,7 +250,7 @@ def test_values_are_told_in_reward_units():
     # Some seeds take longer than 25 rounds to tell the two steps apart.
     policy = small_policy(world, seed=4)
     settings = config(world, epochs=8, learning_rate=3e-3)
-    PPOTrainer(world, policy, generous, settings, telemetry).run(25)
+    PPORunner(world, policy, generous, settings, telemetry).learn(25)
     first = [
         event.payload.value
         for event in telemetry.events_of("decision")
@@ -305,7 +305,7 @@ def test_wrong_numbers_of_things_are_refused():
         run_controllers(world, [Germinator()], bandit_reward, config(world))
     larger = config(PuzzleEnvironment(environments=9))
     with pytest.raises(SimicError, match="n_envs is 9, the environment has 2"):
-        PPOTrainer(world, small_policy(world), bandit_reward, larger)
+        PPORunner(world, small_policy(world), bandit_reward, larger)
 
 
 def test_seeds_of_episodes():
