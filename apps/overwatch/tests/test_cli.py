@@ -168,6 +168,24 @@ def test_a_picture_is_written_to_the_file_that_is_named(runs, capsys):
     assert "a.svg': No such file or directory; name a file in a folder" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("command", ["list", "show", "picture"])
+def test_a_log_of_schema_version_1_is_refused_in_one_line(runs, capsys, tmp_path, command):
+    run = runs / "20250101-120002-mnist1d-running"
+    log = run / "events.jsonl"
+    log.write_text(log.read_text().replace('"schema_version":2', '"schema_version":1'))
+    refusal = (
+        f"event log '{log}' has schema version 1, and this Esper reads version 2: "
+        "read it with the Esper that wrote it, or train again"
+    )
+    if command == "list":
+        lines = printed(lambda console: list_runs(runs, console, now=NOW), width=400)
+        assert f"{run.name}: {refusal}" in lines
+        return
+    out = ["--out", str(tmp_path / "growing.svg")] if command == "picture" else []
+    assert main([command, str(run), *out]) == 2
+    assert capsys.readouterr().err == f"error: {refusal}\n"
+
+
 _HELP = """
 import json, sys
 from esper_overwatch.cli import main
