@@ -62,7 +62,7 @@ def find_runs(folder: Path) -> list[Path]:
     except OSError as error:
         raise OverwatchError(
             f"cannot list runs in '{folder}': {os_reason(error)}; name a folder of runs, "
-            "such as the one that esper-train's --runs names"
+            "for example that of esper-train's --runs"
         ) from error
     runs = [path for path in paths if is_run_directory(path)]
     if runs:
