@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-MEMBERS = sorted(path.parent for path in ROOT.glob("*/*/pyproject.toml"))
+MEMBERS = sorted(path.parent for path in ROOT.glob("[ap]*/*/pyproject.toml"))
 FOREIGN = re.compile(
     r"https?://[\w.-]*(?:\bpy\w+\.org|\bregistry\.|\bnpm\w*\.)"
     r"|(?<![\w.~$}-])/(?:root|home|work|farm|opt)/\w"

@@ -6,24 +6,21 @@ environments lie outside the repository and are removed as soon as they were loo
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import sys
 import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
 
+from .wheel_helpers import ROOT, run
+
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[1]
 PROJECTS = {
     project["name"]: project
     for project in (
         tomllib.loads(path.read_text(encoding="utf-8"))["project"]
-        for path in sorted(ROOT.glob("*/*/pyproject.toml"))
+        for path in sorted(ROOT.glob("[ap]*/*/pyproject.toml"))
     )
 }
 PYDANTIC_ALONE = {
@@ -34,62 +31,6 @@ PYDANTIC_ALONE = {
     "typing-extensions",
     "typing-inspection",
 }
-
-
-def run(*command: str | Path, **options) -> str:
-    """Runs a command that must succeed and returns what it printed."""
-    done = subprocess.run(
-        [str(part) for part in command], capture_output=True, text=True, check=False, **options
-    )
-    assert done.returncode == 0, f"{command[:3]}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
-
-
-@pytest.fixture(scope="module")
-def wheels(tmp_path_factory):
-    """Every wheel of the workspace by its distribution's name."""
-    folder = tmp_path_factory.mktemp("dist")
-    run("uv", "build", "--all-packages", "--no-sources", "--wheel", "-o", folder, cwd=ROOT)
-    return {path.name.split("-")[0].replace("_", "-"): path for path in folder.glob("*.whl")}
-
-
-@pytest.fixture(scope="module")
-def constraints(wheels, tmp_path_factory):
-    """The lock's versions, and our own distributions as the wheels just built."""
-    locked = run(
-        *("uv", "export", "--frozen", "--all-packages", "--no-emit-workspace"),
-        *("--no-hashes", "--no-header", "--no-annotate"),
-        cwd=ROOT,
-    )
-    ours = "".join(f"{name} @ {path.as_uri()}\n" for name, path in wheels.items())
-    path = tmp_path_factory.mktemp("constraints") / "constraints.txt"
-    path.write_text(locked + ours, encoding="utf-8")
-    return path
-
-
-@pytest.fixture
-def install(wheels, constraints, tmp_path):
-    """Installs one wheel and what it declares in a fresh environment; returns its ``bin``."""
-    environment = tmp_path / "environment"
-    cache = Path(run("uv", "cache", "dir", cwd=ROOT).strip())
-    # Copying gigabytes of torch would take minutes where links are possible.
-    same_disk = cache.exists() and cache.stat().st_dev == tmp_path.stat().st_dev
-    variables = {**os.environ, "UV_LINK_MODE": "hardlink" if same_disk else "symlink"}
-    variables.pop("VIRTUAL_ENV", None)
-
-    def into_fresh_environment(name: str) -> Path:
-        run("uv", "venv", "--no-project", "--python", sys.executable, environment, cwd=tmp_path)
-        python = environment / "bin" / "python"
-        run(
-            *("uv", "pip", "install", "--python", python, "--constraint", constraints),
-            wheels[name],
-            cwd=tmp_path,
-            env=variables,
-        )
-        return environment / "bin"
-
-    yield into_fresh_environment
-    shutil.rmtree(environment, ignore_errors=True)
 
 
 def test_there_is_one_wheel_a_member_and_none_of_the_workspace(wheels):
@@ -114,8 +55,8 @@ def test_a_wheel_is_typed_and_carries_what_it_needs(wheels, name):
 
 
 @pytest.mark.parametrize("name", PROJECTS)
-def test_a_wheel_works_alone_with_what_it_declares(install, tmp_path, name):
-    programs = install(name)
+def test_a_wheel_works_alone_with_what_it_declares(wheels, install, tmp_path, name):
+    programs = install(wheels[name])
     run(programs / "python", "-I", "-c", f"import {name.replace('-', '_')}", cwd=tmp_path)
     for command in PROJECTS[name].get("scripts", {}):
         assert command in run(programs / command, "--help", cwd=tmp_path)

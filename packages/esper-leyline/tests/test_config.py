@@ -139,7 +139,7 @@ def test_an_unknown_key_without_a_near_one_lists_the_valid_ones():
     [
         ({"n_envs": 0}, "'n_envs': Input should be greater than or equal to 1 (given: 0)"),
         ({"n_envs": "f\nour"}, "(given: 'f\\nour')"),
-        ({"reward_mode": "fancy"}, "'shaped', 'simplified', 'basic'"),
+        ({"reward_mode": 3}, "'reward.mode': Input should be a valid string (given: 3)"),
         ({"reward": 3}, "'reward': Input should be an object (given: 3)"),
         ({"reward": [1], "reward_mode": "basic"}, "'reward': Input should be an object"),
         ({"reward": {"mode": "basic"}, "reward_mode": "basic"}, "are the same setting"),

@@ -9,9 +9,17 @@ from typing import get_args
 
 import pytest
 
-from esper_leyline import CounterfactualConfig, EpisodeEnd, Flag, Op, RewardConfig, SeedStage
-from esper_leyline.config.reward import RewardFamily, RewardMode
-from esper_simic import REWARDS, build_reward
+from esper_leyline import (
+    CounterfactualConfig,
+    EpisodeEnd,
+    Flag,
+    Op,
+    RewardConfig,
+    SeedStage,
+)
+from esper_leyline.config.reward import RewardFamily
+from esper_simic import REWARDS, SimicError, build_reward, reward_modes
+from esper_simic.rewards.plugins import ADDED_REWARDS
 
 from .lives import WAIT
 from .reports import act, report, seed
@@ -28,10 +36,41 @@ def paid(mode, previous, current, action=WAIT, **weights):
     return build_reward(config, gamma=GAMMA)(previous, action, current).components
 
 
-def test_every_mode_that_can_be_written_down_is_offered_in_both_families():
-    modes, families = (get_args(each) for each in (RewardMode, RewardFamily))
-    assert set(REWARDS) == set(itertools.product(modes, families))
+def test_every_mode_is_offered_in_both_families_and_described():
+    modes = list(dict.fromkeys(mode for mode, _ in REWARDS))
+    assert set(REWARDS) == set(itertools.product(modes, get_args(RewardFamily)))
     assert len(REWARDS) == 14
+    described = RewardConfig.model_fields["mode"].description
+    assert described == f"{', '.join(modes)} or a plugin's."
+
+
+def test_an_unknown_mode_is_named():
+    with pytest.raises(SimicError, match=r"unknown reward mode 'shapd' \(did you mean 'shaped'"):
+        build_reward(RewardConfig(mode="shapd"), gamma=GAMMA)
+
+
+@pytest.fixture
+def added():
+    ADDED_REWARDS.register("mine", lambda config, gamma: (config.mode, gamma))
+    yield
+    ADDED_REWARDS.unregister("mine")
+
+
+@pytest.mark.usefixtures("added")
+def test_a_mode_of_a_plugin_is_built_from_the_configuration_and_gamma():
+    assert build_reward(RewardConfig(mode="mine", family="loss"), gamma=0.5) == ("mine", 0.5)
+    assert reward_modes()[-1] == "mine"
+    with pytest.raises(SimicError, match="'mine' is a plugin's; leave it empty"):
+        build_reward(RewardConfig(mode="mine", ablate=("rent",)), gamma=0.5)
+
+
+def test_a_plugin_cannot_take_the_name_of_a_built_in_mode():
+    ADDED_REWARDS.register("sparse", lambda config, gamma: None)
+    try:
+        with pytest.raises(SimicError, match="called 'sparse', which is built in; uninstall it"):
+            build_reward(RewardConfig(mode="sparse"), gamma=0.5)
+    finally:
+        ADDED_REWARDS.unregister("sparse")
 
 
 def test_the_parts_of_each_mode():

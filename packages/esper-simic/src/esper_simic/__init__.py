@@ -20,7 +20,7 @@ from esper_simic.ppo.policy import TrainablePolicy
 from esper_simic.ppo.ppo import PPO
 from esper_simic.ppo.returns import discounted_sums, gae, lambda_returns
 from esper_simic.recorder import RoundRecorder
-from esper_simic.rewards import REWARDS, ComposedReward, build_reward
+from esper_simic.rewards import REWARDS, ComposedReward, build_reward, reward_modes
 from esper_simic.rollout.actor import Actor, ActorStep, ControllerActor
 from esper_simic.rollout.collect import action_seed, collect_round, episode_seeds
 from esper_simic.rollout.storage import Rollout, RolloutStorage
@@ -59,6 +59,7 @@ __all__ = [
     "gae",
     "lambda_returns",
     "least_entropy",
+    "reward_modes",
     "run_controllers",
     "thresholds_for",
 ]

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import get_args
 
 import torch
 
 from esper_leyline import TrainingConfig, override, unknown_name
-from esper_leyline.config.reward import RewardMode
-from esper_simic import build_reward
+from esper_simic import build_reward, reward_modes
 from esper_train.errors import TrainError
 from esper_train.evaluation.plan import check_seeds
 from esper_train.settings.given import Given, read_given
@@ -25,7 +23,6 @@ from esper_train.settings.options import (
 )
 from esper_train.settings.resolve import Plan, base_config, plan_ppo
 
-MODES: tuple[str, ...] = get_args(RewardMode)
 BETWEEN = "-vs-"
 
 
@@ -120,16 +117,18 @@ def read_pair(text: str) -> tuple[str, str]:
     if len(parts) != 2 or not all(parts):
         raise TrainError(
             f"--dual-ab '{text}' does not name two reward modes; {form}, "
-            f"of the modes {', '.join(MODES)}"
+            f"of the modes {', '.join(reward_modes())}"
         )
     for mode in parts:
-        if mode not in MODES:
-            raise TrainError(f"--dual-ab '{text}': {unknown_name('reward mode', mode, MODES)}")
+        if mode not in reward_modes():
+            raise TrainError(
+                f"--dual-ab '{text}': {unknown_name('reward mode', mode, reward_modes())}"
+            )
     first, second = parts
     if first == second:
         raise TrainError(
             f"--dual-ab '{text}' compares a reward mode with itself; {form}, two different ones "
-            f"of {', '.join(MODES)}"
+            f"of {', '.join(reward_modes())}"
         )
     return first, second
 

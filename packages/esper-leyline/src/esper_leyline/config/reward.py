@@ -6,10 +6,8 @@ from typing import Literal, get_args
 
 from pydantic import Field
 
-from esper_leyline.ranges import Parameters, Share, Weight
+from esper_leyline.ranges import Name, Parameters, Share, Weight
 from esper_leyline.wire import Settings
-
-RewardMode = Literal["shaped", "simplified", "basic", "basic_plus", "sparse", "minimal", "escrow"]
 
 RewardFamily = Literal["contribution", "loss"]
 
@@ -29,8 +27,9 @@ RewardPart = Literal[
 class RewardConfig(Settings):
     """What the policy is paid for; the formulas are in ``esper_simic.rewards``."""
 
-    mode: RewardMode = Field(
-        default="shaped", description="Formula of the reward; esper-simic's README compares them."
+    mode: Name = Field(
+        default="shaped",
+        description="shaped, simplified, basic, basic_plus, sparse, minimal, escrow or a plugin's.",
     )
     family: RewardFamily = Field(
         default="contribution",

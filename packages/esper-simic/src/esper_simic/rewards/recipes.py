@@ -9,11 +9,13 @@ from types import MappingProxyType
 from esper_leyline import (
     FactoredAction,
     Flag,
+    LeylineError,
     RewardBreakdown,
     RewardConfig,
     RewardFunction,
     SeedReport,
     StepReport,
+    unknown_name,
 )
 from esper_simic.errors import SimicError
 from esper_simic.rewards.contribution import (
@@ -39,6 +41,7 @@ from esper_simic.rewards.loss import (
     SustainedLossDrop,
     progress,
 )
+from esper_simic.rewards.plugins import ADDED_REWARDS
 from esper_simic.rewards.shaping import shaping
 from esper_simic.rewards.step import Parts, Step, read_step
 from esper_simic.rewards.terminal import (
@@ -195,6 +198,38 @@ class ComposedReward:
         )
 
 
+def reward_modes() -> tuple[str, ...]:
+    """Returns the name of every reward mode: built-in ones in the order of ``REWARDS``, others."""
+    built_in = dict.fromkeys(mode for mode, _ in REWARDS)
+    return (*built_in, *(name for name in ADDED_REWARDS.names() if name not in built_in))
+
+
+def check_reward(config: RewardConfig) -> None:
+    """Checks that there is a reward of the mode, and imports it if a plugin adds it.
+
+    Raises:
+        SimicError: If there is none, or settings do not go with it.
+    """
+    built_in = (config.mode, config.family) in REWARDS
+    if built_in and config.mode in ADDED_REWARDS:
+        raise SimicError(
+            f"a plugin adds a reward mode called '{config.mode}', which is built in; uninstall it"
+        )
+    if built_in:
+        return
+    if config.mode not in ADDED_REWARDS:
+        raise SimicError(unknown_name("reward mode", config.mode, reward_modes()))
+    if config.ablate:
+        raise SimicError(
+            f"reward.ablate names parts of built-in modes, and '{config.mode}' is a plugin's; "
+            "leave it empty"
+        )
+    try:
+        ADDED_REWARDS.get(config.mode)
+    except LeylineError as error:
+        raise SimicError(str(error)) from None
+
+
 def build_reward(config: RewardConfig, *, gamma: float) -> RewardFunction:
     """Builds the reward function of a configuration.
 
@@ -206,8 +241,12 @@ def build_reward(config: RewardConfig, *, gamma: float) -> RewardFunction:
         gamma: The learner's discount; shaping is potential-based under this one only.
 
     Raises:
-        SimicError: If a part that is left out does not exist, or no part remains.
+        SimicError: If there is no such mode, a part that is left out does not exist, or no part
+            remains.
     """
+    check_reward(config)
+    if config.mode in ADDED_REWARDS:
+        return ADDED_REWARDS.get(config.mode)(config, gamma)
     parts = REWARDS[config.mode, config.family]()
     return ComposedReward(parts=_without(parts, config), config=config, gamma=gamma)
 

@@ -1,0 +1,24 @@
+"""Reward modes that other distributions add, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from esper_leyline import Registry, RewardConfig, RewardFunction
+from esper_simic.errors import SimicError
+
+RewardFactory = Callable[[RewardConfig, float], RewardFunction]
+"""Builds a reward function from the configuration and the learner's discount factor."""
+
+
+def _check(_name: str, part: object) -> RewardFactory:
+    if not callable(part):
+        raise SimicError(
+            f"it is a {type(part).__name__}; an entry point refers to a class or function that "
+            "takes a RewardConfig and gamma, and returns a RewardFunction"
+        )
+    return part
+
+
+ADDED_REWARDS: Registry[RewardFactory] = Registry("reward mode", "esper.rewards", _check)
+"""Reward modes of plugins, which declare them as entry points of ``esper.rewards``."""

@@ -1,0 +1,1 @@
+"""One part of each kind that a distribution can add to Esper."""
