@@ -108,13 +108,17 @@ def test_the_models_own_optimizer_state_is_kept(model):
         parameter.grad = torch.ones_like(parameter)
     loop.optimizer.step()
     before = copy.deepcopy(list(loop.optimizer.state.values()))
+    model.zero_grad()
+    model.requires_grad_(requires_grad=False)
 
-    def freeze(trained):
+    def train_seed(trained):
+        loop.optimizer.zero_grad()
         cross_entropy(trained(SIGNALS), LABELS).backward()
+        loop.optimizer.step()
 
     grow(
         *(model, "r0c0", Blueprint.NORM, loop.optimizer),
-        train=freeze,
+        train=train_seed,
         evaluate=loop.evaluate,
         seed_options={"lr": 0.5},
     )

@@ -488,3 +488,56 @@ def test_a_slot_that_meets_another_dtype_in_inference_mode_can_grow():
     assert not any(p.is_inference() for p in slot.seed.parameters())
     slot.tick()
     assert slot(POINTS.double()).dtype is torch.float64
+
+
+def test_a_train_that_makes_no_step_of_the_optimizer_is_named(loop):
+    def without_step(model):
+        loop.optimizer.zero_grad()
+        cross_entropy(model.train()(POINTS), LABELS).backward()
+
+    def clears_after(model):
+        without_step(model)
+        loop.optimizer.zero_grad()
+
+    other = torch.optim.Adam(loop.model.parameters(), lr=0.01)
+
+    def steps_another(model):
+        without_step(model)
+        other.step()
+
+    for train in (without_step, clears_after, steps_another):
+        with pytest.raises(KasminaError, match=r"made no step of the Adam that grow") as error:
+            loop.grow(train=train)
+        assert_one_line(error)
+        assert loop.slot.stage is SeedStage.DORMANT
+
+
+@pytest.mark.parametrize("runs", [True, False], ids=["forward only", "nothing"])
+def test_a_train_without_a_backward_pass_is_named(loop, runs):
+    def train(model):
+        if runs:
+            model.train()(POINTS)
+        loop.optimizer.step()
+
+    with pytest.raises(KasminaError, match=r"train has to run the model .* and call backward"):
+        loop.grow(train=train)
+
+
+def test_an_epoch_in_which_a_scaler_skips_the_step_is_no_mistake(loop):
+    # The first gradients overflow; the next scale is 30 orders of magnitude smaller.
+    scaler = torch.amp.GradScaler("cpu", init_scale=3e38, backoff_factor=1e-30)
+    skipped = []
+
+    def train(model):
+        model.train()
+        loop.optimizer.zero_grad()
+        scaler.scale(1e3 * cross_entropy(model(POINTS), LABELS)).backward()
+        before = scaler.get_scale()
+        scaler.step(loop.optimizer)
+        scaler.update()
+        skipped.append(scaler.get_scale() < before)
+
+    growth = loop.grow(train=train)
+    assert skipped[0]
+    assert not all(skipped)
+    assert growth.epochs == len(skipped)

@@ -91,7 +91,8 @@ def grow(  # noqa: PLR0917 - it reads as a sentence
         KasminaError: If the slot is not there or not DORMANT, the blueprint does not fit it, the
             optimizer trains nothing of the model or cannot take a group, an argument is of
             another kind, ``train`` or ``evaluate`` does not take the model, ``evaluate`` returns
-            no finite number, or no gradient reached the seed in an epoch.
+            no finite number, no gradient reached the seed in an epoch, or ``optimizer`` made no
+            step in one.
     """
     _check_loop(train, evaluate)
     chosen = _check_schedule(schedule)
@@ -139,6 +140,11 @@ def _live(life: _Life, optimizer: Optimizer, sync: Callable[[], None]) -> Growth
         _check_present(slot)
         if observed.missing:
             raise _unreached(slot, reached=_runs(model, slot, life.evaluate))
+        if observed.unused:
+            raise KasminaError(
+                f"train(model) made no step of the {type(optimizer).__name__} that grow was given, "
+                "so the seed cannot learn; call its step() after backward()"
+            )
         epochs += 1
         score, contribution = _measure(model, slot, life.evaluate)
         _check_present(slot)

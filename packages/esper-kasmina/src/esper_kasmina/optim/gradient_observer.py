@@ -31,6 +31,8 @@ class GradientObserver:
 
     Attributes:
         missing: Once it has ended, the slots with a trainable seed that no gradient reached.
+        unused: Once it has ended, whether the optimizer made no step although every gradient
+            that reached a seed was finite; a ``GradScaler`` skips steps of others.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class GradientObserver:
         chosen = seed_slots(model) if slots is None else tuple(slots)
         self._slots = tuple(s for s in slots_by_name(chosen).values() if s.seed is not None)
         self.missing: tuple[str, ...] = ()
+        self.unused = False
 
     def __enter__(self) -> GradientObserver:
         """Starts to observe."""
@@ -61,14 +64,16 @@ class GradientObserver:
             **{slot.name: _parameters(slot) for slot in self._slots},
         }
         self._steps: dict[str | None, tuple[Tensor | None, ...]] = {}
-        self._reached: set[str] = set()
+        self._reached = {slot.name: _Reached() for slot in self._slots}
+        self._stepped = False
         self._handles = [
-            parameter.register_post_accumulate_grad_hook(_Reached(self._reached, slot.name))
+            parameter.register_post_accumulate_grad_hook(self._reached[slot.name])
             for slot in self._slots
             for parameter in self._groups[slot.name]
             if parameter.requires_grad
         ]
         register = getattr(self._optimizer, "register_step_post_hook", None)
+        self._has_hook = register is not None
         if register is not None:
             self._handles.append(register(self._record_step))
         return self
@@ -87,6 +92,7 @@ class GradientObserver:
 
     @torch.no_grad()
     def _record_step(self, *_: Any) -> None:
+        self._stepped = True
         for name, parameters in self._groups.items():
             norms = gradient_norms(parameters)
             # A step of other parameters leaves what was seen of these.
@@ -100,9 +106,15 @@ class GradientObserver:
             measured = self._measured(slot.name)
             slot.take_gradients(measured, host)
             trainable = any(p.requires_grad for p in self._groups[slot.name])
-            if measured is None and slot.name not in self._reached and trainable:
+            if measured is None and not self._reached[slot.name].passes and trainable:
                 missing.append(slot.name)
         self.missing = tuple(missing)
+        self.unused = self._has_hook and not self._stepped and self._all_finite()
+
+    def _all_finite(self) -> bool:
+        """Whether gradients reached seeds, and all of them were finite."""
+        reached = [each for each in self._reached.values() if each.passes]
+        return bool(reached) and all(bool(each.finite) for each in reached)
 
     def _measured(self, name: str | None) -> GradientMeasurement | None:
         parameters = self._groups[name]
@@ -111,14 +123,17 @@ class GradientObserver:
 
 
 class _Reached:
-    """Notes that a backward pass reached a slot's seed."""
+    """Counts the gradients that reach a seed, and whether all of them are finite."""
 
-    def __init__(self, reached: set[str], slot: str) -> None:
-        self._reached = reached
-        self._slot = slot
+    def __init__(self) -> None:
+        self.passes = 0
+        self.finite: Tensor | bool = True
 
-    def __call__(self, _parameter: Tensor) -> None:
-        self._reached.add(self._slot)
+    def __call__(self, parameter: Tensor) -> None:
+        self.passes += 1
+        assert parameter.grad is not None
+        # Stays a tensor, because reading it would wait for the device.
+        self.finite = parameter.grad.detach().isfinite().all() & self.finite
 
 
 def _parameters(slot: SeedSlot) -> list[Parameter]:
