@@ -5,21 +5,13 @@ from pathlib import Path
 import pytest
 
 from esper_train import main
-from esper_train.settings.options import (
-    ComputeOptions,
-    ConfigOptions,
-    ScaleOptions,
-    TelemetryOptions,
-)
+from esper_train.settings.options import PPO_FLAGS, SourceOptions
 from esper_train.settings.resolve import plan_ppo
 
 
 def plan(preset: str, episodes: int | None):
     return plan_ppo(
-        ScaleOptions(entropy_anneal_episodes=episodes),
-        ConfigOptions(preset=preset),
-        ComputeOptions(device="cpu"),
-        TelemetryOptions(),
+        PPO_FLAGS(entropy_anneal_episodes=episodes, device="cpu"), SourceOptions(preset=preset)
     )
 
 

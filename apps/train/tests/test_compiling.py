@@ -10,12 +10,7 @@ from esper_leyline import EsperError, override
 from esper_leyline.config.training import CompileConfig
 from esper_tolaria import find_preset
 from esper_train.settings.compiling import choose_compilation
-from esper_train.settings.options import (
-    ConfigOptions,
-    LearnerOptions,
-    ScaleOptions,
-    TelemetryOptions,
-)
+from esper_train.settings.options import PPO_FLAGS, SourceOptions
 from esper_train.settings.resolve import plan_ppo, plan_resolved, plan_resume
 
 
@@ -58,8 +53,7 @@ def test_no_compiler_is_one_clear_error():
 
 
 def planned(**hardware):
-    options = LearnerOptions(device="cpu", **hardware)
-    return plan_ppo(ScaleOptions(), ConfigOptions(preset="digits"), options, TelemetryOptions())
+    return plan_ppo(PPO_FLAGS(device="cpu", **hardware), SourceOptions(preset="digits"))
 
 
 def test_the_flags_reach_the_config():
@@ -85,17 +79,15 @@ def test_the_flags_reach_the_config():
 def test_a_flag_overrules_what_a_checkpoint_was_compiled_by(saved, flags, settled, manifest_of):
     config = override(find_preset("digits"), {"device": "cpu", "compile": saved})
     manifest = manifest_of(config, done=1)
-    options = (ScaleOptions(), ConfigOptions(), LearnerOptions(**flags), TelemetryOptions())
+    options = (PPO_FLAGS(**flags), SourceOptions())
     plan = plan_resume(manifest, *options, path=Path("round-00001.pt"))
     assert plan.config.compile == CompileConfig(**settled)
 
 
 def test_not_to_force_leaves_the_mode_alone(manifest_of):
     config = override(find_preset("digits"), {"device": "cpu", "compile": {"mode": "off"}})
-    options = (ScaleOptions(), ConfigOptions(set=["compile.force=false"]), LearnerOptions())
-    plan = plan_resume(
-        manifest_of(config, done=1), *options, TelemetryOptions(), path=Path("round-00001.pt")
-    )
+    options = (PPO_FLAGS(), SourceOptions(set=["compile.force=false"]))
+    plan = plan_resume(manifest_of(config, done=1), *options, path=Path("round-00001.pt"))
     assert plan.config.compile == CompileConfig(mode="off")
 
 

@@ -25,11 +25,10 @@ from esper_train.dual.pairing import MODES, plan_dual, read_pair
 from esper_train.dual.training import ArmRun, read_arm_summary
 from esper_train.dual.verdict import verdict_lines
 from esper_train.settings.options import (
+    PPO_FLAGS,
     CheckpointOptions,
-    ConfigOptions,
     DualOptions,
-    ScaleOptions,
-    SpreadOptions,
+    SourceOptions,
     TelemetryOptions,
 )
 
@@ -92,9 +91,8 @@ def test_runs_folder_that_cannot_be_written(
 def planned(**hardware):
     return plan_dual(
         dual=DualOptions(dual_ab="basic_plus-vs-minimal"),
-        scale=ScaleOptions(),
-        config=ConfigOptions(preset="mnist1d_blind"),
-        hardware=SpreadOptions(**hardware),
+        flags=PPO_FLAGS(**hardware),
+        source=SourceOptions(preset="mnist1d_blind"),
         checkpoints=CheckpointOptions(),
         telemetry=TelemetryOptions(),
     )

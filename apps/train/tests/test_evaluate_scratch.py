@@ -190,7 +190,7 @@ def play_together(
 def test_help_names_them(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", "--help"]) == 0
     said = capsys.readouterr().out
-    assert "scratch: hosts born" in said
+    assert "scratch: hosts that" in said
     assert "scratch-flops: the same" in said
 
 

@@ -8,20 +8,12 @@ from esper_leyline import EnvironmentSpec, EsperError
 from esper_leyline.config.host import FeedConfig
 from esper_train.commands.heuristic import heuristic_rules
 from esper_train.evaluation.arms import read_arms
-from esper_train.settings.options import (
-    ComputeOptions,
-    ConfigOptions,
-    HeuristicOptions,
-    ScaleOptions,
-    SpreadOptions,
-    TelemetryOptions,
-)
+from esper_train.settings.options import HEURISTIC_FLAGS, PPO_FLAGS, SetOptions, SourceOptions
 from esper_train.settings.resolve import plan_heuristic, plan_ppo
 
 
 def plan(config=None, **flags):
-    chosen = config or ConfigOptions(preset="digits")
-    return plan_ppo(ScaleOptions(), chosen, SpreadOptions(**flags), TelemetryOptions()).config
+    return plan_ppo(PPO_FLAGS(**flags), config or SourceOptions(preset="digits")).config
 
 
 def test_devices_are_spread_over_and_the_policy_takes_the_first():
@@ -33,7 +25,7 @@ def test_devices_are_spread_over_and_the_policy_takes_the_first():
 def test_one_device_goes_over_the_configs_several(tmp_path):
     path = tmp_path / "config.json"
     path.write_text('{"task": "digits", "devices": ["cpu", "cpu"]}')
-    spread = ConfigOptions(config_json=path)
+    spread = SourceOptions(config_json=path)
     assert plan(spread).devices == ("cpu", "cpu")
     assert plan(spread, device="cpu").devices == ()
 
@@ -60,20 +52,18 @@ def test_the_feed_is_what_the_flags_say():
 
 
 def test_the_heuristic_takes_the_improvement_it_is_told():
-    hardware, telemetry = ComputeOptions(device="cpu"), TelemetryOptions()
     for name, points, expected in (
         ("digits", 2.5, 2.5),
         ("digits", None, 0.5),
         ("topics", None, 0.1),
     ):
-        options = HeuristicOptions(task=name, min_fossilize_improvement=points)
-        plan = plan_heuristic(options, hardware, telemetry)
+        flags = HEURISTIC_FLAGS(task=name, min_fossilize_improvement=points, device="cpu")
+        plan = plan_heuristic(flags, SetOptions())
         assert heuristic_rules(plan.task, plan.config).fossilize_points == expected
 
 
 def test_an_evaluated_heuristic_has_the_rules_of_its_command():
-    options = HeuristicOptions(task="topics")
-    run = plan_heuristic(options, ComputeOptions(device="cpu"), TelemetryOptions())
+    run = plan_heuristic(HEURISTIC_FLAGS(task="topics", device="cpu"), SetOptions())
     spec = EnvironmentSpec(
         environments=1,
         max_epochs=10,

@@ -4,13 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from esper_train.settings.options import (
-    ComputeOptions,
-    ConfigOptions,
-    HeuristicOptions,
-    ScaleOptions,
-    TelemetryOptions,
-)
+from esper_train.settings.options import HEURISTIC_FLAGS, PPO_FLAGS, SetOptions, SourceOptions
 from esper_train.settings.resolve import plan_heuristic, plan_ppo
 
 
@@ -23,10 +17,10 @@ from esper_train.settings.resolve import plan_heuristic, plan_ppo
     ],
 )
 def test_the_flags_reach_both_commands(flags, expected):
-    hardware, telemetry = ComputeOptions(device="cpu", **flags), TelemetryOptions()
+    flags = {"device": "cpu", **flags}
     plans = (
-        plan_ppo(ScaleOptions(), ConfigOptions(preset="mnist1d"), hardware, telemetry),
-        plan_heuristic(HeuristicOptions(task="mnist1d"), hardware, telemetry),
+        plan_ppo(PPO_FLAGS(**flags), SourceOptions(preset="mnist1d")),
+        plan_heuristic(HEURISTIC_FLAGS(task="mnist1d", **flags), SetOptions()),
     )
     for plan in plans:
         assert (plan.config.amp, plan.config.amp_dtype) == expected
@@ -35,7 +29,8 @@ def test_the_flags_reach_both_commands(flags, expected):
 def test_the_flags_go_over_a_config(tmp_path):
     path = tmp_path / "config.json"
     path.write_text('{"task": "mnist1d", "amp": true}')
-    config = ConfigOptions(config_json=path)
-    hardware = ComputeOptions(device="cpu", amp_dtype="float16")
-    plan = plan_ppo(ScaleOptions(), config, hardware, TelemetryOptions())
+    source = SourceOptions(config_json=path)
+    plan = plan_ppo(PPO_FLAGS(device="cpu", amp_dtype="float16"), source)
     assert (plan.config.amp, plan.config.amp_dtype) == (True, "float16")
+    plan = plan_ppo(PPO_FLAGS(device="cpu", amp=False), source)
+    assert not plan.config.amp

@@ -120,10 +120,10 @@ def test_it_parses(arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) 
     command, bound, _ = app.parse_args(arguments, exit_on_error=False, print_error=False)
     assert command.__name__ == arguments[0]
     assert bound.arguments
-    config = bound.arguments["config" if arguments[0] == "ppo" else "options"]
-    assert getattr(config, "config_json", None) in (None, Path("configs/ppo_config.json"))
+    source = bound.arguments.get("source")
+    assert getattr(source, "config_json", None) in (None, Path("configs/ppo_config.json"))
     if "--task" in arguments:
-        assert config.task == arguments[arguments.index("--task") + 1]
+        assert bound.arguments["flags"].task == arguments[arguments.index("--task") + 1]
 
 
 @pytest.mark.parametrize("arguments", [each for each in ALL if each not in PRESENT], ids=" ".join)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 from pathlib import Path
 from types import MappingProxyType
 
@@ -10,41 +11,29 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from esper_leyline import EsperError, TrainingConfig, override
+from esper_leyline import EsperError, override
 from esper_leyline.config.overrides import flatten_config
 from esper_tolaria import find_preset
 from esper_train import main
-from esper_train.settings.given import KEYS, RESUMABLE
-from esper_train.settings.options import (
-    CheckpointOptions,
-    ComputeOptions,
-    ConfigOptions,
-    HeuristicOptions,
-    LearnerOptions,
-    ScaleOptions,
-    TelemetryOptions,
-)
+from esper_train.settings.given import RESUMABLE
+from esper_train.settings.options import HEURISTIC_FLAGS, PPO_FLAGS, SetOptions, SourceOptions
 from esper_train.settings.resolve import plan_heuristic, plan_ppo, plan_resume
 
 PATH = Path("runs/one/checkpoints/round-00040.pt")
 
 
-def planned(*changes: str, scale=None, hardware=None, **config):
+def planned(*changes: str, flags=None, **source):
     return plan_ppo(
-        scale or ScaleOptions(),
-        ConfigOptions(set=list(changes), **({"preset": "digits"} | config)),
-        hardware or LearnerOptions(device="cpu"),
-        TelemetryOptions(),
+        flags or PPO_FLAGS(device="cpu"),
+        SourceOptions(set=list(changes), **({"preset": "digits"} | source)),
     ).config
 
 
-def resumed(manifest, *changes: str, scale=None):
+def resumed(manifest, *changes: str, **flags):
     return plan_resume(
         manifest,
-        scale or ScaleOptions(),
-        ConfigOptions(set=list(changes)),
-        LearnerOptions(device="cpu"),
-        TelemetryOptions(),
+        PPO_FLAGS(device="cpu", **flags),
+        SourceOptions(set=list(changes)),
         path=PATH,
     )
 
@@ -79,52 +68,72 @@ def test_spellings_of_the_top_level_can_be_set() -> None:
 
 
 FLAGS = {
-    "rounds": (ScaleOptions, 3),
-    "envs": (ScaleOptions, 2),
-    "episode_length": (ScaleOptions, 5),
-    "ppo_epochs": (ScaleOptions, 2),
-    "memory_size": (ScaleOptions, 16),
-    "entropy_anneal_episodes": (ScaleOptions, 30),
-    "seed": (ConfigOptions, 5),
-    "max_seeds": (ConfigOptions, 1),
-    "slots": (ConfigOptions, ["r0c1"]),
-    "task": (ConfigOptions, "mnist1d"),
-    "device": (LearnerOptions, "cpu"),
-    "devices": (LearnerOptions, ["cpu"]),
-    "workers": (LearnerOptions, 1),
-    "data_root": (LearnerOptions, "elsewhere"),
-    "amp": (LearnerOptions, True),
-    "num_workers": (LearnerOptions, 1),
-    "compile_mode": (LearnerOptions, "off"),
-    "checkpoint_every": (CheckpointOptions, 3),
-    "checkpoint_minutes": (CheckpointOptions, 0.5),
-    "checkpoint_keep": (CheckpointOptions, 0),
-    "telemetry_level": (TelemetryOptions, "debug"),
-    "telemetry_lifecycle_only": (TelemetryOptions, True),
+    "rounds": 3,
+    "envs": 2,
+    "episode_length": 5,
+    "ppo_epochs": 2,
+    "memory_size": 16,
+    "entropy_anneal_episodes": 30,
+    "seed": 5,
+    "max_seeds": 1,
+    "slots": ["r0c1"],
+    "task": "mnist1d",
+    "device": "cpu",
+    "devices": ["cpu"],
+    "workers": 1,
+    "data_root": "elsewhere",
+    "amp": True,
+    "num_workers": 1,
+    "compile_mode": "off",
+    "checkpoint_every": 3,
+    "checkpoint_minutes": 0.5,
+    "checkpoint_keep": 0,
+    "telemetry_level": "debug",
+    "telemetry_lifecycle_only": True,
+    "ppo_clip": 0.1,
+    "ppo_normalize_values": False,
+    "reward_mode": "sparse",
+    "reward_ablate": ["rent"],
+    "host_batch_size": 64,
+    "governor_divergence_patience": 7,
 }
+KEYS = {each.name: each.metadata["key"] for each in fields(PPO_FLAGS)}
 
 
 @pytest.mark.parametrize("name", FLAGS)
 def test_a_flag_and_its_key_do_the_same(name: str) -> None:
-    kind, value = FLAGS[name]
-    by_flag = settled(name, {kind: {name: value}})
-    by_key = settled(name, {ConfigOptions: {"set": [f"{KEYS[name]}={json.dumps(value)}"]}})
-    assert by_flag == by_key
-
-
-def settled(name: str, options: dict[type, dict[str, object]]) -> TrainingConfig:
     base = {} if name == "task" else {"preset": "digits"}
-    scale, config, hardware, telemetry, checkpoints = (
-        kind(**(base if kind is ConfigOptions else {}) | options.get(kind, {}))
-        for kind in (
-            ScaleOptions,
-            ConfigOptions,
-            LearnerOptions,
-            TelemetryOptions,
-            CheckpointOptions,
-        )
-    )
-    return plan_ppo(scale, config, hardware, telemetry, checkpoints=checkpoints).config
+    settings = [f"{KEYS[name]}={json.dumps(FLAGS[name])}"]
+    by_flag = plan_ppo(PPO_FLAGS(**{name: FLAGS[name]}), SourceOptions(**base))
+    by_key = plan_ppo(PPO_FLAGS(), SourceOptions(set=settings, **base))
+    assert by_flag.config == by_key.config
+    (value,) = by_flag.given.values.values()
+    assert value == FLAGS[name]
+
+
+def test_numbers_by_name_are_merged_into_those_of_the_preset() -> None:
+    flags = PPO_FLAGS(device="cpu", policy_floors=["op=0.2"], ppo_entropy_multipliers=["op=0.5"])
+    before, config = find_preset("digits"), planned(flags=flags)
+    assert config.policy.floors == before.policy.floors | {"op": 0.2}
+    assert config.ppo.entropy_multipliers == before.ppo.entropy_multipliers | {"op": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("op", ["--policy-floors 'op'", "NAME=NUMBER"]),
+        ("=1", ["--policy-floors '=1'", "NAME=NUMBER"]),
+        ("op=much", ["--policy-floors op", "'much'"]),
+        ("op=2", ["--policy-floors op", "less than 1"]),
+        ("opp=0.1", ["--policy-floors opp"]),
+    ],
+)
+def test_a_mistake_in_numbers_by_name_is_one_line(text: str, parts, capsys) -> None:
+    assert main(["ppo", "--preset", "digits", "--policy-floors", text]) == 2
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1
+    for part in parts:
+        assert part in message
 
 
 MISTAKES = MappingProxyType(
@@ -243,8 +252,8 @@ def test_one_setting_is_given_once(flags, parts, capsys: pytest.CaptureFixture[s
 
 
 def test_rules_take_settings_too() -> None:
-    options = HeuristicOptions(task="digits", set=["governor.divergence_patience=7"])
-    config = plan_heuristic(options, ComputeOptions(device="cpu"), TelemetryOptions()).config
+    options = SetOptions(set=["governor.divergence_patience=7"])
+    config = plan_heuristic(HEURISTIC_FLAGS(task="digits", device="cpu"), options).config
     assert config.governor.divergence_patience == 7
     assert (config.n_episodes, config.n_envs, config.max_epochs) == (1, 1, 75)
     assert config.host is not None
@@ -253,7 +262,7 @@ def test_rules_take_settings_too() -> None:
 
 def test_devices_that_are_set_have_to_agree() -> None:
     with pytest.raises(EsperError, match="--set device cpu is none of --set devices cuda:0"):
-        planned("device=cpu", 'devices=["cuda:0"]', hardware=LearnerOptions())
+        planned("device=cpu", 'devices=["cuda:0"]', flags=PPO_FLAGS())
 
 
 # What may change on a resumption.
@@ -266,11 +275,11 @@ def test_a_resumed_run_has_rounds_left(manifest_of, done: int, wanted: int, save
     manifest = manifest_of(config, done=done)
     rounds = saved if wanted is None else wanted
     if rounds > done:
-        plan = resumed(manifest, scale=ScaleOptions(rounds=wanted))
+        plan = resumed(manifest, rounds=wanted)
         assert plan.config.n_episodes == rounds
         return
     with pytest.raises(EsperError) as caught:
-        resumed(manifest, scale=ScaleOptions(rounds=wanted))
+        resumed(manifest, rounds=wanted)
     rounds = "round" if done == 1 else "rounds"
     assert f"has {done} {rounds} done; give --rounds more than {done}" in str(caught.value)
     assert str(PATH) in str(caught.value)
@@ -322,32 +331,16 @@ def test_every_key_is_allowed_or_refused_by_its_name(manifest) -> None:
 
 @pytest.mark.parametrize("name", FLAGS)
 def test_a_flag_may_change_what_its_key_may(name: str, manifest) -> None:
-    kind, value = FLAGS[name]
+    value = 50 if name == "rounds" else FLAGS[name]
     allowed = any(f"{KEYS[name]}.".startswith(f"{key}.") for key in RESUMABLE)
     if not allowed:
         flag = f"--{name.replace('_', '-')}"
         with pytest.raises(EsperError, match=f"^{flag} cannot change with --resume"):
-            resume_with(manifest, kind(**{name: value}))
+            plan_resume(manifest, PPO_FLAGS(**{name: value}), SourceOptions(), path=PATH)
         return
-    value = 50 if name == "rounds" else value
-    plan = resume_with(manifest, kind(**{name: value}))
+    plan = plan_resume(manifest, PPO_FLAGS(**{name: value}), SourceOptions(), path=PATH)
     values = flatten_config(plan.config.model_dump(mode="json"))
     assert values[KEYS[name]] == value
-
-
-def resume_with(manifest, options):
-    kinds = (ScaleOptions, ConfigOptions, LearnerOptions, TelemetryOptions)
-    *groups, checkpoints = (
-        options if isinstance(options, kind) else kind() for kind in (*kinds, CheckpointOptions)
-    )
-    return plan_resume(manifest, *groups, path=PATH, checkpoints=checkpoints)
-
-
-def test_the_readme_names_what_may_change() -> None:
-    text = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
-    section = text.split("#### Resuming a run")[1].split("```")[0]
-    for name in RESUMABLE:
-        assert f"`{name.rpartition('.')[2]}`" in section
 
 
 @pytest.mark.parametrize("flag", ["--preset", "--config-json"])

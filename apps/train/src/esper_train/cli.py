@@ -10,17 +10,19 @@ from cyclopts import App, CycloptsError
 from esper_karn import echo_error, guard_streams, output_failure
 from esper_leyline import EsperError
 from esper_train.interrupts import ignore_signals
+from esper_train.settings.flags import SettingFlags, with_flags
 from esper_train.settings.options import (
+    EVALUATION_FLAGS,
+    HEURISTIC_FLAGS,
+    MACHINE_FLAGS,
+    PPO_FLAGS,
+    SPREAD_FLAGS,
     CheckpointOptions,
-    ComputeOptions,
     ConfigOptions,
     DualOptions,
     EvaluateOptions,
-    HardwareOptions,
-    HeuristicOptions,
-    LearnerOptions,
-    ScaleOptions,
-    SpreadOptions,
+    SetOptions,
+    SourceOptions,
     TasksOptions,
     TelemetryOptions,
 )
@@ -29,8 +31,8 @@ FAILED = 1
 USAGE_ERROR = 2
 STOPPED = 128
 INTERRUPTED = STOPPED + 2
-_COMMANDS = ("ppo", "heuristic", "evaluate", "tasks")
-_PRINTING = ("tasks",)
+_COMMANDS = ("ppo", "heuristic", "evaluate", "tasks", "config")
+_PRINTING = ("tasks", "config")
 """Commands that only print."""
 
 app = App(
@@ -40,26 +42,27 @@ app = App(
     suppress_keyboard_interrupt=False,
 )
 
-_SCALE = ScaleOptions()
-_CONFIG = ConfigOptions()
-_HARDWARE = HardwareOptions()
-_COMPUTE = ComputeOptions()
-_SPREAD = SpreadOptions()
-_LEARNER = LearnerOptions()
+_PPO: SettingFlags = PPO_FLAGS()
+_HEURISTIC: SettingFlags = HEURISTIC_FLAGS()
+_HOSTS: SettingFlags = EVALUATION_FLAGS()
+_SPREAD: SettingFlags = SPREAD_FLAGS()
+_MACHINE: SettingFlags = MACHINE_FLAGS()
+_SOURCE = SourceOptions()
+_SET = SetOptions()
 _CHECKPOINTS = CheckpointOptions()
 _TELEMETRY = TelemetryOptions()
 _DUAL = DualOptions()
-_HEURISTIC = HeuristicOptions()
+_CONFIG = ConfigOptions()
 _EVALUATE = EvaluateOptions()
 _TASKS = TasksOptions()
 
 
 @app.command
+@with_flags(flags=PPO_FLAGS)
 def ppo(
     *,
-    scale: ScaleOptions = _SCALE,
-    config: ConfigOptions = _CONFIG,
-    hardware: LearnerOptions = _LEARNER,
+    flags: SettingFlags = _PPO,
+    source: SourceOptions = _SOURCE,
     checkpoints: CheckpointOptions = _CHECKPOINTS,
     telemetry: TelemetryOptions = _TELEMETRY,
     dual: DualOptions = _DUAL,
@@ -69,51 +72,72 @@ def ppo(
         from esper_train.commands.dual import run_dual
 
         return run_dual(
-            dual=dual,
-            scale=scale,
-            config=config,
-            hardware=hardware,
-            checkpoints=checkpoints,
-            telemetry=telemetry,
+            dual=dual, flags=flags, source=source, checkpoints=checkpoints, telemetry=telemetry
         )
     from esper_train.commands.ppo import run_ppo
 
-    return run_ppo(
-        scale=scale,
-        config=config,
-        hardware=hardware,
-        checkpoints=checkpoints,
-        telemetry=telemetry,
-    )
+    return run_ppo(flags=flags, source=source, checkpoints=checkpoints, telemetry=telemetry)
 
 
 @app.command
+@with_flags(flags=HEURISTIC_FLAGS)
 def heuristic(
     *,
-    options: HeuristicOptions = _HEURISTIC,
-    hardware: ComputeOptions = _COMPUTE,
+    flags: SettingFlags = _HEURISTIC,
+    options: SetOptions = _SET,
     telemetry: TelemetryOptions = _TELEMETRY,
 ) -> int:
     """Grow networks by rules: the baseline that a policy has to beat."""
     from esper_train.commands.heuristic import run_heuristic
 
-    return run_heuristic(options=options, hardware=hardware, telemetry=telemetry)
+    return run_heuristic(flags=flags, options=options, telemetry=telemetry)
 
 
 @app.command
-def evaluate(*, options: EvaluateOptions = _EVALUATE, hardware: SpreadOptions = _SPREAD) -> int:
+@with_flags(hosts=EVALUATION_FLAGS, hardware=SPREAD_FLAGS)
+def evaluate(
+    *,
+    options: EvaluateOptions = _EVALUATE,
+    hosts: SettingFlags = _HOSTS,
+    hardware: SettingFlags = _SPREAD,
+) -> int:
     """Compare controllers and policies on the same unseen hosts: accuracy, and what it cost."""
     from esper_train.commands.evaluate import run_evaluate
 
-    return run_evaluate(options=options, hardware=hardware)
+    return run_evaluate(options=options, hosts=hosts, hardware=hardware)
 
 
 @app.command
-def tasks(*, options: TasksOptions = _TASKS, hardware: HardwareOptions = _HARDWARE) -> int:
+@with_flags(machine=MACHINE_FLAGS)
+def tasks(*, options: TasksOptions = _TASKS, machine: SettingFlags = _MACHINE) -> int:
     """List the tasks, and whether their data is here."""
     from esper_train.commands.tasks import run_tasks
 
-    return run_tasks(options=options, hardware=hardware)
+    return run_tasks(options=options, machine=machine)
+
+
+@app.command
+@with_flags(flags=PPO_FLAGS)
+def config(
+    *,
+    options: ConfigOptions = _CONFIG,
+    flags: SettingFlags = _PPO,
+    source: SourceOptions = _SOURCE,
+    checkpoints: CheckpointOptions = _CHECKPOINTS,
+    telemetry: TelemetryOptions = _TELEMETRY,
+    dual: DualOptions = _DUAL,
+) -> int:
+    """Print the configuration of a PPO run, and where each value comes from; takes ppo's flags."""
+    from esper_train.commands.config import run_config
+
+    return run_config(
+        options=options,
+        flags=flags,
+        source=source,
+        checkpoints=checkpoints,
+        telemetry=telemetry,
+        dual=dual,
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -28,12 +28,11 @@ from esper_train.evaluation.table import EvaluationTable
 from esper_train.interrupts import StopRequest
 from esper_train.paths import check_places
 from esper_train.session import FAILED
+from esper_train.settings.flags import SettingFlags
 from esper_train.settings.options import (
     CheckpointOptions,
-    ConfigOptions,
     DualOptions,
-    ScaleOptions,
-    SpreadOptions,
+    SourceOptions,
     TelemetryOptions,
 )
 from esper_train.settings.resolve import Plan
@@ -42,9 +41,8 @@ from esper_train.settings.resolve import Plan
 def run_dual(
     *,
     dual: DualOptions,
-    scale: ScaleOptions,
-    config: ConfigOptions,
-    hardware: SpreadOptions,
+    flags: SettingFlags,
+    source: SourceOptions,
     checkpoints: CheckpointOptions,
     telemetry: TelemetryOptions,
 ) -> int:
@@ -52,9 +50,8 @@ def run_dual(
     check_places(telemetry)
     plan = plan_dual(
         dual=dual,
-        scale=scale,
-        config=config,
-        hardware=hardware,
+        flags=flags,
+        source=source,
         checkpoints=checkpoints,
         telemetry=telemetry,
     )

@@ -16,12 +16,13 @@ from esper_train.evaluation.run import (
 from esper_train.evaluation.table import EvaluationTable
 from esper_train.interrupts import StopRequest
 from esper_train.paths import check_folder_of
-from esper_train.settings.options import EvaluateOptions, SpreadOptions
+from esper_train.settings.flags import SettingFlags
+from esper_train.settings.options import EvaluateOptions
 
 
-def run_evaluate(*, options: EvaluateOptions, hardware: SpreadOptions) -> int:
+def run_evaluate(*, options: EvaluateOptions, hosts: SettingFlags, hardware: SettingFlags) -> int:
     """Evaluates arms, writes and prints the results, and returns the process's exit code."""
-    plan = plan_evaluation(options, hardware)
+    plan = plan_evaluation(options, hosts, hardware)
     for note in plan.run.notes:
         echo(note)
     check_folder_of("--out", plan.out)

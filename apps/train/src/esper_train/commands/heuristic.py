@@ -1,4 +1,4 @@
-"""``esper-train heuristic``: hosts grown by rules."""
+"""``esper-train heuristic``: grows hosts by fixed rules."""
 
 from __future__ import annotations
 
@@ -12,16 +12,15 @@ from esper_train.data import make_data_ready
 from esper_train.interrupts import StopRequest
 from esper_train.paths import check_places
 from esper_train.session import RunSession, mean_test_accuracy
-from esper_train.settings.options import ComputeOptions, HeuristicOptions, TelemetryOptions
+from esper_train.settings.flags import SettingFlags
+from esper_train.settings.options import SetOptions, TelemetryOptions
 from esper_train.settings.resolve import Plan, plan_heuristic
 
 
-def run_heuristic(
-    *, options: HeuristicOptions, hardware: ComputeOptions, telemetry: TelemetryOptions
-) -> int:
+def run_heuristic(*, flags: SettingFlags, options: SetOptions, telemetry: TelemetryOptions) -> int:
     """Grows hosts by the heuristic and returns the process's exit code."""
     check_places(telemetry)
-    plan = plan_heuristic(options, hardware, telemetry)
+    plan = plan_heuristic(flags, options)
     for note in plan.notes:
         echo(note)
     make_data_ready(plan)
@@ -31,10 +30,10 @@ def run_heuristic(
 
 
 def heuristic_rules(task: TaskSpec, config: TrainingConfig) -> HeuristicConfig:
-    """Returns the rules for a run: what the config says, else what the task asks."""
-    told = config.heuristic.min_fossilize_improvement
+    """Returns the rules of a run, by the config or else by the task."""
+    points = config.heuristic.min_fossilize_improvement
     return HeuristicConfig(
-        fossilize_points=task.min_fossilize_improvement if told is None else told
+        fossilize_points=task.min_fossilize_improvement if points is None else points
     )
 
 

@@ -35,13 +35,8 @@ from esper_train.errors import TrainError
 from esper_train.interrupts import StopRequest
 from esper_train.paths import check_file_of, check_places, check_writable
 from esper_train.session import RunSession, mean_test_accuracy
-from esper_train.settings.options import (
-    CheckpointOptions,
-    ComputeOptions,
-    ConfigOptions,
-    ScaleOptions,
-    TelemetryOptions,
-)
+from esper_train.settings.flags import SettingFlags
+from esper_train.settings.options import CheckpointOptions, SourceOptions, TelemetryOptions
 from esper_train.settings.resolve import Plan, plan_ppo, plan_resume
 
 
@@ -56,27 +51,14 @@ class Resumption:
 
 def run_ppo(
     *,
-    scale: ScaleOptions,
-    config: ConfigOptions,
-    hardware: ComputeOptions,
+    flags: SettingFlags,
+    source: SourceOptions,
     checkpoints: CheckpointOptions,
     telemetry: TelemetryOptions,
 ) -> int:
     """Trains a policy and returns the process's exit code."""
     check_places(telemetry)
-    resumption = None if checkpoints.resume is None else _read(checkpoints.resume)
-    if resumption is None:
-        plan = plan_ppo(scale, config, hardware, telemetry, checkpoints=checkpoints)
-    else:
-        plan = plan_resume(
-            resumption.manifest,
-            scale,
-            config,
-            hardware,
-            telemetry,
-            path=resumption.path,
-            checkpoints=checkpoints,
-        )
+    plan, resumption = resolve_ppo(flags, source, checkpoints)
     save_notes = () if checkpoints.save is None else check_save(checkpoints.save)
     for note in (*plan.notes, *save_notes):
         echo(note)
@@ -86,6 +68,21 @@ def run_ppo(
         return train_ppo(
             plan, telemetry, stop, resumption=resumption, save=checkpoints.save, group=group
         )
+
+
+def resolve_ppo(
+    flags: SettingFlags, source: SourceOptions, checkpoints: CheckpointOptions
+) -> tuple[Plan, Resumption | None]:
+    """Resolves the flags of a run, and reads the checkpoint that it resumes from.
+
+    Raises:
+        EsperError: If a flag or the checkpoint is not usable.
+    """
+    if checkpoints.resume is None:
+        return plan_ppo(flags, source), None
+    resumption = _read(checkpoints.resume)
+    plan = plan_resume(resumption.manifest, flags, source, path=resumption.path)
+    return plan, resumption
 
 
 def train_ppo(

@@ -20,7 +20,9 @@ from esper_kasmina import build_host
 from esper_leyline import CNNHostSpec, DataSpec, HostOptions, HostSpec, TaskSpec, TrainingConfig
 from esper_tolaria import data_is_here, find_task, task_names
 from esper_train.paths import check_folder_of
-from esper_train.settings.options import HardwareOptions, TasksOptions
+from esper_train.settings.flags import SettingFlags
+from esper_train.settings.given import read_given
+from esper_train.settings.options import TasksOptions
 from esper_train.settings.resolve import find_device
 from esper_train.timing import epoch_seconds
 
@@ -28,11 +30,12 @@ _PLACEHOLDER = "########"
 """Stands for a time that is not measured yet, and reserves its width."""
 
 
-def run_tasks(*, options: TasksOptions, hardware: HardwareOptions) -> int:
+def run_tasks(*, options: TasksOptions, machine: SettingFlags) -> int:
     """Prints a line for each task and returns the process's exit code."""
-    root = str(hardware.data_root or TrainingConfig().data_root)
+    given = read_given(machine).values
+    root = str(given.get("data_root", TrainingConfig().data_root))
     check_folder_of("--data-root", Path(root))
-    device, _ = find_device(hardware.device)
+    device, _ = find_device(given.get("device"))
     tasks = [find_task(name).spec for name in task_names()]
     columns = _columns(tasks, Path(root))
     if options.no_time:

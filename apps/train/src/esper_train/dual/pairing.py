@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
@@ -11,14 +12,13 @@ from esper_leyline import TrainingConfig, override, unknown_name
 from esper_simic import build_reward, reward_modes
 from esper_train.errors import TrainError
 from esper_train.evaluation.plan import check_seeds
+from esper_train.settings.flags import SettingFlags
 from esper_train.settings.given import Given, read_given
 from esper_train.settings.options import (
     JUDGING_SEEDS,
     CheckpointOptions,
-    ConfigOptions,
     DualOptions,
-    ScaleOptions,
-    SpreadOptions,
+    SourceOptions,
     TelemetryOptions,
 )
 from esper_train.settings.resolve import Plan, base_config, plan_ppo
@@ -77,9 +77,8 @@ class DualPlan:
 def plan_dual(
     *,
     dual: DualOptions,
-    scale: ScaleOptions,
-    config: ConfigOptions,
-    hardware: SpreadOptions,
+    flags: SettingFlags,
+    source: SourceOptions,
     checkpoints: CheckpointOptions,
     telemetry: TelemetryOptions,
 ) -> DualPlan:
@@ -93,14 +92,13 @@ def plan_dual(
     modes = read_pair(dual.dual_ab)
     seeds = JUDGING_SEEDS if dual.ab_seeds is None else dual.ab_seeds
     check_seeds("--ab-seeds", seeds)
-    _check_flags(hardware, checkpoints, telemetry)
-    given = read_given(scale, config, hardware, checkpoints, telemetry)
+    given = read_given(flags, source)
+    _check_flags(given, checkpoints, telemetry)
     if "reward.mode" in given.values:
         raise TrainError(
             f"{given.sources['reward.mode']} does not go with --dual-ab, which names both modes"
         )
-    hardware = _with_two(config, hardware, given)
-    shared = plan_ppo(scale, config, hardware, telemetry, checkpoints=checkpoints)
+    shared = plan_ppo(_with_two(source, flags, given), source)
     first, second, idle = split_devices(shared.config)
     arms = (_arm(modes[0], shared, first), _arm(modes[1], shared, second))
     return DualPlan(arms=arms, seeds=seeds, parallel=len(shared.config.devices) > 1, idle=idle)
@@ -144,9 +142,7 @@ def split_devices(
     return config.devices[:half], config.devices[half : 2 * half], config.devices[2 * half :]
 
 
-def _check_flags(
-    hardware: SpreadOptions, checkpoints: CheckpointOptions, telemetry: TelemetryOptions
-) -> None:
+def _check_flags(given: Given, checkpoints: CheckpointOptions, telemetry: TelemetryOptions) -> None:
     refused: Mapping[str, tuple[object, str]] = {
         "--resume": (checkpoints.resume, "it begins two runs; resume each of them by itself"),
         "--save": (checkpoints.save, "it trains two policies, each kept in its run directory"),
@@ -155,20 +151,22 @@ def _check_flags(
     for flag, (value, reason) in refused.items():
         if value is not None:
             raise TrainError(f"{flag} {value} does not go with --dual-ab: {reason}")
-    if hardware.device is not None and hardware.devices is not None:
+    device = given.values.get("device")
+    if given.sources.get("device") == "--device" and "devices" in given.values:
         raise TrainError(
-            f"--device {hardware.device} does not go with --dual-ab and --devices: each policy "
+            f"--device {device} does not go with --dual-ab and --devices: each policy "
             "computes on the first device of its own half; leave --device out"
         )
 
 
-def _with_two(config: ConfigOptions, hardware: SpreadOptions, given: Given) -> SpreadOptions:
+def _with_two(source: SourceOptions, flags: SettingFlags, given: Given) -> SettingFlags:
     """Uses two GPUs if there are two and none was named."""
-    base, _ = base_config(config, given.task)
+    base = base_config(source, given.task).config
     named = "device" in given.values or "devices" in given.values
     if torch.cuda.device_count() < 2 or named or base.device is not None or base.devices:
-        return hardware
-    return replace(hardware, devices=["cuda:0", "cuda:1"])
+        return flags
+    changes: dict[str, Any] = {"devices": ["cuda:0", "cuda:1"]}
+    return replace(flags, **changes)
 
 
 def _arm(mode: str, shared: Plan, devices: tuple[str, ...]) -> ArmPlan:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from esper_leyline import TaskSpec, TrainingConfig, override
@@ -13,8 +14,9 @@ from esper_tolaria import find_preset, find_task
 from esper_train.errors import TrainError
 from esper_train.evaluation.arms import DEFAULT_ARMS, Arm, CheckpointArm, read_arms
 from esper_train.evaluation.scratch import check_scratch
-from esper_train.settings.given import apply, read_given
-from esper_train.settings.options import JUDGING_SEEDS, EvaluateOptions, SpreadOptions
+from esper_train.settings.flags import SettingFlags
+from esper_train.settings.given import Given, apply, read_given
+from esper_train.settings.options import JUDGING_SEEDS, EvaluateOptions
 from esper_train.settings.resolve import Plan, default_preset, finish_plan
 
 LEAST_SEEDS = 2
@@ -44,12 +46,19 @@ class EvaluationPlan:
     out: Path
 
 
-def plan_evaluation(options: EvaluateOptions, hardware: SpreadOptions) -> EvaluationPlan:
+def plan_evaluation(
+    options: EvaluateOptions, hosts: SettingFlags, hardware: SettingFlags
+) -> EvaluationPlan:
     """Resolves the flags of ``esper-train evaluate``.
 
-    Hosts grow by the settings that a checkpoint was trained with; where there is none, by
-    those of the preset that is called like the task. On a task that a checkpoint was not
-    trained on, its rules and its horizon stay, and the task brings its own training.
+    Hosts have the settings that a checkpoint was trained with or, without a checkpoint, those
+    of the preset named like the task. On another task than a checkpoint's, hosts keep its
+    lifecycle rules and horizon, and take their training settings from the task.
+
+    Args:
+        options: Arms and hosts.
+        hosts: Settings of the hosts.
+        hardware: Settings of the machine.
 
     Raises:
         EsperError: If a flag, an arm or a checkpoint is not usable.
@@ -59,9 +68,11 @@ def plan_evaluation(options: EvaluateOptions, hardware: SpreadOptions) -> Evalua
     arms = read_arms(DEFAULT_ARMS if options.arms is None else options.arms)
     check_scratch(arms)
     checkpoints = [arm for arm in arms if isinstance(arm, CheckpointArm)]
-    base, note = _base(options, checkpoints)
-    config = _changed(base, options)
-    _check_checkpoints(checkpoints, config, options)
+    given_hosts = read_given(hosts)
+    base, note = _base(given_hosts.task, checkpoints)
+    change = partial(_change, given=given_hosts, seeds=options.seeds)
+    config = change(base)
+    _check_checkpoints(checkpoints, config, change)
     given = read_given(hardware)
     run = finish_plan(apply(config, given), given, (note,))
     return EvaluationPlan(
@@ -100,29 +111,27 @@ def _check_numbers(options: EvaluateOptions) -> None:
         raise TrainError(f"--first-seed is {options.first_seed}; give at least 0")
 
 
-def _base(
-    options: EvaluateOptions, checkpoints: Sequence[CheckpointArm]
-) -> tuple[TrainingConfig, str]:
+def _base(task: str | None, checkpoints: Sequence[CheckpointArm]) -> tuple[TrainingConfig, str]:
     if checkpoints:
         first = checkpoints[0]
-        wanted = _wanted(checkpoints, options)
+        wanted = _wanted(checkpoints, task)
         note = f"hosts: by the settings of checkpoint {first.name}"
         if first.manifest.task != wanted:
             note += f", trained on task {first.manifest.task}; training as task {wanted} has it"
         return _moved(first.manifest.config, wanted), note
-    if options.task is not None:
-        name, why = find_task(options.task).spec.name, "the one named like the task"
+    if task is not None:
+        name, why = find_task(task).spec.name, "the one named like the task"
     else:
         name, why = default_preset()
     return find_preset(name), f"hosts: by the settings of preset {name}: {why}"
 
 
-def _changed(config: TrainingConfig, options: EvaluateOptions) -> TrainingConfig:
+def _change(config: TrainingConfig, *, given: Given, seeds: int) -> TrainingConfig:
     """Applies the flags that decide how hosts are trained."""
-    config = apply(config, read_given(options))
+    config = apply(config, given)
     changes = {
-        "n_envs": min(config.n_envs, options.seeds),
-        # Spelt out, so that a checkpoint that says it and one that implies it are alike.
+        "n_envs": min(config.n_envs, seeds),
+        # Explicit, so that checkpoints with and without explicit slots compare equal.
         "slots": list(config.slots or find_task(config.task).spec.slots),
         # A checkpoint may come from a machine with another device.
         "device": None,
@@ -131,11 +140,11 @@ def _changed(config: TrainingConfig, options: EvaluateOptions) -> TrainingConfig
     return override(config, changes)
 
 
-def _wanted(checkpoints: Sequence[CheckpointArm], options: EvaluateOptions) -> str:
+def _wanted(checkpoints: Sequence[CheckpointArm], task: str | None) -> str:
     """Names the task to evaluate checkpoints on."""
     first = checkpoints[0]
-    if options.task is not None:
-        return find_task(options.task).spec.name
+    if task is not None:
+        return find_task(task).spec.name
     for arm in checkpoints:
         if arm.manifest.task != first.manifest.task:
             raise TrainError(
@@ -155,11 +164,13 @@ def _moved(config: TrainingConfig, wanted: str) -> TrainingConfig:
 
 
 def _check_checkpoints(
-    checkpoints: Sequence[CheckpointArm], config: TrainingConfig, options: EvaluateOptions
+    checkpoints: Sequence[CheckpointArm],
+    config: TrainingConfig,
+    change: Callable[[TrainingConfig], TrainingConfig],
 ) -> None:
     for arm in checkpoints:
         _check_fit(arm, config)
-        mine = _changed(_moved(arm.manifest.config, config.task), options)
+        mine = change(_moved(arm.manifest.config, config.task))
         for name in _HOSTS:
             if getattr(mine, name) != getattr(config, name):
                 raise TrainError(

@@ -1,9 +1,9 @@
-"""The settings that a command line gives, by dotted key of ``TrainingConfig``."""
+"""The settings of a command line, by dotted key of ``TrainingConfig``."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -13,40 +13,8 @@ from esper_leyline.config.overrides import flatten_config
 from esper_leyline.files.json_files import parse_json
 from esper_tolaria import find_task
 from esper_train.errors import TrainError
-
-KEYS: Mapping[str, str] = {
-    "rounds": "n_episodes",
-    "episodes": "n_episodes",
-    "envs": "n_envs",
-    "episode_length": "max_epochs",
-    "max_epochs": "max_epochs",
-    "ppo_epochs": "ppo.epochs",
-    "memory_size": "policy.memory_size",
-    "entropy_anneal_episodes": "ppo.entropy_anneal_episodes",
-    "task": "task",
-    "seed": "seed",
-    "slots": "slots",
-    "max_seeds": "max_seeds",
-    "max_batches": "host.max_batches",
-    "min_fossilize_improvement": "heuristic.min_fossilize_improvement",
-    "device": "device",
-    "devices": "devices",
-    "workers": "workers",
-    "data_root": "data_root",
-    "amp": "amp",
-    "amp_dtype": "amp_dtype",
-    "num_workers": "feed.num_workers",
-    "gpu_preload": "feed.gpu_preload",
-    "experimental_gpu_preload_gather": "feed.gpu_preload_gather",
-    "compile_mode": "compile.mode",
-    "force_compile": "compile.force",
-    "checkpoint_every": "checkpoints.every",
-    "checkpoint_minutes": "checkpoints.minutes",
-    "checkpoint_keep": "checkpoints.keep",
-    "telemetry_level": "telemetry.level",
-    "telemetry_lifecycle_only": "telemetry.lifecycle_only",
-}
-"""Fields of the options that set a key of the configuration, and which one."""
+from esper_train.settings.flags import settings
+from esper_train.settings.numbers import parse_number
 
 RESUMABLE: tuple[str, ...] = (
     "n_episodes",
@@ -74,19 +42,19 @@ RESUMABLE: tuple[str, ...] = (
     "ppo.entropy_anneal_episodes",
     "ppo.entropy_multipliers",
 )
-"""What a resumed run may change. A section stands for every key in it.
+"""Keys that a resumed run may change; a section stands for every key in it.
 
-All else decides what a checkpoint's weights and statistics mean: which hosts and actions
-there are, and what is paid for.
+All others determine the meaning of a checkpoint's weights and statistics: hosts, actions and
+rewards.
 """
 
 MOST_LETTERS = 200
-"""Longest key that ``--set`` takes."""
+"""Maximum length of a key of ``--set``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """What the user set.
+    """The settings that the user gave.
 
     Attributes:
         values: By dotted key.
@@ -98,15 +66,15 @@ class Given:
 
     @property
     def task(self) -> str | None:
-        """The task that was asked for; a value that is no name is refused with the others."""
+        """The task, if it is a name; other values are refused with the configuration."""
         task = self.values.get("task")
         return task if isinstance(task, str) else None
 
     def add(self, key: str, value: Any, source: str) -> None:
-        """Notes a setting.
+        """Adds a setting.
 
         Raises:
-            TrainError: If the key, one that holds it or one in it is set already.
+            TrainError: If the key, a section of it or a key in it is set already.
         """
         for other in self.sources:
             if f"{key}.".startswith(f"{other}.") or other.startswith(f"{key}."):
@@ -121,7 +89,7 @@ def read_given(*options: object) -> Given:
     """Collects the settings among a command's options, those of ``--set`` included.
 
     Args:
-        options: Instances of the classes in ``options``.
+        options: Instances of the classes in ``settings.options``.
 
     Raises:
         TrainError: If a ``--set`` is not ``KEY=VALUE``, or a key is set twice.
@@ -130,9 +98,14 @@ def read_given(*options: object) -> Given:
     for group in options:
         for each in fields(group):  # type: ignore[arg-type] # some options class
             value = getattr(group, each.name)
-            if each.name in KEYS and value is not None and value is not False:
-                plain = str(value) if isinstance(value, Path) else value
-                given.add(KEYS[each.name], plain, flag_of(each.name))
+            key, flag = each.metadata.get("key"), f"--{each.name.replace('_', '-')}"
+            if key is None or value is None:
+                continue
+            if isinstance(settings()[key].default, Mapping):
+                for name, number in _read_numbers(flag, value):
+                    given.add(f"{key}.{name}", number, f"{flag} {show_text(name)}")
+            else:
+                given.add(key, str(value) if isinstance(value, Path) else value, flag)
     for group in options:
         for text in getattr(group, "set", None) or ():
             for key, value in _read_setting(text):
@@ -140,13 +113,8 @@ def read_given(*options: object) -> Given:
     return given
 
 
-def flag_of(name: str) -> str:
-    """Returns the flag of a field of the options."""
-    return f"--{name.replace('_', '-')}"
-
-
 def apply(config: TrainingConfig, given: Given) -> TrainingConfig:
-    """Returns a configuration with what the user set.
+    """Returns a configuration with the user's settings.
 
     Raises:
         EsperError: If a value does not fit; names the flag that gave it.
@@ -157,13 +125,13 @@ def apply(config: TrainingConfig, given: Given) -> TrainingConfig:
             config = override(
                 config, {"host": find_task(task).spec.training.model_dump(mode="json")}
             )
-        return override(config, _nest(given.values))
+        return override(config, nest_keys(given.values))
     except ConfigError as error:
         raise TrainError(_name_flags(str(error), given)) from None
 
 
 def check_resumable(given: Given) -> None:
-    """Checks that a resumed run may change what the user set.
+    """Checks that a resumed run may change the user's settings.
 
     Raises:
         TrainError: If it may not; names what it may.
@@ -179,13 +147,25 @@ def check_resumable(given: Given) -> None:
 def describe_changes(
     before: TrainingConfig, after: TrainingConfig, given: Given
 ) -> tuple[str, ...]:
-    """Says in a line each what the user changed of a checkpoint's configuration."""
+    """Returns a line for each setting that differs from the checkpoint's configuration."""
     old, new = (flatten_config(each.model_dump(mode="json")) for each in (before, after))
     return tuple(
         f"{key}: {old.get(key)} in the checkpoint, {new.get(key)} from here on"
         for key in given.values
         if old.get(key) != new.get(key)
     )
+
+
+def _read_numbers(flag: str, texts: Sequence[str]) -> Iterator[tuple[str, float]]:
+    """Reads ``NAME=NUMBER`` texts."""
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name or "." in name:
+            raise TrainError(f"{flag} '{show_text(text)}' is not NAME=NUMBER, such as op=0.5")
+        try:
+            yield name, parse_number(value)
+        except ValueError as error:
+            raise TrainError(f"{flag} {show_text(name)}: {error}") from None
 
 
 def _read_setting(text: str) -> Iterator[tuple[str, Any]]:
@@ -195,7 +175,7 @@ def _read_setting(text: str) -> Iterator[tuple[str, Any]]:
         raise TrainError(
             f"--set '{show_text(text)}' is not KEY=VALUE, such as ppo.learning_rate=0.0001"
         )
-    nested = _nest({key: _read_value(key, value)})
+    nested = nest_keys({key: _read_value(key, value)})
     try:
         leaves = flatten_config(nested)
     except ConfigError as error:
@@ -207,7 +187,7 @@ def _read_setting(text: str) -> Iterator[tuple[str, Any]]:
 
 
 def _read_value(key: str, text: str) -> Any:
-    """Reads strict JSON; what is none is a string, unless it begins like a part of JSON."""
+    """Reads strict JSON; other text is a string, unless it begins like JSON."""
     try:
         return parse_json(text)
     except LeylineError as error:
@@ -216,7 +196,8 @@ def _read_value(key: str, text: str) -> Any:
         return text
 
 
-def _nest(values: Mapping[str, Any]) -> dict[str, Any]:
+def nest_keys(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns values by dotted key as nested dicts."""
     nested: dict[str, Any] = {}
     for key, value in values.items():
         *sections, last = key.split(".")
@@ -228,13 +209,15 @@ def _nest(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _name_flags(message: str, given: Given) -> str:
-    """Puts flags in the place of keys in an error; ``--set`` is put before it."""
+    """Replaces keys by the flags that set them; puts ``--set`` before the message."""
     by_set = False
     for key, source in given.sources.items():
         if source.startswith("--set "):
             by_set = True
             continue
-        quoted = re.compile(rf"'{re.escape(key)}(\.\d+)?'")
+        # Of a value by name, an error may name the whole: 'policy.floors'.
+        whole = key.rpartition(".")[0] if key not in settings() else key
+        quoted = re.compile(rf"'({re.escape(key)}(\.\d+)?|{re.escape(whole)})'")
         if quoted.search(message):
             return quoted.sub(source, message)
     return f"--set: {message}" if by_set else message

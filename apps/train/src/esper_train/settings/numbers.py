@@ -1,4 +1,4 @@
-"""Numbers as the flags take them: plain decimal ones, nothing rounded."""
+"""Numbers of flags: plain decimal ones, never rounded."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from esper_leyline import show_text
 
 MOST_DIGITS = 18
-"""Digits of a whole number; every range of a setting ends before."""
+"""Most digits of a whole number; every range of a setting is smaller."""
 
 _WHOLE = re.compile(rf"[+-]?[0-9]{{1,{MOST_DIGITS}}}")
 _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)(e[+-]?[0-9]+)?", re.IGNORECASE)
@@ -19,14 +19,14 @@ _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)(e[+-]?[0-9]+)?", re.IGN
 class _Token(Protocol):
     @property
     def value(self) -> str:
-        """What the user wrote."""
+        """The text that the user wrote."""
 
 
 def parse_whole(text: str) -> int:
     """Reads a whole number.
 
     Raises:
-        ValueError: If it is none, such as 1.5 or 0x10, or has too many digits.
+        ValueError: If it is not one, such as 1.5 or 0x10, or has too many digits.
     """
     if _WHOLE.fullmatch(text):
         return int(text)
@@ -39,14 +39,19 @@ def read_whole(_type: Any, tokens: Sequence[_Token]) -> int:
     return parse_whole(token.value)
 
 
-def read_number(_type: Any, tokens: Sequence[_Token]) -> float:
+def parse_number(text: str) -> float:
     """Reads a number, such as 2, 0.5 or 1e-4.
 
     Raises:
-        ValueError: If it is none, or not finite.
+        ValueError: If it is not one, or not finite.
     """
-    (token,) = tokens
-    value = float(token.value) if _NUMBER.fullmatch(token.value) else math.nan
+    value = float(text) if _NUMBER.fullmatch(text) else math.nan
     if math.isfinite(value):
         return value
-    raise ValueError(f"'{show_text(token.value)}' is not a number, such as 2 or 0.5.")
+    raise ValueError(f"'{show_text(text)}' is not a number, such as 2 or 0.5.")
+
+
+def read_number(_type: Any, tokens: Sequence[_Token]) -> float:
+    """Reads the value of a flag by ``parse_number``."""
+    (token,) = tokens
+    return parse_number(token.value)

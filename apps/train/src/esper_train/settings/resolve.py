@@ -1,8 +1,8 @@
-"""From flags to one whole configuration, with a reason for every choice made for the user."""
+"""From flags to one whole configuration, with a note for every choice made for the user."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -16,27 +16,42 @@ from esper_leyline import (
     override,
     read_config,
 )
+from esper_leyline.config.overrides import flatten_config
 from esper_nissa import SINKS
 from esper_simic import build_reward, check_minibatches
 from esper_tolaria import check_environment, find_preset, find_task, preset_names
 from esper_train.errors import TrainError
 from esper_train.settings.compiling import choose_compilation
-from esper_train.settings.given import Given, apply, check_resumable, describe_changes, read_given
-from esper_train.settings.options import (
-    CheckpointOptions,
-    ComputeOptions,
-    ConfigOptions,
-    HeuristicOptions,
-    ScaleOptions,
-    TelemetryOptions,
+from esper_train.settings.flags import SettingFlags
+from esper_train.settings.given import (
+    Given,
+    apply,
+    check_resumable,
+    describe_changes,
+    nest_keys,
+    read_given,
 )
+from esper_train.settings.options import HEURISTIC_DEFAULTS, SetOptions, SourceOptions
 
 GPU_PRESET = "cifar10"
 CPU_PRESET = "mnist1d_blind"
 
-HEURISTIC_BATCHES = 50
-_HEURISTIC = {"n_episodes": 1, "n_envs": 1, "max_epochs": 75}
-"""What ``esper-train heuristic`` trains unless it is asked for something else."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Base:
+    """The configuration that flags change.
+
+    Attributes:
+        config: The configuration.
+        source: Its name: ``preset digits``, ``file a.json``, ``checkpoint a.pt``.
+        keys: Dotted keys that it sets; all others are defaults.
+        note: Why it was chosen, if the user did not choose it.
+    """
+
+    config: TrainingConfig
+    source: str = "default"
+    keys: frozenset[str] = frozenset()
+    note: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,64 +62,57 @@ class Plan:
         config: The whole configuration, nothing left to defaults of the machine.
         task: The task it names.
         notes: One line for each choice that the user did not make.
-        compile_mode: How ``torch.compile`` compiles a learner's update; ``None``: not at all.
+        compile_mode: Mode of ``torch.compile`` for a learner's update; ``None``: not compiled.
+        given: The user's settings.
+        base: The configuration that they changed.
     """
 
     config: TrainingConfig
     task: TaskSpec
     notes: tuple[str, ...]
     compile_mode: str | None = None
+    given: Given = field(default_factory=Given)
+    base: Base = field(default_factory=lambda: Base(config=TrainingConfig()))
 
 
-def plan_ppo(
-    scale: ScaleOptions,
-    config: ConfigOptions,
-    hardware: ComputeOptions,
-    telemetry: TelemetryOptions,
-    *,
-    checkpoints: CheckpointOptions | None = None,
-) -> Plan:
+def plan_ppo(flags: SettingFlags, source: SourceOptions) -> Plan:
     """Resolves the flags of ``esper-train ppo``.
 
     Raises:
         EsperError: If a flag, a config value, a task or a slot is not usable.
     """
-    given = read_given(scale, config, hardware, *_present(checkpoints), telemetry)
-    base, note = base_config(config, given.task)
-    settled, annealing_note = _settle_annealing(apply(base, given), given)
-    return _with_learner(finish_plan(settled, given, (note, annealing_note)))
+    given = read_given(flags, source)
+    base = base_config(source, given.task)
+    settled, annealing_note = _settle_annealing(apply(base.config, given), given)
+    plan = finish_plan(settled, given, (base.note, annealing_note))
+    return _with_learner(replace(plan, base=base))
 
 
 def plan_resume(
-    manifest: CheckpointManifest,
-    scale: ScaleOptions,
-    config: ConfigOptions,
-    hardware: ComputeOptions,
-    telemetry: TelemetryOptions,
-    *,
-    path: Path,
-    checkpoints: CheckpointOptions | None = None,
+    manifest: CheckpointManifest, flags: SettingFlags, source: SourceOptions, *, path: Path
 ) -> Plan:
     """Resolves the flags of ``esper-train ppo --resume PATH``.
 
-    Only settings of ``RESUMABLE`` may differ from the config of the checkpoint's manifest.
+    Only settings of ``RESUMABLE`` may differ from the config in the checkpoint's manifest.
 
     Raises:
         EsperError: If another setting is given, or no round is left to train.
     """
-    for flag, value in (("--preset", config.preset), ("--config-json", config.config_json)):
+    for flag, value in (("--preset", source.preset), ("--config-json", source.config_json)):
         if value is not None:
             raise TrainError(
                 f"{flag} {value} does not go with --resume, which goes on with the config of the "
                 "checkpoint; change single settings by flags or by --set"
             )
-    given = read_given(scale, config, hardware, *_present(checkpoints), telemetry)
+    given = read_given(flags, source)
     check_resumable(given)
     settled, annealing_note = _settle_annealing(apply(manifest.config, given), given)
     _check_rounds_left(path, manifest.rounds_completed, settled.n_episodes)
     plan = finish_plan(settled, given, (annealing_note,))
     changes = describe_changes(manifest.config, plan.config, given)
-    return _with_learner(replace(plan, notes=changes + plan.notes))
+    keys = frozenset(flatten_config(manifest.config.model_dump(mode="json")))
+    base = Base(config=manifest.config, source=f"checkpoint {path}", keys=keys)
+    return _with_learner(replace(plan, notes=changes + plan.notes, base=base))
 
 
 def _check_rounds_left(path: Path, done: int, wanted: int) -> None:
@@ -122,32 +130,31 @@ def plan_resolved(config: TrainingConfig) -> Plan:
     return _with_learner(Plan(config=config, task=find_task(config.task).spec, notes=()))
 
 
-def plan_heuristic(
-    options: HeuristicOptions, hardware: ComputeOptions, telemetry: TelemetryOptions
-) -> Plan:
+def plan_heuristic(flags: SettingFlags, options: SetOptions) -> Plan:
     """Resolves the flags of ``esper-train heuristic``.
 
     Raises:
         EsperError: If a flag, a task or a slot is not usable.
     """
-    given = read_given(options, hardware, telemetry)
+    given = read_given(flags, options)
     name, note = given.task, None
     if name is None:
         name, why = default_preset()
         note = f"task {name}: {why}"
-    base = override(TrainingConfig(), {**_HEURISTIC, "task": name})
+    base = override(TrainingConfig(), {"task": name})
     training = find_task(base.task).spec.training.model_dump(mode="json")
-    base = override(base, {"host": {**training, "max_batches": HEURISTIC_BATCHES}})
+    base = override(base, nest_keys({"host": training}))
+    base = override(base, nest_keys(HEURISTIC_DEFAULTS))
     return finish_plan(apply(base, given), given, (note,))
 
 
 def finish_plan(config: TrainingConfig, given: Given, notes: tuple[str | None, ...] = ()) -> Plan:
-    """Settles what a configuration leaves to task and machine: slots, devices, compilation.
+    """Sets what a configuration leaves to task and machine: slots, devices, compilation.
 
     Args:
-        config: With everything in it that the user set.
-        given: What that was.
-        notes: What was chosen for the user so far.
+        config: The configuration with the user's settings.
+        given: The user's settings.
+        notes: Notes on choices made so far.
 
     Raises:
         EsperError: If something is not usable.
@@ -172,7 +179,7 @@ def finish_plan(config: TrainingConfig, given: Given, notes: tuple[str | None, .
     check_environment(task, resolved, places, resolved.workers)
     _check_plugins(resolved, task)
     build_reward(resolved.reward, gamma=resolved.ppo.gamma)  # refuses parts that a mode lacks
-    return Plan(config=resolved, task=task, notes=_said(*notes, device_note))
+    return Plan(config=resolved, task=task, notes=_without_none(*notes, device_note), given=given)
 
 
 def _check_plugins(config: TrainingConfig, task: TaskSpec) -> None:
@@ -185,31 +192,40 @@ def _check_plugins(config: TrainingConfig, task: TaskSpec) -> None:
         SINKS.get(name)
 
 
-def base_config(
-    options: ConfigOptions, task: str | None = None
-) -> tuple[TrainingConfig, str | None]:
-    """Returns the config that the other flags of a PPO run change, and why it is that one.
+def base_config(source: SourceOptions, task: str | None = None) -> Base:
+    """Returns the configuration that the other flags of a PPO run change.
 
     Args:
-        options: Where settings come from.
-        task: The task that was asked for.
+        source: A preset or a file.
+        task: The task that the user gave.
 
     Raises:
         EsperError: If there is no such preset, or the file cannot be used.
     """
-    if options.config_json is not None:
-        if options.preset is not None:
+    path = source.config_json
+    if path is not None:
+        if source.preset is not None:
             raise TrainError("--preset and --config-json both give a whole config; use one of them")
-        return read_config(options.config_json), None
-    if options.preset is not None:
-        return find_preset(options.preset), None
-    if task is not None:
-        # A task without a preset of its own name takes the defaults of the reference.
-        if task not in preset_names():
-            return TrainingConfig(), None
-        return find_preset(task), f"preset {task}: the one named like the task"
-    name, why = default_preset()
-    return find_preset(name), f"preset {name}: {why}"
+        config = read_config(path)
+        return Base(config=config, source=f"file {path}", keys=_set_keys(config))
+    if source.preset is not None:
+        return _preset(source.preset)
+    if task is None:
+        name, why = default_preset()
+        return _preset(name, f"preset {name}: {why}")
+    if task in preset_names():
+        return _preset(task, f"preset {task}: the one named like the task")
+    return Base(config=TrainingConfig())
+
+
+def _preset(name: str, note: str | None = None) -> Base:
+    config = find_preset(name)
+    return Base(config=config, source=f"preset {name}", keys=_set_keys(config), note=note)
+
+
+def _set_keys(config: TrainingConfig) -> frozenset[str]:
+    """Returns the dotted keys that were given to build a configuration."""
+    return frozenset(flatten_config(config.model_dump(mode="json", exclude_unset=True)))
 
 
 def find_device(wanted: str | None) -> tuple[str, str | None]:
@@ -231,22 +247,18 @@ def find_device(wanted: str | None) -> tuple[str, str | None]:
 
 
 def _with_learner(plan: Plan) -> Plan:
-    """Checks what the learner reads, and settles whether the policy is compiled."""
+    """Checks the settings of the learner, and decides whether the policy is compiled."""
     check_minibatches(plan.config.n_envs, plan.config.ppo.minibatches)
     mode, note = choose_compilation(plan.config.compile, plan.config.device or "cpu")
-    return replace(plan, notes=plan.notes + _said(note), compile_mode=mode)
+    return replace(plan, notes=plan.notes + _without_none(note), compile_mode=mode)
 
 
-def _said(*notes: str | None) -> tuple[str, ...]:
+def _without_none(*notes: str | None) -> tuple[str, ...]:
     return tuple(note for note in notes if note is not None)
 
 
-def _present(options: CheckpointOptions | None) -> tuple[CheckpointOptions, ...]:
-    return () if options is None else (options,)
-
-
 def _spread(config: TrainingConfig, given: Given) -> list[str]:
-    """Returns the devices to spread hosts over; none where there is one device only."""
+    """Returns the devices to spread hosts over; none if there is only one device."""
     one, several = (name in given.values for name in ("device", "devices"))
     if one and several and config.device not in config.devices:
         raise TrainError(
@@ -260,7 +272,7 @@ def _spread(config: TrainingConfig, given: Given) -> list[str]:
 
 
 def _compile(config: TrainingConfig, given: Given) -> dict[str, object]:
-    """Lets either flag override both settings of a config, mode and force."""
+    """Lets each of the two flags override both settings of a config, mode and force."""
     mode, force = (key in given.values for key in ("compile.mode", "compile.force"))
     if mode and not force:
         return {"force": False}
@@ -270,7 +282,7 @@ def _compile(config: TrainingConfig, given: Given) -> dict[str, object]:
 
 
 def _settle_annealing(config: TrainingConfig, given: Given) -> tuple[TrainingConfig, str | None]:
-    """Settles where the entropy bonus falls to, which the number of episodes does not say."""
+    """Sets the final entropy coefficient if only the number of episodes is given."""
     ppo = config.ppo
     if "ppo.entropy_anneal_episodes" not in given.values or ppo.entropy_anneal_episodes == 0:
         return config, None
