@@ -58,6 +58,7 @@ def test_there_are_snapshots():
         "esper-kasmina",
         "esper-karn",
         "esper-nissa",
+        "esper-tolaria",
         "overwatch",
     }
 

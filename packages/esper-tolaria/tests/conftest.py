@@ -40,7 +40,7 @@ from esper_tolaria import (
 from esper_tolaria.datasets.digits import read_digits
 from esper_tolaria.datasets.fashion_mnist import PARTS, SYSTEM_FOLDER
 from esper_tolaria.datasets.idx import read_idx
-from esper_tolaria.datasets.images import Pictures
+from esper_tolaria.datasets.images import Images
 
 Script = Sequence[FactoredAction]
 
@@ -146,18 +146,18 @@ def grown_in() -> Callable[..., LocalEnvironment]:
 
 
 @pytest.fixture(scope="session")
-def pictures() -> Pictures:
-    """Real pictures, 28 x 28 grey pixels, 2,400 or more: clothes if installed, else digits."""
+def images() -> Images:
+    """Real images, 28 x 28 grey pixels, 2,400 or more: clothes if installed, else digits."""
     if SYSTEM_FOLDER.is_dir():
         images, labels = (
             np.concatenate([read_idx(SYSTEM_FOLDER / f"{part}-{kind}.gz")[:2000] for part in PARTS])
             for kind in ("images-idx3-ubyte", "labels-idx1-ubyte")
         )
-        return Pictures(pixels=images, labels=labels)
+        return Images(pixels=images, labels=labels)
     digits = read_digits()
     large = np.kron(digits.pixels[:, 0], np.ones((3, 3), dtype=np.uint8)) * 15
     padded = np.pad(large, ((0, 0), (2, 2), (2, 2)))
-    return Pictures(pixels=np.tile(padded, (2, 1, 1)), labels=np.tile(digits.labels, 2))
+    return Images(pixels=np.tile(padded, (2, 1, 1)), labels=np.tile(digits.labels, 2))
 
 
 @pytest.fixture(scope="session")

@@ -38,7 +38,7 @@ def every_version(image: torch.Tensor, augmentation: Augmentation) -> list[torch
 
 
 @given(shape=SIZES, margin=st.integers(0, 3), flip=st.booleans(), seed=st.integers(0, 2**40))
-def test_each_image_becomes_one_of_its_crops_or_their_mirror_images(shape, margin, flip, seed):
+def test_each_image_becomes_one_of_its_crops_or_flipped_crops(shape, margin, flip, seed):
     augmentation = Augmentation(crop_padding=margin, flip=flip)
     images = torch.rand(shape, generator=generator(seed)) + 0.1
     before = images.clone()
@@ -49,7 +49,7 @@ def test_each_image_becomes_one_of_its_crops_or_their_mirror_images(shape, margi
         assert any(torch.equal(version, each) for each in every_version(image, augmentation))
 
 
-def test_every_version_comes_about_as_often_as_any_other():
+def test_all_crops_are_about_equally_frequent():
     augmentation = Augmentation(crop_padding=1, flip=True)
     image = torch.rand(1, 4, 5, generator=generator(0)) + 0.1
     copies = augment(image.expand(3600, -1, -1, -1), augmentation, generator(1))
@@ -62,7 +62,7 @@ def test_every_version_comes_about_as_often_as_any_other():
     assert max(counts) < 270
 
 
-def test_images_of_a_batch_go_their_own_ways_and_the_generator_alone_decides():
+def test_images_of_a_batch_are_cropped_independently_by_the_generator():
     augmentation = Augmentation(crop_padding=4, flip=True)
     images = torch.rand(1, 3, 8, 8).expand(64, -1, -1, -1)
     first = augment(images, augmentation, generator(5))
@@ -72,7 +72,7 @@ def test_images_of_a_batch_go_their_own_ways_and_the_generator_alone_decides():
     assert len(first.flatten(1).unique(dim=0)) > 30
 
 
-def test_a_generator_follows_from_seed_and_epoch():
+def test_the_generator_is_seeded_by_seed_and_epoch():
     draws = {
         (seed, epoch): torch.rand(3, generator=epoch_generator(seed, epoch, CPU)).tolist()
         for seed in (0, 1, 2**31)
@@ -85,7 +85,7 @@ def test_a_generator_follows_from_seed_and_epoch():
 
 @pytest.fixture
 def digits(few_rows, grown_in):
-    """Environments on small pictures; arguments change how their hosts train."""
+    """Environments on small images; arguments change how their hosts train."""
 
     def make(hosts: int, **training: object):
         task = few_rows("digits", 100, **training)
@@ -104,7 +104,7 @@ def test_augmented_hosts_do_not_depend_on_their_neighbours(digits, play):
             assert replace(single, environment=index) == joint[index]
 
 
-def test_augmentation_changes_training_and_not_what_is_validated(digits):
+def test_augmentation_changes_training_but_not_validation(digits):
     moved, still = digits(1, augmentation=Augmentation(**MOVING["augmentation"])), digits(1)
     for environment in (moved, still):
         environment.reset([7])
@@ -113,7 +113,7 @@ def test_augmentation_changes_training_and_not_what_is_validated(digits):
     assert moved.step([WAIT])[0].train_loss > still.step([WAIT])[0].train_loss
 
 
-def test_each_epoch_draws_anew(digits, monkeypatch):
+def test_each_epoch_draws_new_crops(digits, monkeypatch):
     from esper_tolaria.engine import trainer
 
     seen = []

@@ -58,9 +58,7 @@ fossil_sets = st.frozensets(st.sampled_from(SLOTS))
 
 
 @given(count=st.integers(1, 6), asked=asked_for, last=st.booleans(), fossils=fossil_sets)
-def test_everybody_comes_first_each_is_left_out_and_none_is_compared_twice(
-    count, asked, last, fossils
-):
+def test_all_seeds_come_first_then_each_left_out_without_duplicates(count, asked, last, fossils):
     found = comparison_of(count, asked, last=last, fossils=fossils)
     all_seeds = frozenset(SLOTS[:count])
     assert found.active == SLOTS[:count]
@@ -74,7 +72,7 @@ def test_everybody_comes_first_each_is_left_out_and_none_is_compared_twice(
 
 
 @given(count=st.integers(1, 6), fossils=fossil_sets)
-def test_what_nobody_asks_for_is_not_compared(count, fossils):
+def test_only_required_configurations_are_measured(count, fossils):
     found = comparison_of(count, NOTHING_MORE, last=True, fossils=fossils)
     assert len(found.coalitions) == count + 1
     assert not found.shapley
@@ -93,7 +91,7 @@ def test_what_nobody_asks_for_is_not_compared(count, fossils):
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
-def test_each_kind_brings_its_own_hosts_and_no_others(asked, expected):
+def test_each_setting_adds_its_own_configurations(asked, expected):
     fossils = ("r0c1", "r0c2")
     bare = comparison_of(4, NOTHING_MORE, fossils=fossils)
     found = comparison_of(4, NOTHING_MORE.model_copy(update=asked), fossils=fossils)
@@ -101,11 +99,11 @@ def test_each_kind_brings_its_own_hosts_and_no_others(asked, expected):
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4])
-def test_the_defaults_are_all_there_is_up_to_four_seeds(count):
+def test_default_counts_of_configurations_by_number_of_seeds(count):
     assert set(comparison_of(count, CounterfactualSet()).coalitions) == set(subsets(SLOTS[:count]))
 
 
-def test_shapley_values_are_due_on_the_last_epoch_only():
+def test_shapley_values_are_measured_on_the_last_epoch_only():
     asked = NOTHING_MORE.model_copy(update={"shapley": True})
     early, late = comparison_of(4, asked), comparison_of(4, asked, last=True)
     assert not early.shapley
@@ -128,7 +126,7 @@ def test_beyond_four_seeds_orders_are_sampled():
     assert values.values == dict.fromkeys(SLOTS, 0.0)
 
 
-def test_without_active_seeds_nothing_is_compared():
+def test_without_active_seeds_only_the_whole_host_is_measured():
     dormant = [SeedReport(slot="r0c0"), SeedReport(slot="r0c1", stage=SeedStage.TRAINING)]
     found = compare(dormant, EVERYTHING, last=True, key=(1, 2))
     assert found == FULL_ONLY
@@ -148,7 +146,7 @@ def test_only_blended_seeds_with_some_alpha_are_active(stage, alpha):
 
 
 @given(data=st.data(), count=st.integers(1, 5))
-def test_interactions_are_those_of_the_formula(data, count):
+def test_interactions_follow_the_formula(data, count):
     found = comparison_of(count, CounterfactualSet())
     f = {on: data.draw(st.floats(0, 100)) for on in found.coalitions}
     for measured in measure(found, f):
@@ -161,20 +159,20 @@ def test_interactions_are_those_of_the_formula(data, count):
         assert measured.contribution == f[all_seeds] - f[all_seeds - i]
 
 
-def test_a_lone_seed_interacts_with_nobody():
+def test_the_interaction_of_a_single_seed_is_zero():
     found = comparison_of(1, NOTHING_MORE)
     (measured,) = measure(found, {frozenset({"r0c0"}): 60.0, NO_SEEDS: 50.0})
     assert (measured.contribution, measured.interaction_sum) == (10.0, 0.0)
 
 
 @pytest.mark.parametrize("count", [2, 3, 5])
-def test_interactions_that_were_not_measured_are_not_made_up(count):
+def test_an_interaction_with_a_missing_part_is_none(count):
     found = comparison_of(count, NOTHING_MORE)
     accuracies = dict.fromkeys(found.coalitions, 50.0)
     assert {each.interaction_sum for each in measure(found, accuracies)} == {None}
 
 
-def test_a_description_names_the_seeds_that_were_on_in_their_order():
+def test_descriptions_list_the_enabled_seeds_in_order():
     found = comparison_of(2, CounterfactualSet())
     accuracies = dict(zip(found.coalitions, (80.0, 70.0, 60.0, 50.0), strict=True))
     assert [(each.active, each.accuracy) for each in describe(found, accuracies)] == [
@@ -189,7 +187,7 @@ def told(**changes):
     return required_measurements(override(find_preset("mnist1d"), changes))
 
 
-def test_a_run_measures_what_it_was_told_to():
+def test_configured_measurements_are_required():
     chosen = {"none": False, "solo": True, "pairs": False, "shapley_pairs": 3}
     found = told(counterfactuals=chosen, telemetry={"level": "off"})
     assert found == CounterfactualSet(**chosen)
@@ -198,7 +196,7 @@ def test_a_run_measures_what_it_was_told_to():
 @pytest.mark.parametrize(
     ("mode", "reads"), [("shaped", False), ("escrow", False), ("sparse", True), ("minimal", True)]
 )
-def test_modes_that_pay_for_commitment_have_it_measured(mode, reads):
+def test_rewards_that_need_the_committed_accuracy_get_it(mode, reads):
     assert told(reward_mode=mode).committed is reads
     assert not told(reward_mode=mode, reward_family="loss").committed
     assert told(reward_mode=mode, counterfactuals={"committed": True}).committed

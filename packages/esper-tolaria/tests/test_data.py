@@ -46,26 +46,26 @@ def test_splits_have_the_sizes_and_shapes_of_the_task(name):
 
 
 @pytest.mark.parametrize("name", ["digits", "mnist1d"])
-def test_inputs_are_of_ordinary_size(name):
+def test_inputs_are_normalized(name):
     inputs = load_dataset(find_task(name).spec).train.inputs
     assert abs(inputs.mean()) < 0.5
     assert 0.5 < inputs.std() < 2.0
 
 
-def test_the_tasks_that_need_no_download_are_those_that_have_none():
+def test_tasks_without_a_download_are_known():
     found = {name for name in task_names() if find_task(name).fetch is None}
     assert found == set(WITHOUT_DOWNLOAD)
 
 
 @pytest.mark.parametrize("name", WITHOUT_DOWNLOAD)
-def test_what_needs_no_download_is_always_here(name, nowhere):
+def test_data_without_a_download_is_always_available(name, nowhere):
     task = find_task(name).spec
     assert data_is_here(task, nowhere)
     fetch_data(task, nowhere)
     assert not nowhere.exists()
 
 
-def test_the_usual_folder_is_that_of_the_configuration():
+def test_the_default_folder_is_that_of_the_configuration():
     assert Path(TrainingConfig().data_root) == DATA_ROOT
 
 
@@ -94,7 +94,7 @@ def test_splits_share_no_memory():
     assert len(storages) == 3
 
 
-def test_generation_is_reproducible_quiet_and_leaves_every_generator_alone(task, capsys):
+def test_generation_is_reproducible_silent_and_leaves_global_generators_unchanged(task, capsys):
     first = load_dataset(task)
     random.seed(1)
     np.random.seed(2)  # noqa: NPY002
@@ -111,7 +111,7 @@ def test_generation_is_reproducible_quiet_and_leaves_every_generator_alone(task,
         assert torch.equal(getattr(again, name).targets, getattr(first, name).targets)
 
 
-def test_data_is_made_once_a_process():
+def test_data_is_loaded_once_per_process():
     assert load_dataset(TASK) is load_dataset(find_task("mnist1d_blind").spec, DATA_ROOT)
 
 
@@ -134,7 +134,7 @@ def test_mnist1d_is_described_as_it_is_generated():
 
 
 @given(seed=st.integers(0, 2**31), epoch=st.integers(0, 10_000), rows=st.integers(1, 300))
-def test_an_epoch_reads_every_row_once_in_an_order_that_seed_and_epoch_decide(seed, epoch, rows):
+def test_an_epoch_is_a_permutation_seeded_by_seed_and_epoch(seed, epoch, rows):
     order = epoch_order(seed, epoch, rows)
     assert order.dtype == torch.int64
     assert sorted(order.tolist()) == list(range(rows))
@@ -144,13 +144,13 @@ def test_an_epoch_reads_every_row_once_in_an_order_that_seed_and_epoch_decide(se
 
 
 @given(seed=st.integers(0, 2**31), epoch=st.integers(0, 10_000))
-def test_orders_differ_from_epoch_to_epoch_and_seed_to_seed(seed, epoch):
+def test_orders_differ_between_epochs_and_between_seeds(seed, epoch):
     order = epoch_order(seed, epoch, 200)
     assert not torch.equal(order, epoch_order(seed, epoch + 1, 200))
     assert not torch.equal(order, epoch_order(seed + 1, epoch, 200))
 
 
-def test_pictures_lie_channels_last_and_rows_keep_that() -> None:
+def test_images_and_gathered_rows_are_channels_last() -> None:
     split = Split(torch.randn(6, 3, 4, 4), torch.arange(6)).to(torch.device("cpu"))
     chosen = split.inputs[torch.tensor([4, 1])]
     assert chosen.is_contiguous(memory_format=torch.channels_last)

@@ -20,7 +20,7 @@ from esper_tolaria import (
 WAIT = FactoredAction()
 
 
-def test_a_fresh_host_was_validated_by_nobody(make_local):
+def test_the_report_of_a_fresh_host_has_no_measurements(make_local):
     environment = make_local(n_envs=2)
     reports = environment.reset([11, 12])
     assert [report.environment for report in reports] == [0, 1]
@@ -35,7 +35,7 @@ def test_a_fresh_host_was_validated_by_nobody(make_local):
         assert [seed.slot for seed in report.seeds] == ["r0c0", "r0c1", "r0c2"]
 
 
-def test_a_life_of_two_seeds_is_reported_step_by_step(make_local, play, growth):
+def test_the_lifecycle_of_two_seeds_is_reported_step_by_step(make_local, play, growth):
     environment = make_local(n_envs=1)
     steps = [step[0] for step in play(environment, [5], [growth])]
     assert [step.epoch for step in steps] == list(range(len(growth) + 1))
@@ -66,7 +66,7 @@ LEAST = {"counterfactuals": {"none": False, "pairs": False}, "telemetry": {"leve
 MOST = {"counterfactuals": {"solo": True, "committed": True, "shapley": True}}
 
 
-def test_what_is_compared_changes_no_other_number(make_local, play, growth, random_script):
+def test_counterfactuals_do_not_change_other_numbers(make_local, play, growth, random_script):
     seeds, scripts = [5, 6], [growth, random_script(4, len(growth))]
     least, most = (
         play(make_local(n_envs=2, max_epochs=len(growth), **asked), seeds, scripts)
@@ -82,7 +82,7 @@ def all_slots(op, **options):
     return [FactoredAction(op=op, slot=slot, **options) for slot in range(3)]
 
 
-def test_three_seeds_interact_and_the_last_epoch_tells_their_shapley_values(make_local, play):
+def test_three_seeds_have_interactions_and_shapley_values_on_the_last_epoch(make_local, play):
     script = [
         *all_slots(Op.GERMINATE, blueprint=Blueprint.CONV_LIGHT),
         *all_slots(Op.ADVANCE),
@@ -104,7 +104,7 @@ def test_three_seeds_interact_and_the_last_epoch_tells_their_shapley_values(make
 
 
 @pytest.mark.parametrize(("mode", "found"), [("shaped", False), ("sparse", True)])
-def test_sparse_rewards_find_what_fossils_alone_achieve(make_local, play, mode, found):
+def test_sparse_rewards_get_the_committed_accuracy(make_local, play, mode, found):
     script = [
         *all_slots(Op.GERMINATE, blueprint=Blueprint.CONV_LIGHT, alpha_target=2),
         *all_slots(Op.ADVANCE),
@@ -123,7 +123,7 @@ def test_sparse_rewards_find_what_fossils_alone_achieve(make_local, play, mode, 
     assert (("r0c0",) in measured) == found
 
 
-def test_seconds_name_the_parts_of_a_step(make_local):
+def test_seconds_are_split_by_the_parts_of_a_step(make_local):
     environment = make_local(n_envs=1)
     environment.reset([0])
     (report,) = environment.step([WAIT])
@@ -131,7 +131,7 @@ def test_seconds_name_the_parts_of_a_step(make_local):
     assert all(seconds >= 0 for seconds in report.seconds.values())
 
 
-def test_a_host_never_depends_on_its_neighbours(make_local, play, growth, random_script):
+def test_a_host_does_not_depend_on_the_other_hosts(make_local, play, growth, random_script):
     seeds = [3, 1, 4, 15]
     scripts = [growth[:8], random_script(1, 8), (*growth[2:8], *growth[:2]), random_script(2, 8)]
     together = play(make_local(n_envs=4), seeds, scripts)
@@ -141,7 +141,7 @@ def test_a_host_never_depends_on_its_neighbours(make_local, play, growth, random
             assert replace(single, environment=index) == joint[index]
 
 
-def test_the_same_seed_gives_the_same_episode_again(make_local, play, growth):
+def test_equal_seeds_give_equal_episodes(make_local, play, growth):
     environment, scripts = make_local(n_envs=2), [growth[:6]] * 2
     first = play(environment, [8, 9], scripts)
     torch.manual_seed(123)
@@ -150,7 +150,7 @@ def test_the_same_seed_gives_the_same_episode_again(make_local, play, growth):
     assert other[-1][0].val_loss == first[-1][1].val_loss != first[-1][0].val_loss
 
 
-def test_threads_are_given_back(make_local):
+def test_the_number_of_threads_is_restored(make_local):
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
@@ -163,7 +163,7 @@ def test_threads_are_given_back(make_local):
         torch.set_num_threads(before)
 
 
-def test_the_global_generator_is_neither_read_nor_moved(make_local, play, growth):
+def test_the_global_generator_is_not_used(make_local, play, growth):
     environment = make_local(n_envs=1)
     torch.manual_seed(7)
     before = torch.get_rng_state()
@@ -171,7 +171,7 @@ def test_the_global_generator_is_neither_read_nor_moved(make_local, play, growth
     assert torch.equal(before, torch.get_rng_state())
 
 
-def test_a_refused_action_is_reported_and_the_epoch_goes_on(make_local):
+def test_a_rejected_action_is_reported_and_the_epoch_is_trained(make_local):
     environment = make_local(n_envs=1)
     environment.reset([0])
     (report,) = environment.step([FactoredAction(op=Op.FOSSILIZE, slot=1)])
@@ -181,7 +181,7 @@ def test_a_refused_action_is_reported_and_the_epoch_goes_on(make_local):
     assert report.val_loss is not None
 
 
-def test_a_blueprint_outside_the_task_is_refused(make_local):
+def test_a_blueprint_outside_the_task_is_rejected(make_local):
     environment = make_local(n_envs=1)
     environment.reset([0])
     (report,) = environment.step([FactoredAction(op=Op.GERMINATE, blueprint=Blueprint.LORA)])
@@ -191,7 +191,7 @@ def test_a_blueprint_outside_the_task_is_refused(make_local):
     assert report.seeds[0].stage is SeedStage.DORMANT
 
 
-def test_after_the_horizon_a_host_stays_as_it_is(make_local):
+def test_after_the_horizon_a_host_is_not_changed(make_local):
     environment = make_local(n_envs=1, max_epochs=2)
     environment.reset([0])
     assert environment.step([WAIT])[0].ended is None
@@ -252,7 +252,7 @@ def test_fewer_seeds_than_environments_start_fewer_hosts(make_local):
     assert len(environment.step([WAIT, WAIT])) == 2
 
 
-def test_wrong_calls_say_what_is_right(make_local):
+def test_wrong_calls_raise_clear_errors(make_local):
     environment = make_local(n_envs=2)
     with pytest.raises(TolariaError, match="call reset"):
         environment.step([WAIT])
@@ -267,7 +267,7 @@ def test_wrong_calls_say_what_is_right(make_local):
         environment.step([WAIT, FactoredAction(op=Op.PRUNE, slot=3)])
 
 
-def test_the_spec_states_the_fixed_facts(make_local, task):
+def test_the_spec_describes_the_environment(make_local, task):
     spec = make_local(n_envs=3, slots=["r0c2", "r0c0"], max_epochs=7).spec
     assert (spec.environments, spec.max_epochs) == (3, 7)
     assert spec.slots == ("r0c0", "r0c2")
@@ -275,7 +275,7 @@ def test_the_spec_states_the_fixed_facts(make_local, task):
     assert spec.styles == task.styles
 
 
-def test_slots_that_the_host_lacks_are_an_error(task, make_config):
+def test_slots_that_the_host_does_not_have_are_an_error(task, make_config):
     with pytest.raises(TolariaError, match="no slot 'r0c9'; it offers r0c0, r0c1, r0c2"):
         build_environment(task, make_config(slots=["r0c9"]), build_host, "cpu", workers=1)
 
@@ -284,12 +284,12 @@ def test_slots_that_the_host_lacks_are_an_error(task, make_config):
     ("device", "message"),
     [("toaster", "'toaster' is no device"), ("meta", "on cpu or cuda"), ("cuda:99", "not there")],
 )
-def test_a_device_that_is_not_there_is_an_error(task, make_config, device, message):
+def test_a_missing_device_is_an_error(task, make_config, device, message):
     with pytest.raises(TolariaError, match=message):
         build_environment(task, make_config(), build_host, device)
 
 
-def test_one_host_or_one_worker_stays_in_this_process(task, make_config):
+def test_one_host_or_one_worker_runs_in_this_process(task, make_config):
     for envs, workers in ((1, None), (4, 1)):
         environment = build_environment(
             task, make_config(n_envs=envs), build_host, "cpu", workers=workers
@@ -299,12 +299,12 @@ def test_one_host_or_one_worker_stays_in_this_process(task, make_config):
         assert environment.plan == shown
 
 
-def test_no_workers_at_all_is_an_error(task, make_config):
+def test_zero_workers_are_an_error(task, make_config):
     with pytest.raises(TolariaError, match="workers is 0"):
         build_environment(task, make_config(), build_host, "cpu", workers=0)
 
 
-def test_the_facts_of_hosts_take_one_host_to_find(make_setup_for):
+def test_one_host_is_built_to_find_the_facts_of_hosts(make_setup_for):
     setup = make_setup_for()
     built = []
 

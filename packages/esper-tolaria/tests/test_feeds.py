@@ -21,7 +21,7 @@ def split(rows: int = 10) -> Split:
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_loader_brings_the_rows_that_a_gather_brings(workers):
+def test_a_loader_gives_the_same_batches_as_a_gather(workers):
     gathered = GatherFeed(split(), TRAINING, rng_seed=5)
     loaded = LoaderFeed(split(), TRAINING, 5, device=CPU, workers=workers)
     assert gathered.count() == loaded.count() == 3
@@ -31,7 +31,7 @@ def test_a_loader_brings_the_rows_that_a_gather_brings(workers):
             assert torch.equal(one[1], other[1])
 
 
-def test_an_epoch_is_every_row_once_in_its_own_order():
+def test_an_epoch_has_every_row_once():
     feed = GatherFeed(split(), TRAINING, rng_seed=5)
     orders = [torch.cat([rows for _, rows in feed.batches(epoch)]) for epoch in (1, 2)]
     assert not torch.equal(*orders)
@@ -41,13 +41,13 @@ def test_an_epoch_is_every_row_once_in_its_own_order():
     assert torch.equal(inputs, split().inputs[targets])
 
 
-def test_an_epoch_ends_after_its_batches():
+def test_max_batches_limits_the_epoch():
     feed = GatherFeed(split(), TRAINING.model_copy(update={"max_batches": 2}), rng_seed=5)
     assert [len(rows) for _, rows in feed.batches(1)] == [4, 4]
     assert feed.count() == 2
 
 
-def test_a_cpu_gathers_unless_workers_are_asked_for():
+def test_on_a_cpu_rows_are_gathered_unless_there_are_loader_workers():
     kinds = [
         type(build_feed(split(), TRAINING, 0, FeedConfig(**settings), CPU))
         for settings in ({}, {"gpu_preload_gather": True}, {"num_workers": 1})
@@ -64,18 +64,18 @@ def test_a_cpu_gathers_unless_workers_are_asked_for():
         ({"gpu_preload": True, "num_workers": 3}, CUDA, "num_workers cannot be 3"),
     ],
 )
-def test_what_cannot_be_is_refused(settings, device, message):
+def test_impossible_settings_are_refused(settings, device, message):
     with pytest.raises(TolariaError, match=message):
         check_feed(FeedConfig(**settings), device)
 
 
-def test_what_is_refused_builds_no_environment(task, make_config):
+def test_refused_settings_build_no_environment(task, make_config):
     config = make_config(feed={"gpu_preload": True})
     with pytest.raises(TolariaError, match="gpu_preload needs a CUDA device"):
         build_environment(task, config, build_host, "cpu")
 
 
-def test_hosts_do_not_see_how_their_rows_came(task, make_config, play, growth):
+def test_reports_do_not_depend_on_the_feed(task, make_config, play, growth):
     """Worker processes may have workers of their own."""
     reports = []
     for workers, loaders in ((1, 0), (1, 2), (2, 1)):
@@ -90,7 +90,7 @@ def test_hosts_do_not_see_how_their_rows_came(task, make_config, play, growth):
 @pytest.mark.parametrize(
     "feed", [{}, {"num_workers": 1}, {"gpu_preload": True}], ids=["loader", "workers", "preload"]
 )
-def test_on_a_gpu_as_well(task, make_config, feed):
+def test_feeds_on_a_gpu_give_the_same_batches(task, make_config, feed):
     preloaded = {"gpu_preload": True, "gpu_preload_gather": True}
     rows = []
     for settings in (preloaded, feed):

@@ -19,7 +19,7 @@ def written(array: np.ndarray) -> bytes:
 
 
 @given(array=arrays(np.uint8, array_shapes(max_dims=3, max_side=6)), packed=st.booleans())
-def test_what_was_written_is_read(tmp_path_factory, array, packed):
+def test_arrays_are_read_as_written(tmp_path_factory, array, packed):
     content = written(array)
     path = tmp_path_factory.mktemp("idx") / ("data.gz" if packed else "data")
     path.write_bytes(gzip.compress(content) if packed else content)
@@ -30,16 +30,16 @@ def test_what_was_written_is_read(tmp_path_factory, array, packed):
 @pytest.mark.parametrize(
     ("name", "content", "says"),
     [
-        ("data", b"", "does not begin like an IDX file"),
-        ("data", b"<html>not here</html>", "does not begin like an IDX file"),
-        ("data", bytes((0, 0, 13, 1, 0, 0, 0, 1)), "does not begin like an IDX file"),
-        ("data", bytes((0, 0, 8, 3, 0, 0)), "ends within its head"),
+        ("data", b"", "has no header of an IDX file"),
+        ("data", b"<html>not here</html>", "has no header of an IDX file"),
+        ("data", bytes((0, 0, 13, 1, 0, 0, 0, 1)), "has no header of an IDX file"),
+        ("data", bytes((0, 0, 8, 3, 0, 0)), "ends within its header"),
         ("data", written(np.zeros((2, 3), np.uint8))[:-1], r"5 bytes of data for .*2.*3"),
         ("data.gz", gzip.compress(b"abc" * 100, mtime=0)[:-20], "cannot be read"),
         ("data.gz", b"plain", "cannot be read"),
     ],
 )
-def test_anything_else_is_one_line(tmp_path, name, content, says):
+def test_other_content_is_a_one_line_error(tmp_path, name, content, says):
     path = tmp_path / name
     path.write_bytes(content)
     with pytest.raises(TolariaError, match=says) as caught:
@@ -48,6 +48,6 @@ def test_anything_else_is_one_line(tmp_path, name, content, says):
     assert "\n" not in str(caught.value)
 
 
-def test_a_missing_file_is_one_line(tmp_path):
+def test_a_missing_file_is_a_one_line_error(tmp_path):
     with pytest.raises(TolariaError, match="No such file"):
         read_idx(tmp_path / "none")

@@ -11,7 +11,7 @@ import pytest
 from esper_tolaria.sharding.processes import ProcessTransport
 
 
-def test_an_interrupt_while_a_stopped_worker_is_awaited_kills_it() -> None:
+def test_an_interrupt_during_the_wait_for_a_worker_kills_it() -> None:
     worker = ProcessTransport("worker")
     assert worker.pid is not None
     os.kill(worker.pid, signal.SIGSTOP)

@@ -78,7 +78,7 @@ def test_updates_follow_the_published_rule_after_clipping(kind, plain, size):
 
 
 @pytest.mark.parametrize(("seed_norm", "moved"), [(None, 0.5), (8.0, 4.0), (0.25, 0.125)])
-def test_groups_are_clipped_apart(seed_norm, moved):
+def test_groups_are_clipped_separately(seed_norm, moved):
     training = HostTraining(
         optimizer="sgd",
         learning_rate=1.0,
@@ -96,7 +96,7 @@ def test_groups_are_clipped_apart(seed_norm, moved):
     assert seed.item() == pytest.approx(-moved)
 
 
-def test_parameters_without_gradient_stay_as_they_are():
+def test_parameters_without_gradient_are_not_changed():
     members = parameters(1)
     optimizer = build_optimizer(host_of(members), HostTraining(optimizer="adamw", weight_decay=0.5))
     before = [member.detach().clone() for member in members]
@@ -106,7 +106,7 @@ def test_parameters_without_gradient_stay_as_they_are():
     assert all(torch.equal(a, b) for a, b in zip(members[1:], before[1:], strict=True))
 
 
-def test_dropping_gradients_forgets_them_all():
+def test_zero_grad_drops_all_gradients():
     members = parameters(2)
     optimizer = build_optimizer(host_of(members), HostTraining())
     give_gradients(members, 0, 1.0)
@@ -114,7 +114,7 @@ def test_dropping_gradients_forgets_them_all():
     assert all(member.grad is None for member in members)
 
 
-def test_a_broken_gradient_breaks_its_group_visibly():
+def test_a_nan_gradient_makes_its_whole_group_nan():
     members = parameters(3)
     optimizer = build_optimizer(host_of(members), HostTraining())
     give_gradients(members, 0, 1.0)
@@ -159,7 +159,7 @@ TORCHS_OWN = {
 @pytest.mark.parametrize(
     ("host_norm", "seed_norm"), [(0.02, 50.0), (50.0, 0.02)], ids=["host clipped", "seed clipped"]
 )
-def test_growing_hosts_train_as_under_torchs_own_classes(family, kind, host_norm, seed_norm):
+def test_growing_hosts_train_as_with_the_optimizers_of_torch(family, kind, host_norm, seed_norm):
     training = HostTraining(
         optimizer=kind,
         learning_rate=0.02,

@@ -63,7 +63,7 @@ def test_hosts_learn_with_parameters_in_float32(make_setup_for, name, device):
 
 @either_dtype
 @pytest.mark.parametrize("amp", [False, True])
-def test_training_and_validation_run_in_the_narrower_type(make_local, name, amp):
+def test_training_and_validation_run_under_autocast(make_local, name, amp):
     environment = make_local(n_envs=1, amp=amp, amp_dtype=name)
     environment.reset([1])
     seen = {True: set(), False: set()}
@@ -95,7 +95,7 @@ def test_a_host_in_mixed_precision_depends_on_its_own_seed_only(
     assert plain[-1][0].train_loss != together[-1][0].train_loss
 
 
-def test_a_life_of_two_seeds_goes_on_as_in_float32(make_local, play, growth):
+def test_the_lifecycle_of_two_seeds_is_that_of_float32(make_local, play, growth):
     mixed = [step[0] for step in play(make_local(n_envs=1, amp=True), [5], [growth])]
     plain = [step[0] for step in play(make_local(n_envs=1), [5], [growth])]
     for one, other in zip(mixed, plain, strict=True):
@@ -152,7 +152,7 @@ def test_every_topology_learns_as_in_float32(family, name):
     assert mixed[-1] < 0.9 * mixed[0]
 
 
-def test_a_seed_in_training_leaves_its_host_as_it_is(task):
+def test_a_seed_in_training_does_not_change_its_host(task):
     """Isolation holds to the bit in bfloat16, too."""
     training = task.training.model_copy(update={"seed_max_grad_norm": 0.5})
     data = load_dataset(task).train
@@ -177,7 +177,7 @@ def test_a_seed_in_training_leaves_its_host_as_it_is(task):
     assert all(torch.equal(value, grown[name]) for name, value in own.items())
 
 
-def test_a_batch_that_overflows_in_float16_is_skipped_and_training_goes_on(task):
+def test_a_batch_that_overflows_in_float16_is_skipped(task):
     host = build_host(task.host, HostOptions(slots=task.slots, rng_seed=3))
     with torch.no_grad():
         host.classifier.weight *= 100.0
@@ -206,7 +206,7 @@ def test_a_batch_that_overflows_in_float16_is_skipped_and_training_goes_on(task)
 
 
 @pytest.mark.parametrize("name", DTYPES)
-def test_a_configuration_says_which(make_config, name):
+def test_the_configuration_selects_the_type(make_config, name):
     config = make_config(amp=True, amp_dtype=name)
     with build_precision(config, CPU).autocast():
         assert torch.ones(2, 2).mm(torch.ones(2, 2)).dtype is DTYPES[name]
@@ -216,7 +216,7 @@ def test_a_configuration_says_which(make_config, name):
         assert torch.ones(2, 2).mm(torch.ones(2, 2)).dtype is torch.float32
 
 
-def test_hosts_in_mixed_precision_are_computed_one_by_one(make_local):
+def test_hosts_in_mixed_precision_are_not_stacked(make_local):
     environment = make_local(n_envs=2, amp=True)
     environment.reset([1, 2])
     assert environment.plan == "in this process on cpu, one thread, hosts: 2"

@@ -69,7 +69,7 @@ def check_rolled_back(environment, report, cause):
     assert environment.step([WAIT, WAIT])[0] is report
 
 
-def test_a_poisoned_weight_is_rolled_back_and_the_neighbour_goes_on(trained):
+def test_a_nan_weight_is_rolled_back_and_the_other_host_continues(trained):
     with torch.no_grad():
         host_of(trained, 0).blocks[0].convolution.weight[0] = math.nan
     first, second = trained.step([ADVANCE, WAIT])
@@ -80,7 +80,7 @@ def test_a_poisoned_weight_is_rolled_back_and_the_neighbour_goes_on(trained):
     assert trained.step([WAIT, WAIT])[1].epoch > second.epoch
 
 
-def test_a_poisoned_seed_is_noticed_although_its_host_does_not_feel_it(trained):
+def test_a_nan_in_a_seed_is_detected_before_it_affects_the_host(trained):
     with torch.no_grad():
         next(iter(host_of(trained, 0).parameter_groups()["r0c1"])).fill_(math.nan)
     report = trained.step([WAIT, WAIT])[0]
@@ -89,7 +89,7 @@ def test_a_poisoned_seed_is_noticed_although_its_host_does_not_feel_it(trained):
     assert report.rollback.cause is GovernorCause.NON_FINITE
 
 
-def test_a_dead_network_is_a_return_to_chance(trained):
+def test_a_network_with_zero_weights_is_a_return_to_chance(trained):
     with torch.no_grad():
         for block in host_of(trained, 0).blocks:
             block.norm.weight.zero_()
@@ -137,7 +137,7 @@ def reset(host):
         (reset, GovernorCause.RETURN_TO_CHANCE, 1),
     ],
 )
-def test_whatever_befalls_a_host_its_neighbours_never_know(make_local, task, harm, cause, epochs):
+def test_a_failing_host_does_not_change_the_others(make_local, task, harm, cause, epochs):
     brisk = task.training.model_copy(update={"learning_rate": 0.03}).model_dump()
     struck, calm = (make_local(n_envs=3, host=brisk) for _ in range(2))
     for environment in (struck, calm):
@@ -158,7 +158,7 @@ def test_whatever_befalls_a_host_its_neighbours_never_know(make_local, task, har
         assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
 
 
-def test_poisoned_data_ends_every_episode_and_none_after_it(make_setup_for):
+def test_nan_data_ends_every_episode_and_later_episodes_are_unaffected(make_setup_for):
     setup = make_setup_for(n_envs=2)
     clean = load_dataset(setup.task)
     spoilt = Split(clean.train.inputs.clone(), clean.train.targets)
@@ -175,7 +175,7 @@ def test_poisoned_data_ends_every_episode_and_none_after_it(make_setup_for):
 
 
 @pytest.mark.parametrize("broken", [False, True])
-def test_a_host_that_breaks_in_its_last_epoch_has_no_shapley_values(make_local, broken):
+def test_a_rollback_in_the_last_epoch_leaves_no_shapley_values(make_local, broken):
     script = (GERMINATE, ADVANCE, ADVANCE, WAIT, WAIT)
     environment = make_local(n_envs=1, max_epochs=len(script))
     environment.reset([1])
@@ -190,7 +190,7 @@ def test_a_host_that_breaks_in_its_last_epoch_has_no_shapley_values(make_local, 
     assert (report.shapley is None) == broken
 
 
-def test_the_last_good_snapshot_is_put_back_bit_for_bit(make_local):
+def test_the_last_stable_snapshot_is_restored_bit_for_bit(make_local):
     environment = make_local(n_envs=1, governor={"snapshot_every": 2})
     environment.reset([7])
     for _ in range(2):
@@ -205,7 +205,7 @@ def test_the_last_good_snapshot_is_put_back_bit_for_bit(make_local):
     assert all(torch.equal(good[name], restored[name]) for name in good)
 
 
-def test_before_the_first_snapshot_the_newborn_host_comes_back(make_local, task):
+def test_before_the_first_snapshot_the_fresh_host_is_restored(make_local, task):
     environment = make_local(n_envs=1)
     environment.reset([7])
     with torch.no_grad():
@@ -237,7 +237,7 @@ def test_an_undone_fossil_counts_as_wasted(make_local, growth):
     assert report.wasted_epoch_parameters == total
 
 
-def test_ordinary_growing_is_left_alone(make_local, play, growth, random_script):
+def test_ordinary_growth_is_not_rolled_back(make_local, play, growth, random_script):
     scripts = [growth, *(random_script(seed, len(growth)) for seed in (10, 11, 12))]
     steps = play(make_local(n_envs=4), [21, 22, 23, 24], scripts)
     assert all(report.rollback is None for step in steps for report in step)

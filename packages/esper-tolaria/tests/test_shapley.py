@@ -39,7 +39,7 @@ def by_definition(slots, accuracies):
     return {slot: gain / len(orders) for slot, gain in gains.items()}
 
 
-def test_subsets_are_all_there_are_once():
+def test_subsets_are_complete_and_unique():
     expected = [set(chosen) for size in range(4) for chosen in combinations(SLOTS[:3], size)]
     assert list(subsets(SLOTS[:3])) == expected
 
@@ -50,7 +50,7 @@ def test_exact_values_are_the_mean_over_all_orders(game):
 
 
 @given(game=games(), pairs=st.integers(1, 5), key=st.integers(0, 2**40))
-def test_values_add_up_to_what_all_gain_together(game, pairs, key):
+def test_values_add_up_to_the_total_gain(game, pairs, key):
     slots, accuracies = game
     gain = accuracies[frozenset(slots)] - accuracies[frozenset()]
     orders = mirrored_orders(slots, pairs, key=(key,))
@@ -59,7 +59,7 @@ def test_values_add_up_to_what_all_gain_together(game, pairs, key):
 
 
 @given(game=games())
-def test_sampling_every_order_is_exact(game):
+def test_sampling_all_orders_is_exact(game):
     slots, accuracies = game
     assert sampled_values(list(permutations(slots)), accuracies) == pytest.approx(
         exact_values(slots, accuracies), abs=1e-9
@@ -67,7 +67,7 @@ def test_sampling_every_order_is_exact(game):
 
 
 @given(worth=st.lists(st.floats(-20.0, 20.0), min_size=1, max_size=6), key=st.integers(0, 99))
-def test_seeds_that_do_not_interact_are_worth_what_they_add(worth, key):
+def test_without_interactions_values_are_the_individual_gains(worth, key):
     each = dict(zip(SLOTS, worth, strict=False))
     slots = tuple(each)
     accuracies = {on: 30.0 + sum(each[slot] for slot in on) for on in subsets(slots)}
@@ -77,7 +77,7 @@ def test_seeds_that_do_not_interact_are_worth_what_they_add(worth, key):
 
 
 @given(pair=st.floats(-20.0, 20.0), key=st.integers(0, 99))
-def test_a_mirrored_pair_of_orders_shares_an_interaction_evenly(pair, key):
+def test_a_mirrored_pair_of_orders_splits_an_interaction_evenly(pair, key):
     slots = SLOTS[:5]
     accuracies = {on: 10.0 + pair * ({"r0c1", "r0c3"} <= on) for on in subsets(slots)}
     expected = dict.fromkeys(slots, 0.0) | {"r0c1": pair / 2, "r0c3": pair / 2}
@@ -86,7 +86,7 @@ def test_a_mirrored_pair_of_orders_shares_an_interaction_evenly(pair, key):
 
 
 @given(pairs=st.integers(1, 8), key=st.tuples(st.integers(-(2**63), 2**64), st.integers(0, 999)))
-def test_orders_come_with_their_mirror_images_and_follow_from_the_key(pairs, key):
+def test_orders_come_with_their_reverse_and_are_seeded_by_the_key(pairs, key):
     orders = mirrored_orders(SLOTS, pairs, key=key)
     assert len(orders) == 2 * pairs
     assert all(sorted(order) == list(SLOTS) for order in orders)
@@ -99,5 +99,5 @@ def test_other_keys_draw_other_orders():
     assert len(drawn) == 10
 
 
-def test_an_order_passes_from_nobody_to_everybody():
+def test_the_coalitions_of_an_order_go_from_none_to_all():
     assert list(joining(("b", "a"))) == [frozenset(), frozenset("b"), frozenset("ab")]

@@ -30,7 +30,7 @@ def sharded(task, make_config):
     environment.close()
 
 
-def test_the_plan_is_said_in_a_line(sharded):
+def test_the_plan_is_one_line(sharded):
     assert isinstance(sharded, ShardedEnvironment)
     assert sharded.plan == (
         "2 worker processes, one thread each, 1 or 2 hosts per worker, computed together"
@@ -63,7 +63,7 @@ def test_an_error_in_a_worker_comes_back_with_its_traceback(sharded):
     assert "Traceback" in str(caught.value.__cause__)
 
 
-def test_answers_to_an_interrupted_call_are_thrown_away(sharded, make_local, play):
+def test_replies_to_an_interrupted_call_are_discarded(sharded, make_local, play):
     sharded.reset([1, 2, 3])
     for worker in sharded._workers:
         worker.send("evaluate")
@@ -71,7 +71,7 @@ def test_answers_to_an_interrupted_call_are_thrown_away(sharded, make_local, pla
     assert play(sharded, [1, 2, 3], scripts) == play(make_local(n_envs=3), [1, 2, 3], scripts)
 
 
-def test_an_interrupt_while_a_worker_is_born_is_heard(monkeypatch):
+def test_an_interrupt_while_a_worker_starts_is_not_lost(monkeypatch):
     start = SpawnProcess.start
 
     def pressed_meanwhile(process):
@@ -83,7 +83,7 @@ def test_an_interrupt_while_a_worker_is_born_is_heard(monkeypatch):
         ProcessTransport("worker 1")
 
 
-def test_a_worker_is_born_deaf():
+def test_a_worker_starts_with_signals_blocked():
     worker = ProcessTransport("worker 1")
     status = Path(f"/proc/{worker.pid}/status").read_text()
     blocked = int(re.search(r"^SigBlk:\s*(\w+)$", status, re.MULTILINE)[1], 16)
@@ -92,14 +92,14 @@ def test_a_worker_is_born_deaf():
     assert blocked >> (signal.SIGINT - 1) & 1
 
 
-def test_workers_are_deaf_to_the_interrupt_key(sharded):
+def test_workers_ignore_interrupts(sharded):
     sharded.reset([1, 2, 3])
     for pid in sharded.worker_pids:
         os.kill(pid, signal.SIGINT)
     assert [report.epoch for report in sharded.step([WAIT] * 3)] == [1, 1, 1]
 
 
-def test_wrong_calls_are_refused_here_already(sharded):
+def test_wrong_calls_are_refused_in_the_parent(sharded):
     with pytest.raises(TolariaError, match="4 random seeds; give 1 to 3"):
         sharded.reset([1, 2, 3, 4])
     sharded.reset([1, 2])
@@ -107,7 +107,7 @@ def test_wrong_calls_are_refused_here_already(sharded):
         sharded.step([WAIT])
 
 
-def test_a_killed_worker_is_an_error_and_not_a_hang():
+def test_a_killed_worker_raises_an_error():
     worker = ProcessTransport("worker 1 of 1")
     worker.send("evaluate")
     os.kill(worker.pid, signal.SIGKILL)
@@ -119,7 +119,7 @@ def test_a_killed_worker_is_an_error_and_not_a_hang():
     worker.join()
 
 
-def test_closing_ends_a_worker_even_before_it_is_ready():
+def test_closing_stops_a_worker_that_is_still_starting():
     worker = ProcessTransport("worker 1 of 1")
     worker.close()
     worker.join()

@@ -25,7 +25,7 @@ def dataset(*shape: int) -> Dataset:
 
 
 @pytest.mark.parametrize("shape", [(1, 40), (3, 8, 6)], ids=["signals", "images"])
-def test_tensors_are_equal_and_stay_valid_after_the_file_is_gone(shape: tuple[int, ...]) -> None:
+def test_mapped_tensors_are_equal_and_stay_valid_after_the_context(shape: tuple[int, ...]) -> None:
     data = dataset(*shape)
     with share_dataset(data) as shared:
         mapped = open_shared(shared)
@@ -48,7 +48,7 @@ def test_tokens_and_targets_that_share_memory() -> None:
     assert torch.equal(mapped.test.targets, tokens[:, 1:])
 
 
-def test_what_is_mapped_takes_no_memory_of_its_own() -> None:
+def test_mapped_tensors_share_memory() -> None:
     def own_bytes() -> int:
         rollup = Path("/proc/self/smaps_rollup").read_text()
         return sum(
@@ -66,7 +66,7 @@ def test_what_is_mapped_takes_no_memory_of_its_own() -> None:
         assert own_bytes() - before < 20e6
 
 
-def test_no_space_is_one_line(monkeypatch) -> None:
+def test_missing_disk_space_is_a_one_line_error(monkeypatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", "/nowhere")
     with (
         pytest.raises(TolariaError, match=r"/nowhere .*No such file.*TMPDIR"),
@@ -101,7 +101,7 @@ with share_dataset(Dataset(train=rows, validation=rows, test=rows, rng_seed=0)) 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_limit_on_file_sizes_is_named():
+def test_a_limit_on_file_size_is_a_one_line_error():
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
     try:

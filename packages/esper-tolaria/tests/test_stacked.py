@@ -43,7 +43,7 @@ def _never_stacked(environment, reset):
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 @pytest.mark.parametrize("count", [1, 2, 5])
-def test_a_hosts_path_does_not_depend_on_its_neighbours(make_local, task, optimizer, count):
+def test_a_host_does_not_depend_on_the_other_hosts(make_local, task, optimizer, count):
     host = task.training.model_copy(update={"optimizer": optimizer}).model_dump()
     many = make_local(n_envs=6, host=host)
     few = make_local(n_envs=count, host=host)
@@ -56,7 +56,7 @@ def test_a_hosts_path_does_not_depend_on_its_neighbours(make_local, task, optimi
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
-def test_together_and_apart_agree_to_rounding(make_local, task, optimizer):
+def test_stacked_and_single_hosts_agree_to_rounding(make_local, task, optimizer):
     host = task.training.model_copy(
         update={"optimizer": optimizer, "learning_rate": 0.001, "max_batches": 4}
     ).model_dump()
@@ -69,7 +69,7 @@ def test_together_and_apart_agree_to_rounding(make_local, task, optimizer):
             assert [s.stage for s in first.seeds] == [s.stage for s in second.seeds]
 
 
-def test_a_host_that_ends_early_leaves_the_others_as_they_were(make_local):
+def test_a_host_that_ends_early_does_not_change_the_others(make_local):
     """The optimiser's state of those that are left goes on with them."""
     disturbed, calm = make_local(n_envs=3), make_local(n_envs=3)
     for environment in (disturbed, calm):
@@ -85,7 +85,7 @@ def test_a_host_that_ends_early_leaves_the_others_as_they_were(make_local):
         assert replace(reports[index], seconds={}) == replace(undisturbed[index], seconds={})
 
 
-def test_gradients_are_recorded_as_those_of_each_host(make_local):
+def test_gradients_are_recorded_for_each_host(make_local):
     environment = make_local(n_envs=2)
     environment.reset([1, 2])
     for action in STORY[:4]:
@@ -105,7 +105,7 @@ def seeds_of(environment):
 
 
 @pytest.mark.parametrize("limit", [0.001, 0.002])
-def test_seeds_are_clipped_by_their_own_norm(make_local, task, limit):
+def test_seeds_are_clipped_to_their_own_norm(make_local, task, limit):
     changes = {
         "optimizer": "sgd",
         "momentum": 0.0,
@@ -125,7 +125,7 @@ def test_seeds_are_clipped_by_their_own_norm(make_local, task, limit):
         assert (other - one).norm().item() == pytest.approx(limit, rel=1e-3)
 
 
-def test_one_host_goes_as_it_goes_among_sixteen(make_local, task):
+def test_one_host_alone_equals_the_same_host_among_sixteen(make_local, task):
     """With seeds clipped apart and every comparison asked for, to the last bit."""
     changes = {"seed_max_grad_norm": 0.05, "max_batches": 3}
     options = {

@@ -26,7 +26,7 @@ PARAMETERS = {
 
 
 @pytest.mark.parametrize("name", task_names())
-def test_a_task_carries_its_own_name_and_known_data(name):
+def test_a_task_has_the_name_of_its_module_and_fits_its_data(name):
     task = find_task(name).spec
     assert task.name == name
     assert find_preset(name).task == name
@@ -39,7 +39,7 @@ def test_a_task_carries_its_own_name_and_known_data(name):
 
 
 @pytest.mark.parametrize("name", task_names())
-def test_a_task_opens_three_slots_or_more_to_all_that_fits(name):
+def test_a_task_enables_three_slots_or_more_and_all_blueprints_that_fit(name):
     task = find_task(name).spec
     assert task.slots == task.host.slots
     assert len(task.slots) >= 3
@@ -47,7 +47,7 @@ def test_a_task_opens_three_slots_or_more_to_all_that_fits(name):
 
 
 @pytest.mark.parametrize("name", task_names())
-def test_the_size_of_a_host_is_the_one_stated(name):
+def test_hosts_have_the_documented_number_of_parameters(name):
     task = find_task(name).spec
     host = build_host(task.host, HostOptions(slots=task.slots))
     assert host.parameter_counts().host == PARAMETERS[name]
@@ -59,13 +59,13 @@ def test_a_blind_host_sees_one_point_at_a_time(name):
     assert find_task(name.removesuffix("_blind")).spec.host.kernel > 1
 
 
-def test_every_style_is_open_but_where_results_are_to_stay():
+def test_all_styles_are_allowed_except_for_mnist1d_blind():
     styles = {name: set(find_task(name).spec.styles) for name in task_names()}
     assert styles.pop("mnist1d_blind") == {BlendStyle.LINEAR_ADD, BlendStyle.SIGMOID_ADD}
     assert all(open_ones == set(BlendStyle) for open_ones in styles.values())
 
 
-def test_colour_pictures_are_augmented_and_nothing_else_is():
+def test_only_cifar10_is_augmented():
     augmented = {
         n for n in task_names() if not find_task(n).spec.training.augmentation.changes_nothing
     }

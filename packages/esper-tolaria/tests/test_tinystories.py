@@ -99,7 +99,7 @@ def test_tables_give_the_same_rows_as_texts(texts, tables):
         assert torch.equal(getattr(from_text, name).targets, getattr(from_tables, name).targets)
 
 
-def test_a_file_that_lacks_makes_it_a_download(tables, tmp_path):
+def test_a_missing_file_requires_a_download(tables, tmp_path):
     for missing in (tinystories.TOKENIZER_FILE, "data/validation-00000-of-00001.parquet"):
         folder = tmp_path / missing.replace("/", "-") / tinystories.FOLDER
         (folder / "data").mkdir(parents=True)
@@ -112,7 +112,7 @@ def test_a_file_that_lacks_makes_it_a_download(tables, tmp_path):
 
 def test_too_little_text_is_an_error(texts):
     longer = small(train_size=100_000)
-    with pytest.raises(TolariaError, match=r"needs \d+ tokens .*tinystories' has \d+; give it"):
+    with pytest.raises(TolariaError, match=r"needs \d+ tokens .*tinystories' has \d+; provide"):
         load_dataset(longer, texts)
 
 
@@ -120,7 +120,7 @@ def test_too_little_text_is_an_error(texts):
     ("content", "says"),
     [("{", "cannot be read"), ("nothing", "cannot be read")],
 )
-def test_a_damaged_tokenizer_is_one_line(texts, tokenizer, tmp_path, content, says):
+def test_a_damaged_tokenizer_is_a_one_line_error(texts, tokenizer, tmp_path, content, says):
     root = lay_out(tmp_path, tokenizer, as_text=True)
     path = root / tinystories.FOLDER / tinystories.TOKENIZER_FILE
     path.write_text(content)
@@ -139,7 +139,7 @@ def test_a_tokenizer_that_does_not_fit_is_an_error(texts, tmp_path):
         load_dataset(TASK, lay_out(tmp_path, endless, as_text=True))
 
 
-def test_a_hub_that_cannot_be_reached_is_one_line_that_helps(tmp_path):
+def test_an_unreachable_hub_is_a_one_line_error_with_a_command(tmp_path):
     """In a process of its own, where the Hub's client is told to stay offline."""
     script = (
         "import sys; from pathlib import Path\n"
@@ -162,7 +162,7 @@ def test_a_hub_that_cannot_be_reached_is_one_line_that_helps(tmp_path):
 
 
 @pytest.mark.parametrize("package", ["huggingface_hub", "tokenizers", "datasets"])
-def test_without_the_extra_the_way_to_it_is_named(package, tables, nowhere, monkeypatch):
+def test_a_missing_extra_is_named_in_the_error(package, tables, nowhere, monkeypatch):
     ordinary = builtins.__import__
 
     def without(name, *arguments, **more):

@@ -100,7 +100,7 @@ def test_seeds_grow_and_their_contributions_are_measured_on_tokens(environment, 
     )
 
 
-def test_what_is_measured_without_a_seed_is_what_its_host_says(environment, text):
+def test_disabling_a_seed_gives_the_outputs_of_its_host(environment, text):
     for action in LIFE:
         environment.step([action])
     validation = load_dataset(text).validation
@@ -124,7 +124,7 @@ def test_a_host_over_text_does_not_depend_on_its_neighbours(text, grown_in, play
             assert replace(single, environment=index) == joint[index]
 
 
-def test_guessing_among_all_tokens_is_chance(environment):
+def test_chance_is_a_uniform_guess_among_all_tokens(environment):
     for _ in range(8):
         (report,) = environment.step([WAIT])
     assert report.val_loss < 0.8 * math.log(256)
@@ -151,7 +151,7 @@ def test_a_chunk_has_a_bounded_number_of_logits():
     assert chunk_rows(split_of(10, 256), 50_257) == 1
 
 
-def test_chunks_do_not_change_what_is_counted(environment, text, monkeypatch):
+def test_the_chunk_size_does_not_change_the_scores(environment, text, monkeypatch):
     from esper_tolaria.validation import validate
 
     (report,) = environment.step([WAIT])

@@ -36,7 +36,7 @@ def test_too_little_text_is_an_error():
         cut_tokens(torch.arange(128), SPEC, 2, place="here")
 
 
-def test_the_text_is_that_of_the_topics():
+def test_rows_are_cut_from_the_help_texts():
     data = load_dataset(TASK)
     paragraphs = {text for name in topics for text in re.split(r"\n\s*\n", topics[name].strip())}
     for split in (data.train, data.validation, data.test):
@@ -52,7 +52,7 @@ def test_splits_have_no_paragraph_in_common():
         assert {text for text in seen[first] & seen[second] if len(text) > 12} == set()
 
 
-def test_a_python_with_less_text_says_so(monkeypatch, nowhere):
+def test_a_python_with_less_text_is_an_error(monkeypatch, nowhere):
     monkeypatch.setitem(sys.modules["pydoc_data.topics"].__dict__, "topics", {"if": "a\n\nb"})
     with pytest.raises(TolariaError, match=r"this Python's pydoc_data\.topics has"):
         find_task("topics").load(SPEC, nowhere)

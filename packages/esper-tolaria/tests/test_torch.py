@@ -79,3 +79,12 @@ def test_a_step_does_not_import_the_compiler():
         [sys.executable, "-c", script], capture_output=True, text=True, check=False
     )
     assert done.stdout == "False\n", done.stderr
+
+
+def test_names_are_imported_on_first_use_and_unknown_ones_are_attribute_errors():
+    import esper_tolaria
+
+    names = set(esper_tolaria.__all__)
+    assert names == set(esper_tolaria._MODULES)
+    with pytest.raises(AttributeError, match="has no attribute 'get_task'"):
+        _ = esper_tolaria.get_task

@@ -33,21 +33,23 @@ def near(task, make_config):
     environment.close()
 
 
-def test_shards_in_this_process_report_the_same(near, make_local, play, growth, random_script):
+def test_shards_in_this_process_give_the_same_reports(
+    near, make_local, play, growth, random_script
+):
     seeds, scripts = [31, 32, 33], [growth, random_script(3, 11), growth]
     assert near.plan.startswith("2 shards in this process, one thread each, 1 or 2 hosts")
     assert near.worker_pids == (None, None)
     assert play(near, seeds, scripts) == play(make_local(n_envs=3), seeds, scripts)
 
 
-def test_an_error_comes_back_as_from_a_process(near):
+def test_an_error_is_raised_as_from_a_process(near):
     near.reset([1, 2, 3])
     with pytest.raises(TolariaError, match="worker 2 of 2: an action names slot 8") as caught:
         near.step([WAIT, WAIT, FactoredAction(op=Op.PRUNE, slot=8)])
     assert "Traceback" in str(caught.value.__cause__)
 
 
-def test_each_device_named_takes_a_shard(task, make_config, play, growth):
+def test_each_device_gets_a_shard(task, make_config, play, growth):
     config = make_config(n_envs=2, devices=["cpu", "cpu"])
     spread = build_environment(task, config, build_host)
     alone = build_environment(task, config, build_host, "cpu", workers=1)
@@ -65,18 +67,18 @@ def test_each_device_named_takes_a_shard(task, make_config, play, growth):
         (["cpu", "cuda:97"], "'cuda:97' is not there"),
     ],
 )
-def test_devices_that_cannot_be(task, make_config, devices, message):
+def test_missing_devices_are_an_error(task, make_config, devices, message):
     with pytest.raises(TolariaError, match=message):
         build_environment(task, make_config(devices=devices), build_host)
 
 
-def test_several_devices_take_no_count_of_workers(task, make_config):
+def test_several_devices_exclude_workers(task, make_config):
     config = make_config(devices=["cpu", "cpu"])
     with pytest.raises(TolariaError, match="workers is 3, and each of 2 devices takes one"):
         build_environment(task, config, build_host, workers=3)
 
 
-def test_devices_of_two_kinds_or_named_twice():
+def test_devices_of_two_kinds_or_listed_twice_are_an_error():
     from esper_tolaria.build import _check_places
 
     with pytest.raises(TolariaError, match="several kinds"):
@@ -100,7 +102,7 @@ if __name__ == "__main__":
 
 
 @pytest.mark.slow
-def test_a_script_that_forgets_to_close_ends(tmp_path):
+def test_a_script_that_does_not_close_its_environment_exits(tmp_path):
     script = tmp_path / "forgetful.py"
     script.write_text(FORGETFUL)
     started = time.monotonic()

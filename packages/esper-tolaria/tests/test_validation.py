@@ -61,7 +61,7 @@ def slow_way(host, split, active):
     return {on: accuracy_with(host, split, frozenset(active) - on) for on in subsets(active)}
 
 
-def test_contributions_are_main_minus_leave_one_out(grow):
+def test_contributions_are_full_minus_leave_one_out(grow):
     host, split = grow(*SLOTS)
     validation = validate(host, split)
     main = accuracy_with(host, split, frozenset())
@@ -74,7 +74,7 @@ def test_contributions_are_main_minus_leave_one_out(grow):
 
 
 @pytest.mark.parametrize("slots", [("r0c0", "r0c2"), SLOTS], ids=len)
-def test_interactions_are_what_pairs_do_beyond_each_alone(grow, slots):
+def test_interactions_are_pair_minus_single_gains(grow, slots):
     host, split = grow(*slots)
     f = slow_way(host, split, slots)
     validation = validate(host, split)
@@ -103,13 +103,13 @@ def test_shapley_values_of_a_grown_host_add_up(grow):
     assert validate(host, split, CounterfactualSet(shapley=True)).shapley is None
 
 
-def test_a_lone_seed_interacts_with_nobody(grow):
+def test_the_interaction_of_a_single_seed_is_zero(grow):
     host, split = grow("r0c1")
     (measured,) = validate(host, split).measurements
     assert measured.interaction_sum == 0.0
 
 
-def test_the_rows_are_read_once_whatever_is_compared(grow):
+def test_rows_are_read_once_for_all_configurations(grow):
     host, split = grow(*SLOTS)
     calls = []
     host.blocks[0].register_forward_hook(lambda *_: calls.append("block"))

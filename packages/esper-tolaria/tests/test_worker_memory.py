@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -46,17 +47,25 @@ def test_the_settings_keep_the_memory_of_a_freed_tensor() -> None:
     assert resident_after_freeing(**MALLOC_SETTINGS) > 0.9 * SIZE
 
 
+def environment_of(pid: int) -> dict[str, str]:
+    """Returns a child's environment variables; until it has started they are its parent's."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        lines = Path(f"/proc/{pid}/environ").read_text().split("\0")
+        found = dict(line.split("=", 1) for line in lines if "=" in line)
+        if MALLOC_SETTINGS.keys() <= found.keys():
+            return found
+        time.sleep(0.01)
+    raise AssertionError(f"process {pid} has no {', '.join(MALLOC_SETTINGS)}")
+
+
 def test_workers_have_the_settings_and_their_parent_has_not(monkeypatch) -> None:
     monkeypatch.setenv("MALLOC_TOP_PAD_", "1")
     before = dict(os.environ)
     worker = ProcessTransport("worker 1")
     try:
         assert dict(os.environ) == before
-        found = dict(
-            line.split("=", 1)
-            for line in Path(f"/proc/{worker.pid}/environ").read_text().split("\0")
-            if "=" in line
-        )
+        found = environment_of(worker.pid)
     finally:
         worker.join(0)
     # A value of the user's own is kept.

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 
-def test_importing_registers_nothing_and_tolaria_does_without_gymnasium():
+def test_importing_registers_nothing_and_tolaria_does_not_need_gymnasium():
     code = (
         "import sys, esper_tolaria\n"
         "print('gymnasium' in sys.modules)\n"
@@ -29,7 +29,7 @@ def test_importing_registers_nothing_and_tolaria_does_without_gymnasium():
         ("esper_tolaria.gym.stable_baselines", "stable_baselines3", "sb3"),
     ],
 )
-def test_without_the_extra_the_import_says_how_to_get_it(monkeypatch, module, needs, extra):
+def test_a_missing_extra_is_named_in_the_import_error(monkeypatch, module, needs, extra):
     importlib.import_module(module)
     monkeypatch.delitem(sys.modules, module)
     monkeypatch.setitem(sys.modules, needs, None)

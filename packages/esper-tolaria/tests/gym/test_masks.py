@@ -53,12 +53,12 @@ def report_of(permitted, ended=None) -> StepReport:
 reports = st.lists(st.sets(st.sampled_from(AIMED)), min_size=4, max_size=4).map(report_of)
 
 
-def test_the_heads_are_those_of_leyline():
+def test_head_sizes_are_those_of_leyline():
     assert MASKS.sizes == (6, 4, 13, 4, 3, 3, 4, 5)
 
 
 @given(report=reports, data=st.data())
-def test_what_is_drawn_under_the_mask_is_permitted(report, data):
+def test_actions_sampled_under_the_mask_are_valid(report, data):
     heads = MASKS.split(MASKS.flat(report))
     drawn = [data.draw(st.sampled_from(np.flatnonzero(heads[name]).tolist())) for name in HEADS]
     asked = FactoredAction.from_indices(drawn).canonical()
@@ -83,7 +83,7 @@ def test_what_is_drawn_under_the_mask_is_permitted(report, data):
 
 
 @given(report=reports)
-def test_a_head_that_no_open_op_reads_leaves_nothing_to_choose(report):
+def test_a_head_that_no_valid_op_uses_has_one_choice(report):
     heads = MASKS.split(MASKS.flat(report))
     open_ops = [op for op in Op if heads["op"][op]]
     assert set(open_ops) == {Op.WAIT}.union(*(seed.permitted for seed in report.seeds))
@@ -107,26 +107,26 @@ def test_the_slot_masks_are_exact(report):
     permitted=st.lists(st.sets(st.sampled_from(AIMED)), min_size=4, max_size=4),
     end=st.sampled_from(EpisodeEnd),
 )
-def test_whoever_is_over_or_waits_can_only_wait(permitted, end):
+def test_only_wait_is_valid_when_the_episode_is_over_or_waiting(permitted, end):
     over, waiting = report_of(permitted, end), report_of(permitted)
     for flat in (MASKS.flat(over), MASKS.flat(waiting, waiting=True)):
         assert flat.sum() == len(HEADS)
         assert all(head[0] for head in MASKS.split(flat).values())
 
 
-def test_of_two_equally_near_slots_the_lower_is_taken():
+def test_of_two_equally_near_slots_the_lower_is_chosen():
     report = report_of([{Op.PRUNE}, (), {Op.PRUNE}, ()])
     moved = MASKS.resolve_slot(FactoredAction(op=Op.PRUNE, slot=1, alpha_speed=2), report)
     assert moved == FactoredAction(op=Op.PRUNE, slot=0, alpha_speed=2)
 
 
-def test_an_op_that_no_slot_takes_is_left_to_be_refused():
+def test_an_op_that_is_valid_in_no_slot_is_returned_unchanged():
     action = FactoredAction(op=Op.FOSSILIZE, slot=3)
     assert MASKS.resolve_slot(action, report_of([{Op.PRUNE}, (), (), ()])) is action
 
 
 @pytest.mark.parametrize("slots", [None, ["r0c1"]], ids=["all slots", "one slot"])
-def test_they_open_what_tamiyo_opens(make_local, growth, slots):
+def test_masks_equal_those_of_tamiyo(make_local, growth, slots):
     environment = make_local(n_envs=1, slots=slots)
     masks, builder = ActionMasks(environment.spec), MaskBuilder(environment.spec)
     reports = list(environment.reset([5]))

@@ -31,14 +31,14 @@ def test_the_example_runs(capsys):
 
 
 @pytest.mark.slow
-def test_the_learner_of_the_second_example_learns():
+def test_the_stable_baselines_example_runs():
     view = example("gym")
     assert view.endswith(CLOSING)
     names = execute(view.removesuffix(CLOSING) + example("sb3") + CLOSING)
     assert names["model"].num_timesteps == 6
 
 
-def test_the_infos_are_the_documented_ones(make_vector):
+def test_infos_match_the_documented_keys(make_vector):
     table = TEXT.split("**Infos**")[1].split("**Episodes**")[0]
     cells = re.findall(r"^\| (`[^|]+) \|", table, re.MULTILINE)
     documented = {name for cell in cells for name in re.findall(r"`(\w+)`", cell)}

@@ -24,12 +24,12 @@ def test_stable_baselines_checker_passes(make_single):
     check_env_as_sb3(make_single())
 
 
-def test_two_of_them_match(make_single):
+def test_two_environments_with_equal_seeds_match(make_single):
     envs = make_single(max_epochs=3), make_single(max_epochs=3)
     check_environments_match(*envs, num_steps=5, seed=4)
 
 
-def test_it_sees_what_a_vector_of_one_sees(make_single, make_vector):
+def test_it_equals_a_vector_environment_of_one_host(make_single, make_vector):
     single, vector = make_single(max_epochs=2), make_vector(n_envs=1, max_epochs=2)
     observation, info = single.reset(seed=9)
     observations, infos = vector.reset(seed=9)
@@ -46,7 +46,7 @@ def test_it_sees_what_a_vector_of_one_sees(make_single, make_vector):
     assert single.reset()[1]["seed"] == infos["seed"][0]
 
 
-def test_an_action_at_the_wrong_slot_goes_to_the_nearest_right_one(make_single):
+def test_an_action_on_an_invalid_slot_moves_to_the_nearest_valid_one(make_single):
     env = make_single()
     env.reset(seed=1)
     env.step(GERMINATE)
@@ -60,7 +60,7 @@ def test_an_action_at_the_wrong_slot_goes_to_the_nearest_right_one(make_single):
     assert (info["redirections"], info["rejections"]) == (1, 0)
 
 
-def test_what_is_missing_is_left_out(make_single):
+def test_missing_values_are_left_out_of_the_info(make_single):
     env = make_single()
     _, info = env.reset(seed=1)
     assert not {"val_loss", "ended", "rollback", "rejection"} & set(info)
@@ -69,7 +69,7 @@ def test_what_is_missing_is_left_out(make_single):
     assert "ended" not in info
 
 
-def test_wrong_calls_say_what_is_right(make_single, tolaria_error):
+def test_wrong_calls_raise_clear_errors(make_single, tolaria_error):
     env = make_single(max_epochs=1)
     for call in (lambda: env.step(WAIT), env.action_masks):
         with tolaria_error("call reset first"):

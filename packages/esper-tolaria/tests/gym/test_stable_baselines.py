@@ -60,7 +60,7 @@ def test_maskable_ppo_trains_on_one_host(make_single):
     assert sum("episode" in info for info in watch.infos) == 8
 
 
-def test_the_masks_are_found(make_vector):
+def test_env_method_returns_the_masks(make_vector):
     vector = make_vector(n_envs=2)
     env = StableBaselinesVecEnv(vector)
     env.reset()
@@ -71,7 +71,7 @@ def test_the_masks_are_found(make_vector):
     assert env.env_is_wrapped(Monitor) == [False, False]
 
 
-def test_an_episodes_end_is_told_in_their_words(make_vector):
+def test_the_end_of_an_episode_uses_the_keys_of_stable_baselines(make_vector):
     env = StableBaselinesVecEnv(make_vector(n_envs=2, max_epochs=2))
     env.seed(40)
     fresh = env.reset()
@@ -91,7 +91,7 @@ def test_an_episodes_end_is_told_in_their_words(make_vector):
     assert [info["seed"] for info in env.reset_infos] != [40, 41]
 
 
-def test_wrong_calls_say_what_is_right(make_vector, tolaria_error):
+def test_wrong_calls_raise_clear_errors(make_vector, tolaria_error):
     env = StableBaselinesVecEnv(make_vector(n_envs=2))
     with tolaria_error("call step_async first"):
         env.step_wait()

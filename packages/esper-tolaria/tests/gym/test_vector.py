@@ -34,7 +34,7 @@ def play_masked(env, draw, *, seed, steps):
     return answers
 
 
-def test_the_spaces_are_the_eight_heads_and_the_encoders_rows(make_vector, space):
+def test_spaces_match_the_heads_and_the_encoder(make_vector, space):
     env = make_vector(n_envs=2)
     assert env.num_envs == 2
     assert env.single_action_space == MultiDiscrete([6, 3, 13, 4, 3, 3, 4, 5])
@@ -44,7 +44,7 @@ def test_the_spaces_are_the_eight_heads_and_the_encoders_rows(make_vector, space
     assert env.metadata["autoreset_mode"] is AutoresetMode.SAME_STEP
 
 
-def test_every_answer_has_the_shape_that_gymnasium_wants(make_vector, draw):
+def test_results_have_the_shapes_of_gymnasium(make_vector, draw):
     env = make_vector(n_envs=3, max_epochs=3)
     for observations, rewards, terminated, truncated, infos in play_masked(
         env, draw, seed=1, steps=4
@@ -60,7 +60,7 @@ def test_every_answer_has_the_shape_that_gymnasium_wants(make_vector, draw):
             assert not truncated.any()
 
 
-def test_what_was_returned_is_the_callers(make_vector, draw):
+def test_returned_arrays_are_not_changed_later(make_vector, draw):
     env = make_vector(n_envs=2)
     first, second = play_masked(env, draw, seed=1, steps=1)
     assert not np.shares_memory(first[0], second[0])
@@ -69,7 +69,7 @@ def test_what_was_returned_is_the_callers(make_vector, draw):
     assert env.action_masks().any(axis=1).all()
 
 
-def test_an_action_drawn_under_the_masks_is_never_refused(make_vector, draw):
+def test_an_action_sampled_under_the_masks_is_never_rejected(make_vector, draw):
     env = make_vector(max_epochs=10, lifecycle={"min_prune_age": 1, "embargo_ticks": 1})
     answers = play_masked(env, draw, seed=2, steps=20)
     taken = [info.get("final_info", info) for *_, info in answers[1:]]
@@ -82,7 +82,7 @@ def test_an_action_drawn_under_the_masks_is_never_refused(make_vector, draw):
 
 
 @pytest.mark.slow
-def test_a_long_masked_game_is_never_refused(make_vector, draw):
+def test_no_action_of_a_long_masked_episode_is_rejected(make_vector, draw):
     env = make_vector(max_epochs=40, lifecycle={"min_prune_age": 2, "embargo_ticks": 2})
     answers = play_masked(env, draw, seed=3, steps=400)
     finals = [answer[-1]["final_info"] for answer in answers if "final_info" in answer[-1]]
@@ -90,7 +90,7 @@ def test_a_long_masked_game_is_never_refused(make_vector, draw):
     assert sum(final["rejections"].sum() for final in finals) == 0
 
 
-def test_the_horizon_terminates_and_the_next_episode_is_there(make_vector):
+def test_the_horizon_terminates_and_starts_the_next_episode(make_vector):
     env = make_vector(n_envs=2, max_epochs=2)
     fresh, _ = env.reset(seed=[7, 8])
     env.step(waits(env))
@@ -110,7 +110,7 @@ def test_the_horizon_terminates_and_the_next_episode_is_there(make_vector):
     assert not env.step(waits(env))[2].any()
 
 
-def test_the_reward_is_that_of_the_function_and_its_parts_are_told(make_vector):
+def test_rewards_and_their_components_come_from_the_function(make_vector):
     env = make_vector(n_envs=2)
     env.reset(seed=3)
     _, rewards, _, _, infos = env.step(np.array([GERMINATE, WAIT]))
@@ -121,7 +121,7 @@ def test_the_reward_is_that_of_the_function_and_its_parts_are_told(make_vector):
     assert infos["action"].tolist() == [list(GERMINATE), list(WAIT)]
 
 
-def test_a_seed_fixes_every_episode_that_follows(make_vector, draw):
+def test_a_seed_determines_all_later_episodes(make_vector, draw):
     first = play_masked(make_vector(n_envs=2, max_epochs=2), draw, seed=5, steps=5)
     env = make_vector(n_envs=2, max_epochs=2)
     play_masked(env, draw, seed=6, steps=3)
@@ -135,7 +135,7 @@ def test_a_seed_fixes_every_episode_that_follows(make_vector, draw):
     assert env.np_random_seed == (5, 6)
 
 
-def test_a_reset_without_a_seed_goes_on_drawing(make_vector):
+def test_a_reset_without_a_seed_draws_the_next_one(make_vector):
     envs = [make_vector(n_envs=2) for _ in range(3)]
     seeds = []
     for env, seed in zip(envs, (5, 5, None), strict=True):
@@ -169,7 +169,7 @@ def stopped(make_vector):
     return env, fresh, env.step(np.array([GERMINATE, WAIT]))
 
 
-def test_the_governor_terminates_and_the_newborn_waits_for_the_others(stopped):
+def test_after_the_governor_terminates_an_episode_the_fresh_host_waits(stopped):
     env, fresh, (observations, rewards, terminated, truncated, infos) = stopped
     assert terminated.tolist() == [True, False]
     assert not truncated.any()
@@ -197,7 +197,7 @@ def test_the_governor_terminates_and_the_newborn_waits_for_the_others(stopped):
     assert infos["epoch"].tolist() == [0, 0]
 
 
-def test_who_has_waited_lives_as_if_it_had_not(stopped, make_vector):
+def test_waiting_does_not_change_an_episode(stopped, make_vector):
     env, _, answer = stopped
     seed = int(answer[-1]["seed"][0])
     for _ in range(3):
@@ -215,7 +215,7 @@ def test_who_has_waited_lives_as_if_it_had_not(stopped, make_vector):
     assert joint[-1]["final_info"]["waited"].tolist() == [3, 0]
 
 
-def test_a_lone_host_that_is_stopped_begins_anew_at_once(make_vector):
+def test_a_single_host_restarts_without_waiting(make_vector):
     env = make_vector(n_envs=1, max_epochs=5)
     env.reset(seed=1)
     with torch.no_grad():
@@ -226,7 +226,7 @@ def test_a_lone_host_that_is_stopped_begins_anew_at_once(make_vector):
     assert env.step(waits(env))[-1]["epoch"].tolist() == [1]
 
 
-def test_a_masked_op_is_refused_and_counted(make_vector):
+def test_a_masked_op_is_rejected_and_counted(make_vector):
     env = make_vector(n_envs=2)
     env.reset(seed=1)
     fossilize = FactoredAction(op=Op.FOSSILIZE).indices()
@@ -238,7 +238,7 @@ def test_a_masked_op_is_refused_and_counted(make_vector):
     assert infos["epoch"].tolist() == [1, 1]
 
 
-def test_gymnasiums_wrappers_take_it(make_vector):
+def test_wrappers_of_gymnasium_accept_it(make_vector):
     env = RecordEpisodeStatistics(make_vector(n_envs=2, max_epochs=2))
     env.reset(seed=1)
     paid = env.step(waits(env))[1]
@@ -267,14 +267,16 @@ def test_make_vec_builds_it(make_vector, register):
         ([(-1, *WAIT[1:]), WAIT], "host 0 has op -1; indices of that head are 0 to 5"),
     ],
 )
-def test_actions_that_do_not_fit_are_an_error(make_vector, tolaria_error, actions, message):
+def test_actions_of_a_wrong_shape_or_range_are_an_error(
+    make_vector, tolaria_error, actions, message
+):
     env = make_vector(n_envs=2)
     env.reset(seed=1)
     with tolaria_error(message):
         env.step(actions)
 
 
-def test_wrong_calls_say_what_is_right(make_vector, tolaria_error):
+def test_wrong_calls_raise_clear_errors(make_vector, tolaria_error):
     env = make_vector(n_envs=2)
     for call in (lambda: env.step(waits(env)), env.action_masks):
         with tolaria_error("call reset first"):
@@ -296,7 +298,7 @@ def test_wrong_calls_say_what_is_right(make_vector, tolaria_error):
             call()
 
 
-def test_an_encoder_is_held_to_its_space(make_local, reward, space, tolaria_error):
+def test_encoded_rows_must_fit_the_space(make_local, reward, space, tolaria_error):
     environment = make_local(n_envs=2)
 
     def build(encode, box=None):
@@ -311,7 +313,7 @@ def test_an_encoder_is_held_to_its_space(make_local, reward, space, tolaria_erro
         broken.reset()
 
 
-def test_without_a_space_its_shape_is_read_off_a_fresh_host(make_local, reward):
+def test_the_default_space_has_the_shape_of_a_fresh_hosts_row(make_local, reward):
     env = HostVectorEnv(
         make_local(n_envs=2), lambda reports: [[each.epoch, 2.0] for each in reports], reward
     )
@@ -330,7 +332,7 @@ def test_a_reward_that_is_not_finite_is_an_error(make_local, tolaria_error):
 
 
 @pytest.mark.slow
-def test_worker_processes_give_the_same_answers(task, make_config, make_vector, reward, draw):
+def test_worker_processes_give_the_same_results(task, make_config, make_vector, reward, draw):
     local = make_vector(n_envs=3, max_epochs=4)
     config = make_config(n_envs=3, max_epochs=4)
     workers = build_environment(task, config, build_host, "cpu", workers=2)

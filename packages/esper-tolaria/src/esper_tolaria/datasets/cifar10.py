@@ -1,4 +1,4 @@
-"""CIFAR-10 (Krizhevsky 2009): 60,000 colour pictures of ten things, 32 by 32 pixels."""
+"""CIFAR-10 (Krizhevsky 2009): 60,000 colour images of ten classes, 32 by 32 pixels."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from esper_leyline import DataSpec
 from esper_tolaria.datasets.failures import damaged_file
-from esper_tolaria.datasets.images import Pictures, Scale, download, picture_dataset
+from esper_tolaria.datasets.images import Images, Scale, download, image_dataset
 from esper_tolaria.datasets.splits import Dataset
 
 FOLDER = "cifar-10-batches-py"
@@ -39,7 +39,7 @@ def fetch_cifar10(root: Path) -> None:
     Raises:
         TolariaError: If that fails.
     """
-    # Torchvision imports torch's compiler, which takes seconds; to read files needs neither.
+    # Torchvision imports torch's compiler, which takes seconds; reading files needs neither.
     from torchvision.datasets import CIFAR10  # noqa: PLC0415
 
     download(
@@ -52,22 +52,22 @@ def fetch_cifar10(root: Path) -> None:
 
 
 def load_cifar10(spec: DataSpec, root: Path) -> Dataset:
-    """Reads the pictures; the test rows are those of the published test file.
+    """Reads the images; test rows come from the published test file.
 
     Raises:
         TolariaError: If a file is damaged, or there are too few rows.
     """
     folder = root / FOLDER
     batches = [_read(folder / name) for name in TRAINING_FILES]
-    training = Pictures(
+    training = Images(
         pixels=np.concatenate([batch.pixels for batch in batches]),
         labels=np.concatenate([batch.labels for batch in batches]),
     )
     test = _read(folder / TEST_FILE)
-    return picture_dataset(spec, training, test, SCALE, place=f"'{folder}'")
+    return image_dataset(spec, training, test, SCALE, place=f"'{folder}'")
 
 
-def _read(path: Path) -> Pictures:
+def _read(path: Path) -> Images:
     try:
         with path.open("rb") as file:
             batch: dict[str, Any] = _Unpickler(file, encoding="latin1").load()
@@ -76,14 +76,14 @@ def _read(path: Path) -> Pictures:
     except (OSError, EOFError, KeyError, TypeError, ValueError, pickle.UnpicklingError) as error:
         raise damaged_file(path, f"{type(error).__name__}: {error}") from None
     if len(pixels) != len(labels):
-        raise damaged_file(path, f"{len(pixels)} pictures, {len(labels)} labels")
-    return Pictures(pixels=pixels, labels=labels)
+        raise damaged_file(path, f"{len(pixels)} images, {len(labels)} labels")
+    return Images(pixels=pixels, labels=labels)
 
 
 class _Unpickler(pickle.Unpickler):
-    """Reads arrays and plain values, and runs nothing that a file may hold besides."""
+    """Reads arrays and plain values; runs no code from the file."""
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _HARMLESS:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}")
+            raise pickle.UnpicklingError(f"it refers to {module}.{name}")
         return super().find_class(module, name)

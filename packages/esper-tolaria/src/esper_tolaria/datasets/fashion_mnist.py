@@ -1,4 +1,4 @@
-"""Fashion-MNIST (Xiao, Rasul and Vollgraf 2017): 70,000 grey pictures of ten kinds of clothes."""
+"""Fashion-MNIST (Xiao, Rasul and Vollgraf 2017): 70,000 grey images of ten kinds of clothes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from esper_leyline import DataSpec
 from esper_tolaria.datasets.failures import damaged_file
 from esper_tolaria.datasets.idx import read_idx
-from esper_tolaria.datasets.images import Pictures, Scale, download, picture_dataset
+from esper_tolaria.datasets.images import Images, Scale, download, image_dataset
 from esper_tolaria.datasets.splits import Dataset
 
 FOLDER = Path("FashionMNIST") / "raw"
@@ -21,7 +21,7 @@ SCALE = Scale(largest=255, mean=(0.2860,), deviation=(0.3530,))
 
 
 def fashion_mnist_is_here(root: Path) -> bool:
-    """Whether all files are under ``root`` or come with the system."""
+    """Whether all files are under ``root`` or installed by the Debian package."""
     return _folder(root) is not None
 
 
@@ -31,7 +31,7 @@ def fetch_fashion_mnist(root: Path) -> None:
     Raises:
         TolariaError: If that fails.
     """
-    # Torchvision imports torch's compiler, which takes seconds; to read files needs neither.
+    # Torchvision imports torch's compiler, which takes seconds; reading files needs neither.
     from torchvision.datasets import FashionMNIST  # noqa: PLC0415
 
     download(
@@ -45,7 +45,7 @@ def fetch_fashion_mnist(root: Path) -> None:
 
 
 def load_fashion_mnist(spec: DataSpec, root: Path) -> Dataset:
-    """Reads the pictures; the test rows are those of the published test files.
+    """Reads the images; test rows come from the published test files.
 
     Raises:
         TolariaError: If a file is damaged, or there are too few rows.
@@ -53,11 +53,11 @@ def load_fashion_mnist(spec: DataSpec, root: Path) -> Dataset:
     folder = _folder(root)
     assert folder is not None, "the files are fetched before they are read"
     training, test = (_read(folder, part) for part in PARTS)
-    return picture_dataset(spec, training, test, SCALE, place=f"'{folder}'")
+    return image_dataset(spec, training, test, SCALE, place=f"'{folder}'")
 
 
 def _folder(root: Path) -> Path | None:
-    """Returns the first folder with all four files, packed or not."""
+    """Returns the first folder with all four files, gzipped or not."""
     stems = [stem for part in PARTS for stem in _stems(part)]
     for folder in (root / FOLDER, SYSTEM_FOLDER):
         if all(_path(folder, stem).is_file() for stem in stems):
@@ -65,12 +65,12 @@ def _folder(root: Path) -> Path | None:
     return None
 
 
-def _read(folder: Path, part: str) -> Pictures:
+def _read(folder: Path, part: str) -> Images:
     images, labels = (_path(folder, stem) for stem in _stems(part))
     pixels, targets = read_idx(images), read_idx(labels)
     if pixels.ndim != 3 or targets.shape != pixels.shape[:1]:
-        raise damaged_file(labels, f"{targets.shape} labels for pictures {pixels.shape}")
-    return Pictures(pixels=pixels[:, np.newaxis], labels=targets)
+        raise damaged_file(labels, f"{targets.shape} labels for images {pixels.shape}")
+    return Images(pixels=pixels[:, np.newaxis], labels=targets)
 
 
 def _stems(part: str) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""IDX, the format of MNIST and its likes: a head of big-endian numbers, then bytes."""
+"""IDX, the file format of MNIST: a header of big-endian integers, then bytes."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _UNSIGNED_BYTES = 8
 
 
 def read_idx(path: Path) -> NDArray[np.uint8]:
-    """Reads an array of unsigned bytes; a file that ends in ``.gz`` is unpacked.
+    """Reads an array of unsigned bytes; a file whose name ends in ``.gz`` is decompressed.
 
     Raises:
-        TolariaError: If the file is something else.
+        TolariaError: If the file has another format.
     """
     try:
         content = path.read_bytes()
@@ -27,10 +27,10 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
     except (OSError, EOFError, zlib.error) as error:
         raise damaged_file(path, str(error)) from None
     if len(content) < 4 or content[:3] != bytes((0, 0, _UNSIGNED_BYTES)):
-        raise damaged_file(path, "it does not begin like an IDX file of bytes")
+        raise damaged_file(path, "it has no header of an IDX file of bytes")
     start = 4 + 4 * content[3]
     if len(content) < start:
-        raise damaged_file(path, "it ends within its head")
+        raise damaged_file(path, "it ends within its header")
     shape = np.frombuffer(content[4:start], dtype=">u4").astype(np.int64)
     if len(content) - start != shape.prod():
         raise damaged_file(path, f"{len(content) - start} bytes of data for {tuple(shape)}")

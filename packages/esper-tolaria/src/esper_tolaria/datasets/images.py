@@ -1,4 +1,4 @@
-"""Pictures as they are published, and the data sets made of them."""
+"""Data sets of images: validation rows are held out, and pixels normalized."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from esper_tolaria.errors import TolariaError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pictures:
-    """Pictures [N, C, H, W] of whole numbers and their labels [N]."""
+class Images:
+    """Images [N, C, H, W] as integers, and their labels [N]."""
 
     pixels: NDArray[np.integer]
     labels: NDArray[np.integer]
@@ -27,12 +27,12 @@ class Pictures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scale:
-    """What makes pixels numbers around zero: (pixel / largest - mean) / deviation.
+    """How pixels are normalized: (pixel / largest - mean) / deviation.
 
     Attributes:
-        largest: The value of a full pixel.
-        mean: By channel, of the training pictures.
-        deviation: By channel, of the training pictures.
+        largest: Largest value of a pixel.
+        mean: Of each channel over the training images, after division by ``largest``.
+        deviation: Standard deviation of each channel, likewise.
     """
 
     largest: int
@@ -43,14 +43,14 @@ class Scale:
 def download(
     published: Callable[..., object], title: str, root: Path, *, places: str, command: str
 ) -> None:
-    """Has torchvision download pictures to a folder, and check them.
+    """Downloads images with torchvision, which checks them.
 
     Args:
         published: Torchvision's class of the data set.
-        title: Of the data set.
-        root: The folder that it gets a folder in.
-        places: Where the pictures were looked for, for messages.
-        command: Gets them where there is internet.
+        title: Name of the data set.
+        root: Folder in which torchvision creates a folder.
+        places: Where the images were looked for, for error messages.
+        command: Downloads them on a machine with internet access, for error messages.
 
     Raises:
         TolariaError: If that fails.
@@ -61,23 +61,23 @@ def download(
         raise missing_data(title, places=places, reason=str(error), command=command) from None
 
 
-def picture_dataset(
-    spec: DataSpec, training: Pictures, test: Pictures, scale: Scale, *, place: str
+def image_dataset(
+    spec: DataSpec, training: Images, test: Images, scale: Scale, *, place: str
 ) -> Dataset:
-    """Holds validation rows out of the training pictures, and leaves the test as it is.
+    """Builds the three splits; validation rows are held out from the training images.
 
     Args:
-        spec: Says how many rows each split has.
-        training: What is published for training.
-        test: What is published for testing; its first rows are taken.
-        scale: How to normalise.
-        place: Where the pictures are from, for messages.
+        spec: The number of rows of each split.
+        training: Published training images.
+        test: Published test images; the first rows are used.
+        scale: How to normalize.
+        place: Where the images are from, for error messages.
 
     Raises:
-        TolariaError: If there are too few pictures, or of another shape.
+        TolariaError: If there are too few images, or their shape is not the spec's.
     """
-    for pictures in (training, test):
-        _check_shape(spec, pictures, place)
+    for images in (training, test):
+        _check_shape(spec, images, place)
     held_out, kept = hold_out(spec, len(training.labels), place=place)
     check_rows(spec, "test", spec.test_size, len(test.labels), place=place)
     return Dataset(
@@ -91,9 +91,9 @@ def picture_dataset(
 def hold_out(
     spec: DataSpec, rows: int, *, place: str
 ) -> tuple[NDArray[np.integer], NDArray[np.integer]]:
-    """Draws the rows to validate on and the rows to train on, which have none in common.
+    """Draws disjoint validation and training rows.
 
-    The rows to validate on do not depend on how many are trained on.
+    The validation rows do not depend on the number of training rows.
 
     Raises:
         TolariaError: If there are too few rows.
@@ -105,31 +105,31 @@ def hold_out(
 
 
 def check_rows(spec: DataSpec, what: str, wanted: int, found: int, *, place: str) -> None:
-    """Refuses a data set with too few rows.
+    """Checks that a data set has enough rows.
 
     Raises:
-        TolariaError: Naming both numbers.
+        TolariaError: If it has too few; names both numbers.
     """
     if found < wanted:
         raise TolariaError(
             f"data set '{spec.name}' needs {wanted} rows for {what}, and {place} has {found}; "
-            "replace what is there by the whole data set"
+            "replace it with the complete data set"
         )
 
 
-def _check_shape(spec: DataSpec, pictures: Pictures, place: str) -> None:
-    shape = pictures.pixels.shape[1:]
+def _check_shape(spec: DataSpec, images: Images, place: str) -> None:
+    shape = images.pixels.shape[1:]
     if shape != spec.input_shape:
         raise TolariaError(
-            f"data set '{spec.name}' is of pictures {spec.input_shape}, and {place} has {shape}; "
-            "replace what is there by the whole data set"
+            f"data set '{spec.name}' has images of shape {spec.input_shape}, and {place} "
+            f"has {shape}; replace it with the complete data set"
         )
 
 
-def _split(pictures: Pictures, rows: NDArray[np.integer], scale: Scale) -> Split:
-    inputs = torch.from_numpy(pictures.pixels[rows].astype(np.float32))
+def _split(images: Images, rows: NDArray[np.integer], scale: Scale) -> Split:
+    inputs = torch.from_numpy(images.pixels[rows].astype(np.float32))
     inputs.div_(scale.largest).sub_(_by_channel(scale.mean)).div_(_by_channel(scale.deviation))
-    return Split(inputs, torch.from_numpy(pictures.labels[rows].astype(np.int64)))
+    return Split(inputs, torch.from_numpy(images.labels[rows].astype(np.int64)))
 
 
 def _by_channel(values: tuple[float, ...]) -> Tensor:

@@ -20,18 +20,18 @@ SIGNAL_LENGTH = 40
 
 
 def load_mnist1d(spec: DataSpec, _root: Path) -> Dataset:
-    """Generates the signals and cuts them into the splits of ``spec``, in the order made."""
+    """Generates the signals and cuts them into the splits of ``spec``, in order."""
     return _cut(spec, *_generate(_rows(spec)))
 
 
 def load_shuffled_mnist1d(spec: DataSpec, _root: Path) -> Dataset:
-    """Generates the same signals with their points in another order, the same for all."""
+    """Generates the same signals with their points in a fixed random order."""
     signals, labels = _generate(_rows(spec))
     return _cut(spec, np.take(signals, shuffled_places(), axis=1), labels)
 
 
 def shuffled_places() -> NDArray[np.integer]:
-    """Returns which point of a signal stands at each place of the shuffled one, [40]."""
+    """Returns the index of the original point at each position of a shuffled signal, [40]."""
     return np.random.default_rng(GENERATOR_SEED).permutation(SIGNAL_LENGTH)
 
 
@@ -58,7 +58,7 @@ def _generate(rows: int) -> tuple[NDArray[np.floating], NDArray[np.integer]]:
     arguments.final_seq_length = SIGNAL_LENGTH
     classes = 10
     arguments.num_samples = -(-rows // classes) * classes
-    with _global_state_untouched():
+    with _global_state_preserved():
         made = make_dataset(arguments)
     signals = np.concatenate([made["x"], made["x_test"]])[:rows]
     labels = np.concatenate([made["y"], made["y_test"]])[:rows]
@@ -66,7 +66,7 @@ def _generate(rows: int) -> tuple[NDArray[np.floating], NDArray[np.integer]]:
 
 
 @contextlib.contextmanager
-def _global_state_untouched() -> Iterator[None]:
+def _global_state_preserved() -> Iterator[None]:
     """Restores the global generators, which the package seeds, and keeps stdout clean."""
     python, numpy, pytorch = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
     try:

@@ -10,8 +10,8 @@ from torch import Tensor
 SPLIT_SEED = 42
 """Seeds the choice of validation rows from published training rows, and the row order."""
 
-_PICTURES = 4
-"""Axes of rows of pictures: [N, C, H, W]."""
+_IMAGE_AXES = 4
+"""Number of axes of images [N, C, H, W]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +39,8 @@ class Split:
 
         Convolutions are faster in that format, and gathered rows keep it.
         """
-        pictures = self.inputs.dim() == _PICTURES
-        order = torch.channels_last if pictures else torch.preserve_format
+        images = self.inputs.dim() == _IMAGE_AXES
+        order = torch.channels_last if images else torch.preserve_format
         return Split(self.inputs.to(device, memory_format=order), self.targets.to(device))
 
 

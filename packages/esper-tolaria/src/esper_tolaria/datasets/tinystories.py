@@ -1,7 +1,7 @@
 """TinyStories (Eldan and Li 2023): short stories in simple words, as GPT-2's tokens.
 
-The files lie as the Hugging Face Hub has them: either the published texts or the parquet
-files, and a ``tokenizer.json`` beside them.
+The files are those of the Hugging Face Hub: the published texts or the parquet files, and a
+``tokenizer.json`` in the same folder.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def fetch_tinystories(root: Path) -> None:
     except ImportError:
         raise _extra_missing() from None
     folder = root / FOLDER
-    logging.set_verbosity_error()  # it tells of every retry; we tell of the outcome
+    logging.set_verbosity_error()  # it logs every retry; the outcome is our error
     reason = "the Hub has no such files"
     try:
         hf_hub_download(TOKENIZER, TOKENIZER_FILE, local_dir=folder)
@@ -65,7 +65,7 @@ def fetch_tinystories(root: Path) -> None:
         )
     except OSError as error:
         reason = str(error)
-    # Where the Hub cannot be reached, a snapshot may be an empty folder and no error.
+    # If the Hub cannot be reached, a snapshot may be an empty folder instead of an error.
     if not tinystories_is_here(root):
         raise missing_data(
             "TinyStories",

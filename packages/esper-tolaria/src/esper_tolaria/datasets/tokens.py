@@ -10,18 +10,18 @@ from esper_tolaria.errors import TolariaError
 
 
 def tokens_needed(spec: DataSpec, rows: int) -> int:
-    """Returns how many tokens make so many rows: one more than they hold, the last target."""
+    """Returns the number of tokens in so many rows: their inputs, and the last target."""
     return rows * spec.input_shape[0] + 1
 
 
 def cut_tokens(tokens: Tensor, spec: DataSpec, rows: int, *, place: str) -> Split:
-    """Cuts the beginning of a text into rows that have no token in common.
+    """Cuts the beginning of a text into consecutive rows.
 
     Args:
         tokens: [N] int64.
-        spec: Says how long a row is.
-        rows: How many to cut.
-        place: Where the text is from, for messages.
+        spec: ``input_shape`` is the length of a row.
+        rows: Number of rows.
+        place: Where the text is from, for error messages.
 
     Raises:
         TolariaError: If the text is too short.
@@ -30,7 +30,7 @@ def cut_tokens(tokens: Tensor, spec: DataSpec, rows: int, *, place: str) -> Spli
     if len(tokens) < needed:
         raise TolariaError(
             f"data set '{spec.name}' needs {needed} tokens for {rows} rows, and {place} has "
-            f"{len(tokens)}; give it more text"
+            f"{len(tokens)}; provide more text"
         )
     inputs, targets = tokens[: needed - 1], tokens[1:needed]
     length = spec.input_shape[0]

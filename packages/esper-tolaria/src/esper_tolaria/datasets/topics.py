@@ -18,10 +18,10 @@ _BREAK = "\n\n"
 
 
 def load_topics(spec: DataSpec, _root: Path) -> Dataset:
-    """Deals the paragraphs out to the splits and cuts each split into rows.
+    """Distributes the paragraphs over the splits and cuts each split into rows.
 
-    Many topics repeat paragraphs of others. Each is taken once, so no split holds what
-    another one learns by heart.
+    Many topics repeat paragraphs of others. Each paragraph is used once, so that no split contains
+    text of another.
 
     Raises:
         TolariaError: If this Python's texts are too short.
@@ -40,7 +40,7 @@ def load_topics(spec: DataSpec, _root: Path) -> Dataset:
 
 
 def _paragraphs() -> list[str]:
-    """Returns the paragraphs in a random but fixed order, none twice."""
+    """Returns the paragraphs without duplicates, in a fixed random order."""
     from pydoc_data.topics import topics  # noqa: PLC0415 - megabytes that few runs need
 
     whole = _BREAK.join(topics[name].strip() for name in sorted(topics))

@@ -105,7 +105,7 @@ class Trainer:
     def record_batch(self, loss: Tensor, logits: Tensor, targets: Tensor) -> None:
         """Records a batch's mean loss [] and its predictions from logits [B, C] or [B, T, C]."""
         self._losses.append(loss * targets.numel())
-        # The logits themselves are not kept: over tokens they take gigabytes.
+        # Predictions, not logits: over tokens logits take gigabytes.
         self._predictions.append(logits.argmax(-1))
 
     def epoch_metrics(self, targets: Tensor) -> tuple[float, float]:

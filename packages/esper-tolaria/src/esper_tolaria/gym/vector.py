@@ -65,7 +65,7 @@ class HostVectorEnv(VectorEnv[NDArray[Any], NDArray[np.int64], NDArray[Any]]):
         masks = ActionMasks(environment.spec)
         self._observe = observer
         self._sizes = masks.sizes
-        self._newborn: tuple[StepReport, ...] = ()
+        self._fresh: tuple[StepReport, ...] = ()
         self.num_envs = environment.spec.environments
         self._trackers = tuple(EpisodeTracker(masks, reward) for _ in range(self.num_envs))
         self._streams = tuple(SeedStream() for _ in range(self.num_envs))
@@ -115,8 +115,8 @@ class HostVectorEnv(VectorEnv[NDArray[Any], NDArray[np.int64], NDArray[Any]]):
         check_options(options)
         seeds = spread_seeds(seed, self.num_envs)
         host_seeds = [stream.take(each) for stream, each in zip(self._streams, seeds, strict=True)]
-        self._newborn = self._environment.reset(host_seeds)
-        for tracker, report in zip(self._trackers, self._newborn, strict=True):
+        self._fresh = self._environment.reset(host_seeds)
+        for tracker, report in zip(self._trackers, self._fresh, strict=True):
             tracker.begin(report)
         return self._observations(), self._infos({})
 
@@ -166,12 +166,12 @@ class HostVectorEnv(VectorEnv[NDArray[Any], NDArray[np.int64], NDArray[Any]]):
         for index, tracker in enumerate(self._trackers):
             if tracker.over:
                 # Before training, reports of fresh hosts differ only in the random seed.
-                newborn = replace(self._newborn[index], rng_seed=self._streams[index].take(None))
-                tracker.begin(newborn, waiting=True)
+                fresh = replace(self._fresh[index], rng_seed=self._streams[index].take(None))
+                tracker.begin(fresh, waiting=True)
         if all(tracker.waiting for tracker in self._trackers):
             seeds = [tracker.report.rng_seed for tracker in self._trackers]
-            self._newborn = self._environment.reset(seeds)
-            for tracker, report in zip(self._trackers, self._newborn, strict=True):
+            self._fresh = self._environment.reset(seeds)
+            for tracker, report in zip(self._trackers, self._fresh, strict=True):
                 tracker.stop_waiting(report)
 
     def _finals(self, ended: Sequence[int]) -> dict[str, Any]:
@@ -197,5 +197,5 @@ class HostVectorEnv(VectorEnv[NDArray[Any], NDArray[np.int64], NDArray[Any]]):
 
     def _check_started(self) -> None:
         self._check_open()
-        if not self._newborn:
+        if not self._fresh:
             raise TolariaError("no episode is running; call reset first")

@@ -1,4 +1,4 @@
-"""Validation with counterfactuals: the network as it is, and with seeds disabled."""
+"""Validation with counterfactuals: the whole network, and the network with seeds disabled."""
 
 from __future__ import annotations
 

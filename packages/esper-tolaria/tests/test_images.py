@@ -28,7 +28,7 @@ from esper_tolaria import (
     make_setup,
 )
 from esper_tolaria.datasets import cifar10, fashion_mnist
-from esper_tolaria.datasets.images import Pictures
+from esper_tolaria.datasets.images import Images
 
 CLOSED = "http://127.0.0.1:1/"
 """An address where nobody answers."""
@@ -52,18 +52,18 @@ def as_python_2_wrote_it(batch: dict) -> bytes:
 
 
 @pytest.fixture(scope="session")
-def cifar_root(tmp_path_factory, pictures):
-    """A folder with CIFAR-10's files, made of grey pictures with a different shade a channel."""
+def cifar_root(tmp_path_factory, images):
+    """A folder with CIFAR-10's files, made of grey images with a different shade a channel."""
     root = tmp_path_factory.mktemp("cifar")
     folder = root / cifar10.FOLDER
     folder.mkdir()
-    grey = np.pad(pictures.pixels, ((0, 0), (2, 2), (2, 2)))
+    grey = np.pad(images.pixels, ((0, 0), (2, 2), (2, 2)))
     colour = np.stack([grey, 255 - grey, grey // 2], axis=1)
     for number, name in enumerate((*cifar10.TRAINING_FILES, cifar10.TEST_FILE)):
         rows = slice(number * PER_FILE, (number + 1) * PER_FILE)
         batch = {
             "batch_label": name,
-            "labels": pictures.labels[rows].tolist(),
+            "labels": images.labels[rows].tolist(),
             "data": colour[rows].reshape(PER_FILE, -1),
             "filenames": [f"{row}.png" for row in range(PER_FILE)],
         }
@@ -73,13 +73,13 @@ def cifar_root(tmp_path_factory, pictures):
 
 
 @pytest.fixture(scope="session")
-def idx_root(tmp_path_factory, pictures):
+def idx_root(tmp_path_factory, images):
     """A folder with Fashion-MNIST's four files as torchvision leaves them, unpacked."""
     root = tmp_path_factory.mktemp("idx")
     folder = root / fashion_mnist.FOLDER
     folder.mkdir(parents=True)
     for part, rows in (("train", slice(0, 1000)), ("t10k", slice(1000, 1400))):
-        for kind, array in (("images-idx3", pictures.pixels), ("labels-idx1", pictures.labels)):
+        for kind, array in (("images-idx3", images.pixels), ("labels-idx1", images.labels)):
             chosen = array[rows].astype(np.uint8)
             head = bytes((0, 0, 8, chosen.ndim)) + struct.pack(f">{chosen.ndim}I", *chosen.shape)
             (folder / f"{part}-{kind}-ubyte").write_bytes(head + chosen.tobytes())
@@ -124,7 +124,7 @@ def rows_of(images: np.ndarray, labels) -> list[tuple[bytes, int]]:
     return [(image.tobytes(), int(label)) for image, label in zip(images, labels, strict=True)]
 
 
-def test_cifar10_is_what_torchvision_reads(cifar_root, known_to_torchvision):
+def test_cifar10_equals_what_torchvision_reads(cifar_root, known_to_torchvision):
     data = load_dataset(small("cifar10"), cifar_root)
     training, test = (CIFAR10(str(cifar_root), train=train) for train in (True, False))
     published = rows_of(training.data.transpose(0, 3, 1, 2), training.targets)
@@ -140,7 +140,7 @@ def test_cifar10_is_what_torchvision_reads(cifar_root, known_to_torchvision):
     assert rows_of(pixels_of(data.test, cifar10.SCALE), data.test.targets) == expected
 
 
-def test_fashion_mnist_is_what_torchvision_reads(idx_root, no_system_folder):
+def test_fashion_mnist_equals_what_torchvision_reads(idx_root, no_system_folder):
     data = load_dataset(small("fashion_mnist"), idx_root)
     test = FashionMNIST(str(idx_root), train=False)
     expected = rows_of(test.data.unsqueeze(1).numpy(), test.targets)[:150]
@@ -154,7 +154,7 @@ def test_fashion_mnist_is_what_torchvision_reads(idx_root, no_system_folder):
     assert set(mine[0] + mine[1]) <= published
 
 
-def test_packed_files_are_read_as_they_are(idx_root, no_system_folder, tmp_path):
+def test_gzipped_files_are_read(idx_root, no_system_folder, tmp_path):
     packed = tmp_path / fashion_mnist.FOLDER
     packed.mkdir(parents=True)
     for path in (idx_root / fashion_mnist.FOLDER).iterdir():
@@ -167,7 +167,7 @@ def test_packed_files_are_read_as_they_are(idx_root, no_system_folder, tmp_path)
         assert torch.equal(getattr(plain, name).targets, getattr(unpacked, name).targets)
 
 
-def test_what_is_held_out_depends_on_the_published_rows_alone(idx_root, no_system_folder):
+def test_validation_rows_do_not_depend_on_the_number_of_training_rows(idx_root, no_system_folder):
     task, fewer = small("fashion_mnist"), small("fashion_mnist", train_size=300)
     whole, part = load_dataset(task, idx_root), load_dataset(fewer, idx_root)
     assert torch.equal(whole.validation.inputs, part.validation.inputs)
@@ -177,7 +177,7 @@ def test_what_is_held_out_depends_on_the_published_rows_alone(idx_root, no_syste
 @pytest.mark.skipif(
     not fashion_mnist.SYSTEM_FOLDER.is_dir(), reason="apt-get install dataset-fashion-mnist"
 )
-def test_the_package_of_the_system_is_found_without_a_download(nowhere):
+def test_the_debian_package_is_found_without_a_download(nowhere):
     task = find_task("fashion_mnist").spec
     assert data_is_here(task, nowhere)
     data = load_dataset(task, nowhere)
@@ -229,7 +229,7 @@ class _Quiet(SimpleHTTPRequestHandler):
         pass
 
 
-def test_cifar10_is_downloaded_where_it_is_absent(
+def test_cifar10_is_downloaded_if_it_is_missing(
     server, known_to_torchvision, cifar_root, tmp_path, monkeypatch
 ):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
@@ -244,7 +244,7 @@ def test_cifar10_is_downloaded_where_it_is_absent(
     assert torch.equal(here.train.inputs, there.train.inputs)
 
 
-def test_a_download_of_something_else_is_refused(server, tmp_path, monkeypatch):
+def test_a_download_with_a_wrong_checksum_is_refused(server, tmp_path, monkeypatch):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.setattr(CIFAR10, "url", server[0])
     with pytest.raises(TolariaError, match=r"CIFAR-10 is not in .*corrupted"):
@@ -259,7 +259,7 @@ def test_a_download_of_something_else_is_refused(server, tmp_path, monkeypatch):
     ],
 )
 @pytest.mark.usefixtures("no_system_folder", "nobody_answers")
-def test_a_failed_download_is_one_line_that_helps(name, folder, command, tmp_path):
+def test_a_failed_download_is_a_one_line_error_with_a_command(name, folder, command, tmp_path):
     assert not data_is_here(small(name), tmp_path)
     with pytest.raises(TolariaError) as caught:
         load_dataset(small(name), tmp_path)
@@ -275,13 +275,13 @@ def test_a_failed_download_is_one_line_that_helps(name, folder, command, tmp_pat
         (b"", "EOFError"),
         (b"<html>", "UnpicklingError"),
         (pickle.dumps({"labels": [1]}, 2), "KeyError"),
-        (pickle.dumps({"data": np.zeros((1, 3072), np.uint8), "labels": []}), "1 pictures, 0"),
+        (pickle.dumps({"data": np.zeros((1, 3072), np.uint8), "labels": []}), "1 images, 0"),
         (pickle.dumps({"data": np.zeros(7, np.uint8), "labels": []}), "ValueError"),
-        (pickle.dumps(threading.Thread), "asks for threading.Thread"),
+        (pickle.dumps(threading.Thread), "refers to threading.Thread"),
     ],
     ids=["empty", "page", "no data", "no labels", "odd size", "code"],
 )
-def test_a_damaged_batch_is_one_line_and_runs_nothing(cifar_root, tmp_path, content, says):
+def test_a_damaged_batch_is_a_one_line_error_and_runs_no_code(cifar_root, tmp_path, content, says):
     folder = tmp_path / cifar10.FOLDER
     folder.mkdir()
     for path in (cifar_root / cifar10.FOLDER).iterdir():
@@ -293,7 +293,7 @@ def test_a_damaged_batch_is_one_line_and_runs_nothing(cifar_root, tmp_path, cont
     assert "\n" not in str(caught.value)
 
 
-def test_too_few_pictures_are_an_error(cifar_root, idx_root, no_system_folder):
+def test_too_few_images_are_an_error(cifar_root, idx_root, no_system_folder):
     for name, root in (("cifar10", cifar_root), ("fashion_mnist", idx_root)):
         with pytest.raises(TolariaError, match=rf"'{name}' needs \d+ rows .* has 1000; replace"):
             load_dataset(find_task(name).spec, root)
@@ -302,15 +302,15 @@ def test_too_few_pictures_are_an_error(cifar_root, idx_root, no_system_folder):
         load_dataset(task)
 
 
-def test_pictures_of_another_size_are_an_error(idx_root, no_system_folder):
+def test_images_of_another_size_are_an_error(idx_root, no_system_folder):
     task = small("fashion_mnist", input_shape=(1, 32, 32))
     with pytest.raises(TolariaError, match=r"\(1, 32, 32\), and .* has \(1, 28, 28\)"):
         load_dataset(task, idx_root)
 
 
-def test_the_digits_are_the_published_ones(pictures):
+def test_the_digits_are_the_published_ones(images):
     data = load_dataset(find_task("digits").spec)
     labels = torch.cat([data.train.targets, data.validation.targets, data.test.targets])
     assert labels.bincount().tolist() == [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]
-    assert isinstance(pictures, Pictures)
-    assert len(pictures.labels) >= 2400
+    assert isinstance(images, Images)
+    assert len(images.labels) >= 2400
