@@ -222,3 +222,31 @@ def test_many_slots_make_the_picture_wider(events):
     root = ET.fromstring(growth_svg(many))
     boxes = [each for each in root.iter(f"{SVG}rect") if each.get("class") == "vacant"]
     assert min(float(each.get("width")) for each in boxes) > 75
+
+
+def test_a_long_name_fits_the_box_of_its_seed(events):
+    view = growth_view(fold(events))
+    slot = view.slots[0]
+    (seed,) = slot.seeds
+    seed = replace(seed, blueprint="a_blueprint_with_a_very_long_name")
+    text = growth_svg(replace(view, slots=(replace(slot, seeds=(seed,)), *view.slots[1:])))
+    (shown,) = [
+        each
+        for each in ET.fromstring(text).iter(f"{SVG}text")
+        if each.text == seed.blueprint and "bold" in each.get("class")
+    ]
+    size = float(shown.get("style").partition("font-size:")[2].partition("px;")[0])
+    assert 0 < 0.6 * size * len(seed.blueprint) < 88  # the width of a box with three slots
+    assert "font-size" not in growth_svg(view).partition("</style>")[2]
+
+
+def test_a_stage_that_ended_in_its_epoch_is_drawn_on_top(events):
+    view = growth_view(fold(events))
+    slot = view.slots[0]
+    (seed,) = slot.seeds
+    first, *others = seed.stages
+    seed = replace(seed, stages=(replace(first, end=first.start), *others))
+    root = ET.fromstring(growth_svg(replace(view, slots=(replace(slot, seeds=(seed,)),))))
+    stages = [each for each in root.iter(f"{SVG}g") if each.get("data-stage") is not None]
+    assert stages[-1].get("data-stage") == "GERMINATED"
+    assert float(stages[-1].find(f"{SVG}rect").get("width")) == 4

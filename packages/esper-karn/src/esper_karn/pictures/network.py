@@ -86,7 +86,7 @@ def _add_seed(drawing: Drawing, name: str, seed: SeedView, place: _Place, frame:
                 place.middle,
                 BRANCH + 5,
                 class_="middle bold steps",
-                style=f"fill:{_ink(final)};animation-name:ink-{name}",
+                style=f"{_fitted(seed, place)}fill:{_ink(final)};animation-name:ink-{name}",
             ),
             class_="moves",
             style=f"animation-name:presence-{name}",
@@ -140,6 +140,12 @@ def _alphas(seed: SeedView, frame: Frame) -> list[tuple[float, float]]:
         alphas.append((frame.percent(last.start), 1.0))
     alphas = alphas or [(0.0, 0.0)]
     return [(0.0, alphas[0][1]), *alphas, (100.0, alphas[-1][1])]
+
+
+def _fitted(seed: SeedView, place: _Place) -> str:
+    """Returns a smaller font for a name that is wider than the box of its seed."""
+    size = (place.box["width"] - 12) / (0.62 * max(1, len(seed.blueprint)))
+    return "" if size >= 13 else f"font-size:{size:.1f}px;"
 
 
 def _opacity(alpha: float) -> str:

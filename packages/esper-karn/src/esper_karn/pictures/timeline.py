@@ -61,7 +61,8 @@ class _Timeline:
             for span in slot.vacant:
                 yield self._vacant(slot.slot, span, top)
             for seed in slot.seeds:
-                for span in seed.stages:
+                # Stages that ended within their epoch are narrow: draw them on top.
+                for span in sorted(seed.stages, key=lambda span: span.start == span.end):
                     yield self._stage(slot.slot, seed, span, top)
                 if seed.pruned is not None:
                     yield self._cross(slot.slot, seed, seed.pruned, top)
@@ -219,7 +220,7 @@ class _Timeline:
             "rect",
             x=self._x(start),
             y=top,
-            width=max(1.5, self._x(end) - self._x(start)),
+            width=max(4, self._x(end) - self._x(start)),
             height=LANE,
             fill=color,
             fill_opacity=opacity,
