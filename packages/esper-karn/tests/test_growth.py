@@ -237,7 +237,8 @@ def test_a_long_name_fits_the_box_of_its_seed(events):
     ]
     size = float(shown.get("style").partition("font-size:")[2].partition("px;")[0])
     assert 0 < 0.6 * size * len(seed.blueprint) < 88  # the width of a box with three slots
-    assert "font-size" not in growth_svg(view).partition("</style>")[2]
+    short = replace(view, slots=(view.slots[1],) * 3)
+    assert "font-size" not in growth_svg(short).partition("</style>")[2]
 
 
 def test_a_stage_that_ended_in_its_epoch_is_drawn_on_top(events):
