@@ -1,4 +1,4 @@
-"""The README's example does what the README says."""
+"""The README's example prints what it says, and its table of keys is complete."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+
+from esper_leyline.config.overrides import FLAT_KEYS
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -17,3 +19,9 @@ def test_the_example_prints_the_output_below_it():
         [sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True
     )
     assert done.stdout == printed
+
+
+def test_every_flat_spelling_of_a_key_is_listed():
+    text = README.read_text(encoding="utf-8")
+    for flat, (part, key) in FLAT_KEYS.items():
+        assert f"| `{flat}` | `{part}.{key}` |" in text

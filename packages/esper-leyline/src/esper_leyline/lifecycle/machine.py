@@ -173,12 +173,12 @@ def _impossible_number(event: LifecycleInput) -> str | None:
 def evaluate_gate(
     state: SeedState, evidence: SeedEvidence, rules: LifecycleRules
 ) -> GateResult | None:
-    """Evaluates the gate on the way out of the seed's stage; ``None`` where there is none."""
-    ahead = GATE_OF_STAGE.get(state.stage)
-    if ahead is None:
+    """Evaluates the gate that ends the seed's stage; ``None`` if the stage has none."""
+    exit_gate = GATE_OF_STAGE.get(state.stage)
+    if exit_gate is None:
         return None
     return gate_checks(
-        ahead[0],
+        exit_gate[0],
         epochs_in_stage=state.epochs_in_stage,
         ramp_arrived=state.ramp is not None and state.ramp.arrived,
         alpha=state.alpha,
@@ -295,9 +295,12 @@ def _fossilize(state: SeedState, evidence: SeedEvidence, rules: LifecycleRules) 
     if not result.passed:
         failed = ", ".join(result.failed_checks)
         return _rejected(state, f"gate {result.gate.value} failed: {failed}", result)
-    stone = _enter(state, SeedStage.FOSSILIZED)
+    fossilized = _enter(state, SeedStage.FOSSILIZED)
     return Transition(
-        state=stone, stages=(stone.stage,), effects=(Effect.FOSSILIZE_MODULE,), gates=(result,)
+        state=fossilized,
+        stages=(fossilized.stage,),
+        effects=(Effect.FOSSILIZE_MODULE,),
+        gates=(result,),
     )
 
 
