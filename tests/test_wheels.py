@@ -66,6 +66,9 @@ def test_a_wheel_works_alone_with_what_it_declares(wheels, install, tmp_path, na
     assert {other for other in present if other.startswith("esper-")} == {name} | declared
     if name == "esper-leyline":
         assert present == PYDANTIC_ALONE
+    if name == "esper-simic":
+        script = ROOT / "tests" / "masked_recall.py"
+        assert run(programs / "python", "-I", script, cwd=tmp_path).startswith("learnt: ")
     if name == "esper-kasmina":
         script = ROOT / "tests" / "growing_layer.py"
         assert "grown" in run(programs / "python", "-I", script, cwd=tmp_path)

@@ -35,7 +35,7 @@ def play(environment, policy, reward=recall_reward, *, seed: int = 3) -> Rollout
     recorder = RoundRecorder(NullTelemetry(), round_number=1, environments=count)
     collect_round(
         environment,
-        PolicyActor(ppo, rng_seed=seed),
+        PolicyActor(ppo, policy, rng_seed=seed),
         reward,
         recorder.step,
         recorder.watch,

@@ -31,7 +31,7 @@ def updated(policy, rollout, **ppo):
 def test_act_and_evaluate_agree(world, policy):
     """Decisions of a rollout, collected one by one, against one evaluation of the sequence."""
     ppo = PPO(policy, PPOConfig())
-    actor = PolicyActor(ppo, rng_seed=3)
+    actor = PolicyActor(ppo, policy, rng_seed=3)
     decisions, act = [], ppo.act
     ppo.act = lambda observation: decisions.append(act(observation)) or decisions[-1]
     recorder = RoundRecorder(NullTelemetry(), round_number=1, environments=6)

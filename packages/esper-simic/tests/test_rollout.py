@@ -77,7 +77,8 @@ def test_calls_in_the_wrong_order_are_refused(world):
 
 
 def test_an_actor_step_has_probabilities_and_values(world):
-    actor = PolicyActor(PPO(small_policy(world), PPOConfig()), rng_seed=0)
+    policy = small_policy(world)
+    actor = PolicyActor(PPO(policy, PPOConfig()), policy, rng_seed=0)
     actor.reset([1, 2, 3])
     step = actor.act(world.reset([1, 2, 3]))[0]
     assert step.forced

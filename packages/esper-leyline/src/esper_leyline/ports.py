@@ -272,7 +272,7 @@ class PolicyEvaluation:
 
 
 class ActorCritic(Protocol):
-    """A recurrent policy with its critic. Tamiyo implements, Simic trains it.
+    """A recurrent policy with its critic, over factored actions. Simic trains it.
 
     It is also a ``torch.nn.Module``; Simic calls ``parameters``, ``state_dict`` and
     ``load_state_dict``.
@@ -291,12 +291,6 @@ class ActorCritic(Protocol):
 
     def initial_state(self, environments: int) -> PolicyState:
         """Returns the state at the start of an episode: zeros."""
-
-    def encode(self, reports: Sequence[StepReport]) -> Observation:
-        """Encodes one report an environment, [N, ...], on the policy's device."""
-
-    def decode(self, actions: Tensor) -> tuple[FactoredAction, ...]:
-        """Converts actions [N, heads] int64, as ``act`` returns them, to one per environment."""
 
     def update_normalizer(self, observation: Observation, valid: Tensor) -> None:
         """Takes a rollout [T, N, ...] into the running statistics; ``valid`` is [T, N] bool."""
@@ -317,6 +311,16 @@ class ActorCritic(Protocol):
             state: The state before the first step.
             starts: [T, N] bool, true where an episode starts and the state is zeroed.
         """
+
+
+class HostActorCritic(ActorCritic, Protocol):
+    """An ``ActorCritic`` that decides for hosts. Tamiyo implements, Simic trains it."""
+
+    def encode(self, reports: Sequence[StepReport]) -> Observation:
+        """Encodes one report an environment, [N, ...], on the policy's device."""
+
+    def decode(self, actions: Tensor) -> tuple[FactoredAction, ...]:
+        """Converts actions [N, heads] int64, as ``act`` returns them, to one per environment."""
 
 
 class Controller(Protocol):

@@ -16,7 +16,7 @@ from esper_simic.ppo.normalizers import (
     RunningMoments,
     ValueNormalizer,
 )
-from esper_simic.ppo.policy import TrainablePolicy
+from esper_simic.ppo.policy import TrainableHostPolicy, TrainablePolicy
 from esper_simic.ppo.ppo import PPO
 from esper_simic.ppo.returns import discounted_sums, gae, lambda_returns
 from esper_simic.recorder import RoundRecorder
@@ -25,6 +25,8 @@ from esper_simic.rollout.actor import Actor, ActorStep, ControllerActor
 from esper_simic.rollout.collect import action_seed, collect_round, episode_seeds
 from esper_simic.rollout.storage import Rollout, RolloutStorage
 from esper_simic.runner import MOST_SKIPS, PPORunner, RunOutcome, run_controllers
+from esper_simic.vector.policy import MultiDiscretePolicy
+from esper_simic.vector.runner import VectorRound, VectorRunner
 
 __all__ = [
     "MOST_SKIPS",
@@ -36,6 +38,7 @@ __all__ = [
     "AnomalyThresholds",
     "ComposedReward",
     "ControllerActor",
+    "MultiDiscretePolicy",
     "PPORunner",
     "PolicyActor",
     "ReturnScale",
@@ -47,8 +50,11 @@ __all__ = [
     "RunningMoments",
     "SimicError",
     "SkippedUpdatesError",
+    "TrainableHostPolicy",
     "TrainablePolicy",
     "ValueNormalizer",
+    "VectorRound",
+    "VectorRunner",
     "action_seed",
     "build_reward",
     "check_minibatches",

@@ -26,7 +26,7 @@ from esper_simic.errors import SimicError, SkippedUpdatesError
 from esper_simic.ppo.actor import PolicyActor
 from esper_simic.ppo.anomalies import detect_anomalies, thresholds_for
 from esper_simic.ppo.batch import check_minibatches
-from esper_simic.ppo.policy import TrainablePolicy
+from esper_simic.ppo.policy import TrainableHostPolicy
 from esper_simic.ppo.ppo import BAD_OBSERVATION, BAD_REWARD, PPO
 from esper_simic.recorder import RoundRecorder
 from esper_simic.rollout.actor import Actor, ControllerActor
@@ -90,7 +90,7 @@ class PPORunner:
     def __init__(
         self,
         environment: Environment,
-        policy: TrainablePolicy,
+        policy: TrainableHostPolicy,
         reward: RewardFunction,
         config: TrainingConfig,
         telemetry: Telemetry | None = None,
@@ -200,7 +200,7 @@ class PPORunner:
         seed = self._config.seed
         interrupted_at = collect_round(
             self._environment,
-            PolicyActor(self._ppo, rng_seed=action_seed(seed, number)),
+            PolicyActor(self._ppo, self._policy, rng_seed=action_seed(seed, number)),
             self._reward,
             recorder.step,
             recorder.watch,

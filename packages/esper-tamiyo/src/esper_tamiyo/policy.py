@@ -30,7 +30,7 @@ from esper_tamiyo.trunk import RecurrentTrunk
 
 
 class RecurrentPolicy(nn.Module):
-    """Implements Leyline's ``ActorCritic``.
+    """Implements Leyline's ``HostActorCritic``.
 
     Standardised features and the embeddings of the slots' blueprints feed a recurrent
     trunk; from its memory come the op, the arguments given the op, and the critic.

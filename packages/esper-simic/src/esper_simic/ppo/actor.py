@@ -14,7 +14,7 @@ from esper_leyline import (
     StepReport,
 )
 from esper_leyline.events import HeadDecision
-from esper_leyline.ports import PolicyDecision
+from esper_leyline.ports import HostActorCritic, PolicyDecision
 from esper_simic.ppo.normalizers import ReturnScale
 from esper_simic.ppo.ppo import PPO
 from esper_simic.rollout.actor import ActorStep
@@ -25,11 +25,13 @@ class PolicyActor:
 
     Args:
         ppo: Acts, and stores the steps.
+        policy: The policy that it trains, which encodes reports and decodes actions.
         rng_seed: Decides every sample of the round.
     """
 
-    def __init__(self, ppo: PPO, *, rng_seed: int) -> None:
+    def __init__(self, ppo: PPO, policy: HostActorCritic, *, rng_seed: int) -> None:
         self._ppo = ppo
+        self._policy = policy
         self._rng_seed = rng_seed
         self._observation: Observation | None = None
 
@@ -45,10 +47,10 @@ class PolicyActor:
             SimicError: If no round was started.
         """
         if self._observation is None:
-            self._observation = self._ppo.policy.encode(reports)
+            self._observation = self._policy.encode(reports)
         decision = self._ppo.act(self._observation)
         return _actor_steps(
-            self._observation, decision, self._ppo.policy.decode(decision.actions), self._ppo.scale
+            self._observation, decision, self._policy.decode(decision.actions), self._ppo.scale
         )
 
     def observe(
@@ -58,7 +60,7 @@ class PolicyActor:
         current: Sequence[StepReport],
     ) -> None:
         """Stores the step."""
-        self._observation = self._ppo.policy.encode(current)
+        self._observation = self._policy.encode(current)
         self._ppo.observe(
             rewards,
             self._observation,

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from torch.nn import Parameter
 
-from esper_leyline.ports import ActorCritic
+from esper_leyline.ports import ActorCritic, HostActorCritic
 
 
 class TrainablePolicy(ActorCritic, Protocol):
@@ -21,3 +21,7 @@ class TrainablePolicy(ActorCritic, Protocol):
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> Any:
         """Loads what ``state_dict`` returned."""
+
+
+class TrainableHostPolicy(TrainablePolicy, HostActorCritic, Protocol):
+    """A policy that decides for hosts and can be trained."""

@@ -29,7 +29,12 @@ from esper_simic.ppo.metrics import (
 from esper_simic.ppo.normalizers import ReturnScale, RewardScaler, ValueNormalizer
 from esper_simic.ppo.objective import LossStats, merge_minibatches, ppo_loss, sum_chunks
 from esper_simic.ppo.policy import TrainablePolicy
-from esper_simic.rollout.storage import Rollout, RolloutStorage, slice_observation
+from esper_simic.rollout.storage import (
+    Rollout,
+    RolloutStorage,
+    slice_observation,
+    stack_observations,
+)
 
 BAD_REWARD = "a reward is not finite"
 BAD_OBSERVATION = "an observation is not finite"
@@ -80,11 +85,6 @@ class PPO:
         self._storage: RolloutStorage | None = None
         self._step: tuple[Observation, PolicyDecision, Sequence[bool]] | None = None
         self._following: Observation | None = None
-
-    @property
-    def policy(self) -> TrainablePolicy:
-        """The policy, which is trained in place."""
-        return self._policy
 
     @property
     def scale(self) -> ReturnScale:
@@ -183,6 +183,22 @@ class PPO:
             truncated=truncated,
         )
         self._following = following
+
+    @torch.no_grad()
+    def value(self, observation: Observation) -> Tensor:
+        """Returns V(s) [N] in reward units, for what would follow the last step.
+
+        Raises:
+            SimicError: If ``reset`` was not called.
+        """
+        if self._state is None:
+            raise SimicError("PPO.value was called before PPO.reset; reset it to start a rollout")
+        rows = stack_observations([observation])
+        environments = observation.features.shape[0]
+        shape = (1, environments, len(self._policy.heads))
+        actions = torch.zeros(shape, dtype=torch.int64, device=self._device)
+        starts = torch.zeros(1, environments, dtype=torch.bool, device=self._device)
+        return self.scale.rewards(self._evaluate(rows, actions, self._state, starts).value[0])
 
     def rollout(self) -> Rollout:
         """Returns the steps since the last update.

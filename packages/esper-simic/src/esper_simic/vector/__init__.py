@@ -1,0 +1,1 @@
+"""Training on Gymnasium vector environments with masked, factored actions."""
