@@ -1,4 +1,4 @@
-"""What README.md says is so: its commands run, and its tables name the flags there are.
+"""What README.md and the pages in docs/ say is so: their commands run, their links lead somewhere.
 
 A ``bash`` block says in its first line how it is tested: ``test`` (now), ``slow-test`` or
 ``nightly-test`` (with the tests of that tier), or ``by-hand`` (it installs something, or would
@@ -15,14 +15,18 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```bash ?([\w-]*)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
-HEADINGS = {
-    ("esper-train", "ppo"): "### `esper-train ppo`",
-    ("esper-train", "heuristic"): "### `esper-train heuristic`",
-    ("esper-train", "evaluate"): "### `esper-train evaluate`",
-    ("esper-train", "tasks"): "### `esper-train tasks`",
-}
+DOCS = sorted((ROOT / "docs").glob("*.md"))
+PAGES = [ROOT / "README.md", *DOCS]
+TEXTS = {path: path.read_text(encoding="utf-8") for path in PAGES}
+LINKING = [
+    *(str(path.relative_to(ROOT)) for path in PAGES),
+    *("ARCHITECTURE.md", "CONTRIBUTING.md", "packages/esper-leyline/README.md"),
+]
+BLOCKS = [
+    block
+    for text in TEXTS.values()
+    for block in re.findall(r"^```bash ?([\w-]*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+]
 
 
 def first_lines(mark: str) -> list:
@@ -49,7 +53,8 @@ def execute(code: str, folder: Path) -> str:
 
 
 def test_every_bash_block_says_how_it_is_tested():
-    assert len(BLOCKS) == len(re.findall(r"^```bash", README, re.MULTILINE))
+    written = sum(len(re.findall(r"^```bash", text, re.MULTILINE)) for text in TEXTS.values())
+    assert len(BLOCKS) == written
     assert {mark for mark, _ in BLOCKS} == {"test", "slow-test", "nightly-test", "by-hand"}
 
 
@@ -95,16 +100,24 @@ def check_runs(code, tmp_path):
 
 
 def test_the_table_of_tasks_says_what_the_command_says(tmp_path):
-    section = README.split(HEADINGS["esper-train", "tasks"])[1].split("\n### ")[0]
-    rows = re.findall(r"^\| `(\w+)` \|.*\| ([\d,]+) \|[^|]*\|$", section, re.MULTILINE)
+    page = TEXTS[ROOT / "docs" / "tasks.md"]
+    rows = re.findall(r"^\| `(\w+)` \|.*\| ([\d,]+) \|[^|]*\|$", page, re.MULTILINE)
     printed = execute("uv run esper-train tasks --no-time", tmp_path).split("\n\n")[0]
     listed = [re.split(r" {2,}", line) for line in printed.splitlines()[1:]]
     assert sorted(rows) == [(name, parameters) for name, _, parameters, *_ in listed]
 
 
-@pytest.mark.parametrize(
-    "name", ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "packages/esper-leyline/README.md"]
-)
+def test_the_readme_is_a_front_page():
+    assert len(TEXTS[ROOT / "README.md"].splitlines()) <= 130
+
+
+@pytest.mark.parametrize("page", DOCS, ids=lambda path: path.name)
+def test_every_page_is_linked(page):
+    others = [text for path, text in TEXTS.items() if path != page]
+    assert any(re.search(rf"\]\((docs/)?{page.name}(#[^)]*)?\)", text) for text in others)
+
+
+@pytest.mark.parametrize("name", LINKING)
 def test_links_lead_somewhere(name):
     page = ROOT / name
     for link in re.findall(r"\]\(([^)]+)\)", page.read_text(encoding="utf-8")):
