@@ -1,4 +1,4 @@
-"""The data of a run, made ready before its directory is."""
+"""Downloads the data of a run before its directory is created."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from esper_train.settings.resolve import Plan
 
 
 def make_data_ready(plan: Plan) -> None:
-    """Downloads what a run needs and has not got, and says so.
+    """Downloads missing data of a run, and prints that it does.
 
     Raises:
         EsperError: If that fails, or the folder for data is something else.

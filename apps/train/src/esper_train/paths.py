@@ -1,4 +1,4 @@
-"""Paths that flags name, checked before anything is created."""
+"""Checks the paths of flags before anything is created."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def check_file_of(flag: str, path: Path) -> bool:
 
 
 def check_writable(flag: str, path: Path) -> None:
-    """Checks that a new file can be created where a flag says, and creates nothing.
+    """Checks that a new file can be created at a flag's path; creates nothing.
 
     Raises:
         TrainError: If it cannot.

@@ -1,4 +1,4 @@
-"""One run from its directory to its summary, whatever happens in between."""
+"""A run from its directory to its summary, also when it fails or is interrupted."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ FAILED = 1
 
 @dataclass(slots=True, kw_only=True)
 class Progress:
-    """What a run has to show so far; the command keeps it current."""
+    """The results of a run so far; the command updates it."""
 
     rounds: list[RoundSummary] = field(default_factory=list)
     host_parameters: int | None = None
@@ -56,12 +56,12 @@ class RunSession:
     prints the closing table, also after an error or an interruption.
 
     Args:
-        command: Name of the command that the run is one of.
-        plan: What it does.
-        options: Where it writes, and what it shows.
-        stop: Whether it was asked to stop.
-        directory: The run's directory, where it was created beforehand.
-        group: The comparison that the run is an arm of.
+        command: Name of the command.
+        plan: The resolved run.
+        options: Where it writes, and what it prints.
+        stop: Whether a stop was requested.
+        directory: The run's directory, if it exists already.
+        group: The comparison that the run belongs to.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class RunSession:
         self.status = RunStatus.RUNNING
         self._options = options
         self._started = time.time()
-        # Durations come from here: the wall clock may be set back while a run trains.
+        # For durations: the wall clock may be set back while a run trains.
         self._began = time.monotonic()
         self._viewer: Viewer | None = None
 
@@ -107,9 +107,9 @@ class RunSession:
         trace: TracebackType | None,
     ) -> bool:
         self.stop.ignore_signals()
-        self._settle(error)
+        self._set_status(error)
         rounds, seconds = len(self.progress.rounds), time.monotonic() - self._began
-        # Before the last event, so that the log and the summary say the same.
+        # Before the last event, so that the log and the summary agree.
         text = self._restore_directory()
         if error is not None and self.status is RunStatus.FAILED:
             text = f"{type(error).__name__}: {error}"
@@ -128,22 +128,22 @@ class RunSession:
         if summary.telemetry_lost is not None:
             echo(f"telemetry: {_missing(summary.telemetry_lost)}")
         echo(f"run directory: {self.directory.path}")
-        said = self._said(error)
+        suppressed = self._report_error(error)
         if self.progress.checkpoint is not None and summary.status is not RunStatus.COMPLETED:
             echo(f"last checkpoint: {self.directory.path / self.progress.checkpoint}")
         if summary.resume is not None:
             echo(f"go on: {summary.resume}")
-        return said
+        return suppressed
 
     @property
     def exit_code(self) -> int:
-        """What the process should exit with, now that the run has ended."""
+        """The process's exit code; only after the run has ended."""
         if self.status is RunStatus.INTERRUPTED:
             return self.stop.exit_code
         return 0 if self.status is RunStatus.COMPLETED else FAILED
 
     def start(self, spec: EnvironmentSpec, policy_parameters: int | None = None) -> None:
-        """Announces the run in its log, once its environment stands."""
+        """Writes the start of the run to its log, once its environment is built."""
         config = self.plan.config
         assert config.device is not None
         self.progress.host_parameters = spec.host_parameters
@@ -157,7 +157,7 @@ class RunSession:
                 versions={"python": platform.python_version(), "torch": str(torch.__version__)},
             )
         )
-        # Not before: until here this process prints, and a moving line would get in its way.
+        # Not earlier: until here this process prints, which would break the progress line.
         if config.telemetry.level == "off":
             echo("telemetry is off: nothing is shown until the end")
             return
@@ -181,12 +181,12 @@ class RunSession:
         return opened
 
     def _warn_of_loss(self, loss: TelemetryLoss) -> None:
-        """Says at once what the log loses; called from the hub's own thread."""
+        """Warns at once of lost events; called from the hub's thread."""
         kept = "" if self.hub.writes else f"; no event from number {loss.since_sequence} on is kept"
         echo_error(f"{loss.reason}{kept}; training goes on", kind="warning")
 
     def _write_summary(self, error: str | None, seconds: float) -> RunSummary:
-        """Writes the summary; a run that cannot be summed up on disk has failed."""
+        """Writes the summary; a run whose summary cannot be written has failed."""
         summary = self._summary(error, seconds)
         try:
             self.directory.write_summary(summary)
@@ -200,15 +200,15 @@ class RunSession:
         if self._viewer is None:
             return
         if not self.hub.writes:
-            self._viewer.end()  # it waits for an end that the log does not have
+            self._viewer.end()  # the log has no last event that it could wait for
         elif self._viewer.finish() != 0:
             echo("the console view ended early; the run was not affected")
 
     def _restore_directory(self) -> str | None:
-        """Says what is gone where the run directory was deleted while the run trained.
+        """Restores a run directory that was deleted during the run, and notes what is missing.
 
         Returns:
-            Why a run that had completed counts as failed; ``None`` if it does not.
+            Why a completed run counts as failed; ``None`` if it does not.
         """
         path, progress = self.directory.path, self.progress
         there = path.exists()
@@ -237,7 +237,7 @@ class RunSession:
         return gone
 
     def _resume_command(self) -> str | None:
-        """Returns the command that goes on from the last checkpoint, if rounds are left."""
+        """Returns the command that resumes from the last checkpoint, if rounds are left."""
         progress, wanted = self.progress, self.plan.config.n_episodes
         finished = len(progress.rounds) >= wanted
         if progress.checkpoint is None or (finished and not progress.remedy):
@@ -256,7 +256,7 @@ class RunSession:
             words += ["--save", str(progress.save)]
         return shlex.join(words)
 
-    def _settle(self, error: BaseException | None) -> None:
+    def _set_status(self, error: BaseException | None) -> None:
         if isinstance(error, KeyboardInterrupt):
             self.status = RunStatus.INTERRUPTED
         elif error is not None:
@@ -264,8 +264,8 @@ class RunSession:
         elif self.status is RunStatus.RUNNING:
             self.status = RunStatus.COMPLETED
 
-    def _said(self, error: BaseException | None) -> bool:
-        """Swallows what needs no traceback: interruptions, and errors that say it all."""
+    def _report_error(self, error: BaseException | None) -> bool:
+        """Prints an Esper error; returns whether the exception needs no traceback."""
         if isinstance(error, EsperError):
             notes = getattr(error, "__notes__", ())
             echo_error("; ".join([str(error), *notes]))
@@ -312,7 +312,7 @@ def create_directory(config: TrainingConfig, options: TelemetryOptions) -> RunDi
 
 
 def _missing(loss: TelemetryLoss) -> str:
-    """Says what of the event log is missing, and why."""
+    """Describes the events missing in the log, and the reason."""
     count = "1 event is" if loss.events == 1 else f"{loss.events:,} events are"
     return f"{count} missing, the first has number {loss.since_sequence}: {loss.reason}"
 

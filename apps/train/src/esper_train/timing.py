@@ -1,4 +1,4 @@
-"""How long an epoch of a task's host takes on this machine, measured in moments."""
+"""The time of an epoch of a task's host on this machine."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from esper_leyline import FactoredAction, TaskSpec, TrainingConfig, override
 from esper_tolaria import build_environment
 
 PROBE_SECONDS = 0.5
-"""Training that a measurement takes at least, unless an epoch is shorter."""
+"""Least seconds of training in a measurement, unless an epoch is shorter."""
 
 
 def epoch_seconds(task: TaskSpec, *, device: str, data_root: str) -> float:
     """Returns the seconds that one host without seeds takes to train and validate.
 
-    Few batches are trained, then as many as fill a moment; an epoch is taken to be as
-    much longer as it has more batches. The data has to be here.
+    Two batches are trained first, then enough for ``PROBE_SECONDS``. The time of an epoch is
+    extrapolated: seconds * batches of an epoch / batches trained. The data has to be here.
     """
     batches = task.training.batches(task.data.train_size)
     probe = min(2, batches)
@@ -31,7 +31,7 @@ def epoch_seconds(task: TaskSpec, *, device: str, data_root: str) -> float:
 def _step_seconds(
     task: TaskSpec, batches: int, *, device: str, data_root: str
 ) -> tuple[float, float]:
-    """Trains so many batches; returns the seconds for them, and for validation."""
+    """Trains a number of batches; returns the seconds for them, and for validation."""
     training = task.training.model_copy(update={"max_batches": batches})
     changes = {
         "task": task.name,

@@ -1,4 +1,4 @@
-"""Checkpoints: one file with a manifest, the tensors that it describes, and a checksum."""
+"""Checkpoint files: a manifest, the tensors it describes, and a checksum."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from esper_train.checkpoints.contents import check_state
 from esper_train.errors import TrainError
 
 MOST_BYTES = 2**32
-"""Largest checkpoint that is read; that of the default policy has about 2 MB."""
+"""Largest checkpoint that is read; one of the default policy has about 2 MB."""
 
 _START = b"PK"
 _LABEL = b"sha256:"
@@ -54,7 +54,7 @@ def save_checkpoint(path: Path, manifest: CheckpointManifest, state: Mapping[str
 
 
 def copy_checkpoint(path: Path, target: Path) -> None:
-    """Copies a checkpoint to where ``--save`` wants it, whole or not at all.
+    """Copies a checkpoint to ``--save``, whole or not at all.
 
     Raises:
         TrainError: If it cannot be written; names the one that is there.
@@ -69,7 +69,7 @@ def copy_checkpoint(path: Path, target: Path) -> None:
 
 
 def file_version(path: Path) -> tuple[int, int] | None:
-    """Returns what changes when a file is replaced or written; ``None`` if there is none."""
+    """Returns a value that changes when the file is replaced; ``None`` without a file."""
     try:
         status = path.stat()
     except OSError:
@@ -104,10 +104,10 @@ def seal(archive: bytes) -> bytes:
 
 
 def _unseal(sealed: bytes) -> bytes:
-    """Returns the archive after its checksum was compared.
+    """Checks the checksum of an archive, and returns the archive.
 
     Raises:
-        TrainError: If there is none, or it is another.
+        TrainError: If it is missing or wrong.
     """
     covered, found = sealed[:-_SEAL_BYTES], sealed[-_SEAL_BYTES:]
     if found != _checksum(covered):
@@ -129,7 +129,7 @@ def _read(path: Path) -> bytes:
 
 
 def _check_ends(file: BinaryIO) -> None:
-    """Finds out from a file's ends, before all of it is in memory, that it is no checkpoint."""
+    """Checks the start and end of a file before all of it is read."""
     size = file.seek(0, os.SEEK_END)
     if size > MOST_BYTES:
         raise TrainError(f"has more than {MOST_BYTES:,} bytes")
@@ -150,7 +150,7 @@ def _check_ends(file: BinaryIO) -> None:
 def _unpickle(archive: bytes) -> dict[str, Any]:
     try:
         with warnings.catch_warnings():
-            # Torch warns of what it has to check in sparse tensors, which are refused later.
+            # Torch warns about sparse tensors, which are refused later.
             warnings.simplefilter("ignore", UserWarning)
             content = torch.load(io.BytesIO(archive), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
@@ -166,7 +166,7 @@ def _unpickle(archive: bytes) -> dict[str, Any]:
 
 
 def _manifest(text: Any) -> CheckpointManifest:
-    """Reads a manifest; the version comes first, as other versions have other fields."""
+    """Reads a manifest; checks the version first, as other versions have other fields."""
     if not isinstance(text, str):
         raise TrainError("cannot be used: its manifest is not a text")
     content = parse_json(text)

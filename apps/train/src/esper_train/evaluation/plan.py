@@ -23,7 +23,7 @@ LEAST_SEEDS = 2
 MOST_SEEDS = 10_000
 
 _HOSTS = ("slots", "max_seeds", "max_epochs", "host", "lifecycle", "governor", "amp", "amp_dtype")
-"""What decides how a host grows, whoever commands it."""
+"""Settings that determine how a host grows, whatever the controller."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,10 +31,10 @@ class EvaluationPlan:
     """A resolved evaluation.
 
     Attributes:
-        run: Its hosts: the configuration, the task, and notes on choices made for the user.
+        run: The run of its hosts: configuration, task, and notes.
         baseline: Label of the arm that the others are compared with.
-        seed_range: What the seeds are for.
-        out: Where the results go.
+        seed_range: The range of the seeds.
+        out: Folder of the results.
     """
 
     run: Plan
@@ -87,10 +87,10 @@ def plan_evaluation(
 
 
 def check_seeds(flag: str, seeds: int) -> None:
-    """Checks how many hosts an arm is to grow.
+    """Checks the number of hosts of an arm.
 
     Raises:
-        TrainError: If they are too few to compare, or more than an evaluation takes.
+        TrainError: If they are too few to compare, or too many.
     """
     if not LEAST_SEEDS <= seeds <= MOST_SEEDS:
         raise TrainError(
@@ -155,7 +155,7 @@ def _wanted(checkpoints: Sequence[CheckpointArm], task: str | None) -> str:
 
 
 def _moved(config: TrainingConfig, wanted: str) -> TrainingConfig:
-    """Returns a configuration for another task: its own training, the same slots if it can."""
+    """Returns a configuration for another task: its training, and the same slots if it has them."""
     if config.task == wanted:
         return config
     task, slots = find_task(wanted).spec, config.slots or find_task(config.task).spec.slots
@@ -180,10 +180,10 @@ def _check_checkpoints(
 
 
 def _check_fit(arm: CheckpointArm, config: TrainingConfig) -> None:
-    """Checks that what a policy commands exists on a task that it was not trained on."""
+    """Checks that a policy fits a task that it was not trained on."""
     there, home = find_task(config.task).spec, find_task(arm.manifest.task).spec
     if there.name == home.name:
-        return  # what does not fit there is damaged, and loading it says so
+        return  # loading reports a damaged checkpoint
     slots = config.slots or there.slots
     for what, mine, its in (
         ("hosts", home.host.topology.value, there.host.topology.value),

@@ -1,4 +1,4 @@
-"""Draws an evaluation: accuracy against cost, a point an episode, a colour an arm."""
+"""Draws an evaluation: accuracy against cost, a point for each episode."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SHAPES = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">", "h")
 _INCHES = (10.0, 4.6)
 _DPI = 120
 _LEGEND = 28
-"""Characters of a line of the legend; longer ones would squeeze the panels."""
+"""Characters in a line of the legend; longer ones would squeeze the panels."""
 
 _PANELS: tuple[tuple[str, Callable[[EpisodeResult], int | None]], ...] = (
     ("parameters of the final network", lambda episode: episode.parameters),
@@ -59,7 +59,7 @@ def draw(results: EvaluationResults) -> bytes:
 
 
 def _name_arms(axes: Axes, arms: Sequence[ArmResult]) -> None:
-    """Adds the legend. Names are written after it is made, because it leaves out ``_x``."""
+    """Adds the legend; names are set afterwards, because matplotlib omits names like ``_x``."""
     legend = axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
     for text, arm in zip(legend.get_texts(), arms, strict=True):
         text.set_parse_math(False)  # two `$` in the name of a file are no formula

@@ -7,11 +7,10 @@ from esper_train.errors import TrainError
 
 
 def choose_compilation(wanted: CompileConfig, device: str) -> tuple[str | None, str | None]:
-    """Returns the mode of ``torch.compile``, or ``None`` for none, and what to say of it.
+    """Returns the mode of ``torch.compile``, or ``None`` for none, and a note on it.
 
-    The default compiles on a GPU; on a CPU, where compiling costs most of a minute and was
-    measured to gain nothing, only an explicit mode or ``force`` does. The console view is a
-    process of its own, so it has no say here.
+    The default compiles on a GPU. On a CPU compiling takes most of a minute and was measured to
+    gain nothing, so only an explicit mode or ``force`` compiles there.
 
     Raises:
         TrainError: If compiling is forced and switched off, or there is no compiler.
