@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 from torch._dynamo.utils import counters
 
-from esper_kasmina import graft
-from esper_leyline import Advance, Germinate, SeedStage
+from esper_kasmina import graft, harvest
+from esper_leyline import Advance, Blueprint, Germinate, SeedStage
 
-from .lifecycle_helpers import epoch, give
+from .lifecycle_helpers import epoch, give, raise_seed
 from .sample_models import SAMPLE_MODELS, tiered
 
 pytestmark = [
@@ -68,3 +69,27 @@ def test_a_seeds_whole_life_under_a_compiler(name):
     agree()
     assert host.slot("r0c0").stage is SeedStage.HOLDING
     assert compilations() == before
+
+
+@pytest.mark.parametrize("how", ["torch.compile", "Module.compile", "a part"])
+def test_a_compiled_model_that_has_run_is_grafted(how):
+    torch.manual_seed(0)
+    inputs = torch.randn(6, 4)
+    net = nn.Sequential(nn.Sequential(nn.Linear(4, 8), nn.Tanh()), nn.Linear(8, 2))
+    model = net
+    if how == "torch.compile":
+        model = torch.compile(net, backend="eager")
+    elif how == "Module.compile":
+        net.compile(backend="eager")
+    else:
+        net[0].compile(backend="eager")
+    model(inputs)
+    model.eval()(inputs)
+    grafted = graft(model.train(), {"r0c0": "0.0"}, example_inputs=inputs)
+    raise_seed(grafted, "r0c0", SeedStage.FOSSILIZED, Blueprint.MLP, inputs)
+    grown = grafted.eval()(inputs)
+    plain = harvest(grafted, example_inputs=inputs)
+    torch.testing.assert_close(plain(inputs), grown)
+    with grafted.slot("r0c0").held_out():
+        torch.compiler.reset()
+        assert not torch.allclose(grafted(inputs), grown)

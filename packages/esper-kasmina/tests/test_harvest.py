@@ -222,7 +222,10 @@ def test_slots_in_a_models_own_code_become_plain_modules():
         evaluate=lambda _: 0.0,
         schedule=keep,
     )
-    plain = harvest(model).eval()
+    with pytest.raises(KasminaError, match="the Own has slots in its own code, so no inputs"):
+        harvest(model)
+    plain = harvest(model, example_inputs=inputs).eval()
+    torch.testing.assert_close(harvest(model, verify=False).eval()(inputs), plain(inputs))
     assert type(plain) is Own
     assert foreign_modules(plain.slots) == set()
     assert isinstance(plain.slots[1], nn.Identity)

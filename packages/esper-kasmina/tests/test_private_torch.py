@@ -169,3 +169,13 @@ def test_private_names_of_torch_are_used_in_one_module_only():
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("torch"):
                 for name in node.names:
                     assert not private.match(name.name), f"{path.name} imports {name.name}"
+
+
+def test_a_compiled_model_is_compiled_again_with_its_slots():
+    layers = nn.ModuleList([nn.Linear(2, 2), nn.Linear(2, 2)])
+    layers[1].compile()
+    assert [_torch.is_compiled(each) for each in (*layers, torch.compile(nn.Linear(2, 2)))] == [
+        False,
+        True,
+        True,
+    ]

@@ -25,6 +25,7 @@ __all__ = [
     "forward_pre_hooks",
     "graph_assert",
     "has_backward_hooks",
+    "is_compiled",
     "max_pool_2x2",
     "max_pool_2x2_backward",
     "mixed_precision_policy",
@@ -80,6 +81,11 @@ def shallow_copy(module: nn.Module) -> nn.Module:
     copied._forward_hooks = copy.copy(module._forward_hooks)
     copied._forward_pre_hooks = copy.copy(module._forward_pre_hooks)
     return copied
+
+
+def is_compiled(module: nn.Module) -> bool:
+    """Whether a module came from ``torch.compile``, or its ``compile`` was called."""
+    return COMPILED in module._modules or module._compiled_call_impl is not None
 
 
 def version_of(tensor: Tensor) -> int | None:

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
-from esper_kasmina._torch import COMPILED
+from esper_kasmina._torch import COMPILED, is_compiled
 from esper_kasmina.activations.outputs import OutputKey
 from esper_kasmina.activations.spec import ActivationSpec
 from esper_kasmina.checks import check_model, shown
@@ -79,7 +79,8 @@ def graft(
 
     The model keeps its code, its parameters and their names, and its output; the slots
     run as forward hooks of the named submodules. Kinds of activations are read off the
-    first forward pass, or off ``example_inputs`` at once.
+    first forward pass, or off ``example_inputs`` at once. Where a part of the model is compiled,
+    ``torch.compiler.reset()`` is called, so that it is compiled again with its slots.
 
     Args:
         model: Any module.
@@ -118,6 +119,8 @@ def graft(
     }
     outputs = {name: key for name, site in wanted.items() if (key := site.output) is not None}
     grafted = Grafted(model, slots, paths, outputs=outputs, max_seeds=max_seeds)
+    if any(is_compiled(module) for module in model.modules()):
+        torch.compiler.reset()  # code compiled earlier would run without the slots' hooks
     if example_inputs is not None:
         try:
             grafted.look(example_inputs)

@@ -57,14 +57,14 @@ def harvest(
             then those of the model without them.
         example_inputs: One input, or a tuple of positional ones, to compare outputs on.
             ``None`` takes those of the grafted model's last pass with a seed in it, and
-            makes some for a host of ``build_host``.
-        verify: Whether to compare the outputs of both models, in evaluation mode. Models
-            with slots in their own code are compared on ``example_inputs`` only.
+            makes some for a host of ``build_host``. A model with slots in its own code
+            needs them.
+        verify: Whether to compare the outputs of both models, in evaluation mode.
 
     Raises:
         KasminaError: If the model has no slots, or seeds that are blended in but not
-            fossilized, if the outputs differ, or if a grafted model with fossils has seen
-            no inputs to compare them on.
+            fossilized, if the outputs differ, or if there are no inputs to compare them
+            on.
     """
     model = _unwrapped(check_model(model))
     slots = seed_slots(model)
@@ -122,19 +122,24 @@ def _inputs_to_compare(
     fossils = [slot.name for slot in slots if slot.stage is SeedStage.FOSSILIZED]
     if not fossils:
         return None
-    if isinstance(model, SequentialHost):
-        return _made_inputs(model)
-    if not isinstance(model, Grafted):
-        return None
-    if model.last_inputs is None:
+    if isinstance(model, Grafted):
+        if model.last_inputs is None:
+            raise KasminaError(
+                "no forward pass was seen on which grown and harvested outputs could be compared; "
+                "run one, give example_inputs, or say verify=False"
+            )
+        return model.last_inputs
+    inputs = _made_inputs(model)
+    if inputs is None:
         raise KasminaError(
-            "no forward pass was seen on which grown and harvested outputs could be compared; "
-            "run one, give example_inputs, or say verify=False"
+            f"the {type(model).__name__} has slots in its own code, so no inputs are known on "
+            "which grown and harvested outputs could be compared; give example_inputs, or say "
+            "verify=False"
         )
-    return model.last_inputs
+    return inputs
 
 
-def _made_inputs(host: SequentialHost) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+def _made_inputs(host: nn.Module) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
     """Makes two samples for a host of ``build_host``; others keep no description of theirs."""
     generator = torch.Generator().manual_seed(0)
     example = next(host.parameters())
