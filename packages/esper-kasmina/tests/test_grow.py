@@ -86,7 +86,8 @@ def test_a_seed_that_helps_is_kept(model):
     assert growth.reason == f"contributes {growth.contribution:+.2f} points"
     assert growth.parameters == model.slot.seed.size
     assert [group.get(SLOT_KEY) for group in loop.optimizer.param_groups] == [None, "r0c0"]
-    torch.testing.assert_close(harvest(model, example_inputs=SIGNALS)(SIGNALS), model.eval()(SIGNALS))
+    plain = harvest(model, example_inputs=SIGNALS)
+    torch.testing.assert_close(plain(SIGNALS), model.eval()(SIGNALS))
 
 
 def test_a_seed_that_does_not_help_enough_goes(model):
