@@ -120,9 +120,11 @@ class RecurrentPolicy(nn.Module):
             or ``saved`` does not have the rows that are named.
         """
         own: Sequence[str | None] = self.encoder.rows
-        if name.startswith("policy.heads.blueprint."):
+        parameter = dict(self.named_parameters()).get(name)
+        head = self.policy.heads["blueprint"].parameters()
+        if any(parameter is each for each in head):
             rows, own = [row for row in rows if row is not None], self.encoder.blueprints
-        elif name != "blueprints.weight":
+        elif parameter is not self.blueprints.weight:
             return saved
         if list(rows) == list(own) or saved.shape != (len(rows), *fill.shape[1:]):
             return saved
