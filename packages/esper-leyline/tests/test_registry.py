@@ -106,7 +106,7 @@ def test_one_name_of_two_distributions_is_refused(install, numbers):
 
 
 def test_an_unknown_name_lists_what_there_is(install, numbers):
-    with pytest.raises(LeylineError, match=r"no number is installed; .*uv sync"):
+    with pytest.raises(LeylineError, match="unknown number 'one'; no installed distribution adds"):
         numbers.get("one")
     install("plugin-one", "ONE = 1", one="ONE")
     with pytest.raises(LeylineError, match=r"unknown number 'ine' \(did you mean 'one'\?\)"):

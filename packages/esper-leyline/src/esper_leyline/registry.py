@@ -5,8 +5,8 @@ A distribution adds a part with an entry point in its ``pyproject.toml``:
     [project.entry-points."esper.rewards"]
     my_reward = "my_package.rewards:MY_REWARD"
 
-The parts of Esper itself are declared in the same way. Names are read from the metadata of the
-installed distributions, so listing them imports nothing; a part is imported when it is first used.
+Names are read from the metadata of the installed distributions, so listing them imports nothing; a
+part is imported when it is first used.
 """
 
 from __future__ import annotations
@@ -89,7 +89,8 @@ class Registry(Generic[T]):
         if not declared:
             if not self.names():
                 raise LeylineError(
-                    f"no {self.noun} is installed; install Esper again (in a checkout: uv sync)"
+                    f"unknown {self.noun} '{show_text(name)}'; no installed distribution adds one "
+                    f"(entry points of {self.group})"
                 )
             raise LeylineError(unknown_name(self.noun, name, self.names()))
         if len(declared) > 1:
