@@ -16,7 +16,7 @@ from torch.distributed.fsdp import fully_shard
 from torch.nn.functional import mse_loss
 
 from esper_kasmina import GradientObserver, graft, sync_optimizer
-from esper_leyline import Advance, Blueprint, Germinate, SeedCommand
+from esper_leyline import Advance, Blueprint, Germinate, LifecycleRules, Prune, SeedCommand
 
 INPUTS = torch.randn(8, 6, generator=torch.Generator().manual_seed(1))
 
@@ -24,7 +24,8 @@ INPUTS = torch.randn(8, 6, generator=torch.Generator().manual_seed(1))
 def live(when: str, rank: int, world: int) -> dict[str, object]:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 8), nn.Linear(8, 2))
-    host = graft(model, {"r0c0": "0", "r0c1": "2"}, example_inputs=INPUTS)
+    rules = LifecycleRules(min_prune_age=0)
+    host = graft(model, {"r0c0": "0", "r0c1": "2"}, example_inputs=INPUTS, rules=rules)
     if when == "before":
         birth(host, "r0c0")
     if world > 1:
@@ -44,10 +45,22 @@ def live(when: str, rank: int, world: int) -> dict[str, object]:
     host.slot("r0c1").tick()
     train(host, optimizer, rank, world)
     full = {name: whole(parameter) for name, parameter in host.named_parameters()}
-    host.slot("r0c1").prune_now()
-    sync_optimizer(optimizer, host)
+    ramp_down(host, optimizer, rank, world)
     train(host, optimizer, rank, world)
-    return {**full, "norm": torch.tensor(norm)}
+    after = {f"pruned.{name}": whole(parameter) for name, parameter in host.named_parameters()}
+    return {**full, **after, "norm": torch.tensor(norm)}
+
+
+def ramp_down(host, optimizer, rank: int, world: int) -> None:
+    """Prunes the seed over two epochs, in which it is frozen."""
+    slot = host.slot("r0c1")
+    result = slot.apply_command(Prune(ticks=2))
+    assert result.accepted, result.reason
+    while slot.occupied:
+        sync_optimizer(optimizer, host)
+        train(host, optimizer, rank, world)
+        slot.tick()
+    sync_optimizer(optimizer, host)
 
 
 def birth(host, slot: str) -> None:
