@@ -15,7 +15,7 @@ def plan(preset: str, episodes: int | None):
     )
 
 
-def test_the_entropy_bonus_falls_to_half_where_nothing_else_is_said() -> None:
+def test_the_entropy_bonus_is_halved_by_default() -> None:
     settled = plan("mnist1d_blind", 60)
     assert settled.config.ppo.entropy_anneal_episodes == 60
     assert settled.config.ppo.entropy_coefficient == 0.02
@@ -31,7 +31,7 @@ def test_a_presets_own_final_entropy_is_kept() -> None:
 
 
 @pytest.mark.parametrize(("episodes", "expected"), [(None, 200), (0, 0)])
-def test_without_the_flag_the_preset_decides_and_zero_switches_off(episodes, expected) -> None:
+def test_the_flag_overrides_the_preset_and_zero_switches_off(episodes, expected) -> None:
     assert plan("cifar10_stable", episodes).config.ppo.entropy_anneal_episodes == expected
 
 

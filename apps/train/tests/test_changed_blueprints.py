@@ -37,7 +37,7 @@ def added(small_config):
     return small_config(blueprints=["conv_light", "mine", "other"])
 
 
-def test_a_row_follows_its_blueprint_to_another_place(sound_checkpoint, added):
+def test_a_row_moves_with_its_blueprint(sound_checkpoint, added):
     manifest, state = with_numbered_rows(*sound_checkpoint(added))
     swapped = override(added, {"blueprints": ["other", "conv_light", "mine"]})
     policy = policy_of(swapped)
@@ -63,7 +63,7 @@ def test_a_new_blueprint_starts_as_in_a_new_policy(sound_checkpoint, small_confi
         assert moments.isfinite().all()
 
 
-def test_a_blueprint_that_is_gone_takes_its_row_along(sound_checkpoint, small_config, added):
+def test_a_removed_blueprint_loses_its_row(sound_checkpoint, small_config, added):
     manifest, state = with_numbered_rows(*sound_checkpoint(added))
     policy = policy_of(small_config())
     moved = align_state(state, manifest.blueprints, policy)

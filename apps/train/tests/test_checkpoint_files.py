@@ -23,9 +23,7 @@ def small_disk():
     resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_a_checkpoint_that_does_not_fit_leaves_the_old_one_and_nothing_else(
-    tmp_path, small_disk, sound
-):
+def test_a_checkpoint_too_large_for_the_disk_leaves_the_old_one(tmp_path, small_disk, sound):
     manifest, state = sound
     path = tmp_path / "checkpoints" / "round-00001.pt"
     save_checkpoint(path, manifest, state)
@@ -38,7 +36,7 @@ def test_a_checkpoint_that_does_not_fit_leaves_the_old_one_and_nothing_else(
     assert load_checkpoint(path)[0] == manifest
 
 
-def test_a_copy_that_does_not_fit_names_the_checkpoint(tmp_path, small_disk, sound):
+def test_a_copy_too_large_for_the_disk_names_the_checkpoint(tmp_path, small_disk, sound):
     path, copied = tmp_path / "round-00001.pt", tmp_path / "policy.pt"
     save_checkpoint(path, *sound)
     copy_checkpoint(path, copied)

@@ -86,7 +86,7 @@ def run(folder: Path, *arguments: str) -> int:
     return counters["stats"]["unique_graphs"] - before
 
 
-def test_a_checkpoint_goes_on_eager_or_compiled(tmp_path: Path) -> None:
+def test_a_checkpoint_resumes_eager_or_compiled(tmp_path: Path) -> None:
     config = tmp_path / "config.json"
     config.write_text(configured(envs=1, minibatches=1).model_dump_json())
     paths = [tmp_path / f"{name}.pt" for name in ("compiled", "eager", "again")]

@@ -26,7 +26,7 @@ from esper_train.settings.resolve import plan_ppo, plan_resolved, plan_resume
         ({"mode": "off"}, "cuda:0", None),
     ],
 )
-def test_what_compiles_where(wanted, device, mode):
+def test_the_mode_decides_what_is_compiled(wanted, device, mode):
     assert choose_compilation(CompileConfig(**wanted), device)[0] == mode
 
 

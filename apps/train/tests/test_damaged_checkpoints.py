@@ -174,7 +174,7 @@ VARIANTS: dict[str, tuple[Change, str]] = {
 
 
 @pytest.mark.parametrize("name", VARIANTS)
-def test_what_does_not_belong_together_is_refused(
+def test_parts_of_different_runs_are_refused(
     name, tmp_path, capsys, sound_checkpoint, small_config
 ):
     change, expected = VARIANTS[name]
@@ -210,7 +210,7 @@ def write(path: Path, manifest: Any, state: Any) -> None:
         ({"manifest": "[]", "state": {}}, "has version None"),
     ],
 )
-def test_what_torch_opens_and_is_no_checkpoint(content, expected, tmp_path, capsys):
+def test_other_files_of_torch_are_refused(content, expected, tmp_path, capsys):
     path = tmp_path / "other.pt"
     buffer = io.BytesIO()
     torch.save(content, buffer)
@@ -218,7 +218,7 @@ def test_what_torch_opens_and_is_no_checkpoint(content, expected, tmp_path, caps
     assert expected in complaints(path, capsys, tmp_path)
 
 
-def test_a_state_that_is_no_dict(tmp_path, capsys, sound_checkpoint, small_config):
+def test_a_state_that_is_not_a_dict(tmp_path, capsys, sound_checkpoint, small_config):
     manifest, _ = sound_checkpoint(small_config())
     path = tmp_path / "other.pt"
     write(path, manifest.model_dump_json(), [1])

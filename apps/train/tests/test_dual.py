@@ -10,6 +10,7 @@ import pytest
 
 from esper_leyline import RoundSummary, RunStatus, RunSummary, read_config
 from esper_nissa import RunDirectory
+from esper_simic import reward_modes
 from esper_simic.evaluation import (
     ArmResult,
     Comparison,
@@ -21,7 +22,7 @@ from esper_simic.evaluation import (
 )
 from esper_train import main
 from esper_train.commands.dual import resume_instructions
-from esper_train.dual.pairing import MODES, plan_dual, read_pair
+from esper_train.dual.pairing import plan_dual, read_pair
 from esper_train.dual.training import ArmRun, read_arm_summary
 from esper_train.dual.verdict import verdict_lines
 from esper_train.settings.options import (
@@ -32,6 +33,7 @@ from esper_train.settings.options import (
     TelemetryOptions,
 )
 
+MODES = reward_modes()
 PAIR = ("--dual-ab", "shaped-vs-sparse")
 MISTAKES = {
     "one mode": (["--dual-ab", "shaped"], ["'shaped'", "A-vs-B", *MODES]),
@@ -102,7 +104,7 @@ def test_a_pair_is_read() -> None:
     assert read_pair("basic_plus-vs-minimal") == ("basic_plus", "minimal")
 
 
-def test_the_arms_differ_in_the_reward_mode_alone() -> None:
+def test_the_arms_differ_only_in_the_reward_mode() -> None:
     plan = planned(device="cpu")
     assert not plan.parallel
     assert plan.order == "A/B: basic_plus, then minimal: in turn, on cpu alone"
@@ -166,7 +168,7 @@ def test_a_run_without_rounds_left_is_compared_as_it_is(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"{}", b"[" * 100_000, b"not JSON", b"\xff"])
-def test_a_summary_that_cannot_be_read_is_said(
+def test_an_unreadable_summary_is_reported(
     content: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     directory = RunDirectory.create(tmp_path, "digits")

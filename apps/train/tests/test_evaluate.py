@@ -77,7 +77,7 @@ def done(ppo_run, tmp_path_factory: pytest.TempPathFactory) -> Evaluated:
     return Evaluated(folder, output, checkpoint)
 
 
-def test_every_arm_is_there_in_order(done: Evaluated) -> None:
+def test_results_hold_every_arm_in_order(done: Evaluated) -> None:
     assert [arm.name for arm in done.results.arms] == [*RULES, EAGER, done.checkpoint]
     labels = [*RULES, EAGER, Path(done.checkpoint).stem]
     assert [arm.label for arm in done.results.arms] == labels
@@ -105,7 +105,7 @@ def test_a_label_is_what_an_arm_is_called(
     assert [compared.arm for compared in results.comparisons] == ["a"]
 
 
-def test_a_file_may_be_called_like_a_label(ppo_run, tmp_path: Path, monkeypatch) -> None:
+def test_a_file_name_may_look_like_a_label(ppo_run, tmp_path: Path, monkeypatch) -> None:
     saved = ppo_run.directory / str(ppo_run.summary.checkpoint)
     (tmp_path / "lr=1.pt").write_bytes(saved.read_bytes())
     monkeypatch.chdir(tmp_path)
@@ -132,7 +132,7 @@ def test_no_seed_is_one_that_a_run_trains_on(done: Evaluated) -> None:
     assert max(trained) < min(done.results.rng_seeds)
 
 
-def test_hosts_grow_by_the_checkpoints_settings(done: Evaluated) -> None:
+def test_hosts_have_the_checkpoints_settings(done: Evaluated) -> None:
     config = done.results.config
     assert config.task == "mnist1d_blind"
     assert config.lifecycle.auto_forward_g1
@@ -150,7 +150,7 @@ def test_a_static_host_costs_what_it_is(done: Evaluated) -> None:
         assert episode.germinated == episode.fossilized == episode.pruned == 0
 
 
-def test_a_static_host_ends_as_one_that_nobody_evaluates(done: Evaluated) -> None:
+def test_evaluation_does_not_change_a_static_host(done: Evaluated) -> None:
     config, waits = done.results.config, [FactoredAction()]
     environment = build_environment(find_task(config.task).spec, config, build_host, "cpu")
     for episode in done.arm("static").episodes:
@@ -163,7 +163,7 @@ def test_a_static_host_ends_as_one_that_nobody_evaluates(done: Evaluated) -> Non
     environment.close()
 
 
-def test_the_table_says_which_hosts_broke(done: Evaluated) -> None:
+def test_the_table_says_which_hosts_diverged(done: Evaluated) -> None:
     results = done.results
     arm = results.arms[1]
     broken = arm.episodes[0].model_copy(update={"ended": EpisodeEnd.GOVERNOR})
@@ -216,7 +216,7 @@ def test_costs_are_means_over_all_hosts(done: Evaluated) -> None:
             assert 0 < episode.decision_seconds < episode.seconds
 
 
-def test_the_statistics_are_simics(done: Evaluated) -> None:
+def test_the_statistics_are_those_of_simic(done: Evaluated) -> None:
     results = done.results
     scores = {arm.label: [each.test_accuracy for each in arm.episodes] for arm in results.arms}
     assert {each.arm for each in results.comparisons} == set(scores) - {"static"}
@@ -244,7 +244,7 @@ def test_seeds_are_for_tuning_unless_they_are_for_reporting(
     assert set(results.rng_seeds).isdisjoint(evaluation_seeds(10_000))
 
 
-def test_hosts_that_share_their_data_are_said_to(done: Evaluated) -> None:
+def test_the_table_says_that_hosts_share_their_data(done: Evaluated) -> None:
     assert done.results.shared_data == find_task("mnist1d_blind").spec.data.shared
     assert "data: all hosts share one data set" in done.output
     apart = Console(width=80, file=io.StringIO())
@@ -252,7 +252,7 @@ def test_hosts_that_share_their_data_are_said_to(done: Evaluated) -> None:
     assert "data set" not in apart.file.getvalue()
 
 
-def test_images_that_are_changed_at_random_are_said_to_be(done: Evaluated) -> None:
+def test_the_table_says_that_images_are_augmented(done: Evaluated) -> None:
     assert not done.results.augmented
     assert "images:" not in done.output
     changed = Console(width=80, file=io.StringIO())
@@ -300,7 +300,7 @@ def test_the_picture_shows_every_arm(done: Evaluated) -> None:
         assert close.sum() > 100, colour
 
 
-def test_a_second_time_gives_the_same_numbers(done: Evaluated, tmp_path: Path) -> None:
+def test_a_second_evaluation_gives_the_same_numbers(done: Evaluated, tmp_path: Path) -> None:
     arms = ("random", done.checkpoint)
     evaluate(tmp_path, "--arms", *arms, "--seeds", "2", "--envs", "1", "--baseline", arms[1])
     again = EvaluationResults.model_validate_json((tmp_path / "evaluation.json").read_text())
@@ -324,7 +324,7 @@ def test_greedy_is_another_policy(done: Evaluated, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_hosts_side_by_side_end_as_one_by_one(done: Evaluated, tmp_path: Path) -> None:
+def test_hosts_in_parallel_match_single_ones(done: Evaluated, tmp_path: Path) -> None:
     evaluate(tmp_path, "--arms", *RULES, "--seeds", str(SEEDS), "--envs", "2")
     results = EvaluationResults.model_validate_json((tmp_path / "evaluation.json").read_text())
     for arm in results.arms:
@@ -333,7 +333,7 @@ def test_hosts_side_by_side_end_as_one_by_one(done: Evaluated, tmp_path: Path) -
             assert mine.model_dump(exclude=untimed) == theirs.model_dump(exclude=untimed)
 
 
-def test_a_policy_is_judged_on_a_task_that_it_never_met(ppo_run, tmp_path: Path) -> None:
+def test_a_policy_is_evaluated_on_a_task_it_was_not_trained_on(ppo_run, tmp_path: Path) -> None:
     checkpoint = str(ppo_run.directory / str(ppo_run.summary.checkpoint))
     sizes = ("--task", "mnist1d", "--seeds", "2", "--envs", "1")
     said = evaluate(tmp_path / "out", "--arms", "static", checkpoint, *sizes)

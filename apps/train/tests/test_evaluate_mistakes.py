@@ -138,7 +138,7 @@ def test_a_checkpoint_on_a_task_with_more_slots(sound_checkpoint, small_config) 
         _check_fit(arm, find_preset("cifar10_deep"))
 
 
-def test_checkpoints_that_no_hosts_suit(
+def test_checkpoints_with_different_hosts_are_refused(
     made, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     checkpoint, fewer = made("first"), made("fewer", max_seeds=1)
@@ -153,12 +153,12 @@ def test_checkpoints_that_no_hosts_suit(
     assert main(["evaluate", "--arms", checkpoint, longer, *settled, *out]) == 0
 
 
-def test_a_run_directory_is_no_checkpoint(ppo_run, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_directory_is_not_a_checkpoint(ppo_run, capsys: pytest.CaptureFixture[str]) -> None:
     message = complaint(capsys, "--arms", str(ppo_run.directory))
     assert str(ppo_run.directory / str(ppo_run.summary.checkpoint)) in message
 
 
-def test_a_folder_that_cannot_be_written(
+def test_an_unwritable_folder_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     blocked = tmp_path / "file"
@@ -169,7 +169,7 @@ def test_a_folder_that_cannot_be_written(
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_it_in_order(command, interrupt, tmp_path: Path) -> None:
+def test_ctrl_c_stops_it_cleanly(command, interrupt, tmp_path: Path) -> None:
     out = tmp_path / "out"
     small = ("--task", "mnist1d_blind", "--device", "cpu", "--max-epochs", "2")
     endless = command("evaluate", "--seeds", "400", "--envs", "1", *small, "--out", str(out))

@@ -60,7 +60,7 @@ def validated(arm: ArmResult) -> float:
     return sum(episode.val_accuracy for episode in arm.episodes)
 
 
-def test_arms_stand_as_they_were_asked_for(results: EvaluationResults) -> None:
+def test_arms_keep_their_names_and_order(results: EvaluationResults) -> None:
     assert tuple(arm.name for arm in results.arms) == ARMS
     grown = [named(results, GROWN), named(results, "random")]
     assert named(results, "scratch").copied == max(grown, key=validated).label
@@ -72,7 +72,7 @@ def test_arms_stand_as_they_were_asked_for(results: EvaluationResults) -> None:
 
 
 @pytest.mark.parametrize("name", ["scratch", "scratch:random", "scratch-flops:random"])
-def test_its_networks_are_those_that_were_grown(results: EvaluationResults, name: str) -> None:
+def test_networks_from_scratch_equal_the_grown_ones(results: EvaluationResults, name: str) -> None:
     arm = named(results, name)
     (model,) = [each for each in results.arms if each.label == arm.copied]
     assert any(episode.seeds for episode in model.episodes)
@@ -91,7 +91,7 @@ def test_its_networks_are_those_that_were_grown(results: EvaluationResults, name
         assert kinds[0] == kinds[1]
 
 
-def test_equal_flops_pay_for_as_many_epochs_as_they_can(results: EvaluationResults) -> None:
+def test_equal_flops_give_as_many_epochs_as_fit(results: EvaluationResults) -> None:
     arm, model = named(results, "scratch-flops:random"), named(results, "random")
     for mine, theirs in zip(arm.episodes, model.episodes, strict=True):
         assert mine.ended is EpisodeEnd.HORIZON
@@ -102,7 +102,7 @@ def test_equal_flops_pay_for_as_many_epochs_as_they_can(results: EvaluationResul
 
 
 @pytest.mark.parametrize("name", ["scratch", "scratch-flops:random"])
-def test_they_train_from_the_first_epoch_as_a_plain_network_would(
+def test_all_of_a_network_from_scratch_trains_from_the_first_epoch(
     results: EvaluationResults, name: str
 ) -> None:
     """In episodes of exactly their length, whatever the evaluation made of them."""
@@ -131,7 +131,7 @@ def sizes_fixture() -> TrainingConfig:
 
 
 @pytest.mark.parametrize(("spent", "epochs"), [(39, 3), (40, 4), (49, 4), (200, 20), (1, 1)])
-def test_how_many_epochs_flops_pay_for(
+def test_a_budget_of_flops_gives_a_number_of_epochs(
     sizes: TrainingConfig, results: EvaluationResults, spent: int, epochs: int
 ) -> None:
     """Tenths of what an epoch of the final network takes: more than the episode had, or less."""
@@ -153,7 +153,7 @@ def test_how_many_epochs_flops_pay_for(
     assert found == dict.fromkeys(results.rng_seeds, epochs)
 
 
-def test_hosts_of_different_lengths_side_by_side_end_as_alone(sizes: TrainingConfig) -> None:
+def test_hosts_of_different_lengths_in_parallel_match_single_ones(sizes: TrainingConfig) -> None:
     flops = flop_counter(find_task(sizes.task).spec, sizes)
     epochs = {11: 3, 12: 1, 13: 2, 14: 3}
     wide = override(sizes, {"n_envs": 3, "max_epochs": 3})
@@ -187,14 +187,14 @@ def play_together(
     return played
 
 
-def test_help_names_them(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_names_the_arms_from_scratch(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", "--help"]) == 0
     said = capsys.readouterr().out
     assert "scratch: hosts that" in said
     assert "scratch-flops: the same" in said
 
 
-def test_nothing_that_was_learnt_is_copied(results: EvaluationResults) -> None:
+def test_no_trained_weight_is_copied(results: EvaluationResults) -> None:
     arm, task = named(results, "scratch"), find_task(results.task).spec
     seed = arm.episodes[0].rng_seed
     options = HostOptions(slots=task.slots, rng_seed=seed)
@@ -206,7 +206,7 @@ def test_nothing_that_was_learnt_is_copied(results: EvaluationResults) -> None:
     assert all(value.equal(mine_tensors[name]) for name, value in again.named_parameters())
 
 
-def test_the_one_checkpoint_is_what_it_copies(ppo_run, tmp_path: Path) -> None:
+def test_the_only_checkpoint_is_copied_by_default(ppo_run, tmp_path: Path) -> None:
     checkpoint = ppo_run.directory / str(ppo_run.summary.checkpoint)
     arms = ("--arms", "random", str(checkpoint), "scratch", f"scratch-flops:{checkpoint}")
     sizes = ("--max-epochs", "3", "--max-batches", "1", "--seeds", "2", "--envs", "1")

@@ -71,7 +71,7 @@ def test_a_seed_that_fades_is_counted_while_it_does(world) -> None:
     assert seed_epochs(world, actions) == [0, 1, 1, 1, 1, 1, 1, 1, 0]
 
 
-def test_a_seed_in_isolation_is_no_part_of_the_network(world) -> None:
+def test_a_seed_in_isolation_costs_no_flops_of_the_network(world) -> None:
     environment, flops = world
     environment.reset([7])
     costs = []

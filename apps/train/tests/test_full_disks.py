@@ -59,7 +59,7 @@ def told(folder):
 
 
 @pytest.mark.slow
-def test_a_limit_on_file_sizes_ends_the_log_and_not_the_run(tmp_path):
+def test_a_file_size_limit_stops_the_log_but_not_the_run(tmp_path):
     """The limit is above a checkpoint of these sizes, and below the log."""
     more = "--rounds 2 --episode-length 40 --telemetry-level debug"
     done = bash(f"ulimit -f 320; '{PROGRAM}' {RUN} {more}", tmp_path)
@@ -73,7 +73,7 @@ def test_a_limit_on_file_sizes_ends_the_log_and_not_the_run(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_limit_below_a_checkpoint_is_said_and_what_it_costs(tmp_path):
+def test_a_file_size_limit_below_a_checkpoint_is_reported(tmp_path):
     done = bash(f"ulimit -f 40; '{PROGRAM}' {SHORT} --rounds 2 --telemetry-level off", tmp_path)
     assert done.returncode == 1, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
@@ -121,7 +121,7 @@ def test_save_on_a_full_disk_names_the_checkpoint_that_is_there(tmp_path):
 
 
 @pytest.mark.parametrize("what", ["read-only", "full"])
-def test_a_disk_that_takes_no_file_is_one_line_before_the_run(what, tmp_path):
+def test_an_unwritable_disk_is_one_line_before_the_run(what, tmp_path):
     """Nothing of the run can be created there, so it is a mistake in what was asked."""
     full = "dd if=/dev/zero of=disk/rest bs=4k 2> rest" if what == "full" else "true"
     option = "mount -o remount,ro disk" if what == "read-only" else "true"

@@ -22,7 +22,7 @@ def test_devices_are_spread_over_and_the_policy_takes_the_first():
     assert config.device == "cpu"
 
 
-def test_one_device_goes_over_the_configs_several(tmp_path):
+def test_one_device_overrides_the_configs_several(tmp_path):
     path = tmp_path / "config.json"
     path.write_text('{"task": "digits", "devices": ["cpu", "cpu"]}')
     spread = SourceOptions(config_json=path)
@@ -39,19 +39,19 @@ def test_one_device_goes_over_the_configs_several(tmp_path):
         ({"num_workers": -1, "device": "cpu"}, "--num-workers"),
     ],
 )
-def test_what_cannot_be_is_refused_before_anything_is_written(flags, message):
+def test_impossible_settings_are_refused_before_anything_is_written(flags, message):
     with pytest.raises(EsperError, match=message):
         plan(**flags)
 
 
-def test_the_feed_is_what_the_flags_say():
+def test_the_flags_set_the_feed():
     config = plan(device="cpu", num_workers=2)
     assert config.feed == FeedConfig(num_workers=2)
     gathered = plan(device="cpu", experimental_gpu_preload_gather=True)
     assert gathered.feed == FeedConfig(gpu_preload_gather=True)
 
 
-def test_the_heuristic_takes_the_improvement_it_is_told():
+def test_the_flag_sets_the_heuristics_improvement():
     for name, points, expected in (
         ("digits", 2.5, 2.5),
         ("digits", None, 0.5),

@@ -14,7 +14,7 @@ def press() -> None:
     os.kill(os.getpid(), signal.SIGINT)
 
 
-def test_the_first_asks_the_second_insists_and_more_change_nothing() -> None:
+def test_the_first_signal_requests_the_second_interrupts_and_more_are_ignored() -> None:
     with StopRequest() as stop:
         assert not stop()
         press()
@@ -27,7 +27,7 @@ def test_the_first_asks_the_second_insists_and_more_change_nothing() -> None:
         press()
 
 
-def test_what_must_not_be_torn_is_finished_first() -> None:
+def test_deferred_signals_wait_for_the_end_of_the_block() -> None:
     written = []
 
     with StopRequest() as stop:
@@ -39,7 +39,7 @@ def test_what_must_not_be_torn_is_finished_first() -> None:
     assert written == ["whole"]
 
 
-def test_a_second_signal_outside_what_may_break_is_remembered() -> None:
+def test_a_second_signal_outside_breakable_is_deferred() -> None:
     with StopRequest() as stop:
         press()
         press()
@@ -48,7 +48,7 @@ def test_a_second_signal_outside_what_may_break_is_remembered() -> None:
 
 
 @pytest.mark.parametrize("number", STOPPING)
-def test_every_stopping_signal_asks_for_a_stop(number: signal.Signals) -> None:
+def test_every_stopping_signal_requests_a_stop(number: signal.Signals) -> None:
     with StopRequest() as stop:
         os.kill(os.getpid(), number)
         assert stop()
@@ -65,7 +65,7 @@ def test_an_ignored_hang_up_stays_ignored() -> None:
         signal.signal(signal.SIGHUP, before)
 
 
-def test_an_end_is_not_broken_off() -> None:
+def test_signals_do_not_interrupt_the_end_of_a_run() -> None:
     with StopRequest() as stop:
         press()
         stop.ignore_signals()

@@ -52,7 +52,7 @@ def test_ppo_names_the_mistake(name: str, capsys: pytest.CaptureFixture[str]) ->
         assert part in message
 
 
-def test_data_that_cannot_be_had(
+def test_unavailable_data_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from torchvision.datasets import CIFAR10

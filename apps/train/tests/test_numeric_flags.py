@@ -73,7 +73,7 @@ def nothing_created(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
 
 @pytest.mark.usefixtures("nothing_created")
 @pytest.mark.parametrize("numeric", FLAGS, ids=lambda flag: " ".join(flag[1:3]))
-def test_what_is_no_number_in_range_is_one_line(
+def test_a_bad_number_is_one_line(
     numeric: tuple[str, str, str, type], capsys: pytest.CaptureFixture[str]
 ) -> None:
     program, command, flag, kind = numeric

@@ -98,7 +98,7 @@ def words(command: str, flag: str) -> list[str]:
 
 
 @pytest.mark.parametrize("case", CASES, ids=" ".join)
-def test_what_is_no_such_path_is_refused(
+def test_a_bad_path_is_refused(
     case: tuple[str, str, str, str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

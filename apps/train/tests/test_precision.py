@@ -26,7 +26,7 @@ def test_the_flags_reach_both_commands(flags, expected):
         assert (plan.config.amp, plan.config.amp_dtype) == expected
 
 
-def test_the_flags_go_over_a_config(tmp_path):
+def test_the_flags_override_a_config(tmp_path):
     path = tmp_path / "config.json"
     path.write_text('{"task": "mnist1d", "amp": true}')
     source = SourceOptions(config_json=path)

@@ -108,14 +108,16 @@ def on_cpu(arguments: tuple[str, ...]) -> tuple[str, ...]:
     return moved if "cpu" in moved else (*moved, "--device", "cpu")
 
 
-def test_all_are_there() -> None:
+def test_all_reference_commands_are_listed() -> None:
     assert len(ALL) == 10
     assert {each[0] for each in ALL} == {"ppo", "heuristic"}
     assert len(PRESENT) == 8
 
 
 @pytest.mark.parametrize("arguments", PRESENT, ids=" ".join)
-def test_it_parses(arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reference_command_parses(
+    arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(ROOT)
     command, bound, _ = app.parse_args(arguments, exit_on_error=False, print_error=False)
     assert command.__name__ == arguments[0]
@@ -127,7 +129,7 @@ def test_it_parses(arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize("arguments", [each for each in ALL if each not in PRESENT], ids=" ".join)
-def test_what_comes_later_is_refused(
+def test_flags_of_later_versions_are_refused(
     arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(arguments) == 2
@@ -179,7 +181,9 @@ def interrupted(here: Path) -> TrainingConfig:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("arguments", STARTED, ids=" ".join)
-def test_it_starts(arguments: tuple[str, ...], data: Path, here: Path, interrupt) -> None:
+def test_a_reference_command_starts(
+    arguments: tuple[str, ...], data: Path, here: Path, interrupt
+) -> None:
     command = [str(COMMAND), *on_cpu(arguments), "--data-root", str(data)]
     assert "plan: 2 " in interrupt(command, "run: ")
     config = interrupted(here)
@@ -190,7 +194,7 @@ def test_it_starts(arguments: tuple[str, ...], data: Path, here: Path, interrupt
 
 @pytest.mark.slow
 @pytest.mark.parametrize("arguments", TRAINED, ids=" ".join)
-def test_it_trains(arguments: tuple[str, ...], data: Path, here: Path) -> None:
+def test_a_reference_command_trains(arguments: tuple[str, ...], data: Path, here: Path) -> None:
     process = subprocess.Popen(
         [COMMAND, *on_cpu(arguments), "--data-root", str(data)],
         stdout=subprocess.DEVNULL,

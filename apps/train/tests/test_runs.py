@@ -152,7 +152,9 @@ def test_telemetry_can_be_off_or_elsewhere(run, small, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_last_of_two_runs_that_save_to_one_file_says_so(command, small, tmp_path: Path) -> None:
+def test_the_second_run_that_saves_to_a_file_says_that_it_replaced_it(
+    command, small, tmp_path: Path
+) -> None:
     saved, runs = tmp_path / "policy.pt", tmp_path / "runs"
     saved.write_text("of an earlier run")
     arguments = ["ppo", *small, "--rounds", "500", "--save", str(saved), "--runs", str(runs)]

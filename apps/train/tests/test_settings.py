@@ -219,7 +219,7 @@ TOGETHER = {
 
 
 @pytest.mark.parametrize("name", TOGETHER)
-def test_what_does_not_go_together_leaves_nothing_behind(
+def test_contradicting_settings_leave_nothing_behind(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words, parts = TOGETHER[name]
@@ -260,7 +260,7 @@ def test_rules_take_settings_too() -> None:
     assert config.host.max_batches == 50
 
 
-def test_devices_that_are_set_have_to_agree() -> None:
+def test_device_has_to_be_one_of_devices() -> None:
     with pytest.raises(EsperError, match="--set device cpu is none of --set devices cuda:0"):
         planned("device=cpu", 'devices=["cuda:0"]', flags=PPO_FLAGS())
 
@@ -303,7 +303,7 @@ def manifest(manifest_of):
     return manifest_of(override(find_preset("digits"), {"device": "cpu"}), done=3)
 
 
-def test_what_may_change_can_be_changed_and_is_said(manifest) -> None:
+def test_a_resumable_setting_can_be_changed_and_is_noted(manifest) -> None:
     before = manifest.config.ppo
     plan = resumed(manifest, "ppo.learning_rate=0.0001", "ppo.entropy_multipliers.op=0.5")
     assert plan.config.ppo.learning_rate == 1e-4

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from esper_simic.ppo.adam import Adam
 
 from esper_karn import EventReader
 from esper_leyline import RunStatus, RunSummary, read_config
+from esper_simic._torch import Adam
 from esper_train import main
 
 

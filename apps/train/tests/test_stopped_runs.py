@@ -68,7 +68,7 @@ def check(run: Path) -> RunSummary:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1, signal.SIGTERM, signal.SIGXCPU])
-def test_a_signal_to_all_processes_ends_a_run_in_order(command, small, tmp_path, number) -> None:
+def test_a_signal_to_all_processes_stops_a_run_cleanly(command, small, tmp_path, number) -> None:
     process = start(command("ppo", *small, *LONG, "--runs", str(tmp_path)))
     run = after_a_checkpoint(process, tmp_path)
     os.killpg(process.pid, number) if number != signal.SIGXCPU else process.send_signal(number)
@@ -105,7 +105,7 @@ def test_a_killed_worker_leaves_the_rounds_of_its_run(command, small, tmp_path) 
 
 
 @pytest.mark.slow
-def test_a_stopped_worker_does_not_hold_up_the_end(command, small, tmp_path) -> None:
+def test_a_stopped_worker_does_not_delay_the_end(command, small, tmp_path) -> None:
     process = start(command("ppo", *small, *LONG, "--runs", str(tmp_path)))
     run = after_a_checkpoint(process, tmp_path)
     stopped = worker(process)
@@ -183,7 +183,7 @@ ENDINGS = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ENDINGS)
-def test_every_command_ends_in_order_and_leaves_no_process(command, small, tmp_path, name) -> None:
+def test_every_command_stops_cleanly_and_leaves_no_process(command, small, tmp_path, name) -> None:
     ending = ENDINGS[name]
     sizes = small if ending.arguments is BOTH else ()
     output = tmp_path / "output"

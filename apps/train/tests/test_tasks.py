@@ -49,7 +49,7 @@ def test_every_task_has_a_line_that_fits_80_columns(listed: str) -> None:
     assert [row[0] for row in rows] == list(task_names())
 
 
-def test_a_line_says_what_a_task_is(listed: str, tmp_path: Path) -> None:
+def test_a_line_describes_a_task(listed: str, tmp_path: Path) -> None:
     rows = {row[0]: row[1:] for row in table(listed)}
     assert rows["mnist1d_blind"] == ["cnn 16-16-16 k1", "794", "2k/1k/1k", "yes"]
     assert rows["digits"] == ["mlp 8-8-8", "802", "1k/397/400", "yes"]
@@ -60,7 +60,7 @@ def test_a_line_says_what_a_task_is(listed: str, tmp_path: Path) -> None:
         assert rows[name][-1] == ("yes" if here else "no")
 
 
-def test_without_a_measurement_no_epoch_is_spoken_of(listed: str) -> None:
+def test_without_a_measurement_there_is_no_epoch_column(listed: str) -> None:
     assert "epoch" not in listed
 
 

@@ -143,7 +143,7 @@ def test_a_full_disk_under_the_log_does_not_end_the_run(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["removed", "replaced", "truncated"])
-def test_a_log_that_is_taken_away_is_said_once_and_at_the_end(how, tmp_path):
+def test_a_removed_log_is_reported_once_and_at_the_end(how, tmp_path):
     trainer = start(SHORT, tmp_path)
     wait_for(lambda: any(tmp_path.glob("runs/*/events.jsonl")))
     log = only_run(tmp_path) / "events.jsonl"
@@ -193,7 +193,7 @@ def test_a_single_file_that_is_deleted_is_named(tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_a_run_directory_that_is_deleted_is_said(tmp_path):
+def test_a_deleted_run_directory_is_reported(tmp_path):
     trainer = start(SHORT, tmp_path)
     wait_for(lambda: any(tmp_path.glob("runs/*/events.jsonl")))
     log = only_run(tmp_path) / "events.jsonl"
@@ -210,7 +210,7 @@ def test_a_run_directory_that_is_deleted_is_said(tmp_path):
 
 
 @pytest.mark.slow
-def test_of_two_runs_on_one_log_the_second_is_refused(tmp_path):
+def test_a_second_run_on_the_same_log_is_refused(tmp_path):
     line = f"{SHORT} --telemetry-file log.jsonl"
     trainers = [start(line, tmp_path) for _ in range(2)]
     ends = [trainer.communicate(timeout=300) for trainer in trainers]
@@ -225,14 +225,14 @@ def test_of_two_runs_on_one_log_the_second_is_refused(tmp_path):
     assert {json.loads(each)["run_id"] for each in lines} == {run.name}
 
 
-def test_an_arm_of_a_comparison_survives_a_reader_that_is_gone():
+def test_an_arm_of_a_comparison_survives_a_closed_pipe():
     """It fails for want of its run directory, and not for want of a reader."""
     arm = f"'{sys.executable}' -m esper_train.dual.arm nowhere --group g | true"
     done = bash(f"{arm}", Path.cwd())
     assert "BrokenPipeError" not in done.stderr
 
 
-def test_a_run_whose_checkpoint_is_gone_ends_alike_in_log_and_summary(tmp_path):
+def test_log_and_summary_agree_on_a_deleted_checkpoint(tmp_path):
     runs = TelemetryOptions(runs=tmp_path, no_tui=True)
     plan = plan_heuristic(HEURISTIC_FLAGS(device="cpu"), SetOptions())
     with StopRequest() as stop, RunSession("heuristic", plan, runs, stop) as session:
