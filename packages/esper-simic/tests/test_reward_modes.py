@@ -13,6 +13,7 @@ from esper_leyline import (
     CounterfactualConfig,
     EpisodeEnd,
     Flag,
+    Measurement,
     Op,
     RewardConfig,
     SeedStage,
@@ -95,14 +96,15 @@ def test_the_parts_of_each_mode():
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_leyline_says_which_rewards_read_what_fossils_achieve_alone(name):
+def test_a_reward_says_whether_it_needs_the_committed_accuracy(name):
     def earned(accuracy):
         alone = CounterfactualConfig(active=("r0c0",), accuracy=accuracy)
         live = replace(HOLDING, slot="r0c1", contribution=None)
         over = report(FOSSIL, live, counterfactuals=(alone,), **OVER)
         return build_reward(CONFIGS[name], gamma=GAMMA)(report(), WAIT, over).total
 
-    assert (earned(20.0) != earned(40.0)) is CONFIGS[name].reads_committed
+    reward = build_reward(CONFIGS[name], gamma=GAMMA)
+    assert (earned(20.0) != earned(40.0)) is (Measurement.COMMITTED in reward.requires)
 
 
 def test_simplified_by_hand():

@@ -6,17 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from esper_leyline import SeedReport, SeedStage, override
+from esper_leyline import Measurement, SeedReport, SeedStage
 from esper_leyline.config.host import CounterfactualSet
-from esper_tolaria import find_preset
 from esper_tolaria.validation.counterfactuals import (
     FULL_ONLY,
     active_slots,
+    add_required,
     compare,
     describe,
     measure,
     measure_shapley,
-    required_measurements,
 )
 from esper_tolaria.validation.shapley import subsets
 
@@ -183,28 +182,10 @@ def test_descriptions_list_the_enabled_seeds_in_order():
     ]
 
 
-def told(**changes):
-    return required_measurements(override(find_preset("mnist1d"), changes))
-
-
-def test_configured_measurements_are_required():
-    chosen = {"none": False, "solo": True, "pairs": False, "shapley_pairs": 3}
-    found = told(counterfactuals=chosen, telemetry={"level": "off"})
-    assert found == CounterfactualSet(**chosen)
-
-
-@pytest.mark.parametrize(
-    ("mode", "reads"), [("shaped", False), ("escrow", False), ("sparse", True), ("minimal", True)]
-)
-def test_rewards_that_need_the_committed_accuracy_get_it(mode, reads):
-    assert told(reward_mode=mode).committed is reads
-    assert not told(reward_mode=mode, reward_family="loss").committed
-    assert told(reward_mode=mode, counterfactuals={"committed": True}).committed
-
-
-@pytest.mark.parametrize(
-    ("level", "writes"), [("off", False), ("minimal", False), ("normal", True), ("debug", True)]
-)
-def test_shapley_values_are_measured_where_they_are_written(level, writes):
-    assert told(telemetry={"level": level}).shapley is writes
-    assert told(telemetry={"level": level}, counterfactuals={"shapley": True}).shapley
+def test_what_is_required_is_measured_besides_what_is_configured():
+    configured = CounterfactualSet(none=False, solo=True, pairs=False, shapley_pairs=3)
+    assert add_required(configured, ()) == configured
+    for each in Measurement:
+        found = add_required(configured, {each})
+        assert found == configured.model_copy(update={each.value: True})
+    assert set(Measurement) <= set(CounterfactualSet.model_fields)

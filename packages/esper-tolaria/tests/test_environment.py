@@ -90,7 +90,7 @@ def test_three_seeds_have_interactions_and_shapley_values_on_the_last_epoch(make
         WAIT,
         WAIT,
     ]
-    environment = make_local(n_envs=1, max_epochs=len(script))
+    environment = make_local(n_envs=1, max_epochs=len(script), counterfactuals={"shapley": True})
     *_, before, last = (step[0] for step in play(environment, [5], [script]))
     f = {frozenset(each.active): each.accuracy for each in last.counterfactuals}
     assert len(f) == 8
@@ -103,8 +103,8 @@ def test_three_seeds_have_interactions_and_shapley_values_on_the_last_epoch(make
     assert last.val_accuracy == f[frozenset(last.shapley.values)]
 
 
-@pytest.mark.parametrize(("mode", "found"), [("shaped", False), ("sparse", True)])
-def test_sparse_rewards_get_the_committed_accuracy(make_local, play, mode, found):
+@pytest.mark.parametrize("found", [False, True])
+def test_the_committed_accuracy_is_measured_where_it_is_asked_for(make_local, play, found):
     script = [
         *all_slots(Op.GERMINATE, blueprint=Blueprint.CONV_LIGHT, alpha_target=2),
         *all_slots(Op.ADVANCE),
@@ -114,7 +114,11 @@ def test_sparse_rewards_get_the_committed_accuracy(make_local, play, mode, found
         FactoredAction(op=Op.FOSSILIZE, slot=0),
         WAIT,
     ]
-    environment = make_local(n_envs=1, max_epochs=len(script), reward_mode=mode, **LEAST)
+    environment = make_local(
+        n_envs=1,
+        max_epochs=len(script),
+        **(LEAST | ({"counterfactuals": {"committed": True}} if found else {})),
+    )
     last = play(environment, [5], [script])[-1][0]
     stages = [seed.stage for seed in last.seeds]
     assert stages == [SeedStage.FOSSILIZED, SeedStage.BLENDING, SeedStage.BLENDING]

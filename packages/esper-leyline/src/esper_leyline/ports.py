@@ -23,6 +23,7 @@ from esper_leyline.events import AnyPayload, Event
 from esper_leyline.reports import (
     CommandResult,
     EvaluationReport,
+    Measurement,
     RewardBreakdown,
     SeedEvent,
     SeedMeasurement,
@@ -334,7 +335,11 @@ class Controller(Protocol):
 
 
 class RewardFunction(Protocol):
-    """Pays for one step. Simic implements and calls."""
+    """Computes the reward of a step. Simic implements and calls."""
+
+    @property
+    def requires(self) -> frozenset[Measurement]:
+        """The counterfactuals that it needs, besides each seed left out."""
 
     def __call__(
         self, previous: StepReport, action: FactoredAction, current: StepReport

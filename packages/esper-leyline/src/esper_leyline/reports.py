@@ -175,6 +175,21 @@ class Rollback:
     restored_epoch: int
 
 
+class Measurement(StrEnum):
+    """A counterfactual that a part of a run needs; the names of ``CounterfactualSet``'s fields."""
+
+    NONE = "none"
+    """Validation of the host without seeds."""
+    SOLO = "solo"
+    """Validation of each active seed alone."""
+    PAIRS = "pairs"
+    """Validation of each two seeds alone."""
+    COMMITTED = "committed"
+    """Validation of the host with fossilized seeds only."""
+    SHAPLEY = "shapley"
+    """Shapley values of the seeds in the last epoch."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CounterfactualConfig:
     """Validation accuracy in percent with the named slots active and the others at zero."""

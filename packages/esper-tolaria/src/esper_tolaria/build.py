@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import torch
 
-from esper_leyline import TaskSpec, TrainingConfig
+from esper_leyline import Measurement, TaskSpec, TrainingConfig
 from esper_leyline.ports import HostFactory
 from esper_tolaria.datasets.feeds import check_feed
 from esper_tolaria.engine.devices import default_device, resolve_device
@@ -17,6 +17,7 @@ from esper_tolaria.engine.setup import check_task, make_setup
 from esper_tolaria.errors import TolariaError
 from esper_tolaria.registry import load_dataset
 from esper_tolaria.sharding.sharded import ShardedEnvironment
+from esper_tolaria.validation.counterfactuals import add_required
 
 MOST_WORKERS = 1024
 
@@ -27,6 +28,8 @@ def build_environment(
     host_factory: HostFactory,
     device: str | torch.device | None = None,
     workers: int | None = None,
+    *,
+    requires: Collection[Measurement] = (),
 ) -> LocalEnvironment | ShardedEnvironment:
     """Builds the environment that should be fastest on this machine; its ``plan`` describes it.
 
@@ -46,6 +49,8 @@ def build_environment(
             else the CPU.
         workers: Worker processes on a CPU; ``None`` takes the configuration's ``workers``,
             and where that is ``None`` too, chooses. 1 keeps the hosts here.
+        requires: Counterfactuals to measure besides those of ``config.counterfactuals``: what the
+            run's reward and telemetry need.
 
     Raises:
         TolariaError: If a device is not there, the data can neither be found nor downloaded,
@@ -55,7 +60,8 @@ def build_environment(
     places = [resolve_device(name) for name in names or [config.device or default_device()]]
     workers = config.workers if workers is None else workers
     check_environment(task, config, places, workers)
-    setup = make_setup(task, config, host_factory)
+    measured = add_required(config.counterfactuals, requires)
+    setup = make_setup(task, config.model_copy(update={"counterfactuals": measured}), host_factory)
     if len(places) == 1:
         places *= _worker_count(config.n_envs, places[0], workers)
     if len(places) > 1:

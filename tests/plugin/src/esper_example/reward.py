@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from esper_leyline import FactoredAction, RewardBreakdown, RewardConfig, StepReport
+from esper_leyline import FactoredAction, Measurement, RewardBreakdown, RewardConfig, StepReport
 
 
 class AccuracyGain:
     """Pays a step's gain in validation accuracy, in points, times the attribution weight."""
+
+    requires: frozenset[Measurement] = frozenset()
 
     def __init__(self, config: RewardConfig, gamma: float) -> None:
         self.weight = config.attribution_weight

@@ -10,6 +10,7 @@ from esper_tamiyo import HeuristicConfig, HeuristicController
 from esper_tolaria import build_environment
 from esper_train.data import make_data_ready
 from esper_train.interrupts import StopRequest
+from esper_train.measurements import required_measurements
 from esper_train.paths import check_places
 from esper_train.session import RunSession, mean_test_accuracy
 from esper_train.settings.flags import SettingFlags
@@ -39,7 +40,10 @@ def heuristic_rules(task: TaskSpec, config: TrainingConfig) -> HeuristicConfig:
 
 def _grow(plan: Plan, session: RunSession, stop: StopRequest) -> None:
     config = plan.config
-    environment = build_environment(plan.task, config, build_host)
+    reward = build_reward(config.reward, gamma=config.ppo.gamma)
+    environment = build_environment(
+        plan.task, config, build_host, requires=required_measurements(config, reward)
+    )
     echo(f"plan: {environment.plan}")
     session.start(environment.spec)
     rules = heuristic_rules(plan.task, config)
@@ -48,7 +52,7 @@ def _grow(plan: Plan, session: RunSession, stop: StopRequest) -> None:
             session.status = run_controllers(
                 environment,
                 [HeuristicController(environment.spec, rules) for _ in range(config.n_envs)],
-                build_reward(config.reward, gamma=config.ppo.gamma),
+                reward,
                 config,
                 session.hub,
                 should_stop=stop,

@@ -33,6 +33,7 @@ from esper_train.checkpoints.files import (
 from esper_train.data import make_data_ready
 from esper_train.errors import TrainError
 from esper_train.interrupts import StopRequest
+from esper_train.measurements import required_measurements
 from esper_train.paths import check_file_of, check_places, check_writable
 from esper_train.session import RunSession, mean_test_accuracy
 from esper_train.settings.flags import SettingFlags
@@ -132,7 +133,9 @@ class PPORun:
         self._newest: dict[str, Any] = {}
         config = plan.config
         assert config.device is not None
-        self._environment = build_environment(plan.task, config, build_host)
+        self._environment = build_environment(
+            plan.task, config, build_host, requires=required_measurements(config, reward)
+        )
         echo(f"plan: {self._environment.plan}")
         # The policy's initial weights are the only draw from the global generator.
         torch.manual_seed(config.seed)

@@ -18,6 +18,7 @@ from esper_kasmina import build_host
 from esper_leyline import override, write_atomically
 from esper_leyline.files.paths import create_folders, remove_empty
 from esper_leyline.ports import HostFactory
+from esper_simic import build_reward
 from esper_simic.evaluation import (
     ArmResult,
     EvaluationResults,
@@ -35,6 +36,7 @@ from esper_train.evaluation.plan import EvaluationPlan
 from esper_train.evaluation.scratch import GrownHosts, flop_counter, model_of, training_epochs
 from esper_train.evaluation.table import origin
 from esper_train.interrupts import StopRequest
+from esper_train.measurements import required_measurements
 from esper_train.paths import check_file_of
 
 RESULTS = "evaluation.json"
@@ -91,7 +93,10 @@ def _play(
     # a host that is evaluated earlier is as it would be if its episode had ended there.
     config = override(plan.run.config, {"max_epochs": max(epochs.values())})
     run = replace(plan.run, config=config)
-    environment = build_environment(run.task, run.config, hosts)
+    reward = build_reward(config.reward, gamma=config.ppo.gamma)
+    environment = build_environment(
+        run.task, config, hosts, requires=required_measurements(config, reward)
+    )
     echo(f"plan: {environment.plan}")
     try:
         prepared = [(arm, arm.prepare(environment.spec, run, greedy=plan.greedy)) for arm in arms]

@@ -93,8 +93,3 @@ class RewardConfig(Settings):
         max_length=len(get_args(RewardPart)),
         description="Parts of the mode to switch off.",
     )
-
-    @property
-    def reads_committed(self) -> bool:
-        """Whether this mode needs the counterfactual with fossilized seeds only."""
-        return self.family == "contribution" and self.mode in ("sparse", "minimal")

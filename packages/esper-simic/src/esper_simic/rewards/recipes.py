@@ -10,6 +10,7 @@ from esper_leyline import (
     FactoredAction,
     Flag,
     LeylineError,
+    Measurement,
     RewardBreakdown,
     RewardConfig,
     RewardFunction,
@@ -181,6 +182,12 @@ class ComposedReward:
     parts: Parts
     config: RewardConfig
     gamma: float
+
+    @property
+    def requires(self) -> frozenset[Measurement]:
+        """The counterfactuals that the parts need, besides each seed left out."""
+        committed = _committed_accuracy in self.parts.values()
+        return frozenset({Measurement.COMMITTED} if committed else ())
 
     def __call__(
         self, previous: StepReport, action: FactoredAction, current: StepReport

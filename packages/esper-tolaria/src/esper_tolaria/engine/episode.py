@@ -33,7 +33,6 @@ from esper_tolaria.validation.counterfactuals import (
     FULL_ONLY,
     Comparison,
     compare,
-    required_measurements,
 )
 from esper_tolaria.validation.validate import Scores, Validation, read, score
 
@@ -69,7 +68,7 @@ class Episode:
         self._wasted = 0
         self._action: FactoredAction | None = None
         self._result = CommandResult(accepted=True)
-        self._required = required_measurements(setup.config)
+        self._required = setup.config.counterfactuals
         self._comparison = FULL_ONLY
         self._scores: Scores | None = None
         self._seconds: dict[str, float] = {}

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
 from esper_leyline import (
     CounterfactualConfig,
+    Measurement,
     SeedMeasurement,
     SeedReport,
     SeedStage,
-    TrainingConfig,
 )
 from esper_leyline.config.host import CounterfactualSet
-from esper_leyline.events import kinds_written
 from esper_leyline.reports import ShapleyValues
 from esper_tolaria.validation.shapley import (
     EXACT_SEEDS,
@@ -64,19 +63,11 @@ FULL_ONLY = Comparison()
 """Evaluates the whole host only."""
 
 
-def required_measurements(config: TrainingConfig) -> CounterfactualSet:
-    """Returns what a run has to measure: what its config asks for and what its parts need.
-
-    Some rewards need the accuracy with fossilized seeds only; Shapley values are measured if
-    telemetry writes them.
-    """
-    configured = config.counterfactuals
-    return configured.model_copy(
-        update={
-            "committed": configured.committed or config.reward.reads_committed,
-            "shapley": configured.shapley or "shapley_measured" in kinds_written(config.telemetry),
-        }
-    )
+def add_required(
+    configured: CounterfactualSet, required: Collection[Measurement]
+) -> CounterfactualSet:
+    """Returns what a run has to measure: what is configured, and what its parts require."""
+    return configured.model_copy(update={each.value: True for each in required})
 
 
 def compare(
