@@ -15,6 +15,7 @@ from esper_leyline import (
     Flag,
     Measurement,
     Op,
+    RewardBreakdown,
     RewardConfig,
     SeedStage,
 )
@@ -50,19 +51,41 @@ def test_an_unknown_mode_is_named():
         build_reward(RewardConfig(mode="shapd"), gamma=GAMMA)
 
 
+class Mine:
+    """A reward as a plugin writes it."""
+
+    requires = frozenset({Measurement.COMMITTED})
+
+    def __init__(self, config, gamma):
+        self.mode, self.gamma = config.mode, gamma
+
+    def __call__(self, previous, action, current):
+        return RewardBreakdown(components={"mine": self.gamma})
+
+
 @pytest.fixture
 def added():
-    ADDED_REWARDS.register("mine", lambda config, gamma: (config.mode, gamma))
+    ADDED_REWARDS.register("mine", Mine)
     yield
     ADDED_REWARDS.unregister("mine")
 
 
 @pytest.mark.usefixtures("added")
 def test_a_mode_of_a_plugin_is_built_from_the_configuration_and_gamma():
-    assert build_reward(RewardConfig(mode="mine", family="loss"), gamma=0.5) == ("mine", 0.5)
+    reward = build_reward(RewardConfig(mode="mine", family="loss"), gamma=0.5)
+    assert (reward.mode, reward.gamma, reward.requires) == ("mine", 0.5, Mine.requires)
     assert reward_modes()[-1] == "mine"
     with pytest.raises(SimicError, match="'mine' is a plugin's; leave it empty"):
         build_reward(RewardConfig(mode="mine", ablate=("rent",)), gamma=0.5)
+
+
+def test_a_plugin_that_builds_no_reward_is_named():
+    ADDED_REWARDS.register("half", lambda config, gamma: lambda *_: None)
+    try:
+        with pytest.raises(SimicError, match="'half' builds a function; return a callable whose"):
+            build_reward(RewardConfig(mode="half"), gamma=0.5)
+    finally:
+        ADDED_REWARDS.unregister("half")
 
 
 def test_a_plugin_cannot_take_the_name_of_a_built_in_mode():

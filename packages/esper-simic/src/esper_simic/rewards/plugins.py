@@ -22,3 +22,18 @@ def _check(_name: str, part: object) -> RewardFactory:
 
 ADDED_REWARDS: Registry[RewardFactory] = Registry("reward mode", "esper.rewards", _check)
 """Reward modes of plugins, which declare them as entry points of ``esper.rewards``."""
+
+
+def build_added(config: RewardConfig, gamma: float) -> RewardFunction:
+    """Builds the reward function of a plugin's mode.
+
+    Raises:
+        SimicError: If the plugin does not build a reward function.
+    """
+    reward = ADDED_REWARDS.get(config.mode)(config, gamma)
+    if not callable(reward) or not isinstance(getattr(reward, "requires", None), frozenset):
+        raise SimicError(
+            f"reward mode '{config.mode}' builds a {type(reward).__name__}; return a callable "
+            "whose 'requires' is a frozenset of Measurement"
+        )
+    return reward

@@ -42,7 +42,7 @@ from esper_simic.rewards.loss import (
     SustainedLossDrop,
     progress,
 )
-from esper_simic.rewards.plugins import ADDED_REWARDS
+from esper_simic.rewards.plugins import ADDED_REWARDS, build_added
 from esper_simic.rewards.shaping import shaping
 from esper_simic.rewards.step import Parts, Step, read_step
 from esper_simic.rewards.terminal import (
@@ -253,7 +253,7 @@ def build_reward(config: RewardConfig, *, gamma: float) -> RewardFunction:
     """
     check_reward(config)
     if config.mode in ADDED_REWARDS:
-        return ADDED_REWARDS.get(config.mode)(config, gamma)
+        return build_added(config, gamma)
     parts = REWARDS[config.mode, config.family]()
     return ComposedReward(parts=_without(parts, config), config=config, gamma=gamma)
 
