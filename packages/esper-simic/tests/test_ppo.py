@@ -9,8 +9,6 @@ import torch
 
 from esper_leyline import HEADS, FactoredAction, NullTelemetry, Op, PPOConfig, RewardBreakdown
 from esper_simic import PPO, PolicyActor, RoundRecorder, collect_round
-from esper_simic._torch import Adam
-from esper_simic.errors import SimicError
 from esper_simic.ppo.batch import make_batch
 from esper_simic.ppo.learning_rate import LEAST_SCALE
 from esper_simic.ppo.losses import clipped_surrogate
@@ -215,7 +213,7 @@ def test_q_values_are_reported_by_op_and_only_where_the_op_was_open(policy, roll
     assert event.q_spread == pytest.approx(abs(by_op["WAIT"].mean - by_op["GERMINATE"].mean))
 
 
-def test_the_horizon_is_final_unless_other_eventwise(policy, rollout):
+def test_the_horizon_is_final_unless_configured_otherwise(policy, rollout):
     with torch.no_grad():
         actions = torch.cat((rollout.actions, rollout.actions[:1] * 0))
         starts = torch.cat((rollout.starts, ~rollout.starts[:1]))
@@ -373,38 +371,6 @@ def test_mixed_precision_computes_narrow_layers_and_nothing_else_narrow(policy, 
     assert event.gradient_norm == pytest.approx(exact.gradient_norm, rel=0.05)
     assert event.value_loss == pytest.approx(exact.value_loss, rel=0.05)
     assert event.gradient_norm != exact.gradient_norm
-
-
-def test_adam_follows_its_paper():
-    weight = torch.nn.Parameter(torch.tensor([1.0, -2.0], dtype=torch.float64))
-    optimizer = Adam([weight], learning_rate=0.1, eps=1e-5)
-    expected, mean, square = weight.detach().clone(), torch.zeros(2), torch.zeros(2)
-    for step, gradient in enumerate(([1.0, 4.0], [-3.0, 0.0], [0.5, 0.25]), start=1):
-        weight.grad = torch.tensor(gradient, dtype=torch.float64)
-        optimizer.step()
-        mean = 0.9 * mean + 0.1 * weight.grad
-        square = 0.999 * square + 0.001 * weight.grad**2
-        corrected = (square / (1 - 0.999**step)).sqrt() + 1e-5
-        expected -= 0.1 * mean / (1 - 0.9**step) / corrected
-    assert torch.allclose(weight.detach(), expected, rtol=1e-9)
-
-
-def test_adam_leaves_what_has_no_gradient():
-    weight, idle = torch.nn.Parameter(torch.ones(2)), torch.nn.Parameter(torch.ones(2))
-    optimizer = Adam([weight, idle], learning_rate=0.1, eps=1e-5)
-    weight.grad = torch.ones(2)
-    optimizer.step()
-    assert torch.equal(idle, torch.ones(2))
-    assert not torch.equal(weight, torch.ones(2))
-    optimizer.zero_grad()
-    assert weight.grad is None
-
-
-def test_adam_refuses_another_networks_state():
-    first = Adam(torch.nn.Linear(4, 3).parameters(), learning_rate=0.01, eps=1e-5)
-    second = Adam(torch.nn.Linear(5, 3).parameters(), learning_rate=0.01, eps=1e-5)
-    with pytest.raises(SimicError, match="do not fit"):
-        second.load_state_dict(first.state_dict())
 
 
 def test_actions_survive_the_way_through_the_rollout(rollout):
