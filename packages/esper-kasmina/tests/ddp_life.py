@@ -12,9 +12,9 @@ import sys
 
 import torch
 from lifecycle_helpers import raise_seed
+from sample_models import SAMPLE_MODELS
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
-from zoo import SAMPLE_MODELS
 
 from esper_kasmina import SlottedHost, build_host, graft, sync_optimizer
 from esper_leyline import Blueprint, HostOptions, SeedStage, TransformerHostSpec
