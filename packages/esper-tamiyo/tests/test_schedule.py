@@ -102,7 +102,7 @@ def test_no_seed_is_started_that_could_not_be_committed(specs, gardens, config, 
         ({"tempo": 4}, ["'tempo'", "4", "3, 5, 8"]),
     ],
 )
-def test_a_timetable_that_cannot_be(changes, parts):
+def test_an_invalid_schedule_is_refused(changes, parts):
     with pytest.raises(TamiyoError) as caught:
         ScheduleConfig(**changes)
     for part in parts:

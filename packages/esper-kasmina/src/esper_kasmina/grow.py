@@ -57,7 +57,7 @@ def grow(  # noqa: PLR0917 - it reads as a sentence
     ``evaluate(model)`` again with the slot empty, for what the seed contributes. The stages and
     their gates are those of ``esper_leyline.advance``. In TRAINING the outputs and the gradients
     of the host are what they are without the seed, which gets the gradient at the host's output
-    by a straight-through estimator (Bengio et al. 2013); it is born as the identity behind a
+    by a straight-through estimator (Bengio et al. 2013); it starts as the identity behind a
     scale of 0 (ReZero, Bachlechner et al. 2021).
 
     If anything fails or is interrupted on the way, the slot is empty again, as it was, and the

@@ -15,7 +15,7 @@ class SkippedUpdatesError(SimicError):
     """Several updates in a row met numbers that are not finite.
 
     Attributes:
-        changes: Settings by dotted key with which a resumed run may go on; empty where
+        changes: Settings by dotted key with which a resumed run may continue; empty where
             the cause is outside the learner.
     """
 

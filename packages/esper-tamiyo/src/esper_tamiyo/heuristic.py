@@ -38,14 +38,14 @@ class HeuristicConfig:
         stable_low: Smallest relative fall of the loss in one epoch of a stable host.
         stable_high: Largest.
         plateau_points: An epoch that gains less accuracy than this, in points, is flat.
-        max_live: Seeds that live at once; one, so that its effect can be told apart.
+        max_live: Seeds that live at once; one, so that its effect can be measured.
         tempo_share: Largest share of the episode that a first blend takes.
         prune_points: Points that a stage may lose, unless the seed is measured to help.
         prune_epochs: Epochs that a losing stage is given.
         fossilize_points: Contribution in points that a seed must exceed to stay.
         hold_patience: Epochs a seed may hold without being measured or permitted to stay.
         failure_penalty: Places in the rotation that a failure costs its blueprint.
-        penalty_decay: What is left of a penalty an epoch later.
+        penalty_decay: Factor of a penalty after each epoch.
     """
 
     window: int = 3

@@ -1,4 +1,4 @@
-"""A controller that follows a timetable and looks at no measurement."""
+"""A controller that follows a fixed schedule and uses no measurement."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from esper_tamiyo.errors import TamiyoError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduleConfig:
-    """The timetable, in epochs.
+    """The schedule, in epochs.
 
     Attributes:
         first: Epochs that the host trains alone before its first seed.
@@ -54,14 +54,14 @@ class ScheduleConfig:
 
 
 class ScheduleController:
-    """Germinates, trains, blends and fossilizes at fixed epochs, whatever comes of it.
+    """Germinates, trains, blends and fossilizes at fixed epochs, whatever the results.
 
-    Slots are filled in order. What is due but closed is done as soon as it opens, and
-    gates that open by themselves are not waited for, so automatic ones shorten a stage. No
-    seed is started that could not be committed before the end.
+    Slots are filled in order. An action that is due but invalid is taken as soon as it is valid.
+    Gates that open automatically shorten a stage. No seed germinates that could not be
+    fossilized before the end.
 
     Raises:
-        TamiyoError: If the timetable names a blueprint that the task does not allow.
+        TamiyoError: If the schedule names a blueprint that the task does not allow.
     """
 
     def __init__(self, spec: EnvironmentSpec, config: ScheduleConfig | None = None) -> None:

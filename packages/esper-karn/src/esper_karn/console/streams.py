@@ -12,7 +12,7 @@ from esper_leyline import printable
 from esper_leyline.files.paths import os_reason
 
 _GONE = frozenset({errno.EPIPE, errno.EBADF, errno.ENXIO})
-"""Errors of a stream that nobody reads any more."""
+"""Errors of a stream that has no reader any more."""
 
 
 def guard_streams() -> None:

@@ -1,1 +1,1 @@
-"""What flows through a slot, and how it is told from an example."""
+"""What flows through a slot, and how it is inferred from an example."""

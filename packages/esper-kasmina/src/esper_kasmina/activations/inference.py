@@ -1,4 +1,4 @@
-"""Tells what kind of activations a module returns."""
+"""Infers what kind of activations a module returns."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def infer(
         model_sizes: The layers of the model that ``module`` is part of.
 
     Raises:
-        KasminaError: If no seed can live there, or if the kind cannot be told.
+        KasminaError: If no seed can live there, or if the kind cannot be inferred.
     """
     tensor = check_tensor(output, where=where)
     evidence = [LayerSizes(*map(frozenset, _output_sizes(module)))]
@@ -109,7 +109,7 @@ def check_tensor(output: object, *, where: str) -> Tensor:
 
 
 def _layout(tensor: Tensor, module: nn.Module | None, evidence: list[LayerSizes]) -> Layout | None:
-    """Tells which axis holds the channels; ``None`` where nothing tells, or both may."""
+    """Infers which axis holds the channels; ``None`` if nothing shows it, or both may."""
     if isinstance(module, _CHANNELS_SECOND):
         return "channels_first"
     for sizes in evidence:

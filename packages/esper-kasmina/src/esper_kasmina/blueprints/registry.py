@@ -100,12 +100,12 @@ def register_blueprint(
             which reach it with the channels second, ``TRANSFORMER`` for tokens, ``MLP`` for
             vectors.
         parameters: Returns the number of parameters of a branch; without it one is built on
-            the meta device where the number is asked for.
+            the meta device if the number is needed.
         replace: Whether a blueprint that was registered under the name before is replaced, as in
             a notebook cell that is run again.
 
     Returns:
-        What is known of the blueprint, such as its number of parameters in a slot.
+        The blueprint, which also counts its parameters in a slot.
 
     Raises:
         KasminaError: If the name is not an identifier or is taken, or another argument is not

@@ -90,7 +90,7 @@ def graft(
             mode without gradients, now.
         rules: What the lifecycle accepts; ``None`` takes the permissive defaults.
         max_seeds: Most seeds at a time, fossils included; ``None`` is one a slot.
-        rng_seed: Decides the weights of every seed born here.
+        rng_seed: Random seed of the weights of every seed.
 
     Returns:
         The model as a ``MorphogeneticHost``; train it, save it and wrap it as any module.

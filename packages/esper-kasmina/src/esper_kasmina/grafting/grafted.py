@@ -36,7 +36,7 @@ class Grafted(WrapsModel):
 
     Attributes:
         model: The model as it was given, the same object, with a forward hook at every
-            slot's place; called by itself it runs with its seeds.
+            slot's place; called alone it runs with its seeds.
         sites: The submodule of each slot, by slot id.
     """
 
@@ -122,7 +122,7 @@ class Grafted(WrapsModel):
             raise KasminaError(
                 f"the {type(self.model).__name__} does not run on the example_inputs; give one "
                 "input, or a tuple of positional ones; without example_inputs the first forward "
-                f"pass tells what flows ({type(error).__name__}: {reason})"
+                f"pass shows what flows ({type(error).__name__}: {reason})"
             ) from error
         finally:
             for module, mode in modes.items():

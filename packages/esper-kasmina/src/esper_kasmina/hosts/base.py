@@ -166,7 +166,7 @@ class SlottedHost(nn.Module):
     def sync_optimizer(
         self, optimizer: Optimizer, seed_options: Mapping[str, Any] | None = None
     ) -> None:
-        """Adds newborn seeds' parameters to an optimiser and drops removed ones'.
+        """Adds the parameters of new seeds to an optimiser and drops those of removed seeds.
 
         The state of every other parameter is left as it is. ``esper_kasmina.sync_optimizer``
         does the same, and finds schedulers that leave no trace in the groups

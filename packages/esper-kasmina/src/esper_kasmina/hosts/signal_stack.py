@@ -3,7 +3,7 @@
 A host of a few hundred parameters spends its time on starting operators. Here the hosts'
 weights are rows of one matrix and every layer is a batched matrix product over [K, C, L·B];
 the hosts' own parameters are views of those rows, so everything else (reports, snapshots,
-seeds, harvests) goes on as before. Seeds break the sameness and run host by host.
+seeds, harvests) works as before. Seeds differ between hosts and run host by host.
 """
 
 from __future__ import annotations

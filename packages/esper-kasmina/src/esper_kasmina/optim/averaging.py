@@ -17,7 +17,7 @@ def sync_average(averaged: nn.Module, model: nn.Module) -> None:
     """Gives an average of a model the seeds and the lifecycle that the model has now.
 
     Call it before ``averaged.update_parameters(model)``, and once more before the average is
-    evaluated if it was made with ``use_buffers=True``. A newborn seed joins with the values it
+    evaluated if it was made with ``use_buffers=True``. A new seed joins with the values it
     has in the model and is averaged from then on; a removed one leaves. The averages of all
     other parameters stay as they are.
 

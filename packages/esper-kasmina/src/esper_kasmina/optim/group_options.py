@@ -1,4 +1,4 @@
-"""The options of a newborn seed's parameter group: those of the group it grows beside."""
+"""The options of a new seed's parameter group: those of the group that its slot belongs to."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def find_owner(groups: Sequence[Group], model: nn.Module | None, slot: SeedSlot)
 def newborn_options(
     owner: Group, groups: Sequence[Group], schedulers: Iterable[Any], given: Mapping[str, Any]
 ) -> tuple[Group, Origin]:
-    """Returns the options of a newborn group, and how schedulers go on with it.
+    """Returns the options of a new seed's group, and how schedulers continue with it.
 
     Args:
         owner: The group whose options and schedule it takes over.

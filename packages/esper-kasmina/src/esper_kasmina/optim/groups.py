@@ -1,4 +1,4 @@
-"""Optimizers that follow growth: newborn parameters join, removed ones leave."""
+"""Optimizers that follow growth: parameters of new seeds join, those of removed ones leave."""
 
 from __future__ import annotations
 
@@ -96,14 +96,14 @@ def sync_optimizer(
     *,
     scheduler: Any = None,
 ) -> None:
-    """Adds newborn seeds' parameters to an optimizer and drops removed ones'.
+    """Adds the parameters of new seeds to an optimizer and drops those of removed seeds.
 
     Each seed gets a group of its own, tagged with its slot under ``SLOT_KEY``; no other
     parameter's state is touched. A gate that comes or goes with the blend style joins or
     leaves its seed's group. Seeds that the optimizer was built with move from the group
     they were in to one of their own, with their options and state.
 
-    A newborn group takes the options of the group that holds the module behind which the
+    The group of a new seed takes the options of the group that holds the module behind which the
     seed grows (the first group, where only slots are given). Its learning rate is that
     group's times ``lr_scale``, 1 by default, now and through every schedule. ``lr`` instead
     of ``lr_scale`` means what it means in a group that the optimizer is made with: the rate
@@ -115,7 +115,7 @@ def sync_optimizer(
             that holds one as ``optimizer``.
         slots: The model, or every slot that this optimizer trains; its tagged groups
             are taken to belong to these.
-        seed_options: What is different in newborn groups, such as ``{"lr_scale": 0.5}`` or
+        seed_options: What is different in the groups of new seeds, such as ``{"lr_scale": 0.5}`` or
             ``{"lr": 0.01, "weight_decay": 0.0}``.
         scheduler: The optimizer's scheduler or a wrapper of it. Schedulers are found without
             it, unless they are hidden from Python's garbage collector (``gc.freeze``).
@@ -151,7 +151,7 @@ class GroupSync:
             optimizer: The optimizer.
             slots: The slots that it trains.
             model: The model that holds them, if that is known.
-            seed_options: What is different in newborn groups.
+            seed_options: What is different in the groups of new seeds.
             scheduler: The optimizer's scheduler.
             thorough: Whether to search for schedulers that leave no trace in the groups.
         """

@@ -39,7 +39,7 @@ class Origin:
 def sync_scheduler(scheduler: Any) -> None:
     """Gives a scheduler entries for the groups that its optimizer has gained.
 
-    ``sync_optimizer`` changes the schedulers of ``torch.optim`` by itself. This is for groups
+    ``sync_optimizer`` changes the schedulers of ``torch.optim`` automatically. This is for groups
     that were added in another way (``optimizer.add_param_group``): each follows the first
     group, by the ratio of the two learning rates now. Called when nothing is missing, it
     changes nothing.

@@ -1,4 +1,4 @@
-"""Seeds born in a model that is sharded already (``torch.distributed.fsdp.fully_shard``)."""
+"""Seeds that germinate in a sharded model (``torch.distributed.fsdp.fully_shard``)."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def shard_newborn(model: nn.Module, slots: Iterable[SeedSlot]) -> None:
     """Shards each seed that is not sharded, where the model around it is.
 
     A sharded model reduces the gradients of the parameters that it had when it was sharded,
-    so a seed born later would be trained by each rank on its own data only. It becomes an
-    FSDP module of its own on the model's device mesh, with the model's mixed precision.
+    so each rank would train a seed that germinates later on its own data only. It becomes an FSDP
+    module of its own on the model's device mesh, with the model's mixed precision.
 
     Args:
         model: The model that holds the slots.

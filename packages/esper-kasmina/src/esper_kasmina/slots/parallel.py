@@ -31,7 +31,7 @@ def check_wrapper(model: nn.Module, seed: nn.Module, slot: str) -> None:
 
 
 def check_not_wrapped(model: nn.Module) -> None:
-    """Refuses a wrapper as the model in which a seed is to be born.
+    """Refuses a wrapper as the model in which a seed germinates.
 
     Raises:
         KasminaError: If it is one.
@@ -49,7 +49,7 @@ def _check(wrapper: DistributedDataParallel, seed: nn.Module, slot: str) -> None
     if all(id(p) in reduced or not p.requires_grad for p in seed.parameters()):
         return
     raise KasminaError(
-        f"slot '{slot}' holds a seed that was born after the model was wrapped in "
+        f"slot '{slot}' holds a seed that germinated after the model was wrapped in "
         "DistributedDataParallel, which would train it on each rank apart; wrap the model "
         "again whenever its revision has moved"
     )

@@ -42,7 +42,7 @@ class SlotRecord:
         slot: The slot's id.
         state: What the lifecycle knows.
         evidence: What was measured of the present seed.
-        germinations: Seeds born here so far.
+        germinations: Seeds that have germinated here so far.
         parameters: Size of the present seed.
         alpha_at_tick: Alpha when the last epoch ended.
         alpha_velocity: Its change since the epoch before.
@@ -74,7 +74,7 @@ class SlotRecord:
         self.parameters = 0
 
     def end_epoch(self) -> None:
-        """Lets measurements age and takes down how far alpha has moved."""
+        """Increments the age of measurements and stores the change of alpha."""
         self.evidence.end_epoch()
         occupied = self.state.blueprint is not None
         self.alpha_velocity = self.state.alpha - self.alpha_at_tick if occupied else 0.0

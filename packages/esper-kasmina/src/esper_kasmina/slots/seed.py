@@ -18,7 +18,7 @@ from esper_leyline import BlendAlgorithm, Topology
 class GateNetwork(nn.Module):
     """A factor between 0 and 2 for every position, 1 at birth: where the seed acts, and how.
 
-    A newborn gate is neutral, so a seed that gets one late does not jump. Twice a sigmoid
+    A new gate is neutral, so a seed that gets one late does not jump. Twice a sigmoid
     is the parametrisation of Swietojanski and Renals (2014).
     """
 

@@ -129,7 +129,7 @@ class SeedSlot(SlotStorage):
         return CommandResult(accepted=transition.accepted, reason=transition.rejection)
 
     def build_in(self, blueprint: str, style: BlendStyle) -> None:
-        """Puts a newborn seed into an empty slot as if it had always been part of the network.
+        """Puts a new seed into an empty slot as if it had always been part of the network.
 
         It is FOSSILIZED at full strength without having lived; its weights are newly
         initialised. This is for networks that have from the start what others grew.
@@ -319,7 +319,7 @@ class SeedSlot(SlotStorage):
         assert seed is not None
         assert style is not None
         size = seed.size
-        # A gate is born at zero, but torch's constructors draw all the same.
+        # A gate is initialized to zero, but torch's constructors draw random numbers anyway.
         with seeded(self.rng_seed, self.name, "gate"):
             seed.set_algorithm(style.algorithm)
         self._record.parameters = seed.size

@@ -48,7 +48,7 @@ class SlotStorage(nn.Module):
         activations: What flows through it; ``None`` until that is known.
         active: Whether a seed takes part in the forward pass.
         alpha: How strongly it is blended in.
-        channels_last: Whether seeds born here keep their kernels channels last, as the
+        channels_last: Whether seeds keep their kernels channels last, as the
             activations come; mixed orders in memory cost time, not correctness.
         follows_inputs: Whether an empty slot takes the dtype and device of what it receives,
             for the seeds to come; otherwise it keeps those of its module.
@@ -76,7 +76,7 @@ class SlotStorage(nn.Module):
                 pass; that cannot tell signals [B, C, L] from tokens [B, T, D].
             rules: What the lifecycle accepts; ``None`` takes the permissive defaults.
             rng_seed: Together with the name and the count of germinations it decides the
-                weights of every seed born here.
+                weights of every seed.
 
         Raises:
             KasminaError: If the name is no slot id, or the activations or the rules are
@@ -104,7 +104,7 @@ class SlotStorage(nn.Module):
         self.module_path: str | None = None
         self.revision = 0
         with torch.inference_mode(mode=False):  # a tensor made in that mode could never change
-            # Follows the model to its device and dtype, so that newborn seeds do too.
+            # Follows the model to its device and dtype, so that new seeds do too.
             self.register_buffer("_like", torch.empty(0), persistent=False)
             # Alpha as a tensor, so that compiled code need not change with it.
             self.register_buffer("_strength", torch.zeros(()), persistent=False)
@@ -135,11 +135,11 @@ class SlotStorage(nn.Module):
 
     @property
     def births(self) -> int:
-        """Counts the seeds that were born here."""
+        """Number of seeds that have germinated here."""
         return self._record.germinations
 
     def bind(self, activations: ActivationSpec, example: Tensor | None = None) -> ActivationSpec:
-        """Tells an empty slot what flows through it.
+        """Sets the kind of activations of an empty slot.
 
         Args:
             activations: The kind.

@@ -125,7 +125,7 @@ class ReturnScale:
 
     Attributes:
         mean: Mean of the returns, in rewards divided by ``critic_scale``.
-        std: Their standard deviation, likewise.
+        std: Their standard deviation, in the same units.
         critic_scale: Divisor of the rewards that the critic was fitted to.
         reward_scale: Divisor of the rewards of this update.
     """

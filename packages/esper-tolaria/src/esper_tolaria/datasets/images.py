@@ -32,7 +32,7 @@ class Scale:
     Attributes:
         largest: Largest value of a pixel.
         mean: Of each channel over the training images, after division by ``largest``.
-        deviation: Standard deviation of each channel, likewise.
+        deviation: Standard deviation of each channel.
     """
 
     largest: int

@@ -43,7 +43,7 @@ class Transport(Protocol):
         ...
 
     def close(self) -> None:
-        """Tells the shard to stop."""
+        """Asks the shard to stop."""
         ...
 
     def join(self, seconds: float) -> None:

@@ -16,7 +16,7 @@ class SqueezeExcite(nn.Module):
     """Weighs each channel, between 0 and 1, by what the whole sample shows.
 
     SiLU stands where the paper has ReLU: means of activations are all positive, and a
-    quarter of eight channels would be born dead half the time.
+    quarter of eight channels would be dead at initialization half the time.
     """
 
     def __init__(self, channels: int, dimensions: int) -> None:

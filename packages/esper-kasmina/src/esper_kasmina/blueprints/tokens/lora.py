@@ -1,7 +1,7 @@
 """LoRA (Hu et al. 2022): a linear map of low rank.
 
 The paper starts at the identity by a zero in one of the two factors; here that zero is the
-seed's scale, so both factors are born alive.
+seed's scale, so both factors get a gradient from the start.
 """
 
 from __future__ import annotations
