@@ -177,7 +177,7 @@ def test_nan_data_ends_every_episode_and_later_episodes_are_unaffected(make_setu
 @pytest.mark.parametrize("broken", [False, True])
 def test_a_rollback_in_the_last_epoch_leaves_no_shapley_values(make_local, broken):
     script = (GERMINATE, ADVANCE, ADVANCE, WAIT, WAIT)
-    environment = make_local(n_envs=1, max_epochs=len(script))
+    environment = make_local(n_envs=1, max_epochs=len(script), counterfactuals={"shapley": True})
     environment.reset([1])
     for action in script[:-1]:
         environment.step([action])
