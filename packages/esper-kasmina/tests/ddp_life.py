@@ -60,6 +60,8 @@ def main(name: str, rank: int, world: int, store: str, result: str) -> None:
         distributed.init_process_group("gloo", init_method=method, rank=rank, world_size=world)
     torch.save(live(name, rank, world), result)
     if world > 1:
+        # A rank that leaves while another still talks to it can abort the other.
+        distributed.barrier()
         distributed.destroy_process_group()
 
 

@@ -89,12 +89,11 @@ def test_devices_of_two_kinds_or_listed_twice_are_an_error():
 
 FORGETFUL = """
 from esper_kasmina import build_host
-from esper_leyline import mnist1d_blind
-from esper_tolaria import build_environment, find_task
+from esper_tolaria import build_environment, find_preset, find_task
 
 if __name__ == "__main__":
     environment = build_environment(
-        find_task("mnist1d_blind").spec, mnist1d_blind(), build_host, "cpu", workers=2
+        find_task("mnist1d_blind").spec, find_preset("mnist1d_blind"), build_host, "cpu", workers=2
     )
     environment.reset([1, 2])
     raise SystemExit("forgot to close")

@@ -26,7 +26,7 @@ from esper_train.settings.options import TasksOptions
 from esper_train.settings.resolve import find_device
 from esper_train.timing import epoch_seconds
 
-_PLACEHOLDER = "########"
+_PLACEHOLDER = "#######"
 """Stands for a time that is not measured yet, and reserves its width."""
 
 
