@@ -45,6 +45,4 @@ def test_a_seed_that_waits_is_no_obstacle(tmp_path):
             wrapped(sample.inputs()).square().mean().backward()
         assert host.slot("r0c0").seed.scale.grad is None
     finally:
-        # A rank that leaves while another still talks to it can abort the other.
-        distributed.barrier()
         distributed.destroy_process_group()

@@ -29,8 +29,6 @@ def _one_rank(tmp_path):
     method = f"file://{tmp_path}/store"
     distributed.init_process_group("gloo", init_method=method, rank=0, world_size=1)
     yield
-    # A rank that leaves while another still talks to it can abort the other.
-    distributed.barrier()
     distributed.destroy_process_group()
 
 

@@ -14,10 +14,12 @@ from esper_kasmina import build_host
 from esper_leyline import FactoredAction
 from esper_tolaria import build_environment, find_preset, find_task
 
+TASK = "mnist1d_blind"
+
 if __name__ == "__main__":
     for workers in (1, 2):
         environment = build_environment(
-            find_task("mnist1d_blind").spec, find_preset("mnist1d_blind"), build_host, "cpu", workers=workers
+            find_task(TASK).spec, find_preset(TASK), build_host, "cpu", workers=workers
         )
         environment.reset([1, 2])
         environment.step([FactoredAction()] * 2)
