@@ -62,7 +62,7 @@ def test_a_seed_that_the_wrapper_does_not_know_is_refused(make):
         lambda: wrapped(INPUTS),
         lambda: sync_optimizer(optimizer, wrapped),
     ):
-        with pytest.raises(KasminaError, match="slot 'r0c0' holds a seed that was born after"):
+        with pytest.raises(KasminaError, match="slot 'r0c0' holds a seed that germinated after"):
             use()
     wrapped.eval()(INPUTS)
     model.train()(INPUTS)  # without the wrapper there is nothing to reduce

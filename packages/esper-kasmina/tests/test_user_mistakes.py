@@ -356,7 +356,7 @@ def test_example_inputs_by_name_say_what_else_to_do():
         def forward(self, *, points):
             return self.net(points)
 
-    with pytest.raises(KasminaError, match="without example_inputs the first forward pass tells"):
+    with pytest.raises(KasminaError, match="without example_inputs the first forward pass shows"):
         graft(Named(), {"r0c0": "net.1"}, example_inputs={"points": POINTS})
     model = graft(Named(), {"r0c0": "net.1"})
     model(points=POINTS)
