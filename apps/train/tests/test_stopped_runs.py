@@ -206,6 +206,10 @@ def test_every_command_stops_cleanly_and_leaves_no_process(command, small, tmp_p
     assert process.wait(timeout=240) == 128 + ending.signals[0], output.read_text()
     assert ending.says in output.read_text()
     assert "Traceback" not in output.read_text()
+    # Python's resource tracker ends when it reads that the process has closed its pipe.
+    patience = time.monotonic() + 20
+    while alive(process.pid) and time.monotonic() < patience:
+        time.sleep(0.05)
     assert alive(process.pid) == []
     if ending.arguments is not JUDGED:
         (run,) = [path.parent for path in tmp_path.glob("runs/*/summary.json")]
