@@ -98,16 +98,16 @@ def of_host(events, environment, *kinds):
 
 def test_the_run_goes_on_and_its_events_say_why_hosts_ended(runs):
     _, struck, _ = runs
-    told = of_host(struck, 0, "governor_rolled_back")
-    assert [(each.round, each.epoch, each.payload.cause.value) for each in told] == [
+    rollbacks = of_host(struck, 0, "governor_rolled_back")
+    assert [(each.round, each.epoch, each.payload.cause.value) for each in rollbacks] == [
         (1, STRUCK_AFTER + 1, "non_finite"),
         (2, STRUCK_AFTER + 3, "divergence"),
         (3, STRUCK_AFTER + 1, "return_to_chance"),
     ]
-    assert [each.payload.restored_epoch for each in told] == [5, 5, 5]
+    assert [each.payload.restored_epoch for each in rollbacks] == [5, 5, 5]
     outcomes = of_host(struck, 0, "episode_outcome")
     assert [each.payload.ended.value for each in outcomes] == ["governor"] * 3
-    assert [each.epoch for each in outcomes] == [each.epoch for each in told]
+    assert [each.epoch for each in outcomes] == [each.epoch for each in rollbacks]
     rounds = [event.payload.summary for event in struck if event.kind == "round_completed"]
     assert [each.rollback_causes for each in rounds] == [
         {"non_finite": 1},

@@ -168,9 +168,11 @@ def test_the_table_says_which_hosts_diverged(done: Evaluated) -> None:
     arm = results.arms[1]
     broken = arm.episodes[0].model_copy(update={"ended": EpisodeEnd.GOVERNOR})
     changed = arm.model_copy(update={"episodes": (broken, *arm.episodes[1:])})
-    told = Console(width=80, file=io.StringIO())
-    told.print(EvaluationTable(results.model_copy(update={"arms": (results.arms[0], changed)})))
-    assert "random: 1 of 2 hosts broke (governor)" in told.file.getvalue()
+    printed_table = Console(width=80, file=io.StringIO())
+    printed_table.print(
+        EvaluationTable(results.model_copy(update={"arms": (results.arms[0], changed)}))
+    )
+    assert "random: 1 of 2 hosts broke (governor)" in printed_table.file.getvalue()
     assert "broke" not in done.output
 
 

@@ -51,7 +51,7 @@ def _namespace(folder):
     return None
 
 
-def told(folder):
+def finished_run(folder):
     """Returns the summary of the only run in a folder, and the run's own folder."""
     (run,) = folder.iterdir()
     assert not list(folder.rglob("*.partial"))
@@ -65,7 +65,7 @@ def test_a_file_size_limit_stops_the_log_but_not_the_run(tmp_path):
     done = bash(f"ulimit -f 320; '{PROGRAM}' {RUN} {more}", tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr.count("File too large") == done.stderr.count("\n") == 1
-    summary, run = told(tmp_path / "runs")
+    summary, run = finished_run(tmp_path / "runs")
     assert summary["status"] == "completed"
     assert summary["telemetry_lost"]["events"] > 0
     assert f"telemetry: {summary['telemetry_lost']['events']:,} events are missing" in done.stdout
@@ -80,7 +80,7 @@ def test_a_file_size_limit_below_a_checkpoint_is_reported(tmp_path):
     assert done.stderr.count("cannot write checkpoint") == 1
     assert "File too large" in done.stderr
     assert "is not kept: there is no checkpoint" in done.stdout
-    summary, _ = told(tmp_path / "runs")
+    summary, _ = finished_run(tmp_path / "runs")
     assert (summary["status"], summary["checkpoint"]) == ("failed", None)
 
 
@@ -93,7 +93,7 @@ def test_a_full_disk_of_runs_keeps_the_last_checkpoint_and_says_which(save, tmp_
     assert done.returncode == 1, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     assert done.stderr.count("cannot write checkpoint") == 1
-    summary, run = told(tmp_path / "kept")
+    summary, run = finished_run(tmp_path / "kept")
     assert summary["status"] == "failed"
     assert summary["checkpoint"] == "checkpoints/round-00001.pt"
     load_checkpoint(run / summary["checkpoint"])
@@ -112,7 +112,7 @@ def test_save_on_a_full_disk_names_the_checkpoint_that_is_there(tmp_path):
     assert done.returncode == 1, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     assert "cannot write --save disk/policy.pt: No space left on device" in done.stderr
-    summary, run = told(tmp_path / "runs")
+    summary, run = finished_run(tmp_path / "runs")
     assert summary["status"] == "failed"
     assert summary["checkpoint"] == "checkpoints/round-00001.pt"
     assert f"the same checkpoint is '{run.relative_to(tmp_path)}" in done.stderr

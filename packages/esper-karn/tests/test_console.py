@@ -106,10 +106,10 @@ def test_a_round_is_printed_once_with_its_update(run_of, update_first):
 
 @pytest.mark.parametrize("width", [80, 120])
 def test_the_line_of_a_round_has_the_causes_of_rollbacks(run_of, width):
-    (told,) = [event for event in run_of(1) if event.kind == "round_completed"]
+    (completed,) = [event for event in run_of(1) if event.kind == "round_completed"]
     causes = {"rollbacks": 3, "rollback_causes": {"divergence": 2, "non_finite": 1}}
-    summary = told.payload.summary.model_copy(update=causes)
-    unstable = told.model_copy(update={"payload": RoundCompleted(summary=summary)})
+    summary = completed.payload.summary.model_copy(update=causes)
+    unstable = completed.model_copy(update={"payload": RoundCompleted(summary=summary)})
     console = text_console(width)
     with ConsoleView(console, interactive=False) as view:
         view.feed(unstable)

@@ -191,8 +191,8 @@ def test_slots_are_known_from_lifecycle_events_alone():
         "r0c1 germinated norm, 33 parameters",
         "r0c1 germinated to training",
     ]
-    told = reduce(state, event(2, users, environment=0)).notices.lifecycle[-1]
-    assert told.text == "r0c2 germinated wavelet, 33 parameters"
+    latest_notice = reduce(state, event(2, users, environment=0)).notices.lifecycle[-1]
+    assert latest_notice.text == "r0c2 germinated wavelet, 33 parameters"
     (slot,) = reduce(state, event(2, gone, environment=0)).environments[0].episode.slots
     assert (slot.stage, slot.blueprint, slot.parameters) == (SeedStage.DORMANT, None, 0)
 

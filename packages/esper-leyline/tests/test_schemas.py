@@ -110,8 +110,8 @@ def test_a_new_version_needs_a_package_version_to_carry_it(changed_contract, mon
 
 def test_prose_is_not_part_of_a_version():
     schema = {"properties": {"description": {"type": "string"}}, "type": "object"}
-    told = {**schema, "description": "A thing.", "title": "Thing"}
-    assert schema_digest(schema) == schema_digest(told)
+    described = {**schema, "description": "A thing.", "title": "Thing"}
+    assert schema_digest(schema) == schema_digest(described)
     assert schema_digest(schema) != schema_digest({"properties": {}, "type": "object"})
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from esper_leyline.errors import EsperError, LeylineError, show_text, unknown_name
 
@@ -45,6 +45,17 @@ class Registry(Generic[T]):
     def __contains__(self, name: object) -> bool:
         """Whether there is a part of this name; imports no part."""
         return name in self._registered or name in _declared(self.group)
+
+    def check_built_in(self, name: str) -> None:
+        """Checks that no distribution adds a part with the name of a built-in one.
+
+        Raises:
+            LeylineError: If there is one.
+        """
+        if name in self:
+            raise LeylineError(
+                f"a plugin adds a {self.noun} called '{name}', which is built in; uninstall it"
+            )
 
     def register(self, name: str, part: object, *, replace: bool = False) -> T:
         """Adds a part to this process only, for instance in a notebook or a test.
@@ -113,6 +124,21 @@ class Registry(Generic[T]):
             raise LeylineError(
                 f"{self.noun} '{name}' of {_distribution(entry)} cannot be used: {error}"
             ) from error
+
+
+def check_callable(part: object, form: str) -> Callable[..., Any]:
+    """Returns what an entry point refers to, if it can be called.
+
+    Args:
+        part: The object.
+        form: What it should be, in words, such as ``"a function that takes a Path"``.
+
+    Raises:
+        LeylineError: If it cannot.
+    """
+    if not callable(part):
+        raise LeylineError(f"it is a {type(part).__name__}; an entry point refers to {form}")
+    return part
 
 
 @cache

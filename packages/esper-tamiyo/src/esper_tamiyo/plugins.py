@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from esper_leyline import Controller, EnvironmentSpec, Registry
-from esper_tamiyo.errors import TamiyoError
+from esper_leyline.registry import check_callable
 
 ControllerFactory = Callable[[EnvironmentSpec], Controller]
 """Builds a controller for one host of an environment."""
 
 
 def _check(_name: str, part: object) -> ControllerFactory:
-    if not callable(part):
-        raise TamiyoError(
-            f"it is a {type(part).__name__}; an entry point refers to a class or function that "
-            "takes an EnvironmentSpec and returns a Controller"
-        )
-    return part
+    return check_callable(
+        part,
+        "a class or function that takes an EnvironmentSpec and returns a Controller",
+    )
 
 
 CONTROLLERS: Registry[ControllerFactory] = Registry("controller", "esper.controllers", _check)

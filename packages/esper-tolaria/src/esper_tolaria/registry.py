@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from esper_leyline import (
     DataSpec,
+    EsperError,
     LeylineError,
     Registry,
     TaskSpec,
@@ -60,13 +61,10 @@ def find_task(name: str) -> Task:
     ``Task``.
 
     Raises:
-        TolariaError: If there is no such task, or a plugin's task cannot be used.
+        EsperError: If there is no such task, or a plugin's task cannot be used.
     """
     if name in _built_in_names():
-        if name in _PLUGINS:
-            raise TolariaError(
-                f"a plugin adds a task called '{name}', which is built in; uninstall the plugin"
-            )
+        _PLUGINS.check_built_in(name)
         task = import_module(f"{tasks.__name__}.{name}").TASK
         assert isinstance(task, Task), f"TASK of {name} is {task!r}"
         return task
@@ -147,7 +145,7 @@ def _presets() -> tuple[dict[str, Callable[[], TrainingConfig]], tuple[str, ...]
     for name in task_names():
         try:
             found |= find_task(name).presets
-        except TolariaError as error:
+        except EsperError as error:
             # One broken plugin must not hide the presets of the others.
             unusable.append(str(error))
     return found, tuple(unusable)

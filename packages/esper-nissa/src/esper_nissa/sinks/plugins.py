@@ -7,6 +7,7 @@ from pathlib import Path
 
 from esper_leyline import Registry
 from esper_leyline.ports import TelemetrySink
+from esper_leyline.registry import check_callable
 from esper_nissa.errors import NissaError
 
 SinkFactory = Callable[[Path], TelemetrySink]
@@ -14,12 +15,10 @@ SinkFactory = Callable[[Path], TelemetrySink]
 
 
 def _check(_name: str, part: object) -> SinkFactory:
-    if not callable(part):
-        raise NissaError(
-            f"it is a {type(part).__name__}; an entry point refers to a function that takes the "
-            "folder of a run and returns a sink"
-        )
-    return part
+    return check_callable(
+        part,
+        "a function that takes the folder of a run and returns a sink",
+    )
 
 
 SINKS: Registry[SinkFactory] = Registry("sink", "esper.sinks", _check)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from esper_leyline import Registry, RewardConfig, RewardFunction
+from esper_leyline.registry import check_callable
 from esper_simic.errors import SimicError
 
 RewardFactory = Callable[[RewardConfig, float], RewardFunction]
@@ -12,12 +13,10 @@ RewardFactory = Callable[[RewardConfig, float], RewardFunction]
 
 
 def _check(_name: str, part: object) -> RewardFactory:
-    if not callable(part):
-        raise SimicError(
-            f"it is a {type(part).__name__}; an entry point refers to a class or function that "
-            "takes a RewardConfig and gamma, and returns a RewardFunction"
-        )
-    return part
+    return check_callable(
+        part,
+        "a class or function that takes a RewardConfig and gamma, and returns a RewardFunction",
+    )
 
 
 ADDED_REWARDS: Registry[RewardFactory] = Registry("reward mode", "esper.rewards", _check)

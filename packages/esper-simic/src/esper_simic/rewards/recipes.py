@@ -217,12 +217,11 @@ def check_reward(config: RewardConfig) -> None:
     Raises:
         SimicError: If there is none, or settings do not go with it.
     """
-    built_in = (config.mode, config.family) in REWARDS
-    if built_in and config.mode in ADDED_REWARDS:
-        raise SimicError(
-            f"a plugin adds a reward mode called '{config.mode}', which is built in; uninstall it"
-        )
-    if built_in:
+    if (config.mode, config.family) in REWARDS:
+        try:
+            ADDED_REWARDS.check_built_in(config.mode)
+        except LeylineError as error:
+            raise SimicError(str(error)) from None
         return
     if config.mode not in ADDED_REWARDS:
         raise SimicError(unknown_name("reward mode", config.mode, reward_modes()))
