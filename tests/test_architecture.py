@@ -55,6 +55,17 @@ def test_import_linter_finds_no_broken_contract():
 
 
 @pytest.mark.parametrize("folder", MEMBERS, ids=lambda folder: folder.name)
+def test_only_torch_files_use_what_is_private_in_torch(folder):
+    private = re.compile(r"torch(\.\w+)*\._[a-z]")
+    users = {
+        path.name
+        for path in (folder / "src").rglob("*.py")
+        if private.search(path.read_text(encoding="utf-8"))
+    }
+    assert users <= {"_torch.py"}
+
+
+@pytest.mark.parametrize("folder", MEMBERS, ids=lambda folder: folder.name)
 def test_a_member_is_complete(folder):
     source = folder / "src" / import_name(folder)
     assert (source / "__init__.py").is_file()

@@ -29,13 +29,10 @@ def choose_compilation(wanted: CompileConfig, device: str) -> tuple[str | None, 
 
 def _check_compiler() -> None:
     # Imported here only: torch's compiler takes seconds to import.
-    from torch._inductor.cpp_builder import get_cpp_compiler
-    from torch._inductor.exc import InvalidCxxCompiler
+    from esper_train._torch import find_cpp_compiler
 
-    try:
-        get_cpp_compiler()
-    except InvalidCxxCompiler:
+    if find_cpp_compiler() is None:
         raise TrainError(
             "torch.compile needs a C++ compiler on a CPU and found none; install g++, "
             "or use --compile-mode off"
-        ) from None
+        )
