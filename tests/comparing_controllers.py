@@ -17,6 +17,7 @@ from esper_leyline import (
     EpisodeEnd,
     EvaluationReport,
     FactoredAction,
+    HostPlacement,
     Op,
     StepReport,
     Topology,
@@ -41,6 +42,11 @@ class ToyEnvironment:
         )
         self._reports: tuple[StepReport, ...] = ()
         self._gains: list[int] = []
+
+    @property
+    def placements(self) -> tuple[HostPlacement, ...]:
+        """Where each host computes."""
+        return (HostPlacement(device="cpu"),) * len(self._reports)
 
     def reset(self, rng_seeds: Sequence[int]) -> tuple[StepReport, ...]:
         """Starts one episode for each random seed."""

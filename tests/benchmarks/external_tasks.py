@@ -22,6 +22,7 @@ from esper_leyline import (
     EpisodeEnd,
     EvaluationReport,
     FactoredAction,
+    HostPlacement,
     Observation,
     Op,
     PolicyConfig,
@@ -80,6 +81,10 @@ class ExternalEnvironment:
             styles=(BlendStyle.LINEAR_ADD,),
             host_parameters=1,
         )
+
+    @property
+    def placements(self) -> tuple[HostPlacement, ...]:
+        return (HostPlacement(device="cpu"),) * len(self.reports)
 
     def reset(self, rng_seeds: Sequence[int]) -> tuple[StepReport, ...]:
         self.tasks = [self.make() for _ in rng_seeds]

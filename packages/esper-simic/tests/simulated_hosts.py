@@ -19,6 +19,7 @@ from esper_leyline import (
     EpisodeEnd,
     EvaluationReport,
     FactoredAction,
+    HostPlacement,
     LifecycleRules,
     Op,
     SeedEvent,
@@ -86,6 +87,10 @@ class PaperEnvironment:
             styles=(BlendStyle.LINEAR_ADD, BlendStyle.SIGMOID_ADD),
             host_parameters=794,
         )
+
+    @property
+    def placements(self) -> tuple[HostPlacement, ...]:
+        return (HostPlacement(device="cpu"),) * len(self.hosts)
 
     def reset(self, rng_seeds: Sequence[int]) -> tuple[StepReport, ...]:
         self.hosts = []

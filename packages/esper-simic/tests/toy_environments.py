@@ -15,6 +15,7 @@ from esper_leyline import (
     EpisodeEnd,
     EvaluationReport,
     FactoredAction,
+    HostPlacement,
     Op,
     PolicyConfig,
     RewardBreakdown,
@@ -54,6 +55,10 @@ class PuzzleEnvironment:
             styles=(BlendStyle.LINEAR_ADD,),
             host_parameters=100,
         )
+
+    @property
+    def placements(self) -> tuple[HostPlacement, ...]:
+        return (HostPlacement(device="cpu"),) * len(self.reports)
 
     def reset(self, rng_seeds: Sequence[int]) -> tuple[StepReport, ...]:
         self.reports = tuple(

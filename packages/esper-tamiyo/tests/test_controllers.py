@@ -3,7 +3,13 @@ from __future__ import annotations
 from collections import Counter
 
 from esper_leyline import RELEVANT_HEADS, Blueprint, FactoredAction, Op
-from esper_tamiyo import RandomMaskedController, StaticController
+from esper_leyline.ports import ExplainingController
+from esper_tamiyo import (
+    HeuristicController,
+    RandomMaskedController,
+    ScheduleController,
+    StaticController,
+)
 
 
 def test_static_always_waits(specs, rich):
@@ -51,3 +57,15 @@ def test_random_follows_its_seed(specs, rich):
 
     assert draw(1) == draw(1)
     assert draw(1) != draw(2)
+
+
+def test_controllers_by_rule_say_why_they_decided(specs):
+    spec = specs()
+    for controller in (
+        StaticController(),
+        RandomMaskedController(spec),
+        HeuristicController(spec),
+        ScheduleController(spec),
+    ):
+        assert isinstance(controller, ExplainingController)
+        assert controller.reason

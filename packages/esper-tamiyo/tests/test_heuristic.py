@@ -309,3 +309,58 @@ def test_the_garden_measures_like_a_host(specs, gardens):
     assert garden.evidence(0) == SeedEvidence()
     garden.step(FactoredAction(op=Op.ADVANCE))
     assert garden.evidence(0).contribution == 1.0
+
+
+@pytest.mark.parametrize(
+    ("epoch", "history", "words"),
+    [
+        (6, LEARNING, "the loss has not been stable yet"),
+        (6, FLAT, "no epoch of the last 3 gained 0.5 points of accuracy"),
+        (40, LEARNING, "nothing has grown for 40 epochs"),
+        (149, FLAT, "epochs, and 1 are left"),
+    ],
+)
+def test_says_why_it_grows_or_waits(long, epoch, history, words):
+    controller = HeuristicController(long)
+    controller.decide(report(long, epoch=epoch, history=history))
+    assert words in controller.reason
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({**HOLDING, "contribution": 2.0}, "the seed adds 2.0 points, more than 0.5"),
+        ({**HOLDING, "contribution": 0.1}, "the seed adds 0.1 points, no more than 0.5"),
+        (
+            {**HOLDING, "permitted": (Op.PRUNE,), "contribution": 0.8, "epochs_in_stage": 5},
+            "held for 5 epochs without being measured or permitted to stay",
+        ),
+        (
+            {
+                "stage": SeedStage.TRAINING,
+                "permitted": (Op.PRUNE,),
+                "stage_improvement": -2.5,
+                "epochs_in_stage": 5,
+            },
+            "the 5 epochs of this stage, and what the seed adds was not measured",
+        ),
+        (
+            {"stage": SeedStage.TRAINING, "permitted": (Op.ADVANCE,)},
+            "the gate after TRAINING lets the seed move on",
+        ),
+        (
+            {
+                "stage": SeedStage.BLENDING,
+                "permitted": (Op.SET_ALPHA_TARGET,),
+                "alpha": 0.5,
+                "style": BlendStyle.SIGMOID_ADD,
+            },
+            "the blend ended at alpha 0.50, and its gate needs 1",
+        ),
+        ({"stage": SeedStage.TRAINING, "permitted": ()}, "1 of 1 seeds are growing already"),
+    ],
+)
+def test_says_why_it_acts_on_a_seed(long, fields, words):
+    controller = HeuristicController(long)
+    controller.decide(lone(long, **fields))
+    assert words in controller.reason

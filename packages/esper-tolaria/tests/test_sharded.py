@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from esper_kasmina import build_host
-from esper_leyline import FactoredAction, Op
+from esper_leyline import FactoredAction, HostPlacement, Op
 from esper_tolaria import ShardedEnvironment, TolariaError, build_environment, make_setup
 from esper_tolaria.sharding.processes import ProcessTransport
 from esper_tolaria.sharding.sharded import _split_hosts
@@ -50,6 +50,18 @@ def test_reports_equal_those_of_one_process_bit_for_bit(
 def test_fewer_hosts_than_workers_leave_workers_idle(sharded, make_local, play):
     script = [[WAIT, WAIT]]
     assert play(sharded, [5], script) == play(make_local(n_envs=3), [5], script)
+
+
+def test_says_where_each_host_computes(sharded, make_local):
+    sharded.reset([1, 2, 3])
+    assert [(place.device, place.worker) for place in sharded.placements] == [
+        ("cpu", 0),
+        ("cpu", 1),
+        ("cpu", 1),
+    ]
+    local = make_local(n_envs=3)
+    local.reset([1, 2])
+    assert local.placements == (HostPlacement(device="cpu"),) * 2
 
 
 def test_an_error_in_a_worker_comes_back_with_its_traceback(sharded):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from esper_leyline.actions import (
     BlendStyle,
@@ -184,12 +184,29 @@ class EnvironmentSpec:
         return blueprint_rows(self.blueprints)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostPlacement:
+    """Where a host computes.
+
+    Attributes:
+        device: The device that trains it, such as ``cuda:0``.
+        worker: Index of the worker process; ``None`` in the process of the environment.
+    """
+
+    device: str
+    worker: int | None = None
+
+
 class Environment(Protocol):
     """K hosts that train side by side. Tolaria implements, Simic and the apps call."""
 
     @property
     def spec(self) -> EnvironmentSpec:
         """The fixed facts of this environment."""
+
+    @property
+    def placements(self) -> tuple[HostPlacement, ...]:
+        """Where each host of the current episodes computes, by environment."""
 
     def reset(self, rng_seeds: Sequence[int]) -> tuple[StepReport, ...]:
         """Starts one episode with a fresh host for each random seed, at most ``environments``."""
@@ -332,6 +349,15 @@ class Controller(Protocol):
 
     def decide(self, report: StepReport) -> FactoredAction:
         """Chooses the next action."""
+
+
+@runtime_checkable
+class ExplainingController(Controller, Protocol):
+    """A controller that says why it decided; the log keeps it with each decision."""
+
+    @property
+    def reason(self) -> str:
+        """Why the last action was chosen, in one sentence."""
 
 
 class RewardFunction(Protocol):

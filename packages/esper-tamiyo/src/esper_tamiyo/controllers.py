@@ -19,6 +19,8 @@ from esper_leyline.masks import task_choices, valid_slots
 class StaticController:
     """Always waits: the host as it is."""
 
+    reason = "this controller always waits"
+
     def reset(self, rng_seed: int) -> None:
         """Has nothing to forget."""
 
@@ -32,6 +34,8 @@ class RandomMaskedController:
 
     It sees the masks that a policy sees, so the lifecycle never refuses it.
     """
+
+    reason = "drawn at random among the valid actions"
 
     def __init__(self, spec: EnvironmentSpec) -> None:
         self._blueprints = spec.blueprint_choices

@@ -82,11 +82,17 @@ class HeuristicController:
         self._tempo = self._choose_tempo()
         self.reset(0)
 
+    @property
+    def reason(self) -> str:
+        """Why the last action was chosen."""
+        return self._reason
+
     def reset(self, rng_seed: int) -> None:  # noqa: ARG002
         """Forgets the last episode."""
         self._settled = False
         self._grown_until = 0
         self._next = 0
+        self._reason = "nothing has been decided yet"
         self._penalties = dict.fromkeys(self._spec.blueprints, 0.0)
 
     def decide(self, report: StepReport) -> FactoredAction:
@@ -95,18 +101,20 @@ class HeuristicController:
         for op, due in self._rules():
             for slot in valid_slots(report).get(op, ()):
                 seed = report.seeds[slot]
-                if due(seed):
+                reason = due(seed)
+                if reason is not None:
+                    self._reason = reason
                     return self._act(op, slot, seed)
-        if self._growth_is_due(report):
-            return self._germinate(report)
-        return FactoredAction()
+        grows, self._reason = self._growth(report)
+        return self._germinate(report) if grows else FactoredAction()
 
-    def _rules(self) -> tuple[tuple[Op, Callable[[SeedReport], bool]], ...]:
+    def _rules(self) -> tuple[tuple[Op, Callable[[SeedReport], str | None]], ...]:
+        """Returns the ops in order, each with a function that says why it is due for a seed."""
         return (
-            (Op.FOSSILIZE, self._helps),
-            (Op.PRUNE, self._fails),
-            (Op.ADVANCE, lambda _: True),
-            (Op.SET_ALPHA_TARGET, _too_weak_to_pass),
+            (Op.FOSSILIZE, self._why_keep),
+            (Op.PRUNE, self._why_remove),
+            (Op.ADVANCE, _why_advance),
+            (Op.SET_ALPHA_TARGET, _why_raise),
         )
 
     def _observe(self, report: StepReport) -> None:
@@ -123,35 +131,69 @@ class HeuristicController:
         """Whether something held in each of the last epochs of the window."""
         return len(values) >= self._window and all(map(holds, values[-self._window :]))
 
-    def _helps(self, seed: SeedReport) -> bool:
-        """Whether a holding seed's contribution was measured since it holds, and is enough."""
-        return _measured_in_stage(seed) and self._adds(seed)
+    def _why_keep(self, seed: SeedReport) -> str | None:
+        """Says why a seed whose contribution was measured since it holds is to stay."""
+        if not (_measured_in_stage(seed) and self._adds(seed)):
+            return None
+        return f"{self._contribution(seed)}, more than {self._config.fossilize_points:g}"
 
-    def _fails(self, seed: SeedReport) -> bool:
-        """Whether a seed is to go."""
+    def _why_remove(self, seed: SeedReport) -> str | None:
+        """Says why a seed is to go."""
         config = self._config
         if seed.stage is SeedStage.HOLDING:
-            judged = _measured_in_stage(seed) and not self._helps(seed)
-            return judged or seed.epochs_in_stage >= config.hold_patience
+            if _measured_in_stage(seed) and not self._adds(seed):
+                return f"{self._contribution(seed)}, no more than {config.fossilize_points:g}"
+            if seed.epochs_in_stage >= config.hold_patience:
+                return (
+                    f"the seed has held for {seed.epochs_in_stage} epochs without being measured "
+                    "or permitted to stay"
+                )
+            return None
         loses = seed.stage_improvement is not None and seed.stage_improvement < -config.prune_points
         # A stage entered at a lucky epoch loses points by chance; what the seed itself adds
         # or takes is what the counterfactual says.
-        return loses and seed.epochs_in_stage >= config.prune_epochs and not self._adds(seed)
+        if not loses or seed.epochs_in_stage < config.prune_epochs or self._adds(seed):
+            return None
+        assert seed.stage_improvement is not None
+        return (
+            f"the host lost {-seed.stage_improvement:.1f} points in the {seed.epochs_in_stage} "
+            f"epochs of this stage, and {self._contribution(seed)}"
+        )
 
     def _adds(self, seed: SeedReport) -> bool:
         """Whether a seed's contribution was measured, and is enough."""
         return (seed.contribution or 0.0) > self._config.fossilize_points
 
-    def _growth_is_due(self, report: StepReport) -> bool:
+    def _contribution(self, seed: SeedReport) -> str:
+        if seed.contribution is None:
+            return "what the seed adds was not measured"
+        return f"the seed adds {seed.contribution:.1f} points"
+
+    def _growth(self, report: StepReport) -> tuple[bool, str]:
+        """Returns whether a seed is to germinate now, and why or why not."""
         live = sum(seed.stage in LIVE_STAGES for seed in report.seeds)
-        if live >= self._config.max_live or Op.GERMINATE not in valid_slots(report):
-            return False
-        if report.max_epochs - report.epoch < self._shortest_life():
-            return False
-        idle = report.epoch - self._grown_until
+        left = report.max_epochs - report.epoch
+        if live >= self._config.max_live:
+            return False, f"{live} of {self._config.max_live} seeds are growing already"
+        if Op.GERMINATE not in valid_slots(report):
+            return False, "no slot can take a seed now"
+        if left < self._shortest_life():
+            return False, f"a seed takes {self._shortest_life()} epochs, and {left} are left"
+        return self._growth_of_settled(report)
+
+    def _growth_of_settled(self, report: StepReport) -> tuple[bool, str]:
+        """Returns whether a host with room for a seed has settled and is flat."""
+        idle, window = report.epoch - self._grown_until, self._window
         if idle >= self._deadline:
-            return True
-        return self._settled and idle >= self._window and self._is_flat(report)
+            return True, f"nothing has grown for {idle} epochs"
+        if not self._settled:
+            return False, "the loss has not been stable yet"
+        if idle < window:
+            return False, f"a seed was growing less than {window} epochs ago"
+        if not self._is_flat(report):
+            return False, "accuracy still rises"
+        points = self._config.plateau_points
+        return True, f"no epoch of the last {window} gained {points:g} points of accuracy"
 
     def _is_flat(self, report: StepReport) -> bool:
         accuracies = [accuracy for _, accuracy in report.history]
@@ -207,8 +249,14 @@ def _measured_in_stage(seed: SeedReport) -> bool:
     )
 
 
-def _too_weak_to_pass(seed: SeedReport) -> bool:
-    """Whether a blend has ended below the full strength that its gate demands."""
-    return (
+def _why_advance(seed: SeedReport) -> str | None:
+    """Says that a seed's gate lets it move on."""
+    return f"the gate after {seed.stage.name} lets the seed move on"
+
+
+def _why_raise(seed: SeedReport) -> str | None:
+    """Says why a blend that has ended below the full strength that its gate demands is raised."""
+    weak = (
         seed.stage is SeedStage.BLENDING and seed.alpha_mode is AlphaMode.HOLD and seed.alpha < 1.0
     )
+    return f"the blend ended at alpha {seed.alpha:.2f}, and its gate needs 1" if weak else None

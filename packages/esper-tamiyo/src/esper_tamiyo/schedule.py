@@ -75,18 +75,37 @@ class ScheduleController:
         self._tempo = TEMPO_EPOCHS.index(self._config.tempo)
         self.reset(0)
 
+    @property
+    def reason(self) -> str:
+        """Why the last action was chosen."""
+        return self._reason
+
     def reset(self, rng_seed: int) -> None:  # noqa: ARG002
         """Starts the schedule again."""
         self._germinated = 0
+        self._reason = "nothing has been decided yet"
 
     def decide(self, report: StepReport) -> FactoredAction:
         """Chooses what is due."""
         slots = valid_slots(report)
         for op, due in self._rules():
             for slot in slots.get(op, ()):
-                if due(report.seeds[slot]):
+                seed = report.seeds[slot]
+                if due(seed):
+                    self._reason = (
+                        f"the schedule gives {seed.stage.name} {_epochs(seed.epochs_in_stage)}"
+                    )
                     return FactoredAction(op=op, slot=slot)
-        if Op.GERMINATE in slots and self._germination_is_due(report):
+        due_at = self._config.first + self._config.every * self._germinated
+        left = report.max_epochs - report.epoch
+        if left < self._config.life:
+            self._reason = f"a seed takes {_epochs(self._config.life)}, and {left} are left"
+        elif report.epoch < due_at:
+            self._reason = f"the next seed is due at epoch {due_at}"
+        elif Op.GERMINATE not in slots:
+            self._reason = f"a seed was due at epoch {due_at}, and no slot can take one now"
+        else:
+            self._reason = f"a seed was due at epoch {due_at}"
             return self._germinate(slots[Op.GERMINATE][0])
         return FactoredAction()
 
@@ -102,10 +121,6 @@ class ScheduleController:
             ),
         )
 
-    def _germination_is_due(self, report: StepReport) -> bool:
-        due = self._config.first + self._config.every * self._germinated
-        return report.epoch >= due and report.max_epochs - report.epoch >= self._config.life
-
     def _germinate(self, slot: int) -> FactoredAction:
         blueprint = self._blueprints[self._germinated % len(self._blueprints)]
         self._germinated += 1
@@ -117,3 +132,7 @@ class ScheduleController:
             tempo=self._tempo,
             alpha_target=FULL_ALPHA_TARGET,
         )
+
+
+def _epochs(count: int) -> str:
+    return "1 epoch" if count == 1 else f"{count} epochs"

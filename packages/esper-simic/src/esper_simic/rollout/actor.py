@@ -8,6 +8,7 @@ from typing import Protocol
 
 from esper_leyline import Controller, FactoredAction, StepReport
 from esper_leyline.events import HeadDecision
+from esper_leyline.ports import ExplainingController
 from esper_simic.errors import SimicError
 
 
@@ -21,6 +22,7 @@ class ActorStep:
         heads: Probabilities of the heads that the op reads; empty without probabilities.
         value: V(s) in reward units, ``None`` without a critic.
         q_values: Q(s, op) by op in reward units, ``None`` without a critic.
+        reason: Why the controller chose it; ``None`` for a policy.
     """
 
     action: FactoredAction
@@ -28,6 +30,7 @@ class ActorStep:
     heads: Mapping[str, HeadDecision] = field(default_factory=dict)
     value: float | None = None
     q_values: tuple[float, ...] | None = None
+    reason: str | None = None
 
 
 class Actor(Protocol):
@@ -94,4 +97,6 @@ def _wait() -> ActorStep:
 
 def _decide(controller: Controller, report: StepReport) -> ActorStep:
     forced = not any(seed.permitted for seed in report.seeds)
-    return ActorStep(action=controller.decide(report), forced=forced)
+    action = controller.decide(report)
+    reason = controller.reason if isinstance(controller, ExplainingController) else None
+    return ActorStep(action=action, forced=forced, reason=reason)

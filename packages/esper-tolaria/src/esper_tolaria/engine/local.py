@@ -8,7 +8,13 @@ from time import perf_counter
 import torch
 from torch import Tensor
 
-from esper_leyline import EnvironmentSpec, EvaluationReport, FactoredAction, StepReport
+from esper_leyline import (
+    EnvironmentSpec,
+    EvaluationReport,
+    FactoredAction,
+    HostPlacement,
+    StepReport,
+)
 from esper_tolaria.datasets.feeds import build_feed
 from esper_tolaria.datasets.splits import Dataset
 from esper_tolaria.engine.checks import (
@@ -51,6 +57,11 @@ class LocalEnvironment:
     def spec(self) -> EnvironmentSpec:
         """What a policy is built for."""
         return self._spec
+
+    @property
+    def placements(self) -> tuple[HostPlacement, ...]:
+        """Where each host computes: on this environment's device."""
+        return (HostPlacement(device=str(self._device)),) * len(self._episodes)
 
     def reset(self, rng_seeds: Sequence[int]) -> tuple[StepReport, ...]:
         """Starts one episode with a fresh host per random seed.

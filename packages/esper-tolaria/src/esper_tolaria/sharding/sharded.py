@@ -10,7 +10,13 @@ from typing import Any
 
 import torch
 
-from esper_leyline import EnvironmentSpec, EvaluationReport, FactoredAction, StepReport
+from esper_leyline import (
+    EnvironmentSpec,
+    EvaluationReport,
+    FactoredAction,
+    HostPlacement,
+    StepReport,
+)
 from esper_tolaria.engine.checks import (
     check_actions,
     check_rng_seeds,
@@ -51,6 +57,7 @@ class ShardedEnvironment:
             TolariaError: If the data cannot be loaded or a shard does not start.
         """
         self._setup = setup
+        self._devices = tuple(devices)
         self._shards: list[slice] = []
         self._hosts = 0
         pickled, count = pickle_setup(setup), len(devices)
@@ -69,6 +76,15 @@ class ShardedEnvironment:
     def spec(self) -> EnvironmentSpec:
         """What a policy is built for."""
         return self._spec
+
+    @property
+    def placements(self) -> tuple[HostPlacement, ...]:
+        """Where each host computes: its device, and the index of its worker."""
+        return tuple(
+            HostPlacement(device=str(device), worker=index)
+            for index, (device, shard) in enumerate(zip(self._devices, self._shards, strict=False))
+            for _ in range(shard.start, shard.stop)
+        )
 
     @property
     def worker_pids(self) -> tuple[int | None, ...]:
