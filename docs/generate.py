@@ -21,8 +21,8 @@ from esper_leyline.config.overrides import flatten_config
 from esper_tolaria import find_preset, preset_names
 from esper_train.cli import app
 from esper_train.settings.flags import SET_BY_PRESETS, Setting, settings, show_default
-from esper_train.settings.given import RESUMABLE
 from esper_train.settings.options import HEURISTIC_FLAGS, PPO_FLAGS
+from esper_train.settings.resume import RESUMABLE
 
 FOLDER = Path(__file__).parent
 NOTE = "<!-- Written by docs/generate.py; edit the models and options instead. -->"
@@ -94,14 +94,14 @@ def cli_page() -> str:
 
 def arguments(command: str) -> Iterator[Argument]:
     """Yields the flags of a command."""
-    for argument in app[command].assemble_argument_collection():
+    for argument in app[command].assemble_argument_collection(parse_docstring=True):
         if argument.name.startswith("--") and argument.show:
             yield argument
 
 
 def _flag_row(argument: Argument) -> tuple[str, str, str]:
     names = " ".join(f"`{name}`" for name in argument.names)
-    text = (argument.parameter.help or argument.field_info.help or "").strip()
+    text = " ".join((argument.parameter.help or argument.field_info.help or "").split())
     default = argument.field_info.default
     if default not in (None, False, argument.field_info.empty) and "Default:" not in text:
         text += f" Default: {default}."

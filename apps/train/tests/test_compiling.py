@@ -9,7 +9,7 @@ import pytest
 from esper_leyline import EsperError, override
 from esper_leyline.config.training import CompileConfig
 from esper_tolaria import find_preset
-from esper_train.settings.compiling import choose_compilation
+from esper_train.settings.machine import choose_compilation
 from esper_train.settings.options import PPO_FLAGS, SourceOptions
 from esper_train.settings.resolve import plan_ppo, plan_resolved, plan_resume
 

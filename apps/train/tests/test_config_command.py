@@ -105,3 +105,13 @@ def test_a_mistake_is_one_line(flags, parts, capsys: pytest.CaptureFixture[str])
     assert captured.err.count("\n") == 1
     for part in parts:
         assert part in captured.err
+
+
+def test_a_flag_that_overrides_two_settings_of_a_file_is_named_for_both(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "mine.json"
+    path.write_text('{"task": "digits", "compile": {"force": true}, "devices": ["cpu", "cpu"]}')
+    shown = table(capsys, "--config-json", str(path), "--compile-mode", "off")
+    assert shown["compile.force"] == (False, "--compile-mode")
+    assert shown["devices"] == ([], "--device")

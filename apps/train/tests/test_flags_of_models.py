@@ -110,4 +110,4 @@ def test_the_keys_that_presets_set_are_those_of_the_presets() -> None:
 def test_every_number_has_two_bounds() -> None:
     numbers = [each for each in flags.settings().values() if each.kind in (int, float)]
     assert len(numbers) > 50
-    assert [each.key for each in numbers if each.low is None or each.high is None] == []
+    assert [each.key for each in numbers if each.range is None] == []

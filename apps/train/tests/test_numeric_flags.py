@@ -33,7 +33,7 @@ def numeric_flags() -> Iterator[tuple[str, str, str, type]]:
         for command in module.app:
             if command.startswith("-") or command == "config":
                 continue  # ``config`` has the flags of ``ppo``
-            for argument in module.app[command].assemble_argument_collection():
+            for argument in module.app[command].assemble_argument_collection(parse_docstring=True):
                 kinds = {argument.hint, *get_args(argument.hint)}
                 for kind in (int, float):
                     name = argument.name

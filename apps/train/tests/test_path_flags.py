@@ -24,7 +24,7 @@ def path_flags() -> Iterator[tuple[str, str, str]]:
         for command in module.app:
             if command.startswith("-"):
                 continue
-            for argument in module.app[command].assemble_argument_collection():
+            for argument in module.app[command].assemble_argument_collection(parse_docstring=True):
                 if Path in {argument.hint, *get_args(argument.hint)}:
                     yield program, command, argument.name
 

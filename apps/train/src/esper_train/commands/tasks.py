@@ -22,8 +22,8 @@ from esper_tolaria import data_is_here, find_task, task_names
 from esper_train.paths import check_folder_of
 from esper_train.settings.flags import SettingFlags
 from esper_train.settings.given import read_given
+from esper_train.settings.machine import find_device
 from esper_train.settings.options import TasksOptions
-from esper_train.settings.resolve import find_device
 from esper_train.timing import epoch_seconds
 
 _PLACEHOLDER = "#######"

@@ -21,7 +21,7 @@ from esper_train.settings.options import (
     SourceOptions,
     TelemetryOptions,
 )
-from esper_train.settings.resolve import Plan, base_config, plan_ppo
+from esper_train.settings.resolve import Plan, plan_ppo, start_draft
 
 BETWEEN = "-vs-"
 
@@ -161,7 +161,7 @@ def _check_flags(given: Given, checkpoints: CheckpointOptions, telemetry: Teleme
 
 def _with_two(source: SourceOptions, flags: SettingFlags, given: Given) -> SettingFlags:
     """Uses two GPUs if there are two and none was named."""
-    base = base_config(source, given.task).config
+    base = start_draft(source, given.task).config
     named = "device" in given.values or "devices" in given.values
     if torch.cuda.device_count() < 2 or named or base.device is not None or base.devices:
         return flags

@@ -14,10 +14,12 @@ from esper_tolaria import find_preset, find_task
 from esper_train.errors import TrainError
 from esper_train.evaluation.arms import DEFAULT_ARMS, Arm, CheckpointArm, read_arms
 from esper_train.evaluation.scratch import check_scratch
+from esper_train.settings.draft import Draft
 from esper_train.settings.flags import SettingFlags
-from esper_train.settings.given import Given, apply, read_given
+from esper_train.settings.given import Given, read_given
+from esper_train.settings.machine import default_preset
 from esper_train.settings.options import JUDGING_SEEDS, EvaluateOptions
-from esper_train.settings.resolve import Plan, default_preset, finish_plan
+from esper_train.settings.resolve import Plan, finish_plan
 
 LEAST_SEEDS = 2
 MOST_SEEDS = 10_000
@@ -73,8 +75,7 @@ def plan_evaluation(
     change = partial(_change, given=given_hosts, seeds=options.seeds)
     config = change(base)
     _check_checkpoints(checkpoints, config, change)
-    given = read_given(hardware)
-    run = finish_plan(apply(config, given), given, (note,))
+    run = finish_plan(Draft(config=config, notes=(note,)).give(read_given(hardware)))
     return EvaluationPlan(
         run=run,
         arms=arms,
@@ -128,7 +129,7 @@ def _base(task: str | None, checkpoints: Sequence[CheckpointArm]) -> tuple[Train
 
 def _change(config: TrainingConfig, *, given: Given, seeds: int) -> TrainingConfig:
     """Applies the flags that decide how hosts are trained."""
-    config = apply(config, given)
+    config = Draft(config=config).give(given).config
     changes = {
         "n_envs": min(config.n_envs, seeds),
         # Explicit, so that checkpoints with and without explicit slots compare equal.

@@ -91,32 +91,14 @@ class Setting:
             dict of these.
         default: The default of the model.
         description: The description of the model.
-        low: Smallest value, ``None`` if there is none.
-        high: Largest value.
-        open_low: Whether the smallest value itself is excluded.
-        open_high: The same for the largest.
+        range: Its range in words, such as ``from 1 to 1,000`` or ``above 0, below 1``.
     """
 
     key: str
     kind: Any
     default: Any
     description: str
-    low: float | None = None
-    high: float | None = None
-    open_low: bool = False
-    open_high: bool = False
-
-    @property
-    def range(self) -> str | None:
-        """The range in words, such as ``from 1 to 1,000`` or ``above 0, below 1``."""
-        if self.low is None or self.high is None:
-            return None
-        low, high = _plain(self.low), _plain(self.high)
-        if not self.open_low and not self.open_high:
-            return f"from {low} to {high}"
-        return f"{'above' if self.open_low else 'from'} {low}, " + (
-            f"below {high}" if self.open_high else f"at most {high}"
-        )
+    range: str | None = None
 
 
 @cache
@@ -135,24 +117,28 @@ def _walk(model: type[BaseModel], prefix: str = "") -> Iterator[Setting]:
 
 
 def _setting(key: str, annotation: Any, info: FieldInfo) -> Setting:
-    kind, inner = _strip(annotation)
-    bounds: dict[str, Any] = {}
-    for each in (*inner, *info.metadata):
-        if isinstance(each, Ge | Gt):
-            low = each.ge if isinstance(each, Ge) else each.gt
-            bounds |= {"low": low, "open_low": isinstance(each, Gt)}
-        elif isinstance(each, Le | Lt):
-            high = each.le if isinstance(each, Le) else each.lt
-            bounds |= {"high": high, "open_high": isinstance(each, Lt)}
-    if kind is int and bounds.get("open_high"):
-        bounds |= {"high": bounds["high"] - 1, "open_high": False}
+    kind, limits = _strip(annotation)
     return Setting(
         key=key,
         kind=kind,
         default=info.get_default(call_default_factory=True),
         description=info.description or "",
-        **bounds,
+        range=_range(kind, [*limits, *info.metadata]),
     )
+
+
+def _range(kind: Any, limits: Sequence[Any]) -> str | None:
+    """Returns the range that pydantic checks in words; a later limit overrides an earlier one."""
+    low = next((each for each in reversed(limits) if isinstance(each, Ge | Gt)), None)
+    high = next((each for each in reversed(limits) if isinstance(each, Le | Lt)), None)
+    if low is None or high is None:
+        return None
+    if kind is int and isinstance(high, Lt):
+        high = Le(high.lt - 1)  # type: ignore[operator] # of an integer
+    start = f"from {_plain(low.ge)}" if isinstance(low, Ge) else f"above {_plain(low.gt)}"
+    if isinstance(high, Lt):
+        return f"{start}, below {_plain(high.lt)}"
+    return f"{start}{' to' if isinstance(low, Ge) else ', at most'} {_plain(high.le)}"
 
 
 def _without_none(annotation: Any) -> Any:
@@ -170,7 +156,7 @@ def _strip(annotation: Any) -> tuple[Any, list[Any]]:
     return kind, [each for one in metadata for each in getattr(one, "metadata", [one])]
 
 
-def _plain(value: float) -> str:
+def _plain(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:g}"
 
 

@@ -2,51 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from esper_leyline import ConfigError, LeylineError, TrainingConfig, override, show_text
+from esper_leyline import ConfigError, LeylineError, show_text
 from esper_leyline.config.overrides import flatten_config
 from esper_leyline.files.json_files import parse_json
-from esper_tolaria import find_task
 from esper_train.errors import TrainError
 from esper_train.settings.flags import settings
 from esper_train.settings.numbers import parse_number
-
-RESUMABLE: tuple[str, ...] = (
-    "n_episodes",
-    "blueprints",
-    "device",
-    "devices",
-    "workers",
-    "data_root",
-    "feed",
-    "compile",
-    "checkpoints",
-    "telemetry",
-    "ppo.epochs",
-    "ppo.minibatches",
-    "ppo.chunk_length",
-    "ppo.clip",
-    "ppo.target_kl",
-    "ppo.max_grad_norm",
-    "ppo.learning_rate",
-    "ppo.learning_rate_final",
-    "ppo.learning_rate_anneal_episodes",
-    "ppo.value_coefficient",
-    "ppo.entropy_coefficient",
-    "ppo.entropy_final",
-    "ppo.entropy_anneal_episodes",
-    "ppo.entropy_multipliers",
-)
-"""Keys that a resumed run may change; a section stands for every key in it.
-
-All others determine the meaning of a checkpoint's weights and statistics: hosts, actions and
-rewards.
-"""
 
 MOST_LETTERS = 200
 """Maximum length of a key of ``--set``."""
@@ -113,49 +79,6 @@ def read_given(*options: object) -> Given:
     return given
 
 
-def apply(config: TrainingConfig, given: Given) -> TrainingConfig:
-    """Returns a configuration with the user's settings.
-
-    Raises:
-        EsperError: If a value does not fit; names the flag that gave it.
-    """
-    try:
-        if config.host is None and any(key.startswith("host.") for key in given.values):
-            task = override(config, {"task": given.values.get("task", config.task)}).task
-            config = override(
-                config, {"host": find_task(task).spec.training.model_dump(mode="json")}
-            )
-        return override(config, nest_keys(given.values))
-    except ConfigError as error:
-        raise TrainError(_name_flags(str(error), given)) from None
-
-
-def check_resumable(given: Given) -> None:
-    """Checks that a resumed run may change the user's settings.
-
-    Raises:
-        TrainError: If it may not; names what it may.
-    """
-    for key, source in given.sources.items():
-        if not any(f"{key}.".startswith(f"{allowed}.") for allowed in RESUMABLE):
-            raise TrainError(
-                f"{source} cannot change with --resume, which goes on with the checkpoint's own "
-                f"config; these keys may: {', '.join(RESUMABLE)}"
-            )
-
-
-def describe_changes(
-    before: TrainingConfig, after: TrainingConfig, given: Given
-) -> tuple[str, ...]:
-    """Returns a line for each setting that differs from the checkpoint's configuration."""
-    old, new = (flatten_config(each.model_dump(mode="json")) for each in (before, after))
-    return tuple(
-        f"{key}: {old.get(key)} in the checkpoint, {new.get(key)} from here on"
-        for key in given.values
-        if old.get(key) != new.get(key)
-    )
-
-
 def _read_numbers(flag: str, texts: Sequence[str]) -> Iterator[tuple[str, float]]:
     """Reads ``NAME=NUMBER`` texts."""
     for text in texts:
@@ -206,18 +129,3 @@ def nest_keys(values: Mapping[str, Any]) -> dict[str, Any]:
             inner = inner.setdefault(section, {})
         inner[last] = value
     return nested
-
-
-def _name_flags(message: str, given: Given) -> str:
-    """Replaces keys by the flags that set them; puts ``--set`` before the message."""
-    by_set = False
-    for key, source in given.sources.items():
-        if source.startswith("--set "):
-            by_set = True
-            continue
-        # Of a value by name, an error may name the whole: 'policy.floors'.
-        whole = key.rpartition(".")[0] if key not in settings() else key
-        quoted = re.compile(rf"'({re.escape(key)}(\.\d+)?|{re.escape(whole)})'")
-        if quoted.search(message):
-            return quoted.sub(source, message)
-    return f"--set: {message}" if by_set else message

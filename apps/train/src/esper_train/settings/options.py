@@ -61,24 +61,9 @@ EVALUATION_FLAGS = make_flags(
 SPREAD_FLAGS = make_flags("SpreadFlags", _SPREAD)
 MACHINE_FLAGS = make_flags("MachineFlags", _MACHINE)
 
-_Arms = Parameter(
-    help="Arms: static, random, schedule, heuristic (the default: these four), or checkpoints; "
-    "scratch: hosts that start as another arm's ended; scratch-flops: the same, trained for as "
-    "many FLOPs. LABEL=ARM calls an arm LABEL in tables, in plots and where it is named again."
-)
-_AbSeeds = Parameter(
-    converter=read_whole,
-    help=f"Unseen hosts that --dual-ab evaluates both policies on. Default: {JUDGING_SEEDS}.",
-)
 _Switch = Parameter(negative=())
 _Many = Parameter(consume_multiple=(1, None), negative_iterable=())
 _Whole = Parameter(converter=read_whole)
-_Set = Parameter(
-    group=CONFIG,
-    negative_iterable=(),
-    help="KEY=VALUE: any setting of the config by its dotted key, such as "
-    "ppo.learning_rate=0.0001. May be given several times.",
-)
 
 
 @Parameter(name="*", group=CONFIG)
@@ -86,7 +71,9 @@ _Set = Parameter(
 class SetOptions:
     """Settings by their keys."""
 
-    set: Annotated[list[str] | None, _Set] = None
+    set: Annotated[list[str] | None, Parameter(negative_iterable=())] = None
+    """KEY=VALUE: any setting of the config by its dotted key, such as ppo.learning_rate=0.0001.
+    May be given several times."""
 
 
 @Parameter(name="*", group=CONFIG)
@@ -94,15 +81,11 @@ class SetOptions:
 class SourceOptions(SetOptions):
     """The configuration that a PPO run starts from."""
 
-    preset: Annotated[
-        str | None,
-        Parameter(
-            help="Preset to start from. Default: cifar10 where there is a GPU, else mnist1d_blind."
-        ),
-    ] = None
-    config_json: Annotated[
-        Path | None, Parameter(help="JSON config to start from; unknown keys are errors.")
-    ] = None
+    preset: str | None = None
+    """Preset to start from. Default: cifar10 where there is a GPU, else mnist1d_blind."""
+
+    config_json: Path | None = None
+    """JSON config to start from; unknown keys are errors."""
 
 
 @Parameter(name="*", group=CHECKPOINTS)
@@ -110,12 +93,11 @@ class SourceOptions(SetOptions):
 class CheckpointOptions:
     """Checkpoints to read and to write, besides those in the run directory."""
 
-    save: Annotated[
-        Path | None, Parameter(help="Also write the final checkpoint to this file.")
-    ] = None
-    resume: Annotated[
-        Path | None, Parameter(help="Resume from this checkpoint, with the config in it.")
-    ] = None
+    save: Path | None = None
+    """Also write the final checkpoint to this file."""
+
+    resume: Path | None = None
+    """Resume from this checkpoint, with the config in it."""
 
 
 @Parameter(name="*", group=TELEMETRY)
@@ -123,18 +105,17 @@ class CheckpointOptions:
 class TelemetryOptions:
     """Where a run writes, and what it prints."""
 
-    runs: Annotated[
-        Path, Parameter(help="Folder in which the run gets a directory of its own.")
-    ] = Path("runs")
-    telemetry_file: Annotated[Path | None, Parameter(help="Write the event log to this file.")] = (
-        None
-    )
-    telemetry_dir: Annotated[
-        Path | None, Parameter(help="Write the event log to a timestamped folder in this one.")
-    ] = None
-    no_tui: Annotated[bool, _Switch, Parameter(help="Print plain lines, also on a terminal.")] = (
-        False
-    )
+    runs: Path = Path("runs")
+    """Folder in which the run gets a directory of its own."""
+
+    telemetry_file: Path | None = None
+    """Write the event log to this file."""
+
+    telemetry_dir: Path | None = None
+    """Write the event log to a timestamped folder in this one."""
+
+    no_tui: Annotated[bool, _Switch] = False
+    """Print plain lines, also on a terminal."""
 
 
 @Parameter(name="*", group=COMPARISON)
@@ -142,14 +123,12 @@ class TelemetryOptions:
 class DualOptions:
     """Two runs to compare."""
 
-    dual_ab: Annotated[
-        str | None,
-        Parameter(
-            help="Train a policy by each of two reward modes and compare them, such as: "
-            "shaped-vs-simplified."
-        ),
-    ] = None
-    ab_seeds: Annotated[int | None, _AbSeeds] = None
+    dual_ab: str | None = None
+    """Train a policy by each of two reward modes and compare them, such as: shaped-vs-simplified.
+    """
+
+    ab_seeds: Annotated[int | None, _Whole] = None
+    """Unseen hosts that --dual-ab evaluates both policies on. Default: 20."""
 
 
 @Parameter(name="*", group=TASKS)
@@ -157,13 +136,8 @@ class DualOptions:
 class TasksOptions:
     """What to print of the tasks."""
 
-    no_time: Annotated[
-        bool,
-        _Switch,
-        Parameter(
-            help="Do not measure the time of an epoch on this machine, which takes some seconds."
-        ),
-    ] = False
+    no_time: Annotated[bool, _Switch] = False
+    """Do not measure the time of an epoch on this machine, which takes some seconds."""
 
 
 @Parameter(name="*", group=CONFIG)
@@ -171,11 +145,8 @@ class TasksOptions:
 class ConfigOptions:
     """How to print a configuration."""
 
-    json: Annotated[
-        bool,
-        _Switch,
-        Parameter(help="Print a file that --config-json takes, in place of the table."),
-    ] = False
+    json: Annotated[bool, _Switch] = False
+    """Print a file that --config-json takes, in place of the table."""
 
 
 @Parameter(name="*", group=EVALUATION)
@@ -183,37 +154,25 @@ class ConfigOptions:
 class EvaluateOptions:
     """What to compare, and on how many hosts."""
 
-    arms: Annotated[list[str] | None, _Many, _Arms] = None
-    baseline: Annotated[
-        str | None, Parameter(help="The arm that the others are compared with. Default: the first.")
-    ] = None
-    seeds: Annotated[
-        int,
-        _Whole,
-        Parameter(help="Hosts of each arm, the same for all arms; no training uses them."),
-    ] = JUDGING_SEEDS
-    range: Annotated[
-        Literal["tuning", "reporting"],
-        Parameter(
-            help="Which hosts: those to choose settings by, or those kept for published figures."
-        ),
-    ] = "tuning"
-    first_seed: Annotated[
-        int,
-        _Whole,
-        Parameter(
-            help="Seeds of the range to skip, for hosts that earlier evaluations have not used."
-        ),
-    ] = 0
-    policy: Annotated[
-        Literal["sampled", "greedy"],
-        Parameter(
-            help="How checkpoints act: by sampling, as in training, or by the most probable choice."
-        ),
-    ] = "sampled"
-    out: Annotated[
-        Path | None,
-        Parameter(
-            help="Folder for evaluation.json and evaluation.png. Default: a new one in evaluations."
-        ),
-    ] = None
+    arms: Annotated[list[str] | None, _Many] = None
+    """Arms: static, random, schedule, heuristic (the default: these four), or checkpoints;
+    scratch: hosts that start as another arm's ended; scratch-flops: the same, trained for as many
+    FLOPs. LABEL=ARM calls an arm LABEL in tables, in plots and where it is named again."""
+
+    baseline: str | None = None
+    """The arm that the others are compared with. Default: the first."""
+
+    seeds: Annotated[int, _Whole] = JUDGING_SEEDS
+    """Hosts of each arm, the same for all arms; no training uses them."""
+
+    range: Literal["tuning", "reporting"] = "tuning"
+    """Which hosts: those to choose settings by, or those kept for published figures."""
+
+    first_seed: Annotated[int, _Whole] = 0
+    """Seeds of the range to skip, for hosts that earlier evaluations have not used."""
+
+    policy: Literal["sampled", "greedy"] = "sampled"
+    """How checkpoints act: by sampling, as in training, or by the most probable choice."""
+
+    out: Path | None = None
+    """Folder for evaluation.json and evaluation.png. Default: a new one in evaluations."""

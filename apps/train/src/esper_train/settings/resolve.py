@@ -1,57 +1,34 @@
-"""From flags to one whole configuration, with a note for every choice made for the user."""
+"""From flags, files and presets to one whole configuration.
+
+Defaults, a preset or a file, then the user's settings, then what is left to the task and the
+machine: each is a layer of a ``Draft``.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
 
 from esper_kasmina import why_unfit
-from esper_leyline import (
-    CheckpointManifest,
-    TaskSpec,
-    TrainingConfig,
-    check_slots,
-    override,
-    read_config,
-)
-from esper_leyline.config.overrides import flatten_config
+from esper_leyline import CheckpointManifest, TaskSpec, TrainingConfig, check_slots, read_config
 from esper_nissa import SINKS
 from esper_simic import build_reward, check_minibatches
 from esper_tolaria import check_environment, find_preset, find_task, preset_names
 from esper_train.errors import TrainError
-from esper_train.settings.compiling import choose_compilation
+from esper_train.settings.draft import Draft
 from esper_train.settings.flags import SettingFlags
-from esper_train.settings.given import (
-    Given,
-    apply,
-    check_resumable,
-    describe_changes,
-    nest_keys,
-    read_given,
+from esper_train.settings.given import read_given
+from esper_train.settings.machine import (
+    choose_compilation,
+    default_preset,
+    settle_compilation,
+    settle_devices,
 )
 from esper_train.settings.options import HEURISTIC_DEFAULTS, SetOptions, SourceOptions
-
-GPU_PRESET = "cifar10"
-CPU_PRESET = "mnist1d_blind"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Base:
-    """The configuration that flags change.
-
-    Attributes:
-        config: The configuration.
-        source: Its name: ``preset digits``, ``file a.json``, ``checkpoint a.pt``.
-        keys: Dotted keys that it sets; all others are defaults.
-        note: Why it was chosen, if the user did not choose it.
-    """
-
-    config: TrainingConfig
-    source: str = "default"
-    keys: frozenset[str] = frozenset()
-    note: str | None = None
+from esper_train.settings.resume import check_resumable, check_rounds_left, describe_changes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,16 +40,14 @@ class Plan:
         task: The task it names.
         notes: One line for each choice that the user did not make.
         compile_mode: Mode of ``torch.compile`` for a learner's update; ``None``: not compiled.
-        given: The user's settings.
-        base: The configuration that they changed.
+        origins: Where the values of the configuration come from, as in a ``Draft``.
     """
 
     config: TrainingConfig
     task: TaskSpec
-    notes: tuple[str, ...]
+    notes: tuple[str, ...] = ()
     compile_mode: str | None = None
-    given: Given = field(default_factory=Given)
-    base: Base = field(default_factory=lambda: Base(config=TrainingConfig()))
+    origins: Mapping[str, str] = field(default_factory=dict)
 
 
 def plan_ppo(flags: SettingFlags, source: SourceOptions) -> Plan:
@@ -82,10 +57,8 @@ def plan_ppo(flags: SettingFlags, source: SourceOptions) -> Plan:
         EsperError: If a flag, a config value, a task or a slot is not usable.
     """
     given = read_given(flags, source)
-    base = base_config(source, given.task)
-    settled, annealing_note = _settle_annealing(apply(base.config, given), given)
-    plan = finish_plan(settled, given, (base.note, annealing_note))
-    return _with_learner(replace(plan, base=base))
+    draft = _settle_annealing(start_draft(source, given.task).give(given))
+    return _with_learner(finish_plan(draft))
 
 
 def plan_resume(
@@ -98,27 +71,13 @@ def plan_resume(
     Raises:
         EsperError: If another setting is given, or no round is left to train.
     """
-    for flag, value in (("--preset", source.preset), ("--config-json", source.config_json)):
-        if value is not None:
-            raise TrainError(
-                f"{flag} {value} does not go with --resume, which goes on with the config of the "
-                "checkpoint; change single settings by flags or by --set"
-            )
     given = read_given(flags, source)
-    check_resumable(given)
-    settled, annealing_note = _settle_annealing(apply(manifest.config, given), given)
-    _check_rounds_left(path, manifest.rounds_completed, settled.n_episodes)
-    plan = finish_plan(settled, given, (annealing_note,))
+    check_resumable(given, source)
+    draft = _settle_annealing(Draft.start(manifest.config, f"checkpoint {path}").give(given))
+    check_rounds_left(path, manifest, draft.config.n_episodes)
+    plan = _with_learner(finish_plan(draft))
     changes = describe_changes(manifest.config, plan.config, given)
-    keys = frozenset(flatten_config(manifest.config.model_dump(mode="json")))
-    base = Base(config=manifest.config, source=f"checkpoint {path}", keys=keys)
-    return _with_learner(replace(plan, notes=changes + plan.notes, base=base))
-
-
-def _check_rounds_left(path: Path, done: int, wanted: int) -> None:
-    if wanted <= done:
-        rounds = "1 round" if done == 1 else f"{done} rounds"
-        raise TrainError(f"checkpoint '{path}' has {rounds} done; give --rounds more than {done}")
+    return replace(plan, notes=changes + plan.notes)
 
 
 def plan_resolved(config: TrainingConfig) -> Plan:
@@ -127,7 +86,7 @@ def plan_resolved(config: TrainingConfig) -> Plan:
     Raises:
         EsperError: If it is not usable.
     """
-    return _with_learner(Plan(config=config, task=find_task(config.task).spec, notes=()))
+    return _with_learner(Plan(config=config, task=find_task(config.task).spec))
 
 
 def plan_heuristic(flags: SettingFlags, options: SetOptions) -> Plan:
@@ -136,50 +95,89 @@ def plan_heuristic(flags: SettingFlags, options: SetOptions) -> Plan:
     Raises:
         EsperError: If a flag, a task or a slot is not usable.
     """
-    given = read_given(flags, options)
-    name, note = given.task, None
-    if name is None:
-        name, why = default_preset()
-        note = f"task {name}: {why}"
-    base = override(TrainingConfig(), {"task": name})
-    training = find_task(base.task).spec.training.model_dump(mode="json")
-    base = override(base, nest_keys({"host": training}))
-    base = override(base, nest_keys(HEURISTIC_DEFAULTS))
-    return finish_plan(apply(base, given), given, (note,))
+    given, draft = read_given(flags, options), Draft()
+    task = given.task
+    if task is None:
+        task, why = default_preset()
+        draft = draft.set({"task": task}, "this machine", f"task {task}: {why}")
+    draft = draft.with_host(task).set(HEURISTIC_DEFAULTS, "esper-train heuristic")
+    return finish_plan(draft.give(given))
 
 
-def finish_plan(config: TrainingConfig, given: Given, notes: tuple[str | None, ...] = ()) -> Plan:
-    """Sets what a configuration leaves to task and machine: slots, devices, compilation.
+def start_draft(source: SourceOptions, task: str | None = None) -> Draft:
+    """Returns the configuration that the other flags of a PPO run change.
 
     Args:
-        config: The configuration with the user's settings.
-        given: The user's settings.
-        notes: Notes on choices made so far.
+        source: A preset or a file.
+        task: The task that the user gave.
+
+    Raises:
+        EsperError: If there is no such preset, or the file cannot be used.
+    """
+    path, preset = source.config_json, source.preset
+    if path is not None:
+        if preset is not None:
+            raise TrainError("--preset and --config-json both give a whole config; use one of them")
+        return Draft.start(read_config(path), f"file {path}")
+    notes: tuple[str, ...] = ()
+    if preset is None and task is None:
+        preset, why = default_preset()
+        notes = (f"preset {preset}: {why}",)
+    elif preset is None and task in preset_names():
+        preset, notes = task, (f"preset {task}: the one named like the task",)
+    if preset is None:
+        return Draft()
+    return Draft.start(find_preset(preset), f"preset {preset}", *notes)
+
+
+def finish_plan(draft: Draft) -> Plan:
+    """Sets what a configuration leaves to task and machine: slots, devices, compilation.
 
     Raises:
         EsperError: If something is not usable.
     """
-    task = find_task(config.task).spec
-    spread = _spread(config, given)
-    first = spread[0] if spread and "device" not in given.values else config.device
-    device, device_note = find_device(first)
-    if "amp_dtype" in given.values and not config.amp:
+    task = find_task(draft.config.task).spec
+    draft = settle_compilation(settle_devices(draft))
+    slots = _slots(draft.config, task)
+    if draft.config.slots is None:
+        draft = draft.set({"slots": slots}, f"task {task.name}")
+    config = draft.config
+    _check_precision(draft)
+    devices = [torch.device(name) for name in config.devices or [config.device or "cpu"]]
+    check_environment(task, config, devices, config.workers)
+    _check_plugins(config, task)
+    build_reward(config.reward, gamma=config.ppo.gamma)  # refuses parts that a mode lacks
+    return Plan(config=config, task=task, notes=draft.notes, origins=draft.origins)
+
+
+def _settle_annealing(draft: Draft) -> Draft:
+    """Sets the final entropy coefficient if only the number of episodes is given."""
+    ppo = draft.config.ppo
+    asked = "ppo.entropy_anneal_episodes" in draft.given.values and ppo.entropy_anneal_episodes
+    if not asked or ppo.entropy_final is not None:
+        return draft
+    final = ppo.entropy_coefficient / 2
+    return draft.set(
+        {"ppo.entropy_final": final},
+        "half of ppo.entropy_coefficient",
+        f"entropy bonus {ppo.entropy_coefficient:g} to {final:g}: "
+        "half, as the config names no ppo.entropy_final",
+    )
+
+
+def _with_learner(plan: Plan) -> Plan:
+    """Checks the settings of the learner, and decides whether the policy is compiled."""
+    check_minibatches(plan.config.n_envs, plan.config.ppo.minibatches)
+    mode, note = choose_compilation(plan.config.compile, plan.config.device or "cpu")
+    return replace(plan, notes=plan.notes + ((note,) if note else ()), compile_mode=mode)
+
+
+def _check_precision(draft: Draft) -> None:
+    flag = draft.given.sources.get("amp_dtype")
+    if flag is not None and not draft.config.amp:
         raise TrainError(
-            f"{given.sources['amp_dtype']} {config.amp_dtype} changes nothing without --amp; "
-            "give both, or neither"
+            f"{flag} {draft.config.amp_dtype} changes nothing without --amp; give both, or neither"
         )
-    changes = {
-        "device": device,
-        "devices": spread,
-        "compile": _compile(config, given),
-        "slots": _slots(config, task),
-    }
-    resolved = override(config, changes)
-    places = [torch.device(name) for name in resolved.devices or [device]]
-    check_environment(task, resolved, places, resolved.workers)
-    _check_plugins(resolved, task)
-    build_reward(resolved.reward, gamma=resolved.ppo.gamma)  # refuses parts that a mode lacks
-    return Plan(config=resolved, task=task, notes=_without_none(*notes, device_note), given=given)
 
 
 def _check_plugins(config: TrainingConfig, task: TaskSpec) -> None:
@@ -190,117 +188,6 @@ def _check_plugins(config: TrainingConfig, task: TaskSpec) -> None:
             raise TrainError(f"task '{task.name}': {reason}")
     for name in config.telemetry.sinks:
         SINKS.get(name)
-
-
-def base_config(source: SourceOptions, task: str | None = None) -> Base:
-    """Returns the configuration that the other flags of a PPO run change.
-
-    Args:
-        source: A preset or a file.
-        task: The task that the user gave.
-
-    Raises:
-        EsperError: If there is no such preset, or the file cannot be used.
-    """
-    path = source.config_json
-    if path is not None:
-        if source.preset is not None:
-            raise TrainError("--preset and --config-json both give a whole config; use one of them")
-        config = read_config(path)
-        return Base(config=config, source=f"file {path}", keys=_set_keys(config))
-    if source.preset is not None:
-        return _preset(source.preset)
-    if task is None:
-        name, why = default_preset()
-        return _preset(name, f"preset {name}: {why}")
-    if task in preset_names():
-        return _preset(task, f"preset {task}: the one named like the task")
-    return Base(config=TrainingConfig())
-
-
-def _preset(name: str, note: str | None = None) -> Base:
-    config = find_preset(name)
-    return Base(config=config, source=f"preset {name}", keys=_set_keys(config), note=note)
-
-
-def _set_keys(config: TrainingConfig) -> frozenset[str]:
-    """Returns the dotted keys that were given to build a configuration."""
-    return frozenset(flatten_config(config.model_dump(mode="json", exclude_unset=True)))
-
-
-def find_device(wanted: str | None) -> tuple[str, str | None]:
-    """Returns the device to train on, and the reason where none was named.
-
-    Raises:
-        TrainError: If the wanted one is not here.
-    """
-    if wanted is None:
-        if torch.cuda.is_available():
-            return "cuda:0", "device cuda:0: the default where there is a CUDA GPU"
-        return "cpu", "device cpu: no CUDA GPU here"
-    gpus = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
-    allowed = ["cpu", *gpus]
-    name = "cuda:0" if wanted == "cuda" and gpus else wanted
-    if name not in allowed:
-        raise TrainError(f"device '{wanted}' is not here; available: {', '.join(allowed)}")
-    return name, None
-
-
-def _with_learner(plan: Plan) -> Plan:
-    """Checks the settings of the learner, and decides whether the policy is compiled."""
-    check_minibatches(plan.config.n_envs, plan.config.ppo.minibatches)
-    mode, note = choose_compilation(plan.config.compile, plan.config.device or "cpu")
-    return replace(plan, notes=plan.notes + _without_none(note), compile_mode=mode)
-
-
-def _without_none(*notes: str | None) -> tuple[str, ...]:
-    return tuple(note for note in notes if note is not None)
-
-
-def _spread(config: TrainingConfig, given: Given) -> list[str]:
-    """Returns the devices to spread hosts over; none if there is only one device."""
-    one, several = (name in given.values for name in ("device", "devices"))
-    if one and several and config.device not in config.devices:
-        raise TrainError(
-            f"{given.sources['device']} {config.device} is none of {given.sources['devices']} "
-            f"{' '.join(config.devices)}; the policy computes on one of the hosts' devices, so "
-            "name one of them, or leave the first out"
-        )
-    if one and not several:
-        return []  # one device was asked for, whatever the config spreads over
-    return [find_device(name)[0] for name in config.devices]
-
-
-def _compile(config: TrainingConfig, given: Given) -> dict[str, object]:
-    """Lets each of the two flags override both settings of a config, mode and force."""
-    mode, force = (key in given.values for key in ("compile.mode", "compile.force"))
-    if mode and not force:
-        return {"force": False}
-    if force and config.compile.force and not mode and config.compile.mode == "off":
-        return {"mode": "default"}
-    return {}
-
-
-def _settle_annealing(config: TrainingConfig, given: Given) -> tuple[TrainingConfig, str | None]:
-    """Sets the final entropy coefficient if only the number of episodes is given."""
-    ppo = config.ppo
-    if "ppo.entropy_anneal_episodes" not in given.values or ppo.entropy_anneal_episodes == 0:
-        return config, None
-    if ppo.entropy_final is not None:
-        return config, None
-    final = ppo.entropy_coefficient / 2
-    note = (
-        f"entropy bonus {ppo.entropy_coefficient:g} to {final:g}: "
-        "half, as the config names no ppo.entropy_final"
-    )
-    return override(config, {"ppo": {"entropy_final": final}}), note
-
-
-def default_preset() -> tuple[str, str]:
-    """Returns the default preset, named like its task, and the reason."""
-    if torch.cuda.is_available():
-        return GPU_PRESET, "the default where there is a CUDA GPU"
-    return CPU_PRESET, f"no CUDA GPU here (with one the default is {GPU_PRESET})"
 
 
 def _slots(config: TrainingConfig, task: TaskSpec) -> tuple[str, ...]:
