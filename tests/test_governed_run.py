@@ -68,15 +68,7 @@ def play(log, harms):
     controllers = [Saboteur(environment, list(harms)), Saboteur(environment)]
     reward = build_reward(config.reward, gamma=config.ppo.gamma)
     with Hub("governed", [JsonlSink(log)], frozenset(PAYLOADS)) as hub:
-        hub.emit(
-            RunStarted(
-                command="heuristic",
-                slots=environment.spec.slots,
-                host_parameters=environment.spec.host_parameters,
-                config=config,
-                versions={},
-            )
-        )
+        hub.emit(RunStarted(command="heuristic", config=config, versions={}))
         outcome = run_controllers(environment, controllers, reward, config, hub)
         hub.emit(RunCompleted(status=outcome.status, rounds_completed=3, seconds=1.0))
     environment.close()

@@ -23,8 +23,6 @@ NOW = 1_735_740_000.0
 def started():
     return RunStarted(
         command="ppo",
-        slots=("r0c0",),
-        host_parameters=782,
         config=override(
             TrainingConfig(task="mnist1d"), {"n_episodes": 30, "n_envs": 2, "max_epochs": 20}
         ),

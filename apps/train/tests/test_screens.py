@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from esper_leyline.events import PAYLOADS, RunStarted
+from esper_leyline.events import PAYLOADS, EnvironmentBuilt, RunStarted
 from esper_nissa import Hub, JsonlSink, RunDirectory
 from esper_simic.evaluation import (
     ArmResult,
@@ -217,15 +217,8 @@ def live_run(tmp_path: Path) -> Path:
     run = RunDirectory.create(tmp_path, "mnist1d")
     run.write_config(find_preset("mnist1d"))
     with Hub(run.run_id, [JsonlSink(run.events)], frozenset(PAYLOADS)) as hub:
-        hub.emit(
-            RunStarted(
-                command="ppo",
-                slots=("r0c0",),
-                host_parameters=782,
-                config=find_preset("mnist1d"),
-                versions={},
-            )
-        )
+        hub.emit(RunStarted(command="ppo", config=find_preset("mnist1d"), versions={}))
+        hub.emit(EnvironmentBuilt(slots=("r0c0",), host_parameters=782))
     return run.path
 
 

@@ -21,6 +21,7 @@ from esper_leyline import (
 from esper_leyline.events import (
     AnyPayload,
     CheckpointSaved,
+    EnvironmentBuilt,
     EpisodeOutcome,
     EpochCompleted,
     Event,
@@ -35,18 +36,19 @@ from esper_leyline.reports import HostReport
 HOSTS, EPOCHS = 2, 3
 
 
-def started(rounds: int, *, policy: int | None = 45_123) -> RunStarted:
+def started(rounds: int) -> RunStarted:
     return RunStarted(
         command="ppo",
-        slots=("r0c0", "r0c1"),
-        host_parameters=782,
-        policy_parameters=policy,
         config=override(
             TrainingConfig(task="mnist1d"),
             {"n_episodes": rounds, "n_envs": HOSTS, "max_epochs": EPOCHS, "device": "cpu"},
         ),
         versions={"python": "3.11"},
     )
+
+
+def built(policy: int | None = 45_123) -> EnvironmentBuilt:
+    return EnvironmentBuilt(slots=("r0c0", "r0c1"), host_parameters=782, policy_parameters=policy)
 
 
 def round_summary(number: int, rounds: int) -> RoundSummary:
@@ -149,7 +151,8 @@ def payloads(
     rounds: int, *, policy: int | None, update_first: bool, end: bool
 ) -> Iterator[Emitted]:
     """Payloads, and what the envelope says of each."""
-    yield started(rounds, policy=policy), {}
+    yield started(rounds), {}
+    yield built(policy), {}
     for number in range(1, rounds + 1):
         for epoch in range(1, EPOCHS + 1):
             for host in range(HOSTS):
@@ -192,8 +195,8 @@ def _made(
         Event(
             run_id=run_id,
             sequence=number,
-            monotonic=0.5 * number,
-            wall_time=1_735_732_800.0 + 0.5 * number,
+            monotonic=0.5 * max(0, number - 1),
+            wall_time=1_735_732_800.0 + 0.5 * max(0, number - 1),
             **where,
             payload=payload,
         )

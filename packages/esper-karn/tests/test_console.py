@@ -284,7 +284,7 @@ def test_follow_sleeps_between_two_reads(tmp_path, monkeypatch):
     ],
 )
 def test_the_progress_line_counts_parts_without_room(run_of, width, line):
-    state = fold(run_of(4)[:50])
+    state = fold(run_of(4)[:51])
     assert progress_line(state, width) == line
 
 

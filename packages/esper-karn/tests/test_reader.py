@@ -84,7 +84,7 @@ def test_lines_longer_than_a_chunk_are_read(tmp_path, run_of, as_log):
 
 def test_a_malformed_line_is_skipped_counted_and_explained(tmp_path, run_of, as_log):
     path, events = tmp_path / "events.jsonl", run_of(1)
-    unknown = events[2].model_dump_json().replace("seed_stage_changed", "seed_danced").encode()
+    unknown = events[3].model_dump_json().replace("seed_stage_changed", "seed_danced").encode()
     lines = as_log(events).splitlines(keepends=True)
     path.write_bytes(
         b"".join([*lines[:2], b'{"torn": \n', unknown + b"\n", b"\xff\xfe\n", b"\n", *lines[2:]])

@@ -28,13 +28,15 @@ from esper_leyline.reports import HostReport
 
 LEVELS = ("off", "minimal", "normal", "debug")
 NEEDED = {
-    "run_started run_resumed run_completed run_failed checkpoint_saved checkpoint_loaded",
+    "run_started run_phase environment_built run_resumed run_completed",
+    "run_failed checkpoint_saved checkpoint_loaded",
     "epoch_completed round_completed plateau_detected degradation_detected improvement_detected",
     "ppo_update host_stabilized seed_germinated seed_stage_changed seed_gate_evaluated",
     "seed_fossilized seed_pruned counterfactual_matrix shapley_measured decision",
     "ratio_explosion ratio_collapse value_collapse entropy_collapse gradient_pathology",
     "numerical_instability performance_degradation memory_warning reward_hacking_suspected",
-    "governor_rolled_back episode_outcome throughput vitals",
+    "governor_rolled_back episode_started episode_outcome test_evaluated profile_measured",
+    "throughput throughput_warning vitals worker_restarted",
 }
 
 

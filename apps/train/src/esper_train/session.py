@@ -22,7 +22,13 @@ from esper_leyline import (
     RunSummary,
     TrainingConfig,
 )
-from esper_leyline.events import RunCompleted, RunFailed, RunStarted, kinds_written
+from esper_leyline.events import (
+    EnvironmentBuilt,
+    RunCompleted,
+    RunFailed,
+    RunStarted,
+    kinds_written,
+)
 from esper_leyline.ports import TelemetrySink
 from esper_leyline.summary import TelemetryLoss
 from esper_nissa import Hub, JsonlSink, RunDirectory, open_sinks
@@ -97,6 +103,13 @@ class RunSession:
             group=self.group,
             on_loss=self._warn_of_loss,
         )
+        self.hub.emit(
+            RunStarted(
+                command=self.command,
+                config=config,
+                versions={"python": platform.python_version(), "torch": str(torch.__version__)},
+            )
+        )
         echo(f"run: {self.directory.path}")
         return self
 
@@ -143,18 +156,15 @@ class RunSession:
         return 0 if self.status is RunStatus.COMPLETED else FAILED
 
     def start(self, spec: EnvironmentSpec, policy_parameters: int | None = None) -> None:
-        """Writes the start of the run to its log, once its environment is built."""
+        """Writes what was built to the log, and starts the console view."""
         config = self.plan.config
         assert config.device is not None
         self.progress.host_parameters = spec.host_parameters
         self.hub.emit(
-            RunStarted(
-                command=self.command,
+            EnvironmentBuilt(
                 slots=spec.slots,
                 host_parameters=spec.host_parameters,
                 policy_parameters=policy_parameters,
-                config=config,
-                versions={"python": platform.python_version(), "torch": str(torch.__version__)},
             )
         )
         # Not earlier: until here this process prints, which would break the progress line.

@@ -27,7 +27,7 @@ from esper_karn.state.run import RunState
 from esper_karn.views.progress import progress
 from esper_karn.views.rounds import RoundView, round_view
 from esper_leyline import RunStatus, printable
-from esper_leyline.events import Event, PPOUpdate, RoundCompleted, RunStarted
+from esper_leyline.events import EnvironmentBuilt, Event, PPOUpdate, RoundCompleted, RunStarted
 
 COMPACT_WIDTH = 120
 """Below this many columns, the lines of rounds are compact."""
@@ -69,8 +69,9 @@ class ConsoleView:
             return
         if self._pending is not None and self._is_final(self._pending, event):
             self._print_pending()
-        if isinstance(event.payload, RunStarted):
-            self._print_wrapped(describe_run(event.payload), style="bold")
+        if isinstance(event.payload, EnvironmentBuilt) and self.state.started is not None:
+            line = describe_run(self.state.started, event.payload)
+            self._print_wrapped(line, style="bold")
         if isinstance(event.payload, RoundCompleted):
             self._pending = self.state.report.rounds.last
             if not self._awaits_update():
@@ -97,8 +98,8 @@ class ConsoleView:
     def _awaits_update(self) -> bool:
         """Whether the update of the pending round is still to come."""
         assert self._pending is not None
-        started, update = self.state.started, self.state.update
-        learns = started is not None and started.policy_parameters is not None
+        built, update = self.state.built, self.state.update
+        learns = built is not None and built.policy_parameters is not None
         return learns and (update is None or (update.round or 0) < self._pending.last)
 
     def _is_final(self, pending: RoundStats, event: Event) -> bool:
@@ -180,15 +181,15 @@ def follow(
         return view.state
 
 
-def describe_run(started: RunStarted) -> str:
+def describe_run(started: RunStarted, built: EnvironmentBuilt) -> str:
     """Describes a run in one line: command, task, device, length and sizes."""
     config = started.config
     rounds = pluralize(config.n_episodes, "round")
     hosts = pluralize(config.n_envs, "host")
     epochs = pluralize(config.max_epochs, "epoch")
-    sizes = f"host {format_count(started.host_parameters)}"
-    if started.policy_parameters is not None:
-        sizes += f", policy {format_count(started.policy_parameters)}"
+    sizes = f"host {format_count(built.host_parameters)}"
+    if built.policy_parameters is not None:
+        sizes += f", policy {format_count(built.policy_parameters)}"
     return (
         f"{started.command} on {config.task}, {config.device}; "
         f"{rounds} of {hosts}, {epochs} each; {sizes} parameters"

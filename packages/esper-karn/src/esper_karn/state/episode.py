@@ -16,7 +16,7 @@ from esper_leyline import (
     SeedReport,
     SeedStage,
 )
-from esper_leyline.events import CounterfactualMatrix, EpisodeOutcome
+from esper_leyline.events import CounterfactualMatrix, EpisodeOutcome, EpisodeStarted
 from esper_leyline.reports import HostReport, ShapleyValues
 
 SPANS = 64
@@ -60,6 +60,7 @@ class Episode:
 
     Attributes:
         round: Number of its round, from 1.
+        started: Random seed and device of the host.
         epochs: Epochs done.
         ended: Why it is over, ``None`` while it is running.
         host: The host after the latest epoch, ``None`` before the first.
@@ -73,6 +74,7 @@ class Episode:
     """
 
     round: int = 0
+    started: EpisodeStarted | None = None
     epochs: int = 0
     ended: EpisodeEnd | None = None
     host: HostReport | None = None
@@ -92,6 +94,7 @@ def with_epoch(episode: Episode, epoch: int, host: HostReport) -> Episode:
     # Several times faster than ``replace``; this is the most frequent event.
     return Episode(
         round=episode.round,
+        started=episode.started,
         epochs=epoch,
         ended=episode.ended,
         host=host,
@@ -112,6 +115,7 @@ def with_counterfactuals(episode: Episode, matrix: Stamped[CounterfactualMatrix]
     # As frequent as epochs, so this is not ``replace`` either.
     return Episode(
         round=episode.round,
+        started=episode.started,
         epochs=episode.epochs,
         ended=episode.ended,
         host=episode.host,

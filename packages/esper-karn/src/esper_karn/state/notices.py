@@ -50,6 +50,12 @@ _ANOMALIES: Mapping[str, Callable[[Any], str]] = MappingProxyType(
             f"rolled back to epoch {p.restored_epoch}: {p.cause.value}, loss {p.loss:.3g}"
             f"{_limit(p.threshold)}"
         ),
+        "throughput_warning": lambda p: (
+            f"{p.current:.3g} host epochs/s, {p.typical:.3g} is typical of this run"
+        ),
+        "worker_restarted": lambda p: (
+            f"worker {p.worker} restarted after {p.replayed_epochs} epochs: {p.reason}"
+        ),
         "numerical_instability": lambda p: f"not finite: {p.where}, {p.consecutive} in a row",
         "reward_hacking_suspected": lambda p: f"reward withheld: {_flag(p.flag)}",
         "ratio_explosion": lambda p: f"ratio {p.ratio:.3g} above {p.threshold:.3g}",

@@ -34,15 +34,20 @@ from esper_leyline.events import (
     CheckpointSaved,
     CounterfactualMatrix,
     Decision,
+    EnvironmentBuilt,
     EpisodeOutcome,
+    EpisodeStarted,
     EpochCompleted,
     Event,
     PPOUpdate,
+    ProfileMeasured,
     RoundCompleted,
     RunCompleted,
     RunFailed,
+    RunPhase,
     RunResumed,
     RunStarted,
+    TestEvaluated,
     Throughput,
     Vitals,
 )
@@ -116,9 +121,17 @@ def _run_started(state: RunState, _event: Event, payload: RunStarted) -> RunStat
         state.report,
         command=payload.command,
         task=payload.config.task,
-        host_parameters=payload.host_parameters,
     )
     return replace(state, started=payload, report=report)
+
+
+def _run_phase(state: RunState, event: Event, payload: RunPhase) -> RunState:
+    return replace(state, phase=stamp(event, payload))
+
+
+def _environment_built(state: RunState, _event: Event, payload: EnvironmentBuilt) -> RunState:
+    report = replace(state.report, host_parameters=payload.host_parameters)
+    return replace(state, built=payload, report=report)
 
 
 def _run_resumed(state: RunState, event: Event, payload: RunResumed) -> RunState:
@@ -223,6 +236,22 @@ def _host_change(state: RunState, event: Event, _payload: object) -> RunState:
 _Case = Callable[[RunState, Event, Any], RunState]
 
 
+def _episode_started(state: RunState, event: Event, payload: EpisodeStarted) -> RunState:
+    old = _environment(state, event)
+    episode = replace(old.episode, started=payload)
+    return _with_environment(state, _with_episode(old, episode), state.notices)
+
+
+def _test_evaluated(state: RunState, event: Event, payload: TestEvaluated) -> RunState:
+    environment = replace(_environment(state, event), test=payload.result)
+    return _with_environment(state, environment, state.notices)
+
+
+def _profile_measured(state: RunState, event: Event, payload: ProfileMeasured) -> RunState:
+    environment = replace(_environment(state, event), profile=stamp(event, payload))
+    return _with_environment(state, environment, state.notices)
+
+
 def _epoch_completed(state: RunState, event: Event, payload: EpochCompleted) -> RunState:
     old = _environment(state, event)
     episode = with_epoch(old.episode, event.epoch or 0, payload.host)
@@ -237,6 +266,8 @@ def _episode_outcome(state: RunState, event: Event, payload: EpisodeOutcome) -> 
         episode=episode,
         best_episode=better_episode(old.best_episode, episode),
         last_return=payload.episode_return,
+        test=old.test,
+        profile=old.profile,
     )
     return _with_environment(state, environment, state.notices)
 
@@ -280,6 +311,8 @@ def _with_episode(old: EnvironmentState, episode: Episode) -> EnvironmentState:
         episode=episode,
         best_episode=old.best_episode,
         last_return=old.last_return,
+        test=old.test,
+        profile=old.profile,
     )
 
 
@@ -301,6 +334,8 @@ def _changed(
     return RunState(
         cursor=cursor or state.cursor,
         started=state.started,
+        phase=state.phase,
+        built=state.built,
         report=state.report,
         environments=state.environments if environments is None else environments,
         update=state.update,
@@ -313,8 +348,11 @@ def _changed(
 
 
 _OF_ENVIRONMENTS = LIFECYCLE_KINDS | {
+    "episode_started",
     "epoch_completed",
     "episode_outcome",
+    "test_evaluated",
+    "profile_measured",
     "counterfactual_matrix",
     "shapley_measured",
 }
@@ -323,6 +361,8 @@ _OF_ENVIRONMENTS = LIFECYCLE_KINDS | {
 _CASES: Mapping[str, _Case] = MappingProxyType(
     {
         "run_started": _run_started,
+        "run_phase": _run_phase,
+        "environment_built": _environment_built,
         "run_resumed": _run_resumed,
         "run_completed": _run_completed,
         "run_failed": _run_failed,
@@ -356,5 +396,10 @@ _CASES: Mapping[str, _Case] = MappingProxyType(
         "gradient_pathology": _anomaly,
         "performance_degradation": _anomaly,
         "memory_warning": _anomaly,
+        "throughput_warning": _anomaly,
+        "worker_restarted": _anomaly,
+        "episode_started": _episode_started,
+        "test_evaluated": _test_evaluated,
+        "profile_measured": _profile_measured,
     }
 )

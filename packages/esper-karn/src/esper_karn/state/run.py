@@ -8,8 +8,17 @@ from esper_karn.state.episode import Episode
 from esper_karn.state.run_report import RunReport
 from esper_karn.state.series import Series
 from esper_karn.state.stamped import Stamped
-from esper_leyline import RunStatus
-from esper_leyline.events import Decision, PPOUpdate, RunStarted, Throughput, Vitals
+from esper_leyline import EvaluationReport, RunStatus
+from esper_leyline.events import (
+    Decision,
+    EnvironmentBuilt,
+    PPOUpdate,
+    ProfileMeasured,
+    RunPhase,
+    RunStarted,
+    Throughput,
+    Vitals,
+)
 
 NOTICES = 100
 """Notices of each kind that are kept, the latest ones."""
@@ -26,12 +35,16 @@ class EnvironmentState:
         episode: The current episode, or the last one until the next begins.
         best_episode: The finished episode with the highest final validation accuracy.
         last_return: Return of the last episode that ended.
+        test: The last evaluation on the test split.
+        profile: The latest measurement of a telemetry profile.
     """
 
     index: int
     episode: Episode = field(default_factory=Episode)
     best_episode: Episode | None = None
     last_return: float | None = None
+    test: EvaluationReport | None = None
+    profile: Stamped[ProfileMeasured] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +125,8 @@ class RunState:
 
     Attributes:
         started: The run's own description, with its configuration; ``None`` before it.
+        phase: What the run is doing, ``None`` before its first phase.
+        built: Slots and sizes, ``None`` before the environment is built.
         report: How the run stands, and its rounds.
         environments: One entry per environment seen, by index.
         update: The latest PPO update.
@@ -124,6 +139,8 @@ class RunState:
 
     cursor: Cursor = field(default_factory=Cursor)
     started: RunStarted | None = None
+    phase: Stamped[RunPhase] | None = None
+    built: EnvironmentBuilt | None = None
     report: RunReport = field(default_factory=RunReport)
     environments: tuple[EnvironmentState, ...] = ()
     update: Stamped[PPOUpdate] | None = None

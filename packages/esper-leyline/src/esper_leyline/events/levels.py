@@ -12,25 +12,34 @@ LIFECYCLE_KINDS = frozenset(str(kind) for kind in SeedEventKind)
 _RUN_KINDS = frozenset(
     {
         "run_started",
+        "run_phase",
+        "environment_built",
         "run_resumed",
         "run_completed",
         "run_failed",
         "checkpoint_saved",
         "checkpoint_loaded",
+        "worker_restarted",
+        # The heartbeat by which a reader on another machine tells that a run is alive.
+        "vitals",
+        "memory_warning",
     }
 )
 
-SAMPLE_KINDS = frozenset({"epoch_completed", "throughput", "vitals", "counterfactual_matrix"})
+SAMPLE_KINDS = frozenset(
+    {"epoch_completed", "throughput", "vitals", "counterfactual_matrix", "profile_measured"}
+)
 """Kinds that may be coalesced on overload; no other event is ever dropped."""
 
 _MINIMAL_KINDS = (
     _RUN_KINDS
     | LIFECYCLE_KINDS
-    | {"round_completed", "episode_outcome", "ppo_update", "governor_rolled_back"}
+    | {"round_completed", "episode_outcome", "test_evaluated"}
+    | {"ppo_update", "governor_rolled_back"}
     | {"numerical_instability", "reward_hacking_suspected"}
 )
 
-_DEBUG_KINDS = frozenset({"vitals", "seed_gate_evaluated"})
+_DEBUG_KINDS = frozenset({"seed_gate_evaluated"})
 
 
 def kinds_at(level: TelemetryLevel) -> frozenset[str]:

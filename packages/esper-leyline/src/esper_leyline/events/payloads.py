@@ -6,6 +6,7 @@ Some payloads are parts of a report: ``SeedEvent``, ``ShapleyValues``, ``Rollbac
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import StrEnum
 from types import MappingProxyType
 from typing import Annotated, Literal, get_args, get_type_hints
 
@@ -16,6 +17,7 @@ from esper_leyline.config.training import TrainingConfig
 from esper_leyline.reports import (
     CounterfactualConfig,
     EpisodeEnd,
+    EvaluationReport,
     Flag,
     HostReport,
     RewardBreakdown,
@@ -29,21 +31,57 @@ from esper_leyline.wire import Contract, Float
 
 
 class RunStarted(Contract):
-    """A run began. Task, device and length are in its configuration.
+    """A run began; written before its environment is built.
+
+    Task, device and length are in its configuration.
 
     Attributes:
-        slots: The slots that are enabled, in row-major order.
         config: The resolved configuration: no value is left for the task to fill in.
         versions: Version of Python and of each library, by name.
     """
 
     kind: Literal["run_started"] = "run_started"
     command: str
+    config: TrainingConfig
+    versions: dict[str, str]
+
+
+class Phase(StrEnum):
+    """What a run is doing."""
+
+    PREPARING_DATA = "preparing_data"
+    BUILDING = "building"
+    COMPILING = "compiling"
+    STARTING_WORKERS = "starting_workers"
+    TRAINING = "training"
+    TESTING = "testing"
+
+
+class RunPhase(Contract):
+    """A run entered a phase.
+
+    Attributes:
+        detail: What exactly is done, for people, such as the name of a data set.
+    """
+
+    kind: Literal["run_phase"] = "run_phase"
+    phase: Phase
+    detail: str | None = None
+
+
+class EnvironmentBuilt(Contract):
+    """The hosts and the policy of a run were built.
+
+    Attributes:
+        slots: The slots that are enabled, in row-major order.
+        host_parameters: Trainable parameters of a host without seeds.
+        policy_parameters: Trainable parameters of the policy, ``None`` without one.
+    """
+
+    kind: Literal["environment_built"] = "environment_built"
     slots: tuple[SlotId, ...]
     host_parameters: int
     policy_parameters: int | None = None
-    config: TrainingConfig
-    versions: dict[str, str]
 
 
 class RunResumed(Contract):
@@ -102,6 +140,21 @@ class RoundCompleted(Contract):
     summary: RoundSummary
 
 
+class EpisodeStarted(Contract):
+    """A fresh host began an episode.
+
+    Attributes:
+        rng_seed: The host's own random seed.
+        device: Device that trains it, such as ``cuda:0``.
+        worker: Index of the worker process; ``None`` in the trainer's own process.
+    """
+
+    kind: Literal["episode_started"] = "episode_started"
+    rng_seed: int
+    device: str
+    worker: int | None = None
+
+
 class EpisodeOutcome(Contract):
     """One episode ended, after as many epochs as its event's ``epoch`` says.
 
@@ -136,23 +189,127 @@ class Throughput(Contract):
     seconds: dict[str, Float]
 
 
+class TestEvaluated(Contract):
+    """A host was evaluated on the test split after training."""
+
+    __test__ = False  # pytest would collect a class of this name
+
+    kind: Literal["test_evaluated"] = "test_evaluated"
+    result: EvaluationReport
+
+
+class LayerProfile(Contract):
+    """The gradients and weights of one layer of a host, or of one of its seeds.
+
+    Attributes:
+        name: Name of the layer in the host.
+        gradient_norm: L2 norm of its gradient, mean over the measured batches.
+        gradient_percentiles: Of the gradient's absolute values, by percentile.
+        zero_share: Share of the gradient's values that are zero, 0 to 1.
+        weight_norm: L2 norm of its weights.
+    """
+
+    name: str
+    gradient_norm: Float | None = None
+    gradient_percentiles: dict[int, Float] = Field(default_factory=dict)
+    zero_share: Float | None = None
+    weight_norm: Float | None = None
+
+
+class ProfileMeasured(Contract):
+    """What a telemetry profile measured on one live host after an epoch.
+
+    Attributes:
+        profile: Name of the profile.
+        layers: Gradients and weights by layer.
+        class_accuracy: Validation accuracy by class, in percent; ``None`` for a class without
+            samples; empty where it was not measured.
+        sharpness: Largest rise of the training loss over filter-normalized directions
+            (Li et al., 2018), in nats; ``None`` where it was not measured.
+        seconds: Wall time of the measurement.
+    """
+
+    kind: Literal["profile_measured"] = "profile_measured"
+    profile: str
+    layers: tuple[LayerProfile, ...] = ()
+    class_accuracy: tuple[Float | None, ...] = ()
+    sharpness: Float | None = None
+    seconds: Float
+
+
+class GpuVitals(Contract):
+    """One GPU; ``None`` where a value cannot be read."""
+
+    index: int
+    name: str
+    percent: Float | None = None
+    memory_mb: Float | None = None
+    total_memory_mb: Float | None = None
+    temperature: Float | None = None
+
+
 class Vitals(Contract):
-    """The machine under the run; ``None`` where it cannot be read."""
+    """The machine under the run; ``None`` where a value cannot be read.
+
+    Attributes:
+        cpu_percent: Use of all cores, 0 to 100.
+        rss_mb: Resident memory of the run's processes.
+        memory_mb: Memory in use on the machine.
+        total_memory_mb: Memory of the machine.
+        disk_free_mb: Free space where the run directory is.
+        gpus: Every GPU of the machine.
+    """
 
     kind: Literal["vitals"] = "vitals"
     cpu_percent: Float | None = None
+    rss_mb: Float | None = None
     memory_mb: Float | None = None
-    gpu_memory_mb: Float | None = None
-    gpu_percent: Float | None = None
+    total_memory_mb: Float | None = None
+    disk_free_mb: Float | None = None
+    gpus: tuple[GpuVitals, ...] = ()
 
 
 class MemoryWarning(Contract):
-    """Memory is getting short."""
+    """Memory is getting short.
+
+    Attributes:
+        device: ``memory``, ``disk`` or a GPU, such as ``cuda:0``.
+    """
 
     kind: Literal["memory_warning"] = "memory_warning"
     device: str
     used_mb: Float
     total_mb: Float
+
+
+class ThroughputWarning(Contract):
+    """Training became much slower than it was.
+
+    Attributes:
+        current: Host epochs per second now.
+        typical: Host epochs per second of the run so far, the median over rounds.
+    """
+
+    kind: Literal["throughput_warning"] = "throughput_warning"
+    current: Float
+    typical: Float
+
+
+class WorkerRestarted(Contract):
+    """A worker process died and was started again; its episodes were replayed.
+
+    Attributes:
+        worker: Index of the worker process.
+        environments: Environments whose episodes it replayed.
+        reason: How it died.
+        replayed_epochs: Epochs that it replayed, over all its environments.
+    """
+
+    kind: Literal["worker_restarted"] = "worker_restarted"
+    worker: int
+    environments: tuple[int, ...]
+    reason: str
+    replayed_epochs: int
 
 
 class CounterfactualMatrix(Contract):
@@ -219,6 +376,8 @@ class Decision(Contract):
         value: V(s), the expected return, in reward units; ``None`` without a critic.
         q_values: Q(s, op) by op; ``None`` without one.
         forced: Whether nothing but WAIT was possible.
+        reason: Why the controller chose it, in a sentence; ``None`` for a policy.
+        rejection: Why the host did not accept the action, ``None`` if it did.
         reward: What the decision earned; ``None`` where nothing paid for it.
     """
 
@@ -227,6 +386,8 @@ class Decision(Contract):
     slot: SlotId | None
     succeeded: bool
     forced: bool
+    reason: str | None = None
+    rejection: str | None = None
     heads: dict[str, HeadDecision] = Field(default_factory=dict)
     value: Float | None = None
     q_values: tuple[Float, ...] | None = None
@@ -359,6 +520,8 @@ class RewardHackingSuspected(Contract):
 
 AnyPayload = (
     RunStarted
+    | RunPhase
+    | EnvironmentBuilt
     | RunResumed
     | RunCompleted
     | RunFailed
@@ -366,10 +529,15 @@ AnyPayload = (
     | CheckpointLoaded
     | EpochCompleted
     | RoundCompleted
+    | EpisodeStarted
     | EpisodeOutcome
+    | TestEvaluated
+    | ProfileMeasured
     | Throughput
+    | ThroughputWarning
     | Vitals
     | MemoryWarning
+    | WorkerRestarted
     | SeedEvent
     | CounterfactualMatrix
     | ShapleyValues
