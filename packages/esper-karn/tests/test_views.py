@@ -28,8 +28,8 @@ def test_progress_counts_the_epochs_of_the_current_round(run_of):
     assert (now.rounds_done, now.round, now.rounds_total) == (2, 3, 4)
     assert (now.epochs_done, now.epochs_total) == (2, 6)
     assert math.isclose(now.share, (2 + 2 / 6) / 4)
-    # Every event takes half a second, so the pace so far carries on.
-    spent = 0.5 * at
+    # Every event after the first takes half a second, so the pace so far carries on.
+    spent = 0.5 * (at - 1)
     assert now.elapsed == spent
     assert math.isclose(now.eta, (4 - (2 + 1 / 3)) * spent / (2 + 1 / 3))
 
