@@ -185,7 +185,7 @@ def test_a_reference_command_starts(
     arguments: tuple[str, ...], data: Path, here: Path, interrupt
 ) -> None:
     command = [str(COMMAND), *on_cpu(arguments), "--data-root", str(data)]
-    assert "plan: 2 " in interrupt(command, "run: ")
+    assert "plan: 2 " in interrupt(command, "plan: ")
     config = interrupted(here)
     assert config.task == ("cifar10_deep" if "cifar10_deep" in arguments else "cifar10")
     assert (config.n_episodes, config.n_envs, config.max_epochs) == (100, 4, 150)

@@ -10,6 +10,7 @@ from esper_leyline import (
     EpisodeEnd,
     Flag,
     GovernorCause,
+    HostPlacement,
     Op,
     RewardBreakdown,
     Rollback,
@@ -116,6 +117,27 @@ def test_a_round_counts_its_rollbacks_by_cause(telemetry, recorder):
     assert summary.rollbacks == 2
     assert summary.rollback_causes == {"divergence": 1, "non_finite": 1}
     assert [found.cause for found in telemetry.of("governor_rolled_back")] == list(causes)
+
+
+def test_fresh_hosts_are_recorded_with_where_they_compute(telemetry, recorder):
+    hosts = [report(environment=index, epoch=0, rng_seed=7 + index) for index in range(2)]
+    recorder.start(hosts, [HostPlacement(device="cpu"), HostPlacement(device="cuda:1", worker=3)])
+    first, second = telemetry.events
+    assert (first.kind, first.round, first.epoch, first.environment) == ("episode_started", 4, 0, 0)
+    assert (first.payload.rng_seed, first.payload.device, first.payload.worker) == (7, "cpu", None)
+    assert (second.payload.rng_seed, second.payload.device, second.payload.worker) == (
+        8,
+        "cuda:1",
+        3,
+    )
+
+
+def test_a_decision_says_why_and_why_it_was_refused(telemetry, recorder):
+    chosen = ActorStep(action=act(Op.PRUNE, 1), forced=False, reason="it adds nothing")
+    after = report(action_succeeded=False, rejection="the seed is too young")
+    recorder.step(0, report(), chosen, after, reward())
+    (found,) = telemetry.of("decision")
+    assert (found.reason, found.rejection) == ("it adds nothing", "the seed is too young")
 
 
 def test_a_decision_says_what_was_done_and_what_it_earned(telemetry, recorder):

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from esper_kasmina import build_host
 from esper_leyline import FactoredAction, HostPlacement, Op
+from esper_leyline.events import Phase
 from esper_tolaria import ShardedEnvironment, TolariaError, build_environment, make_setup
 from esper_tolaria.sharding.processes import ProcessTransport
 from esper_tolaria.sharding.sharded import _split_hosts
@@ -21,13 +22,35 @@ from esper_tolaria.sharding.sharded import _split_hosts
 WAIT = FactoredAction()
 
 
+class Phases:
+    """A telemetry that keeps the phases it was given."""
+
+    def __init__(self):
+        self.seen = []
+
+    def emit(self, payload, **_):
+        self.seen.append(payload.phase)
+
+
 @pytest.fixture(scope="module")
-def sharded(task, make_config):
+def phases():
+    return Phases()
+
+
+@pytest.fixture(scope="module")
+def sharded(task, make_config, phases):
     """Three hosts over two workers, shared by the tests because processes start slowly."""
     config = make_config(n_envs=3)
-    environment = build_environment(task, config, build_host, "cpu", workers=2)
+    environment = build_environment(task, config, build_host, "cpu", workers=2, telemetry=phases)
     yield environment
     environment.close()
+
+
+def test_says_what_it_does_while_it_starts(sharded, phases, task, make_config):
+    assert phases.seen == [Phase.STARTING_WORKERS, Phase.PREPARING_DATA, Phase.BUILDING]
+    alone = Phases()
+    build_environment(task, make_config(), build_host, "cpu", workers=1, telemetry=alone)
+    assert alone.seen == [Phase.PREPARING_DATA, Phase.BUILDING]
 
 
 def test_the_plan_is_one_line(sharded):

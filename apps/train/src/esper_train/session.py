@@ -24,14 +24,17 @@ from esper_leyline import (
 )
 from esper_leyline.events import (
     EnvironmentBuilt,
+    Phase,
     RunCompleted,
     RunFailed,
+    RunPhase,
     RunStarted,
+    TestEvaluated,
     kinds_written,
 )
 from esper_leyline.ports import TelemetrySink
 from esper_leyline.summary import TelemetryLoss
-from esper_nissa import Hub, JsonlSink, RunDirectory, open_sinks
+from esper_nissa import Hub, JsonlSink, Monitor, RunDirectory, VitalsThread, open_sinks
 from esper_simic import MOST_SKIPS
 from esper_train.interrupts import StopRequest
 from esper_train.settings.options import TelemetryOptions
@@ -59,7 +62,11 @@ class RunSession:
     """A run's directory, telemetry and console view, opened and closed in order.
 
     Used as a context manager: leaving it writes the summary, ends the telemetry and
-    prints the closing table, also after an error or an interruption.
+    prints the closing table, also after an error or an interruption. From the first event on
+    the console view prints, so this process prints nothing more until the end.
+
+    Attributes:
+        telemetry: Where the run's events go.
 
     Args:
         command: Name of the command.
@@ -103,14 +110,17 @@ class RunSession:
             group=self.group,
             on_loss=self._warn_of_loss,
         )
-        self.hub.emit(
+        self.telemetry = Monitor(self.hub)
+        self._vitals = VitalsThread(self.telemetry, self.directory.path)
+        echo(f"run: {self.directory.path}")
+        self.telemetry.emit(
             RunStarted(
                 command=self.command,
                 config=config,
                 versions={"python": platform.python_version(), "torch": str(torch.__version__)},
             )
         )
-        echo(f"run: {self.directory.path}")
+        self._show()
         return self
 
     def __exit__(
@@ -120,6 +130,7 @@ class RunSession:
         trace: TracebackType | None,
     ) -> bool:
         self.stop.ignore_signals()
+        self._vitals.stop()
         self._set_status(error)
         rounds, seconds = len(self.progress.rounds), time.monotonic() - self._began
         # Before the last event, so that the log and the summary agree.
@@ -127,9 +138,9 @@ class RunSession:
         if error is not None and self.status is RunStatus.FAILED:
             text = f"{type(error).__name__}: {error}"
         if text is not None:
-            self.hub.emit(RunFailed(error=text, rounds_completed=rounds, seconds=seconds))
+            self.telemetry.emit(RunFailed(error=text, rounds_completed=rounds, seconds=seconds))
         else:
-            self.hub.emit(
+            self.telemetry.emit(
                 RunCompleted(status=self.status, rounds_completed=rounds, seconds=seconds)
             )
         self.hub.close()  # first, because the summary says whether the log is whole
@@ -155,24 +166,49 @@ class RunSession:
             return self.stop.exit_code
         return 0 if self.status is RunStatus.COMPLETED else FAILED
 
-    def start(self, spec: EnvironmentSpec, policy_parameters: int | None = None) -> None:
-        """Writes what was built to the log, and starts the console view."""
-        config = self.plan.config
-        assert config.device is not None
+    def phase(self, phase: Phase, detail: str | None = None) -> None:
+        """Writes to the log what the run does from now on."""
+        self.telemetry.emit(RunPhase(phase=phase, detail=detail))
+
+    def built(self, spec: EnvironmentSpec, plan: str, policy_parameters: int | None = None) -> None:
+        """Writes to the log what was built, and how hosts are distributed."""
         self.progress.host_parameters = spec.host_parameters
-        self.hub.emit(
+        self.telemetry.emit(
             EnvironmentBuilt(
                 slots=spec.slots,
                 host_parameters=spec.host_parameters,
                 policy_parameters=policy_parameters,
+                plan=plan,
             )
         )
-        # Not earlier: until here this process prints, which would break the progress line.
-        if config.telemetry.level == "off":
+        if self._is_silent:
+            echo(f"plan: {plan}")
+
+    def test_hosts(self, environment: Environment, round_number: int) -> None:
+        """Evaluates the hosts of a round on the test split, and keeps their mean accuracy."""
+        self.phase(Phase.TESTING)
+        reports = environment.evaluate()
+        for report in reports:
+            self.telemetry.emit(
+                TestEvaluated(result=report), round=round_number, environment=report.environment
+            )
+        if reports:
+            total = sum(report.test_accuracy for report in reports)
+            self.progress.test_accuracy = total / len(reports)
+
+    @property
+    def _is_silent(self) -> bool:
+        """Whether the log is empty, so that nothing can be shown."""
+        return self.plan.config.telemetry.level == "off"
+
+    def _show(self) -> None:
+        """Starts the console view, and the measurements of the machine."""
+        if self._is_silent:
             echo("telemetry is off: nothing is shown until the end")
             return
         with self.stop.defer_signals():
             self._viewer = Viewer.start(self.directory.path, plain=self._options.no_tui)
+        self._vitals.start()
 
     def _open_sinks(self) -> list[TelemetrySink]:
         """Opens the run's log and the sinks of plugins; a failure leaves no run directory."""
@@ -331,11 +367,3 @@ def peak_memory_mb() -> float:
     """Returns the largest resident size of this process or of one of its children, in MB."""
     kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     return max(resource.getrusage(kind).ru_maxrss for kind in kinds) / 1024
-
-
-def mean_test_accuracy(environment: Environment) -> float | None:
-    """Evaluates an environment's hosts on the test split, in percent; ``None`` without hosts."""
-    reports = environment.evaluate()
-    if not reports:
-        return None
-    return sum(report.test_accuracy for report in reports) / len(reports)

@@ -3,9 +3,12 @@
 from esper_nissa.errors import LogError, NissaError
 from esper_nissa.hub import FlushingSink, Hub
 from esper_nissa.log_position import LogPosition, next_position
+from esper_nissa.monitor.monitor import Monitor, MonitorThresholds
 from esper_nissa.run_directory import RunDirectory, create_folder
 from esper_nissa.sinks.jsonl import JsonlSink
 from esper_nissa.sinks.plugins import SINKS, SinkFactory, open_sinks
+from esper_nissa.vitals.machine import Machine
+from esper_nissa.vitals.thread import VitalsThread
 
 __all__ = [
     "SINKS",
@@ -14,9 +17,13 @@ __all__ = [
     "JsonlSink",
     "LogError",
     "LogPosition",
+    "Machine",
+    "Monitor",
+    "MonitorThresholds",
     "NissaError",
     "RunDirectory",
     "SinkFactory",
+    "VitalsThread",
     "create_folder",
     "next_position",
     "open_sinks",

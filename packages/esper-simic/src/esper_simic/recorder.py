@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from esper_leyline import (
+    HostPlacement,
     Op,
     RewardBreakdown,
     RoundSummary,
@@ -19,6 +20,7 @@ from esper_leyline.events import (
     CounterfactualMatrix,
     Decision,
     EpisodeOutcome,
+    EpisodeStarted,
     EpochCompleted,
     RewardHackingSuspected,
     RoundCompleted,
@@ -58,6 +60,14 @@ class RoundRecorder:
         self._episodes = [_Episode() for _ in range(environments)]
         self._ops: Counter[Op] = Counter()
         self._rollbacks: Counter[str] = Counter()
+
+    def start(self, reports: Sequence[StepReport], placements: Sequence[HostPlacement]) -> None:
+        """Records the fresh hosts of the round's episodes, and where each computes."""
+        for report, placement in zip(reports, placements, strict=True):
+            started = EpisodeStarted(
+                rng_seed=report.rng_seed, device=placement.device, worker=placement.worker
+            )
+            self._emit(started, report)
 
     def step(
         self,
@@ -126,6 +136,8 @@ class RoundRecorder:
             slot=previous.seeds[action.slot].slot if aimed else None,
             succeeded=current.action_succeeded is not False,
             forced=decision.forced,
+            reason=decision.reason,
+            rejection=current.rejection,
             heads=dict(decision.heads),
             value=decision.value,
             q_values=decision.q_values,

@@ -21,7 +21,7 @@ from esper_leyline import (
     Telemetry,
     TrainingConfig,
 )
-from esper_leyline.events import PPOUpdate
+from esper_leyline.events import Phase, PPOUpdate, RunPhase
 from esper_simic.errors import SimicError, SkippedUpdatesError
 from esper_simic.ppo.actor import PolicyActor
 from esper_simic.ppo.anomalies import detect_anomalies, thresholds_for
@@ -81,6 +81,7 @@ class PPORunner:
         checkpoint: Called with the state after the last complete round, tensors on the CPU:
             after the first round, then as ``config.checkpoints`` says, and when a run ends,
             whether it completed, was interrupted or failed.
+        compiled: Whether the first update compiles the policy; telemetry then gets that phase.
 
     Raises:
         SimicError: If the environment has fewer hosts than ``n_envs``, or ``n_envs`` is
@@ -96,6 +97,7 @@ class PPORunner:
         telemetry: Telemetry | None = None,
         *,
         checkpoint: Callable[[dict[str, Any]], None] | None = None,
+        compiled: bool = False,
     ) -> None:
         check_environments(environment, config)
         check_minibatches(config.n_envs, config.ppo.minibatches)
@@ -106,6 +108,7 @@ class PPORunner:
         self._telemetry = telemetry or NullTelemetry()
         self._checkpoint = checkpoint or _keep_nothing
         self._ppo = PPO(policy, config.ppo)
+        self._compiles_next = compiled
         spec = environment.spec
         self._thresholds = thresholds_for(config.policy, len(spec.slots), spec.blueprint_choices)
         self._finished = _Finished()
@@ -206,14 +209,22 @@ class PPORunner:
             recorder.watch,
             rng_seeds=episode_seeds(seed, number, self._config.n_envs),
             should_stop=should_stop,
+            record_start=recorder.start,
         )
         self._discarded_steps = interrupted_at or self._discarded_steps
         return interrupted_at is None
 
     def _update(self, number: int, recorder: RoundRecorder) -> PPOUpdate:
         """Learns from the round, and undoes an update that was skipped."""
+        compiles, self._compiles_next = self._compiles_next, False
+        if compiles:
+            self._telemetry.emit(
+                RunPhase(phase=Phase.COMPILING, detail="the first update compiles the policy")
+            )
         with recorder.watch.measure("update"):
             update = self._ppo.update(round_number=number)
+        if compiles:
+            self._telemetry.emit(RunPhase(phase=Phase.TRAINING))
         self._report(update, number)
         if update.skipped is not None:
             self._undo_update()
@@ -313,6 +324,7 @@ def run_controllers(
             recorder.watch,
             rng_seeds=episode_seeds(config.seed, number, config.n_envs),
             should_stop=should_stop,
+            record_start=recorder.start,
         )
         if interrupted_at is not None:
             return RunOutcome(

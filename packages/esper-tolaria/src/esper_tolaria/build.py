@@ -8,7 +8,8 @@ from pathlib import Path
 
 import torch
 
-from esper_leyline import Measurement, TaskSpec, TrainingConfig
+from esper_leyline import Measurement, NullTelemetry, TaskSpec, Telemetry, TrainingConfig
+from esper_leyline.events import Phase, RunPhase
 from esper_leyline.ports import HostFactory
 from esper_tolaria.datasets.feeds import check_feed
 from esper_tolaria.engine.devices import default_device, resolve_device
@@ -30,6 +31,7 @@ def build_environment(
     workers: int | None = None,
     *,
     requires: Collection[Measurement] = (),
+    telemetry: Telemetry | None = None,
 ) -> LocalEnvironment | ShardedEnvironment:
     """Builds the environment that should be fastest on this machine; its ``plan`` describes it.
 
@@ -51,6 +53,7 @@ def build_environment(
             and where that is ``None`` too, chooses. 1 keeps the hosts here.
         requires: Counterfactuals to measure besides those of ``config.counterfactuals``: what the
             run's reward and telemetry need.
+        telemetry: Receives the phases: starting workers, preparing data, building.
 
     Raises:
         TolariaError: If a device is not there, the data can neither be found nor downloaded,
@@ -65,8 +68,12 @@ def build_environment(
     if len(places) == 1:
         places *= _worker_count(config.n_envs, places[0], workers)
     if len(places) > 1:
-        return ShardedEnvironment(setup, places[: config.n_envs])
-    return LocalEnvironment(setup, load_dataset(task, Path(config.data_root)), places[0])
+        return ShardedEnvironment(setup, places[: config.n_envs], telemetry=telemetry)
+    telemetry = telemetry or NullTelemetry()
+    telemetry.emit(RunPhase(phase=Phase.PREPARING_DATA))
+    data = load_dataset(task, Path(config.data_root))
+    telemetry.emit(RunPhase(phase=Phase.BUILDING))
+    return LocalEnvironment(setup, data, places[0])
 
 
 def check_environment(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from esper_karn import echo
 from esper_kasmina import build_host
 from esper_leyline import RunStatus, TaskSpec, TrainingConfig
+from esper_leyline.events import Phase
 from esper_simic import build_reward, run_controllers
 from esper_tamiyo import HeuristicConfig, HeuristicController
 from esper_tolaria import build_environment
@@ -12,7 +13,7 @@ from esper_train.data import make_data_ready
 from esper_train.interrupts import StopRequest
 from esper_train.measurements import required_measurements
 from esper_train.paths import check_places
-from esper_train.session import RunSession, mean_test_accuracy
+from esper_train.session import RunSession
 from esper_train.settings.flags import SettingFlags
 from esper_train.settings.options import SetOptions, TelemetryOptions
 from esper_train.settings.resolve import Plan, plan_heuristic
@@ -42,23 +43,27 @@ def _grow(plan: Plan, session: RunSession, stop: StopRequest) -> None:
     config = plan.config
     reward = build_reward(config.reward, gamma=config.ppo.gamma)
     environment = build_environment(
-        plan.task, config, build_host, requires=required_measurements(config, reward)
+        plan.task,
+        config,
+        build_host,
+        requires=required_measurements(config, reward),
+        telemetry=session.telemetry,
     )
-    echo(f"plan: {environment.plan}")
-    session.start(environment.spec)
+    session.built(environment.spec, environment.plan)
     rules = heuristic_rules(plan.task, config)
     try:
         with stop.breakable():
+            session.phase(Phase.TRAINING)
             session.status = run_controllers(
                 environment,
                 [HeuristicController(environment.spec, rules) for _ in range(config.n_envs)],
                 reward,
                 config,
-                session.hub,
+                session.telemetry,
                 should_stop=stop,
                 after_round=session.progress.rounds.append,
             ).status
             if session.status is RunStatus.COMPLETED:
-                session.progress.test_accuracy = mean_test_accuracy(environment)
+                session.test_hosts(environment, len(session.progress.rounds))
     finally:
         environment.close()

@@ -18,7 +18,7 @@ from esper_leyline import (
     RunStatus,
     observation_size,
 )
-from esper_leyline.events import CheckpointLoaded, CheckpointSaved, RunResumed
+from esper_leyline.events import CheckpointLoaded, CheckpointSaved, Phase, RunResumed
 from esper_nissa import RunDirectory
 from esper_simic import PPORunner, SkippedUpdatesError, build_reward
 from esper_tamiyo import RecurrentPolicy
@@ -35,7 +35,7 @@ from esper_train.errors import TrainError
 from esper_train.interrupts import StopRequest
 from esper_train.measurements import required_measurements
 from esper_train.paths import check_file_of, check_places, check_writable
-from esper_train.session import RunSession, mean_test_accuracy
+from esper_train.session import RunSession
 from esper_train.settings.flags import SettingFlags
 from esper_train.settings.options import CheckpointOptions, SourceOptions, TelemetryOptions
 from esper_train.settings.resolve import Plan, plan_ppo, plan_resume
@@ -134,9 +134,12 @@ class PPORun:
         config = plan.config
         assert config.device is not None
         self._environment = build_environment(
-            plan.task, config, build_host, requires=required_measurements(config, reward)
+            plan.task,
+            config,
+            build_host,
+            requires=required_measurements(config, reward),
+            telemetry=session.telemetry,
         )
-        echo(f"plan: {self._environment.plan}")
         # The policy's initial weights are the only draw from the global generator.
         torch.manual_seed(config.seed)
         spec = self._environment.spec
@@ -149,10 +152,11 @@ class PPORun:
             self._policy,
             reward,
             config,
-            session.hub,
+            session.telemetry,
             checkpoint=self._save,
+            compiled=plan.compile_mode is not None,
         )
-        session.start(spec, policy_parameters=self._policy_parameters())
+        session.built(spec, self._environment.plan, policy_parameters=self._policy_parameters())
         if resumption is not None:
             self._resume(resumption)
 
@@ -163,9 +167,10 @@ class PPORun:
         before = None if copy_to is None else file_version(copy_to)
         try:
             with stop.breakable():
+                session.phase(Phase.TRAINING)
                 session.status = self._runner.learn(should_stop=stop).status
                 if session.status is RunStatus.COMPLETED:
-                    progress.test_accuracy = mean_test_accuracy(self._environment)
+                    session.test_hosts(self._environment, self._runner.rounds_completed)
         except SkippedUpdatesError as error:
             progress.remedy = error.changes
             raise
@@ -211,8 +216,8 @@ class PPORun:
         rows = resumption.manifest.blueprints
         self._runner.load_state_dict(align_state(resumption.state, rows, self._policy))
         path = str(resumption.path)
-        self._session.hub.emit(CheckpointLoaded(path=path, rounds_completed=done))
-        self._session.hub.emit(RunResumed(checkpoint=path, rounds_completed=done))
+        self._session.telemetry.emit(CheckpointLoaded(path=path, rounds_completed=done))
+        self._session.telemetry.emit(RunResumed(checkpoint=path, rounds_completed=done))
 
     def _save(self, state: dict[str, Any]) -> None:
         done = self._runner.rounds_completed
@@ -224,7 +229,7 @@ class PPORun:
         with self._session.stop.defer_signals():
             self._write(path, done, state)
             self._session.progress.checkpoint, self._kept = shown, done
-            self._session.hub.emit(CheckpointSaved(path=shown, rounds_completed=done))
+            self._session.telemetry.emit(CheckpointSaved(path=shown, rounds_completed=done))
             self._remove_old()
 
     def _write(self, path: Path, done: int, state: dict[str, Any]) -> None:

@@ -27,7 +27,14 @@ from esper_karn.state.run import RunState
 from esper_karn.views.progress import progress
 from esper_karn.views.rounds import RoundView, round_view
 from esper_leyline import RunStatus, printable
-from esper_leyline.events import EnvironmentBuilt, Event, PPOUpdate, RoundCompleted, RunStarted
+from esper_leyline.events import (
+    EnvironmentBuilt,
+    Event,
+    Phase,
+    PPOUpdate,
+    RoundCompleted,
+    RunStarted,
+)
 
 COMPACT_WIDTH = 120
 """Below this many columns, the lines of rounds are compact."""
@@ -72,6 +79,8 @@ class ConsoleView:
         if isinstance(event.payload, EnvironmentBuilt) and self.state.started is not None:
             line = describe_run(self.state.started, event.payload)
             self._print_wrapped(line, style="bold")
+            if event.payload.plan is not None:
+                self._print_wrapped(f"plan: {event.payload.plan}")
         if isinstance(event.payload, RoundCompleted):
             self._pending = self.state.report.rounds.last
             if not self._awaits_update():
@@ -294,8 +303,8 @@ class _ProgressLine:
 
 def progress_line(state: RunState, width: int) -> str:
     """Describes how far a run is; parts without room are counted, as in ``+2``."""
-    if state.started is None:
-        return "starting"
+    if state.built is None:
+        return _phase_text(state)
     parts = _progress_parts(state)
     kept, left_out = fit_parts(width, parts)
     if left_out:
@@ -304,12 +313,21 @@ def progress_line(state: RunState, width: int) -> str:
     return join(kept)
 
 
+def _phase_text(state: RunState) -> str:
+    """Describes what a run is doing before its first round."""
+    if state.phase is None:
+        return "starting"
+    return state.phase.payload.phase.value.replace("_", " ")
+
+
 def _progress_parts(state: RunState) -> list[Part]:
     now = progress(state)
     where = f"round {format_index(now.round)}"
     if now.rounds_total:
         where += f"/{format_index(now.rounds_total)}"
     done = round(BAR_WIDTH * min(1.0, max(0.0, now.share or 0.0)))
+    if state.phase is not None and state.phase.payload.phase is not Phase.TRAINING:
+        where += f" {_phase_text(state)}"
     parts = [
         Part(text=where),
         Part(text="━" * done + "─" * (BAR_WIDTH - done), name="bar", rank=4),

@@ -76,12 +76,14 @@ class EnvironmentBuilt(Contract):
         slots: The slots that are enabled, in row-major order.
         host_parameters: Trainable parameters of a host without seeds.
         policy_parameters: Trainable parameters of the policy, ``None`` without one.
+        plan: How hosts are distributed over processes and devices, in one line.
     """
 
     kind: Literal["environment_built"] = "environment_built"
     slots: tuple[SlotId, ...]
     host_parameters: int
     policy_parameters: int | None = None
+    plan: str | None = None
 
 
 class RunResumed(Contract):
@@ -257,6 +259,7 @@ class Vitals(Contract):
         memory_mb: Memory in use on the machine.
         total_memory_mb: Memory of the machine.
         disk_free_mb: Free space where the run directory is.
+        total_disk_mb: Size of that disk.
         gpus: Every GPU of the machine.
     """
 
@@ -266,6 +269,7 @@ class Vitals(Contract):
     memory_mb: Float | None = None
     total_memory_mb: Float | None = None
     disk_free_mb: Float | None = None
+    total_disk_mb: Float | None = None
     gpus: tuple[GpuVitals, ...] = ()
 
 

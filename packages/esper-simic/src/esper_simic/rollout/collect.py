@@ -6,12 +6,21 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from esper_leyline import Environment, RewardBreakdown, RewardFunction, StepReport
+from esper_leyline import (
+    Environment,
+    HostPlacement,
+    RewardBreakdown,
+    RewardFunction,
+    StepReport,
+)
 from esper_simic.rollout.actor import Actor, ActorStep
 from esper_simic.rollout.stopwatch import Stopwatch
 
 RecordStep = Callable[[int, StepReport, ActorStep, StepReport, RewardBreakdown], None]
 """Receives a step: environment, report before, action, report after, reward."""
+
+RecordStart = Callable[[Sequence[StepReport], Sequence[HostPlacement]], None]
+"""Receives the reports of fresh hosts, and where each computes."""
 
 _HOSTS, _ACTIONS = 0, 1
 
@@ -45,6 +54,7 @@ def collect_round(
     *,
     rng_seeds: Sequence[int],
     should_stop: Callable[[], bool],
+    record_start: RecordStart | None = None,
 ) -> int | None:
     """Plays one episode for each random seed, side by side, until all have ended.
 
@@ -56,6 +66,7 @@ def collect_round(
         watch: Measures the parts of a step.
         rng_seeds: One for each environment.
         should_stop: Asked before every step.
+        record_start: Called once, before the first step.
 
     Returns:
         ``None`` when all episodes have ended; otherwise the steps that were played before
@@ -63,6 +74,8 @@ def collect_round(
     """
     with watch.measure("environment"):
         reports = environment.reset(rng_seeds)
+    if record_start is not None:
+        record_start(reports, environment.placements)
     actor.reset(rng_seeds)
     steps = 0
     while any(report.ended is None for report in reports):

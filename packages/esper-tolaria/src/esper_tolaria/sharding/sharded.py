@@ -15,8 +15,11 @@ from esper_leyline import (
     EvaluationReport,
     FactoredAction,
     HostPlacement,
+    NullTelemetry,
     StepReport,
+    Telemetry,
 )
+from esper_leyline.events import Phase, RunPhase
 from esper_tolaria.engine.checks import (
     check_actions,
     check_rng_seeds,
@@ -44,6 +47,8 @@ class ShardedEnvironment:
         setup: HostSetup,
         devices: Sequence[torch.device],
         transport: Callable[[str], Transport] = ProcessTransport,
+        *,
+        telemetry: Telemetry | None = None,
     ) -> None:
         """Starts one shard per device in parallel and prepares the data meanwhile.
 
@@ -52,6 +57,7 @@ class ShardedEnvironment:
             devices: The device of each shard; the CPU may be listed several times.
             transport: Starts a shard by name: ``ProcessTransport`` in its own process,
                 ``LocalTransport`` in this one.
+            telemetry: Receives the phases of the start.
 
         Raises:
             TolariaError: If the data cannot be loaded or a shard does not start.
@@ -60,7 +66,9 @@ class ShardedEnvironment:
         self._devices = tuple(devices)
         self._shards: list[slice] = []
         self._hosts = 0
+        self._telemetry = telemetry or NullTelemetry()
         pickled, count = pickle_setup(setup), len(devices)
+        self._telemetry.emit(RunPhase(phase=Phase.STARTING_WORKERS))
         self._workers = [transport(f"worker {index + 1} of {count}") for index in range(count)]
         try:
             facts = self._open(pickled, devices)
@@ -129,7 +137,9 @@ class ShardedEnvironment:
 
     def _open(self, pickled: bytes, devices: Sequence[torch.device]) -> HostFacts:
         """Sends setup and data to every shard; returns the facts of a fresh host."""
+        self._telemetry.emit(RunPhase(phase=Phase.PREPARING_DATA))
         data = load_dataset(self._setup.task, Path(self._setup.config.data_root))
+        self._telemetry.emit(RunPhase(phase=Phase.BUILDING))
         with share_dataset(data) as shared:
             facts: list[HostFacts] = self._call(
                 [
