@@ -112,11 +112,11 @@ def digests_of_run(run: Path) -> Digests:
     found = {f"events {kind}": digest(values) for kind, values in sorted(kinds.items()) if values}
     summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
     found["summary"] = digest(list(numbers(summary)))
-    checkpoints = sorted((run / "checkpoints").glob("*.pt"))
+    checkpoints = sorted((run / "checkpoints").glob("*.safetensors"))
     if checkpoints:
-        import torch
+        from esper_train.checkpoints.files import load_checkpoint
 
-        state = torch.load(checkpoints[-1], weights_only=True)
+        _, state = load_checkpoint(checkpoints[-1])
         found["weights"] = digest(list(tensors(state)))
     return found
 
@@ -157,9 +157,11 @@ def heuristic_on_text(folder: Path) -> Digests:
 
 def evaluation(folder: Path) -> Digests:
     """The fixed schedule and a policy of two rounds on the same hosts."""
-    esper_train(*PPO, "--workers", "1", "--rounds", "2", "--save", "policy.pt", folder=folder)
     esper_train(
-        *("evaluate", "--arms", "schedule", "policy.pt", "--seeds", "3", "--workers", "1"),
+        *PPO, "--workers", "1", "--rounds", "2", "--save", "policy.safetensors", folder=folder
+    )
+    esper_train(
+        *("evaluate", "--arms", "schedule", "policy.safetensors", "--seeds", "3", "--workers", "1"),
         *("--out", "compared"),
         folder=folder,
     )

@@ -147,4 +147,4 @@ def test_what_is_not_there_is_found(tmp_path: Path, keys: set[str]) -> None:
     assert FLAG.findall(text) == ["--roundz"]
     assert unknown_keys(text, keys) == ["ppo.learn_rate"]
     assert "--roundz" not in FLAGS["ppo"]
-    assert unknown_keys("policy.pt, ppo.clip=0.1 and policy.floors.op", keys) == []
+    assert unknown_keys("policy.safetensors, ppo.clip=0.1 and policy.floors.op", keys) == []

@@ -17,7 +17,7 @@ FOREIGN = re.compile(
     r"https?://[\w.-]*(?:\bpy\w+\.org|\bregistry\.|\bnpm\w*\.)"
     r"|(?<![\w.~$}-])/(?:root|home|work|farm|opt)/\w"
 )
-BINARY = {".png", ".woff2", ".safetensors", ".pt", ".npz"}
+BINARY = {".png", ".woff2", ".safetensors", ".npz"}
 
 
 def project(folder: Path) -> dict:

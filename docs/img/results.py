@@ -22,7 +22,7 @@ def main() -> None:
     """Trains, evaluates, and copies the plot."""
     program = Path(sys.executable).parent / "esper-train"
     with TemporaryDirectory() as folder:
-        policy, out = Path(folder) / "policy.pt", Path(folder) / "evaluation"
+        policy, out = Path(folder) / "policy.safetensors", Path(folder) / "evaluation"
         train = [program, *TRAIN.split(), "--runs", folder, "--save", policy]
         subprocess.run(train, check=True)
         arms = ["--arms", *RULES, f"learned={policy}"]

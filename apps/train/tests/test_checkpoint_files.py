@@ -25,7 +25,7 @@ def small_disk():
 
 def test_a_checkpoint_too_large_for_the_disk_leaves_the_old_one(tmp_path, small_disk, sound):
     manifest, state = sound
-    path = tmp_path / "checkpoints" / "round-00001.pt"
+    path = tmp_path / "checkpoints" / "round-00001.safetensors"
     save_checkpoint(path, manifest, state)
     before = path.read_bytes()
     small_disk()
@@ -37,12 +37,12 @@ def test_a_checkpoint_too_large_for_the_disk_leaves_the_old_one(tmp_path, small_
 
 
 def test_a_copy_too_large_for_the_disk_names_the_checkpoint(tmp_path, small_disk, sound):
-    path, copied = tmp_path / "round-00001.pt", tmp_path / "policy.pt"
+    path, copied = tmp_path / "round-00001.safetensors", tmp_path / "policy.safetensors"
     save_checkpoint(path, *sound)
     copy_checkpoint(path, copied)
     assert copied.read_bytes() == path.read_bytes()
     copied.unlink()
     small_disk()
-    with pytest.raises(TrainError, match=r"cannot write --save .*round-00001.pt'"):
+    with pytest.raises(TrainError, match=r"cannot write --save .*round-00001.safetensors'"):
         copy_checkpoint(path, copied)
     assert [each.name for each in tmp_path.iterdir()] == [path.name]

@@ -89,7 +89,7 @@ def run(folder: Path, *arguments: str) -> int:
 def test_a_checkpoint_resumes_eager_or_compiled(tmp_path: Path) -> None:
     config = tmp_path / "config.json"
     config.write_text(configured(envs=1, minibatches=1).model_dump_json())
-    paths = [tmp_path / f"{name}.pt" for name in ("compiled", "eager", "again")]
+    paths = [tmp_path / f"{name}.safetensors" for name in ("compiled", "eager", "again")]
     begin = ("--config-json", str(config), "--rounds", "1", "--force-compile")
     assert run(tmp_path, *begin, "--save", str(paths[0])) > 0
 

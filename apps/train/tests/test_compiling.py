@@ -80,14 +80,14 @@ def test_a_flag_overrules_what_a_checkpoint_was_compiled_by(saved, flags, settle
     config = override(find_preset("digits"), {"device": "cpu", "compile": saved})
     manifest = manifest_of(config, done=1)
     options = (PPO_FLAGS(**flags), SourceOptions())
-    plan = plan_resume(manifest, *options, path=Path("round-00001.pt"))
+    plan = plan_resume(manifest, *options, path=Path("round-00001.safetensors"))
     assert plan.config.compile == CompileConfig(**settled)
 
 
 def test_not_to_force_leaves_the_mode_alone(manifest_of):
     config = override(find_preset("digits"), {"device": "cpu", "compile": {"mode": "off"}})
     options = (PPO_FLAGS(), SourceOptions(set=["compile.force=false"]))
-    plan = plan_resume(manifest_of(config, done=1), *options, path=Path("round-00001.pt"))
+    plan = plan_resume(manifest_of(config, done=1), *options, path=Path("round-00001.safetensors"))
     assert plan.config.compile == CompileConfig(mode="off")
 
 

@@ -95,7 +95,7 @@ def test_it_is_the_configuration_that_a_run_uses(
         (["--dual-ab", "shaped-vs-sparse"], ["--dual-ab", "--reward-mode"]),
         (["--preset", "digit"], ["'digit'", "digits"]),
         (["--ppo-clip", "2"], ["--ppo-clip", "less than 1"]),
-        (["--resume", "nowhere.pt"], ["nowhere.pt", "No such file"]),
+        (["--resume", "nowhere.safetensors"], ["nowhere.safetensors", "No such file"]),
     ],
 )
 def test_a_mistake_is_one_line(flags, parts, capsys: pytest.CaptureFixture[str]) -> None:

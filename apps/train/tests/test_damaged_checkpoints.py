@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-import io
+import hashlib
+import json
 import os
 import pickle
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save
 
 from esper_leyline import CheckpointManifest
 from esper_tamiyo import RecurrentPolicy
 from esper_tolaria import make_setup
 from esper_train import main
 from esper_train.checkpoints.contents import check_state
-from esper_train.checkpoints.files import load_checkpoint, save_checkpoint, seal
+from esper_train.checkpoints.files import load_checkpoint, pack, save_checkpoint
+from esper_train.checkpoints.trees import split_tensors
 from esper_train.errors import TrainError
 
 
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory, sound_checkpoint, small_config) -> Path:
-    path = tmp_path_factory.mktemp("sound") / "policy.pt"
+    path = tmp_path_factory.mktemp("sound") / "policy.safetensors"
     save_checkpoint(path, *sound_checkpoint(small_config()))
     return path
 
@@ -48,24 +51,39 @@ def complaints(path: Path, capsys: pytest.CaptureFixture[str], folder: Path) -> 
     return said[0]
 
 
-def test_a_sound_checkpoint_is_loaded_and_read_by_torch_alone(sound):
+def test_a_sound_checkpoint_is_loaded_and_read_by_safetensors_alone(sound):
     manifest, state = load_checkpoint(sound)
     assert manifest.rounds_completed == 1
-    assert set(torch.load(sound, weights_only=True)) == {"manifest", "state"}
     assert set(state) == {"policy", "ppo", "rounds"}
-    assert zipfile.ZipFile(sound).testzip() is None
+    with safe_open(sound, framework="pt") as file:
+        assert json.loads(file.metadata()["manifest"])["rounds_completed"] == 1
+        assert torch.equal(file.get_tensor(f"policy.{BIAS}"), state["policy"][BIAS])
+
+
+def test_a_state_is_read_bit_for_bit(tmp_path, sound_checkpoint, small_config):
+    manifest, state = sound_checkpoint(small_config())
+    state["ppo"]["values"]["mean"] = 0.1 + 0.2
+    state["policy"][BIAS] = torch.tensor([1e-45, -0.0, 0.1, 3e38, 1 / 3, -1.0])
+    path = tmp_path / "policy.safetensors"
+    save_checkpoint(path, manifest, state)
+    _, read = load_checkpoint(path)
+    assert split_tensors(read)[0] == split_tensors(state)[0]
+    for name, tensor in split_tensors(state)[1].items():
+        found = split_tensors(read)[1][name]
+        assert found.dtype == tensor.dtype
+        assert found.numpy().tobytes() == tensor.numpy().tobytes()
 
 
 def test_one_bit_flipped_anywhere_is_noticed(sound, tmp_path):
     content = bytearray(sound.read_bytes())
     step = len(content) // 200
     places = [*range(0, len(content), step), *range(len(content) - 120, len(content))]
-    path = tmp_path / "flipped.pt"
+    path = tmp_path / "flipped.safetensors"
     for number, place in enumerate(places):
         bit = 1 << (number % 8)
         content[place] ^= bit
         path.write_bytes(content)
-        with pytest.raises(TrainError, match=r"flipped\.pt' (is|has)"):
+        with pytest.raises(TrainError, match=r"flipped\.safetensors' (is|has)"):
             load_checkpoint(path)
         content[place] ^= bit
     assert len(places) > 300
@@ -73,21 +91,29 @@ def test_one_bit_flipped_anywhere_is_noticed(sound, tmp_path):
 
 @pytest.mark.parametrize("kept", [0, 1, 100, -100, -1])
 def test_a_part_of_a_checkpoint_is_refused(sound, tmp_path, kept, capsys):
-    path = tmp_path / "part.pt"
+    path = tmp_path / "part.safetensors"
     path.write_bytes(sound.read_bytes()[:kept])
     assert str(path) in complaints(path, capsys, tmp_path)
 
 
 def test_bytes_after_the_end_are_refused(sound, tmp_path, capsys):
-    path = tmp_path / "longer.pt"
+    path = tmp_path / "longer.safetensors"
     path.write_bytes(sound.read_bytes() + b"\0")
-    assert "no checksum" in complaints(path, capsys, tmp_path)
+    assert "its checksum differs" in complaints(path, capsys, tmp_path)
 
 
-def test_a_file_without_a_checksum_says_what_it_may_be(tmp_path, capsys):
+def test_a_file_without_a_checksum_is_no_checkpoint(tmp_path, capsys):
+    path = tmp_path / "other.safetensors"
+    path.write_bytes(save({"weight": torch.zeros(2)}))
+    assert "has no checksum" in complaints(path, capsys, tmp_path)
+
+
+def test_a_file_of_an_earlier_version_says_what_to_do(tmp_path, capsys):
     path = tmp_path / "old.pt"
     torch.save({"manifest": "{}", "state": {}}, path)
-    assert "before checkpoint version" in complaints(path, capsys, tmp_path)
+    said = complaints(path, capsys, tmp_path)
+    assert "before checkpoint version 6" in said
+    assert "go on with the esper-train that wrote it, or train again" in said
 
 
 Change = Callable[[dict[str, Any], dict[str, Any]], object]
@@ -134,7 +160,6 @@ VARIANTS: dict[str, tuple[Change, str]] = {
     "another shape": (put("policy", BIAS, value=torch.zeros(7)), "has shape [7], not [6]"),
     "another type": (put("policy", BIAS, value=torch.zeros(6).double()), "torch.float64, not"),
     "a number for a tensor": (put("policy", BIAS, value=0.5), "of type float, not a tensor"),
-    "a sparse tensor": (put("policy", BIAS, value=torch.zeros(6).to_sparse()), "not a tensor"),
     "weights that are NaN": (
         put("policy", BIAS, value=torch.full((6,), torch.nan)),
         "a number that is not finite",
@@ -152,7 +177,7 @@ VARIANTS: dict[str, tuple[Change, str]] = {
     ),
     "a text for a number": (put("ppo", "episodes", value="2"), "of type str, not of type int"),
     "a negative count": (put("ppo", "episodes", value=-1), "is -1, which is negative"),
-    "infinite returns": (put("ppo", "values", "mean", value=float("inf")), "not finite"),
+    "infinite returns": (put("ppo", "values", "mean", value=float("inf")), "contains Infinity"),
     "negative spread": (put("ppo", "values", "squares", value=-1.0), "which is negative"),
     "negative rate": (put("ppo", "rate_scale", value=-0.5), "is -0.5, which is negative"),
     "rounds that are no list": (put("rounds", value={}), "not a list"),
@@ -181,7 +206,7 @@ def test_parts_of_different_runs_are_refused(
     manifest, state = sound_checkpoint(small_config())
     said = manifest.model_dump(mode="json")
     change(said, state)
-    path = tmp_path / "policy.pt"
+    path = tmp_path / "policy.safetensors"
     write(path, said, state)
     message = complaints(path, capsys, tmp_path)
     assert expected in message
@@ -190,38 +215,64 @@ def test_parts_of_different_runs_are_refused(
 
 def write(path: Path, manifest: Any, state: Any) -> None:
     """Writes a file with a right checksum, whatever is in it."""
-    import json
+    tree, tensors = split_tensors(state)
+    path.write_bytes(pack(json.dumps(manifest), json.dumps(tree), tensors))
 
-    content = io.BytesIO()
-    text = manifest if isinstance(manifest, str) else json.dumps(manifest)
-    torch.save({"manifest": text, "state": state}, content)
-    path.write_bytes(seal(content.getvalue()))
+
+WEIGHT = {"weight": torch.zeros(2)}
 
 
 @pytest.mark.parametrize(
-    ("content", "expected"),
+    ("manifest", "state", "expected"),
     [
-        ([1, 2], "not a checkpoint"),
-        ({"state": {}}, "not a checkpoint"),
-        ({"manifest": "{}", "state": {}, "more": 1}, "not a checkpoint"),
-        ({"manifest": 5, "state": {}}, "its manifest is not a text"),
-        ({"manifest": "[" * 5000, "state": {}}, "nested more than"),
-        ({"manifest": "{", "state": {}}, "is not JSON"),
-        ({"manifest": "[]", "state": {}}, "has version None"),
+        ("[" * 5000, "{}", "nested more than"),
+        ("{", "{}", "is not JSON"),
+        ("[]", "{}", "has version None"),
     ],
 )
-def test_other_files_of_torch_are_refused(content, expected, tmp_path, capsys):
-    path = tmp_path / "other.pt"
-    buffer = io.BytesIO()
-    torch.save(content, buffer)
-    path.write_bytes(seal(buffer.getvalue()))
+def test_unusable_texts_are_refused(manifest, state, expected, tmp_path, capsys):
+    path = tmp_path / "other.safetensors"
+    path.write_bytes(pack(manifest, state, {}))
     assert expected in complaints(path, capsys, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        ("[1, ", "its state is not JSON"),
+        ('{"a": NaN}', "its state contains NaN"),
+        ('{"a": {"tensor": "b"}}', "its tensor 'b' is missing"),
+        ("{}", "does not name its tensor 'weight'"),
+    ],
+)
+def test_unusable_states_are_refused(state, expected, tmp_path, sound_checkpoint, small_config):
+    manifest, _ = sound_checkpoint(small_config())
+    path = tmp_path / "other.safetensors"
+    path.write_bytes(pack(manifest.model_dump_json(), state, WEIGHT))
+    with pytest.raises(TrainError, match=expected):
+        load_checkpoint(path)
+
+
+def test_other_metadata_is_refused(tmp_path, capsys):
+    path = tmp_path / "other.safetensors"
+    digits = "0" * 64
+    for metadata in (
+        {"sha256": digits},
+        {"manifest": "", "state": "", "more": "", "sha256": digits},
+    ):
+        path.write_bytes(sealed(save(WEIGHT, metadata)))
+        assert "is not a checkpoint of esper-train" in complaints(path, capsys, tmp_path)
+
+
+def sealed(content: bytes) -> bytes:
+    """Returns a file of any content with a right checksum in place of zeros."""
+    return content.replace(b"0" * 64, hashlib.sha256(content).hexdigest().encode())
 
 
 def test_a_state_that_is_not_a_dict(tmp_path, capsys, sound_checkpoint, small_config):
     manifest, _ = sound_checkpoint(small_config())
-    path = tmp_path / "other.pt"
-    write(path, manifest.model_dump_json(), [1])
+    path = tmp_path / "other.safetensors"
+    write(path, manifest.model_dump(mode="json"), [1])
     assert "its state is not a dict" in complaints(path, capsys, tmp_path)
 
 
@@ -236,17 +287,26 @@ class Code:
 
 
 def test_no_code_of_a_file_is_run(tmp_path, capsys):
-    path, proof = tmp_path / "code.pt", tmp_path / "proof"
-    buffer = io.BytesIO()
-    torch.save({"manifest": "{}", "state": Code(f"touch {proof}")}, buffer, pickle_module=pickle)
-    path.write_bytes(seal(buffer.getvalue()))
-    assert "never loaded" in complaints(path, capsys, tmp_path)
+    path, proof = tmp_path / "code.safetensors", tmp_path / "proof"
+    code = Code(f"touch {proof}")
+    torch.save({"manifest": "{}", "state": code}, path, pickle_module=pickle)
+    assert "never loads, because it may hold code" in complaints(path, capsys, tmp_path)
+    path.write_bytes(pickle.dumps(code))
+    assert "is not a checkpoint" in complaints(path, capsys, tmp_path)
     assert not proof.exists()
 
 
 def test_checking_where_to_save_leaves_nothing_behind(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    arguments = ["ppo", "--save", "new/policy.pt", "--device", "cpu", "--data-root", "nowhere"]
+    arguments = [
+        "ppo",
+        "--save",
+        "new/policy.safetensors",
+        "--device",
+        "cpu",
+        "--data-root",
+        "nowhere",
+    ]
     assert main([*arguments, "--preset", "mnist1d_blind", "--runs", "/proc/runs"]) == 2
     capsys.readouterr()
     assert list(tmp_path.iterdir()) == []
@@ -255,19 +315,19 @@ def test_checking_where_to_save_leaves_nothing_behind(tmp_path, capsys, monkeypa
 def test_a_folder_given_as_an_arm_is_not_searched_deeply(tmp_path, capsys):
     deep = tmp_path / "a" / "b" / "c" / "d"
     deep.mkdir(parents=True)
-    (deep / "policy.pt").write_text("")
+    (deep / "policy.safetensors").write_text("")
     assert main(["evaluate", "--arms", str(tmp_path)]) == 2
     assert "such as" not in capsys.readouterr().err
     run = tmp_path / "run" / "checkpoints"
     run.mkdir(parents=True)
-    (run / "round-00001.pt").write_text("")
+    (run / "round-00001.safetensors").write_text("")
     assert main(["evaluate", "--arms", str(tmp_path)]) == 2
-    assert f"such as {run / 'round-00001.pt'}" in capsys.readouterr().err
+    assert f"such as {run / 'round-00001.safetensors'}" in capsys.readouterr().err
 
 
 def test_a_manifest_is_written_as_it_is_read(tmp_path, sound_checkpoint, small_config):
     manifest, state = sound_checkpoint(small_config())
-    path = tmp_path / "policy.pt"
+    path = tmp_path / "policy.safetensors"
     save_checkpoint(path, manifest, state)
     assert load_checkpoint(path)[0] == manifest
     assert CheckpointManifest.model_validate_json(manifest.model_dump_json()) == manifest

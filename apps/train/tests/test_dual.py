@@ -44,8 +44,8 @@ MISTAKES = {
     "seeds for nothing": (["--ab-seeds", "6"], ["--ab-seeds", "--dual-ab"]),
     "one seed": ([*PAIR, "--ab-seeds", "1"], ["--ab-seeds is 1", "at least 2"]),
     "seeds without end": ([*PAIR, "--ab-seeds", "1000000000"], ["--ab-seeds is", "at most 10000"]),
-    "resumed": ([*PAIR, "--resume", "a.pt"], ["--resume a.pt", "--dual-ab"]),
-    "saved": ([*PAIR, "--save", "a.pt"], ["--save a.pt", "run directory"]),
+    "resumed": ([*PAIR, "--resume", "a.safetensors"], ["--resume a.safetensors", "--dual-ab"]),
+    "saved": ([*PAIR, "--save", "a.safetensors"], ["--save a.safetensors", "run directory"]),
     "one log": ([*PAIR, "--telemetry-file", "a"], ["--telemetry-file a", "--telemetry-dir"]),
     "two wishes": ([*PAIR, "--device", "cpu", "--devices", "cpu", "cpu"], ["--device cpu", "half"]),
     "unknown device": ([*PAIR, "--devices", "cpu", "cuda:77"], ["cuda:77", "cpu"]),
@@ -149,7 +149,7 @@ def ended(directory: RunDirectory, mode: str, *, rounds: int, resume: str | None
         seconds=1.0,
         rounds=(row,) * rounds,
         host_parameters=800,
-        checkpoint="checkpoints/last.pt",
+        checkpoint="checkpoints/last.safetensors",
         resume=resume,
     )
     return ArmRun(mode=mode, directory=directory, summary=summary)

@@ -107,11 +107,14 @@ def test_a_label_is_what_an_arm_is_called(
 
 def test_a_file_name_may_look_like_a_label(ppo_run, tmp_path: Path, monkeypatch) -> None:
     saved = ppo_run.directory / str(ppo_run.summary.checkpoint)
-    (tmp_path / "lr=1.pt").write_bytes(saved.read_bytes())
+    (tmp_path / "lr=1.safetensors").write_bytes(saved.read_bytes())
     monkeypatch.chdir(tmp_path)
-    (unlabelled,), (labelled,) = read_arms(["lr=1.pt"]), read_arms(["mine=./lr=1.pt"])
+    (unlabelled,), (labelled,) = (
+        read_arms(["lr=1.safetensors"]),
+        read_arms(["mine=./lr=1.safetensors"]),
+    )
     assert unlabelled.label == "lr=1"
-    assert (labelled.name, labelled.label) == ("./lr=1.pt", "mine")
+    assert (labelled.name, labelled.label) == ("./lr=1.safetensors", "mine")
 
 
 def test_arms_meet_the_same_hosts(done: Evaluated) -> None:

@@ -48,7 +48,10 @@ MISTAKES = {
         ["--baseline", "'heuristic'", "static, random"],
     ),
     "device that is not here": (["--device", "cuda:77"], ["cuda:77", "cpu"]),
-    "missing checkpoint": (["--arms", "static", "nowhere.pt"], ["nowhere.pt", "No such file"]),
+    "missing checkpoint": (
+        ["--arms", "static", "nowhere.safetensors"],
+        ["nowhere.safetensors", "No such file"],
+    ),
     "unknown setting": (["--arms", "schedule:evry=3"], ["'evry'", "did you mean 'every'"]),
     "no number of epochs": (["--arms", "schedule:every=often"], ["'every'", "'often'", "every=5"]),
     "no whole number of epochs": (["--arms", "schedule:every=1.5"], ["'every'", "'1.5'"]),
@@ -109,7 +112,7 @@ def made(tmp_path: Path, sound_checkpoint, small_config):
         slots: tuple[str, ...] = ("r0c0", "r0c1", "r0c2"),
         **changes: object,
     ) -> str:
-        path = tmp_path / f"{name}.pt"
+        path = tmp_path / f"{name}.safetensors"
         config = small_config(task, slots=slots, **changes)
         save_checkpoint(path, *sound_checkpoint(config, slots=slots))
         return str(path)
@@ -129,9 +132,9 @@ def test_a_checkpoint_of_another_task(made, capsys: pytest.CaptureFixture[str]) 
 
 
 def test_a_checkpoint_on_a_task_with_more_slots(sound_checkpoint, small_config) -> None:
-    arm = CheckpointArm("f.pt", "f", *sound_checkpoint(small_config()))
+    arm = CheckpointArm("f.safetensors", "f", *sound_checkpoint(small_config()))
     expected = (
-        r"'f\.pt' was trained on task 'mnist1d_blind' with number of slots 3, "
+        r"'f\.safetensors' was trained on task 'mnist1d_blind' with number of slots 3, "
         r"task 'cifar10_deep' has number of slots 5"
     )
     with pytest.raises(TrainError, match=expected):

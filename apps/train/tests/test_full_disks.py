@@ -88,33 +88,35 @@ def test_a_file_size_limit_below_a_checkpoint_is_reported(tmp_path):
 @pytest.mark.parametrize("save", [False, True])
 def test_a_full_disk_of_runs_keeps_the_last_checkpoint_and_says_which(save, tmp_path):
     """There is room for one checkpoint and the log, and not for a second one."""
-    more = "--rounds 3 --runs disk" + " --save policy.pt" * save
+    more = "--rounds 3 --runs disk" + " --save policy.safetensors" * save
     done = on_a_small_disk("448k", f"{PROGRAM} {SHORT} {more}", tmp_path)
     assert done.returncode == 1, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     assert done.stderr.count("cannot write checkpoint") == 1
     summary, run = finished_run(tmp_path / "kept")
     assert summary["status"] == "failed"
-    assert summary["checkpoint"] == "checkpoints/round-00001.pt"
+    assert summary["checkpoint"] == "checkpoints/round-00001.safetensors"
     load_checkpoint(run / summary["checkpoint"])
-    assert f"last checkpoint: disk/{run.name}/checkpoints/round-00001.pt" in done.stdout
+    assert f"last checkpoint: disk/{run.name}/checkpoints/round-00001.safetensors" in done.stdout
     if save:
-        manifest, _ = load_checkpoint(tmp_path / "policy.pt")
+        manifest, _ = load_checkpoint(tmp_path / "policy.safetensors")
         assert manifest.rounds_completed == 2
-        assert "checkpoint of 2 rounds saved to policy.pt" in done.stdout
+        assert "checkpoint of 2 rounds saved to policy.safetensors" in done.stdout
     else:
         assert "learned in 2 rounds is not kept: the last checkpoint holds 1" in done.stdout
 
 
 @pytest.mark.slow
 def test_save_on_a_full_disk_names_the_checkpoint_that_is_there(tmp_path):
-    done = on_a_small_disk("16k", f"{PROGRAM} {SHORT} --rounds 1 --save disk/policy.pt", tmp_path)
+    done = on_a_small_disk(
+        "16k", f"{PROGRAM} {SHORT} --rounds 1 --save disk/policy.safetensors", tmp_path
+    )
     assert done.returncode == 1, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
-    assert "cannot write --save disk/policy.pt: No space left on device" in done.stderr
+    assert "cannot write --save disk/policy.safetensors: No space left on device" in done.stderr
     summary, run = finished_run(tmp_path / "runs")
     assert summary["status"] == "failed"
-    assert summary["checkpoint"] == "checkpoints/round-00001.pt"
+    assert summary["checkpoint"] == "checkpoints/round-00001.safetensors"
     assert f"the same checkpoint is '{run.relative_to(tmp_path)}" in done.stderr
     load_checkpoint(run / summary["checkpoint"])
     assert list((tmp_path / "kept").iterdir()) == []

@@ -30,7 +30,7 @@ MISTAKES = {
         ["--amp-dtype float16", "--amp"],
     ),
     "missing config": (["--config-json", "nowhere.json"], ["nowhere.json"]),
-    "missing checkpoint": (["--resume", "nowhere.pt"], ["nowhere.pt"]),
+    "missing checkpoint": (["--resume", "nowhere.safetensors"], ["nowhere.safetensors"]),
 }
 
 
@@ -110,9 +110,9 @@ def test_heuristic_names_the_mistake(capsys: pytest.CaptureFixture[str]) -> None
 
 
 def test_not_a_checkpoint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = tmp_path / "policy.pt"
+    path = tmp_path / "policy.safetensors"
     path.write_text("not a checkpoint")
-    assert "policy.pt" in complaint(capsys, "ppo", "--resume", str(path))
+    assert "policy.safetensors" in complaint(capsys, "ppo", "--resume", str(path))
 
 
 def test_save_to_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

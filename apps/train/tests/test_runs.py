@@ -57,7 +57,7 @@ def test_the_resolved_config_gives_the_same_run(ppo_run, run, tmp_path: Path) ->
 
 @pytest.mark.slow
 def test_a_resumed_run_equals_an_uninterrupted_one(ppo_run, run, small, tmp_path: Path) -> None:
-    saved = tmp_path / "half.pt"
+    saved = tmp_path / "half.safetensors"
     half = run(tmp_path / "half", "ppo", *small, "--rounds", "1", "--save", str(saved))
     assert half.results == ppo_run.results[:1]
     whole = run(tmp_path / "whole", "ppo", "--resume", str(saved), "--rounds", "2")
@@ -155,7 +155,7 @@ def test_telemetry_can_be_off_or_elsewhere(run, small, tmp_path: Path) -> None:
 def test_the_second_run_that_saves_to_a_file_says_that_it_replaced_it(
     command, small, tmp_path: Path
 ) -> None:
-    saved, runs = tmp_path / "policy.pt", tmp_path / "runs"
+    saved, runs = tmp_path / "policy.safetensors", tmp_path / "runs"
     saved.write_text("of an earlier run")
     arguments = ["ppo", *small, "--rounds", "500", "--save", str(saved), "--runs", str(runs)]
     process = subprocess.Popen(

@@ -19,7 +19,7 @@ from esper_train.settings.options import HEURISTIC_FLAGS, PPO_FLAGS, SetOptions,
 from esper_train.settings.resolve import plan_heuristic, plan_ppo, plan_resume
 from esper_train.settings.resume import RESUMABLE
 
-PATH = Path("runs/one/checkpoints/round-00040.pt")
+PATH = Path("runs/one/checkpoints/round-00040.safetensors")
 
 
 def planned(*changes: str, flags=None, **source):

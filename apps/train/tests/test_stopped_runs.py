@@ -29,7 +29,7 @@ def start(arguments: list[str]) -> subprocess.Popen[str]:
 
 def after_a_checkpoint(process: subprocess.Popen[str], folder: Path) -> Path:
     """Waits for the first checkpoint of the only run in a folder; returns the run's folder."""
-    while not list(folder.glob("*/checkpoints/*.pt")):
+    while not list(folder.glob("*/checkpoints/*.safetensors")):
         assert process.poll() is None, process.communicate()
         time.sleep(0.05)
     (run,) = folder.iterdir()
@@ -56,7 +56,7 @@ def check(run: Path) -> RunSummary:
     summary = RunSummary.model_validate_json((run / "summary.json").read_text())
     assert summary.checkpoint is not None
     assert (run / summary.checkpoint).is_file()
-    assert summary.checkpoint == f"checkpoints/round-{len(summary.rounds):05d}.pt"
+    assert summary.checkpoint == f"checkpoints/round-{len(summary.rounds):05d}.safetensors"
     assert summary.resume is not None
     assert summary.checkpoint in summary.resume
     lines = [json.loads(line) for line in (run / "events.jsonl").read_text().splitlines()]

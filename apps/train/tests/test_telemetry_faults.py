@@ -236,7 +236,7 @@ def test_log_and_summary_agree_on_a_deleted_checkpoint(tmp_path):
     runs = TelemetryOptions(runs=tmp_path, no_tui=True)
     plan = plan_heuristic(HEURISTIC_FLAGS(device="cpu"), SetOptions())
     with StopRequest() as stop, RunSession("heuristic", plan, runs, stop) as session:
-        session.progress.checkpoint = "checkpoints/round-00001.pt"
+        session.progress.checkpoint = "checkpoints/round-00001.safetensors"
     log = session.directory.events.read_text(encoding="utf-8").splitlines()
     payload = json.loads(log[-1])["payload"]
     summary = summary_of(session.directory.path)

@@ -10,9 +10,9 @@ from esper_leyline.ranges import MOST_BLUEPRINTS, MOST_ROUNDS, MOST_SLOTS, Name,
 from esper_leyline.slots import SlotId
 from esper_leyline.wire import Settings
 
-CHECKPOINT_VERSION = 5
+CHECKPOINT_VERSION = 6
 """Raised when files of earlier versions cannot be read; 3 has a checksum, 4 the learning rate's
-scale, 5 the names of the blueprints and no part of the environment."""
+scale, 5 the names of the blueprints and no part of the environment, 6 is a safetensors file."""
 
 
 class CheckpointManifest(Settings):

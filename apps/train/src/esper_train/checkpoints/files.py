@@ -1,18 +1,25 @@
-"""Checkpoint files: a manifest, the tensors it describes, and a checksum."""
+"""Checkpoint files: safetensors with a JSON manifest and a checksum in the header.
+
+One file, because a file is replaced atomically. Its tensors are in the safetensors format, and
+all else is JSON in the metadata of that format, so reading a file never runs code from it, and
+any safetensors reader opens it.
+"""
 
 from __future__ import annotations
 
 import hashlib
-import io
+import json
 import os
-import pickle
-import warnings
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import torch
 from pydantic import ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor
 
 from esper_leyline import (
     CheckpointManifest,
@@ -24,15 +31,25 @@ from esper_leyline import (
 from esper_leyline.checkpoint import CHECKPOINT_VERSION
 from esper_leyline.config.overrides import explain_invalid
 from esper_leyline.files.json_files import parse_json
+from esper_leyline.files.paths import os_reason
 from esper_train.checkpoints.contents import check_state
+from esper_train.checkpoints.trees import join_tensors, split_tensors
 from esper_train.errors import TrainError
 
-MOST_BYTES = 2**32
-"""Largest checkpoint that is read; one of the default policy has about 2 MB."""
+SUFFIX = ".safetensors"
+"""Of the checkpoints in a run directory; ``--save`` may name any file."""
 
-_START = b"PK"
-_LABEL = b"sha256:"
-_SEAL_BYTES = len(_LABEL) + 2 * hashlib.sha256().digest_size
+MOST_BYTES = 2**32
+"""Largest checkpoint that is read; one of the default policy has less than 1 MB."""
+
+MOST_HEADER_BYTES = 100_000_000
+"""Longest header that the safetensors library reads."""
+
+_LENGTH_BYTES = 8
+_ZIP_START = b"PK"
+_NO_DIGEST = "0" * 2 * hashlib.sha256().digest_size
+_DIGEST = re.compile(rb'"sha256":"([0-9a-f]{64})"')
+_PARTS = frozenset({"manifest", "state", "sha256"})
 
 
 def save_checkpoint(path: Path, manifest: CheckpointManifest, state: Mapping[str, Any]) -> None:
@@ -41,15 +58,14 @@ def save_checkpoint(path: Path, manifest: CheckpointManifest, state: Mapping[str
     Raises:
         TrainError: If the file cannot be written.
     """
-    # In memory first: torch's own writer hides the reason when a disk is full.
-    content = io.BytesIO()
-    torch.save({"manifest": manifest.model_dump_json(), "state": dict(state)}, content)
+    tree, tensors = split_tensors(state)
+    content = pack(manifest.model_dump_json(), json.dumps(tree), tensors)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, seal(content.getvalue()))
+        write_atomically(path, content)
     except OSError as error:
         raise TrainError(
-            f"cannot write checkpoint '{path}': {error.strerror}; choose a writable place"
+            f"cannot write checkpoint '{path}': {os_reason(error)}; choose a writable place"
         ) from None
 
 
@@ -64,7 +80,7 @@ def copy_checkpoint(path: Path, target: Path) -> None:
         write_atomically(target, path.read_bytes())
     except OSError as error:
         raise TrainError(
-            f"cannot write --save {target}: {error.strerror}; the same checkpoint is '{path}'"
+            f"cannot write --save {target}: {os_reason(error)}; the same checkpoint is '{path}'"
         ) from None
 
 
@@ -85,90 +101,110 @@ def load_checkpoint(path: Path) -> tuple[CheckpointManifest, dict[str, Any]]:
             that a run needs to continue from it.
     """
     try:
-        content = _unpickle(_unseal(_read(path)))
-        manifest = _manifest(content["manifest"])
-        return check_state(manifest, content["state"])
+        manifest, state, tensors = _unpack(_read(path))
+        return check_state(_manifest(manifest), join_tensors(_state(state), tensors))
     except (EsperError, LeylineError) as error:
         raise TrainError(f"checkpoint '{path}' {error}") from None
 
 
-def seal(archive: bytes) -> bytes:
-    """Adds a checksum to a ZIP archive without a comment, as its comment.
+def pack(manifest: str, state: str, tensors: Mapping[str, Tensor]) -> bytes:
+    """Returns a checkpoint's bytes.
 
-    ``torch.load`` reads the archive as before. The checksum covers every byte before it.
+    Args:
+        manifest: JSON.
+        state: JSON of the state, with names in place of tensors.
+        tensors: By name.
     """
-    # The last two bytes of an archive without a comment are the comment's length, 0.
-    assert archive.endswith(b"\0\0"), "torch writes archives without comments"
-    covered = archive[:-2] + _SEAL_BYTES.to_bytes(2, "little")
-    return covered + _checksum(covered)
+    metadata = {"manifest": manifest, "state": state, "sha256": _NO_DIGEST}
+    content = bytearray(save_tensors(dict(tensors), metadata))
+    start, end = _digest_place(content)
+    content[start:end] = _checksum(content, start, end)
+    return bytes(content)
 
 
-def _unseal(sealed: bytes) -> bytes:
-    """Checks the checksum of an archive, and returns the archive.
+def _checksum(content: bytes | bytearray, start: int, end: int) -> bytes:
+    """Returns the checksum of a file, in which its own digits count as zeros."""
+    view = memoryview(content)
+    sha256 = hashlib.sha256(view[:start])
+    sha256.update(_NO_DIGEST.encode())
+    sha256.update(view[end:])
+    return sha256.hexdigest().encode()
+
+
+def _digest_place(content: bytes | bytearray) -> tuple[int, int]:
+    """Returns where the digits of the checksum are.
 
     Raises:
-        TrainError: If it is missing or wrong.
+        TrainError: If there is none.
     """
-    covered, found = sealed[:-_SEAL_BYTES], sealed[-_SEAL_BYTES:]
-    if found != _checksum(covered):
-        raise TrainError("is damaged: its checksum differs; use another checkpoint of the run")
-    return sealed
+    # Quotes inside a JSON string have a backslash, so this is not found in manifest or state.
+    found = _DIGEST.search(content, _LENGTH_BYTES, _header_end(content))
+    if found is None:
+        raise TrainError("has no checksum, so it is not a checkpoint of esper-train, or damaged")
+    return found.span(1)
 
 
-def _checksum(covered: bytes) -> bytes:
-    return _LABEL + hashlib.sha256(covered).hexdigest().encode()
+def _header_end(content: bytes | bytearray) -> int:
+    return _LENGTH_BYTES + int.from_bytes(content[:_LENGTH_BYTES], "little")
 
 
 def _read(path: Path) -> bytes:
     try:
         with open_regular(path) as file:
-            _check_ends(file)
+            _check_start(file)
             return file.read()
     except OSError as error:
-        raise TrainError(f"cannot be read: {error.strerror}") from None
+        raise TrainError(f"cannot be read: {os_reason(error)}") from None
 
 
-def _check_ends(file: BinaryIO) -> None:
-    """Checks the start and end of a file before all of it is read."""
+def _check_start(file: BinaryIO) -> None:
+    """Checks size and start of a file before all of it is read."""
     size = file.seek(0, os.SEEK_END)
     if size > MOST_BYTES:
         raise TrainError(f"has more than {MOST_BYTES:,} bytes")
-    file.seek(max(0, size - _SEAL_BYTES))
-    end = file.read(_SEAL_BYTES)
     file.seek(0)
-    start = file.read(len(_START))
+    start = file.read(_LENGTH_BYTES + 1)
     file.seek(0)
-    if start != _START:
-        raise TrainError("is not a checkpoint of esper-train")
-    if not end.startswith(_LABEL):
+    if start.startswith(_ZIP_START):
         raise TrainError(
-            "has no checksum: it is damaged, or of a version of esper-train before checkpoint "
-            f"version {CHECKPOINT_VERSION}"
+            "is a file of torch.save, which esper-train wrote before checkpoint version "
+            f"{CHECKPOINT_VERSION} and never loads, because it may hold code; go on with the "
+            "esper-train that wrote it, or train again"
         )
-
-
-def _unpickle(archive: bytes) -> dict[str, Any]:
-    try:
-        with warnings.catch_warnings():
-            # Torch warns about sparse tensors, which are refused later.
-            warnings.simplefilter("ignore", UserWarning)
-            content = torch.load(io.BytesIO(archive), map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
-        raise TrainError(
-            "holds objects other than tensors, numbers, texts, lists and dicts, which are never "
-            "loaded"
-        ) from None
-    except (RuntimeError, EOFError, ValueError, KeyError, TypeError, AttributeError):
-        raise TrainError("is not a checkpoint of esper-train") from None
-    if not isinstance(content, dict) or set(content) != {"manifest", "state"}:
+    if len(start) <= _LENGTH_BYTES or start[_LENGTH_BYTES:] != b"{":
         raise TrainError("is not a checkpoint of esper-train")
-    return content
+    length = _header_end(start) - _LENGTH_BYTES
+    if length > MOST_HEADER_BYTES:
+        raise TrainError("is not a checkpoint of esper-train")
+    if _LENGTH_BYTES + length > size:
+        raise TrainError("is damaged: it ends early; use another checkpoint of the run")
 
 
-def _manifest(text: Any) -> CheckpointManifest:
+def _unpack(content: bytes) -> tuple[str, str, dict[str, Tensor]]:
+    """Returns manifest, state and tensors of a file whose checksum is right."""
+    start, end = _digest_place(content)
+    if content[start:end] != _checksum(content, start, end):
+        raise TrainError("is damaged: its checksum differs; use another checkpoint of the run")
+    try:
+        tensors = load_tensors(content)
+        header = content[_LENGTH_BYTES : _header_end(content)].decode()
+    except (SafetensorError, RuntimeError, ValueError, KeyError, TypeError, OverflowError):
+        raise TrainError("is not a checkpoint of esper-train") from None
+    metadata = parse_json(header, MOST_HEADER_BYTES).get("__metadata__")
+    if not isinstance(metadata, dict) or set(metadata) != _PARTS:
+        raise TrainError("is not a checkpoint of esper-train")
+    return metadata["manifest"], metadata["state"], tensors
+
+
+def _state(text: str) -> Any:
+    try:
+        return parse_json(text, MOST_HEADER_BYTES)
+    except LeylineError as error:
+        raise TrainError(f"cannot be used: its state {error}") from None
+
+
+def _manifest(text: str) -> CheckpointManifest:
     """Reads a manifest; checks the version first, as other versions have other fields."""
-    if not isinstance(text, str):
-        raise TrainError("cannot be used: its manifest is not a text")
     content = parse_json(text)
     version = content.get("checkpoint_version") if isinstance(content, dict) else None
     if version != CHECKPOINT_VERSION:

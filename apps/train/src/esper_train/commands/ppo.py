@@ -25,6 +25,7 @@ from esper_tamiyo import RecurrentPolicy
 from esper_tolaria import build_environment
 from esper_train.checkpoints.contents import align_state
 from esper_train.checkpoints.files import (
+    SUFFIX,
     copy_checkpoint,
     file_version,
     load_checkpoint,
@@ -223,7 +224,7 @@ class PPORun:
         done = self._runner.rounds_completed
         self._newest = state
         directory = self._session.directory
-        path = directory.checkpoints / f"round-{done:05d}.pt"
+        path = directory.checkpoints / f"round-{done:05d}{SUFFIX}"
         shown = str(path.relative_to(directory.path))
         # Not interrupted by signals, so that file, summary and event agree.
         with self._session.stop.defer_signals():

@@ -28,7 +28,7 @@ from esper_tamiyo import (
     StaticController,
 )
 from esper_train.checkpoints.contents import align_state
-from esper_train.checkpoints.files import load_checkpoint
+from esper_train.checkpoints.files import SUFFIX, load_checkpoint
 from esper_train.commands.heuristic import heuristic_rules
 from esper_train.errors import TrainError
 from esper_train.settings.numbers import parse_whole
@@ -136,7 +136,7 @@ _RULES: Mapping[str, Rule] = {
 
 DEFAULT_ARMS = tuple(_RULES)
 
-_IN_FOLDERS = ("*.pt", "checkpoints/*.pt", "*/checkpoints/*.pt")
+_IN_FOLDERS = tuple(f"{folder}*{SUFFIX}" for folder in ("", "checkpoints/", "*/checkpoints/"))
 """Places of checkpoints in a folder of them, a run directory, and a folder of runs."""
 
 _LABELLED = re.compile(r"(?P<label>[\w.-]+)=(?P<arm>.+)")
@@ -183,7 +183,7 @@ def _read(name: str, label: str | None, stems: Counter[str]) -> Arm:
         config = _schedule(settings)
         return RuleArm(name, label or name, lambda spec, _run: ScheduleController(spec, config))
     if kind in BUDGETS:
-        stem = Path(settings).stem if settings.endswith(".pt") else settings
+        stem = Path(settings).stem if settings.endswith(SUFFIX) else settings
         known = f"{kind}:{stem if stems[stem] <= 1 else settings}" if colon else kind
         return ScratchArm(name, label or known, settings if colon else None, BUDGETS[kind])
     return _read_checkpoint(name, label, stems)

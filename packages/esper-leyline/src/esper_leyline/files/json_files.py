@@ -37,15 +37,19 @@ def read_json(path: Path) -> Any:
     return parse_json(text)
 
 
-def parse_json(text: str) -> Any:
+def parse_json(text: str, limit: int = MOST_BYTES) -> Any:
     """Parses JSON strictly.
 
+    Args:
+        text: The JSON.
+        limit: Most characters.
+
     Raises:
-        LeylineError: If it is not JSON, is nested more than ``MOST_LEVELS`` deep, names a
-            key of an object twice, or contains NaN or an infinity.
+        LeylineError: If it is longer, is not JSON, is nested more than ``MOST_LEVELS`` deep,
+            names a key of an object twice, or contains NaN or an infinity.
     """
-    if len(text) > MOST_BYTES:
-        raise LeylineError(f"has more than {MOST_BYTES:,} characters")
+    if len(text) > limit:
+        raise LeylineError(f"has more than {limit:,} characters")
     _check_depth(text)
     try:
         return json.loads(
