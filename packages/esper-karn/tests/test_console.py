@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,8 @@ from rich.console import Console
 
 from esper_karn import ClosingTable, ConsoleView, KarnError, RunReport, fold, follow
 from esper_karn.console.console_view import progress_line
-from esper_leyline import RunStatus, RunSummary
-from esper_leyline.events import RoundCompleted
+from esper_leyline import RunStatus, RunSummary, override
+from esper_leyline.events import Phase, RoundCompleted, RunPhase
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -286,6 +287,59 @@ def test_follow_sleeps_between_two_reads(tmp_path, monkeypatch):
 def test_the_progress_line_counts_parts_without_room(run_of, width, line):
     state = fold(run_of(4)[:51])
     assert progress_line(state, width) == line
+
+
+@pytest.mark.parametrize(
+    ("telemetry", "words", "missing"),
+    [
+        ({"level": "normal"}, "host epoch 2/6", "needs"),
+        ({"level": "minimal"}, "host epoch needs --telemetry-level normal", "2/6"),
+    ],
+)
+def test_the_progress_line_says_which_level_it_needs(run_of, telemetry, words, missing):
+    state = fold(run_of(4)[:51])
+    config = override(state.started.config, {"telemetry": telemetry})
+    state = replace(state, started=state.started.model_copy(update={"config": config}))
+    line = progress_line(state, 200)
+    assert words in line
+    assert missing not in line
+
+
+def test_a_run_without_rounds_in_its_log_says_which_level_they_need(run_of):
+    console = text_console()
+    first, *_ = run_of(1)
+    config = override(
+        first.payload.config, {"telemetry": {"level": "off", "lifecycle_only": True}}
+    )
+    payload = first.payload.model_copy(update={"config": config})
+    with ConsoleView(console, interactive=False) as view:
+        view.feed(first.model_copy(update={"payload": payload}))
+    assert text_of(console) == "rounds: needs --telemetry-level minimal\n"
+
+
+@pytest.mark.parametrize(
+    ("phase", "line"),
+    [
+        (None, "starting"),
+        (Phase.PREPARING_DATA, "preparing data"),
+        (Phase.STARTING_WORKERS, "starting workers"),
+    ],
+)
+def test_the_progress_line_names_the_phase_of_a_start(run_of, phase, line):
+    started = run_of(1)[0]
+    events = [started]
+    if phase is not None:
+        update = {"sequence": 1, "payload": RunPhase(phase=phase)}
+        events.append(started.model_copy(update=update))
+    assert progress_line(fold(events), 80) == line
+
+
+def test_the_progress_line_names_the_phases_after_the_start(run_of):
+    events = run_of(1)[:2]
+    for phase, words in ((Phase.COMPILING, "round 1/1 compiling"), (Phase.TRAINING, "round 1/1  ")):
+        update = {"sequence": len(events), "payload": RunPhase(phase=phase)}
+        events = [*events, events[0].model_copy(update=update)]
+        assert progress_line(fold(events), 80).startswith(words)
 
 
 def test_parts_without_room_are_named_once(run_of):

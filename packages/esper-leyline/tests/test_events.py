@@ -22,6 +22,7 @@ from esper_leyline.events import (
     Vitals,
     kinds_at,
     kinds_written,
+    least_level,
     parse_event,
 )
 from esper_leyline.reports import HostReport
@@ -135,7 +136,23 @@ def test_every_kind_named_by_a_rule_exists():
 @pytest.mark.parametrize("level", LEVELS)
 def test_lifecycle_only_keeps_lifecycle_events_at_any_level(level):
     written = kinds_written(TelemetryConfig(level=level, lifecycle_only=True))
-    assert written == kinds_at(level) | LIFECYCLE_KINDS
+    run_kinds = {"run_started", "run_phase", "environment_built", "run_completed", "run_failed"}
+    assert written >= kinds_at(level) | LIFECYCLE_KINDS | run_kinds
+    assert ("vitals" in written) == (level != "off")
+    assert ("decision" in written) == (level in ("normal", "debug"))
+
+
+@pytest.mark.parametrize(
+    ("kinds", "level"),
+    [
+        ([], "off"),
+        (["vitals"], "minimal"),
+        (["vitals", "decision"], "normal"),
+        (["seed_gate_evaluated"], "debug"),
+    ],
+)
+def test_the_least_level_writes_all_of_some_kinds(kinds, level):
+    assert least_level(kinds) == level
 
 
 def test_what_decides_a_run_is_never_coalesced():

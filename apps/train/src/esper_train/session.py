@@ -198,8 +198,8 @@ class RunSession:
 
     @property
     def _is_silent(self) -> bool:
-        """Whether the log is empty, so that nothing can be shown."""
-        return self.plan.config.telemetry.level == "off"
+        """Whether the log stays empty, so that nothing can be shown."""
+        return not kinds_written(self.plan.config.telemetry)
 
     def _show(self) -> None:
         """Starts the console view, and the measurements of the machine."""

@@ -34,6 +34,7 @@ from esper_karn.state.run_report import RunReport, Trend
 from esper_karn.state.series import Bucket, Series
 from esper_karn.state.stamped import Stamped
 from esper_karn.views.growth import GrowthView, growth_view
+from esper_karn.views.levels import level_needed
 from esper_karn.views.progress import Progress, progress
 from esper_karn.views.rounds import RoundView, round_view
 
@@ -80,6 +81,7 @@ __all__ = [
     "growth_view",
     "guard_streams",
     "is_run_directory",
+    "level_needed",
     "output_failure",
     "peek",
     "progress",

@@ -24,6 +24,7 @@ from esper_karn.log.reader import EventReader, problems_text
 from esper_karn.state.reducer import reduce
 from esper_karn.state.rounds import RoundStats
 from esper_karn.state.run import RunState
+from esper_karn.views.levels import level_needed
 from esper_karn.views.progress import progress
 from esper_karn.views.rounds import RoundView, round_view
 from esper_leyline import RunStatus, printable
@@ -76,6 +77,10 @@ class ConsoleView:
             return
         if self._pending is not None and self._is_final(self._pending, event):
             self._print_pending()
+        if isinstance(event.payload, RunStarted):
+            needed = level_needed(self.state, ["round_completed"])
+            if needed is not None:
+                self._print_wrapped(f"rounds: {needed}")
         if isinstance(event.payload, EnvironmentBuilt) and self.state.started is not None:
             line = describe_run(self.state.started, event.payload)
             self._print_wrapped(line, style="bold")
@@ -334,7 +339,9 @@ def _progress_parts(state: RunState) -> list[Part]:
     ]
     if state.status is RunStatus.RUNNING:
         epochs, total = format_index(now.epochs_done), format_index(now.epochs_total or 0)
-        parts.append(Part(text=f"host epoch {epochs}/{total}", name="host epoch", rank=3))
+        needed = level_needed(state, ["epoch_completed"])
+        text = f"host epoch {epochs}/{total}" if needed is None else f"host epoch {needed}"
+        parts.append(Part(text=text, name="host epoch", rank=3))
     if now.mean_accuracy is not None:
         accuracy = f"accuracy {format_fixed(now.mean_accuracy, 1)} %"
         parts.append(Part(text=accuracy, name="accuracy", rank=2))

@@ -1,7 +1,13 @@
 """Events: the envelope, every payload, and what each telemetry level writes."""
 
 from esper_leyline.events.envelope import SCHEMA_VERSION, Event, EventVersionError, parse_event
-from esper_leyline.events.levels import LIFECYCLE_KINDS, SAMPLE_KINDS, kinds_at, kinds_written
+from esper_leyline.events.levels import (
+    LIFECYCLE_KINDS,
+    SAMPLE_KINDS,
+    kinds_at,
+    kinds_written,
+    least_level,
+)
 from esper_leyline.events.payloads import (
     PAYLOADS,
     AnyPayload,
@@ -97,5 +103,6 @@ __all__ = [
     "WorkerRestarted",
     "kinds_at",
     "kinds_written",
+    "least_level",
     "parse_event",
 ]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from typing import get_args
+
 from esper_leyline.config.training import TelemetryConfig, TelemetryLevel
 from esper_leyline.events.payloads import PAYLOADS
 from esper_leyline.reports import SeedEventKind
 
 LIFECYCLE_KINDS = frozenset(str(kind) for kind in SeedEventKind)
-"""Kinds that ``lifecycle_only`` keeps at any level."""
+"""What happens to seeds, which ``lifecycle_only`` keeps at any level."""
 
 _RUN_KINDS = frozenset(
     {
@@ -20,11 +23,12 @@ _RUN_KINDS = frozenset(
         "checkpoint_saved",
         "checkpoint_loaded",
         "worker_restarted",
-        # The heartbeat by which a reader on another machine tells that a run is alive.
-        "vitals",
-        "memory_warning",
     }
 )
+"""What happens to a run, which ``lifecycle_only`` keeps too, so that a reader knows the run."""
+
+# Vitals are the heartbeat by which a reader on another machine tells that a run is alive.
+_MACHINE_KINDS = frozenset({"vitals", "memory_warning"})
 
 SAMPLE_KINDS = frozenset(
     {"epoch_completed", "throughput", "vitals", "counterfactual_matrix", "profile_measured"}
@@ -33,6 +37,7 @@ SAMPLE_KINDS = frozenset(
 
 _MINIMAL_KINDS = (
     _RUN_KINDS
+    | _MACHINE_KINDS
     | LIFECYCLE_KINDS
     | {"round_completed", "episode_outcome", "test_evaluated"}
     | {"ppo_update", "governor_rolled_back"}
@@ -54,5 +59,11 @@ def kinds_at(level: TelemetryLevel) -> frozenset[str]:
 
 def kinds_written(config: TelemetryConfig) -> frozenset[str]:
     """Returns the kinds that a run with this configuration writes."""
-    kept = LIFECYCLE_KINDS if config.lifecycle_only else frozenset[str]()
+    kept = LIFECYCLE_KINDS | _RUN_KINDS if config.lifecycle_only else frozenset[str]()
     return kinds_at(config.level) | kept
+
+
+def least_level(kinds: Collection[str]) -> TelemetryLevel:
+    """Returns the quietest level that writes all of some kinds."""
+    levels: tuple[TelemetryLevel, ...] = get_args(TelemetryLevel)
+    return next(level for level in levels if kinds_at(level).issuperset(kinds))

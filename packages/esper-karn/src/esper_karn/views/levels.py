@@ -1,0 +1,24 @@
+"""What a screen says where a run's log lacks what it would show."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from esper_karn.state.run import RunState
+from esper_leyline.events import kinds_written, least_level
+
+
+def level_needed(state: RunState, kinds: Collection[str]) -> str | None:
+    """Says which telemetry level a part of a screen needs.
+
+    Args:
+        state: The run.
+        kinds: The kinds of event that the part shows.
+
+    Returns:
+        For example ``needs --telemetry-level normal``; ``None`` if the run writes all of these
+        kinds, or before its first event.
+    """
+    if state.started is None or kinds_written(state.started.config.telemetry).issuperset(kinds):
+        return None
+    return f"needs --telemetry-level {least_level(kinds)}"
