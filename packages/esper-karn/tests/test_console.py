@@ -308,9 +308,7 @@ def test_the_progress_line_says_which_level_it_needs(run_of, telemetry, words, m
 def test_a_run_without_rounds_in_its_log_says_which_level_they_need(run_of):
     console = text_console()
     first, *_ = run_of(1)
-    config = override(
-        first.payload.config, {"telemetry": {"level": "off", "lifecycle_only": True}}
-    )
+    config = override(first.payload.config, {"telemetry": {"level": "off", "lifecycle_only": True}})
     payload = first.payload.model_copy(update={"config": config})
     with ConsoleView(console, interactive=False) as view:
         view.feed(first.model_copy(update={"payload": payload}))

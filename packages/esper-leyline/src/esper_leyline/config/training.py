@@ -41,7 +41,7 @@ class TelemetryConfig(Settings):
 
     level: TelemetryLevel = Field(default="normal", description="Amount of telemetry in the log.")
     lifecycle_only: bool = Field(
-        default=False, description="Keep lifecycle events of the run and of seeds, whatever the level."
+        default=False, description="Keep lifecycle events of run and seeds at any level."
     )
     sinks: tuple[Name, ...] = Field(
         default=(),
