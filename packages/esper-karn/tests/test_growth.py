@@ -90,6 +90,8 @@ def grown_run():
         payloads += [(epoch, each) for slot in SCRIPT for each in seed_events(slot, epoch)]
         payloads.append((epoch, EpochCompleted(host=host_after(epoch))))
     outcome = EpisodeOutcome.model_construct(
+        rng_seed=1,
+        reward_components={},
         host=host_after(EPOCHS),
         ended="horizon",
         best_val_accuracy=80.0,

@@ -10,14 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from esper_karn import Episode, RunState, Series, fold, reduce
+from esper_karn.state.decisions import DECISIONS
 from esper_karn.state.episode import SPANS, better_episode, with_seed_event
 from esper_karn.state.reducer import _CASES
-from esper_karn.state.run import DECISIONS, NOTICES
+from esper_karn.state.run import NOTICES
 from esper_leyline import (
     Blueprint,
+    FactoredAction,
     Flag,
     Gate,
     GovernorCause,
+    Op,
     Rollback,
     RunStatus,
     SeedEvent,
@@ -230,7 +233,8 @@ def test_a_resumed_run_drops_the_rounds_that_it_repeats(run_of):
     assert state.report.seconds is None
     assert state.report.rounds_done == 2
     assert [each.last for each in state.report.rounds.head] == [1, 2]
-    assert state.environments == ()
+    assert [each.episode.epochs for each in state.environments] == [0, 0]
+    assert [each.round for each in state.leaderboard.episodes] == [1, 1, 2, 2]
     assert (state.cursor.boot_start, state.cursor.boot_rounds) == (0.25, 2.0)
 
 
@@ -242,15 +246,16 @@ def test_a_failed_run_has_its_error():
 
 def test_values_that_are_not_finite_do_not_spoil_a_series(run_of):
     series = fold(run_of(4)).series
-    assert math.isclose(series.kl.buckets[0].mean, 0.001)
-    assert series.kl.buckets[2].mean is None
-    assert series.kl.buckets[2].samples == 1
-    assert series.value_loss.buckets[2].finite == 0
-    assert series.kl.latest == pytest.approx(0.004)
+    kl = series["kl"].buckets
+    assert math.isclose(kl[0].mean, 0.001)
+    assert kl[2].mean is None
+    assert kl[2].samples == 1
+    assert series["value_loss"].buckets[2].finite == 0
+    assert series["kl"].latest == pytest.approx(0.004)
 
 
 def test_state_does_not_grow_with_the_log(run_of):
-    short, long = (fold(run_of(rounds)) for rounds in (130, 260))
+    short, long = (fold(run_of(rounds)) for rounds in (600, 1200))
     assert len(long.notices.lifecycle) == len(short.notices.lifecycle) == NOTICES
     assert len(repr(long)) < 1.2 * len(repr(short))
 
@@ -329,15 +334,23 @@ def test_every_kind_of_event_has_a_case():
 
 
 def test_the_latest_decisions_are_kept_with_their_envelope():
-    decision = Decision.model_construct(slot="r0c0")
+    decision = Decision(
+        action=FactoredAction(op=Op.PRUNE),
+        slot="r0c0",
+        succeeded=True,
+        forced=False,
+        value=math.nan,
+    )
     state = RunState()
     for number in range(DECISIONS + 5):
         state = reduce(state, event(number, decision, round=2, epoch=number, environment=1))
-    assert len(state.decisions) == DECISIONS
-    first, last = state.decisions[0], state.decisions[-1]
+    records = state.decisions.records
+    assert len(records) == DECISIONS
+    first, last = records[0], records[-1]
     assert (first.epoch, last.epoch) == (5, DECISIONS + 4)
     assert (last.sequence, last.round, last.environment) == (DECISIONS + 4, 2, 1)
-    assert last.payload is decision
+    assert repr(last.decision) == repr(decision)
+    assert state.decisions.at == last.sequence
 
 
 def test_speed_and_vitals_are_the_latest_ones():
@@ -345,7 +358,7 @@ def test_speed_and_vitals_are_the_latest_ones():
     events = [event(number, each, round=number + 1) for number, each in enumerate(speeds)]
     state = fold([*events, event(2, Vitals(cpu_percent=50.0)), event(3, Vitals(cpu_percent=60.0))])
     assert state.throughput.payload is speeds[1]
-    assert [each.mean for each in state.series.host_epochs_per_second.buckets] == [2.0, 4.0]
+    assert [each.mean for each in state.series["host_epochs_per_second"].buckets] == [2.0, 4.0]
     assert (state.vitals.sequence, state.vitals.payload.cpu_percent) == (3, 60.0)
 
 

@@ -5,8 +5,9 @@ import math
 import pytest
 
 from esper_leyline import HEADS, PolicyConfig
+from esper_leyline.actions import least_entropy
 from esper_leyline.events import PPOUpdate
-from esper_simic import AnomalyThresholds, detect_anomalies, least_entropy, thresholds_for
+from esper_simic import AnomalyThresholds, detect_anomalies, thresholds_for
 
 THRESHOLDS = thresholds_for(PolicyConfig(), slots=3)
 

@@ -19,16 +19,22 @@ from esper_karn.runs.records import (
     read_summary,
     status_text,
 )
+from esper_karn.state.decisions import DecisionRecord
 from esper_karn.state.episode import Episode, Lifeline, StageSpan
-from esper_karn.state.reducer import fold, reduce
+from esper_karn.state.health import CHECKS, Check, Level, Verdict
+from esper_karn.state.leaderboard import RankedEpisode
+from esper_karn.state.reducer import Folding, fold, reduce
 from esper_karn.state.rounds import Mean, RoundHistory, RoundStats
 from esper_karn.state.run import (
     Cursor,
+    Decisions,
     EnvironmentState,
+    Leaderboard,
     Notice,
     Notices,
-    RunSeries,
+    RewardSums,
     RunState,
+    Workers,
 )
 from esper_karn.state.run_report import RunReport, Trend
 from esper_karn.state.series import Bucket, Series
@@ -39,30 +45,38 @@ from esper_karn.views.progress import Progress, progress
 from esper_karn.views.rounds import RoundView, round_view
 
 __all__ = [
+    "CHECKS",
     "Bucket",
+    "Check",
     "ClosingTable",
     "Column",
     "ConsoleView",
     "Cursor",
+    "DecisionRecord",
+    "Decisions",
     "EnvironmentState",
     "Episode",
     "EventReader",
     "FittedTable",
+    "Folding",
     "GrowthView",
     "KarnError",
+    "Leaderboard",
+    "Level",
     "Lifeline",
     "Mean",
     "Notice",
     "Notices",
     "Problem",
     "Progress",
+    "RankedEpisode",
+    "RewardSums",
     "RoundHistory",
     "RoundStats",
     "RoundView",
     "RunPeek",
     "RunRecord",
     "RunReport",
-    "RunSeries",
     "RunState",
     "RunsTable",
     "SafeConsole",
@@ -71,6 +85,8 @@ __all__ = [
     "Stamped",
     "TableVariant",
     "Trend",
+    "Verdict",
+    "Workers",
     "echo",
     "echo_error",
     "fold",

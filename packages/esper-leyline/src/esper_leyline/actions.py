@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum, StrEnum
@@ -242,6 +243,23 @@ def head_sizes(slots: int, blueprints: Sequence[str] = BUILT_IN_BLUEPRINTS) -> d
         len(AlphaCurve),
     )
     return dict(zip(HEADS, sizes, strict=True))
+
+
+def least_entropy(floor: float, choices: int) -> float:
+    """Returns the entropy of a head that puts on one choice all that its floor leaves.
+
+    Args:
+        floor: Mass spread evenly over the open choices.
+        choices: Open choices, at least 2.
+
+    Returns:
+        Entropy divided by ln(choices).
+    """
+    other = floor / choices
+    entropy = -(1 - floor + other) * math.log(1 - floor + other)
+    if other > 0:
+        entropy -= (choices - 1) * other * math.log(other)
+    return entropy / math.log(choices)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

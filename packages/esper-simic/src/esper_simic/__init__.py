@@ -6,7 +6,6 @@ from esper_simic.ppo.anomalies import (
     Anomaly,
     AnomalyThresholds,
     detect_anomalies,
-    least_entropy,
     thresholds_for,
 )
 from esper_simic.ppo.batch import check_minibatches
@@ -64,7 +63,6 @@ __all__ = [
     "episode_seeds",
     "gae",
     "lambda_returns",
-    "least_entropy",
     "reward_modes",
     "run_controllers",
     "thresholds_for",

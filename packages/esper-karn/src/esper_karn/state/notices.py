@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
-from esper_karn.state.run import Notice
+from esper_karn.formatting import pluralize
+from esper_karn.state.run import NOTICES, Notice, Notices
 from esper_leyline import Flag
 from esper_leyline.events import Event
 
@@ -26,12 +27,33 @@ def host_notice(event: Event) -> Notice:
     return _notice(event, _HOSTS[event.kind](event.payload))
 
 
+def run_notice(event: Event) -> Notice:
+    """Describes a step of the run itself."""
+    return _notice(event, _RUN[event.kind](event.payload))
+
+
+def with_notice(
+    notices: Notices, group: Literal["anomalies", "lifecycle", "hosts", "run"], notice: Notice
+) -> Notices:
+    """Returns the notices with one more, and without the oldest of a full group."""
+    groups = {
+        "anomalies": notices.anomalies,
+        "lifecycle": notices.lifecycle,
+        "hosts": notices.hosts,
+        "run": notices.run,
+    }
+    groups[group] = (*groups[group], notice)[-NOTICES:]
+    return Notices(at=notice.sequence, anomaly_count=notices.anomaly_count, **groups)
+
+
 def _notice(event: Event, text: str) -> Notice:
     return Notice(
+        sequence=event.sequence,
         wall_time=event.wall_time,
         kind=event.kind,
         text=text,
         round=event.round,
+        epoch=event.epoch,
         environment=event.environment,
     )
 
@@ -95,5 +117,20 @@ _LIFECYCLE: Mapping[str, Callable[[Any], str]] = MappingProxyType(
         ),
         "seed_fossilized": lambda p: f"{p.slot} fossilized {p.blueprint}",
         "seed_pruned": lambda p: f"{p.slot} pruned {p.blueprint}",
+    }
+)
+
+_RUN: Mapping[str, Callable[[Any], str]] = MappingProxyType(
+    {
+        "run_resumed": lambda p: (
+            f"resumed from {p.checkpoint} after {pluralize(p.rounds_completed, 'round')}; "
+            "later rounds are repeated"
+        ),
+        "run_completed": lambda p: (
+            f"{p.status.value} after {pluralize(p.rounds_completed, 'round')}"
+        ),
+        "run_failed": lambda p: f"failed: {p.error}",
+        "checkpoint_saved": lambda p: f"checkpoint {p.path} written",
+        "checkpoint_loaded": lambda p: f"checkpoint {p.path} read",
     }
 )

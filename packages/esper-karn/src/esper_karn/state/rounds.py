@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import reduce
 
 from esper_leyline import RoundSummary
+from esper_leyline.wire import Float
 
 EDGE = 10
 """Rounds kept one by one at the start and at the end of a run."""
@@ -27,8 +28,8 @@ class Mean:
     """
 
     count: int = 0
-    total: float = 0.0
-    not_finite: float | None = None
+    total: Float = 0.0
+    not_finite: Float | None = None
 
     @classmethod
     def of(cls, value: float | None) -> Mean:
@@ -75,7 +76,7 @@ class RoundStats:
     rounds: int
     returns: Mean
     accuracies: Mean
-    best_accuracy: float | None
+    best_accuracy: Float | None
     ops: Mapping[str, int]
     germinated: int
     fossilized: int
@@ -83,7 +84,7 @@ class RoundStats:
     grown: Mean
     rollbacks: int
     rollback_causes: Mapping[str, int]
-    seconds: float
+    seconds: Float
 
     @classmethod
     def of(cls, summary: RoundSummary) -> RoundStats:
@@ -177,7 +178,9 @@ class RoundHistory:
         return merge_all((*self.head, *self.middle, *self.tail))
 
     def add(self, stats: RoundStats) -> RoundHistory:
-        """Returns the history with one more round."""
+        """Returns the history with one more round; one that it has already changes nothing."""
+        if stats.last <= self._latest:
+            return self
         if len(self.head) < EDGE and not self.tail:
             return RoundHistory(head=(*self.head, stats))
         tail, middle, stride = (*self.tail, stats), self.middle, self.stride
@@ -190,7 +193,7 @@ class RoundHistory:
         """Returns the history without the rounds after number ``completed``.
 
         A run that resumes from an older checkpoint repeats those rounds. An entry of the
-        middle that spans that point is kept whole.
+        middle that spans that point is kept whole, and its rounds are not added again.
         """
         return RoundHistory(
             head=tuple(each for each in self.head if each.last <= completed),
@@ -198,6 +201,12 @@ class RoundHistory:
             tail=tuple(each for each in self.tail if each.last <= completed),
             stride=self.stride,
         )
+
+    @property
+    def _latest(self) -> int:
+        """Number of the latest round, 0 without one."""
+        rounds = self.tail or self.middle or self.head
+        return rounds[-1].last if rounds else 0
 
     def condense(self, middle_rows: int) -> tuple[RoundStats, ...]:
         """Returns the rounds as a table shows them.

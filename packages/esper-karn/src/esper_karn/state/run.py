@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from esper_karn.state.decisions import DecisionRecord
 from esper_karn.state.episode import Episode
+from esper_karn.state.health import Verdict
+from esper_karn.state.leaderboard import RankedEpisode
 from esper_karn.state.run_report import RunReport
 from esper_karn.state.series import Series
 from esper_karn.state.stamped import Stamped
 from esper_leyline import EvaluationReport, RunStatus
 from esper_leyline.events import (
-    Decision,
     EnvironmentBuilt,
     PPOUpdate,
     ProfileMeasured,
@@ -18,13 +21,18 @@ from esper_leyline.events import (
     RunStarted,
     Throughput,
     Vitals,
+    WorkerRestarted,
 )
+from esper_leyline.wire import WIRE_CONFIG, Float
 
 NOTICES = 100
 """Notices of each kind that are kept, the latest ones."""
 
-DECISIONS = 200
-"""Decisions that are kept, the latest ones."""
+ENVIRONMENTS = 1024
+"""Environments that are followed; a run has no more."""
+
+SERIES = 96
+"""Series that are kept; a run of the built-in policy has about 70."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,47 +40,38 @@ class EnvironmentState:
     """One environment and its hosts, one after another.
 
     Attributes:
+        at: Sequence number of the event that changed it last.
+        monotonic: Time of that event since its process began.
         episode: The current episode, or the last one until the next begins.
         best_episode: The finished episode with the highest final validation accuracy.
         last_return: Return of the last episode that ended.
+        profile: The latest measured profile of its hosts.
         test: The last evaluation on the test split.
-        profile: The latest measurement of a telemetry profile.
+        test_round: The round of that host.
     """
 
     index: int
+    at: int = -1
+    monotonic: Float = 0.0
     episode: Episode = field(default_factory=Episode)
     best_episode: Episode | None = None
-    last_return: float | None = None
-    test: EvaluationReport | None = None
+    last_return: Float | None = None
     profile: Stamped[ProfileMeasured] | None = None
+    test: EvaluationReport | None = None
+    test_round: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice:
     """One line for people, for example on an anomaly or a lifecycle step of a seed."""
 
-    wall_time: float
+    sequence: int
+    wall_time: Float
     kind: str
     text: str
     round: int | None = None
+    epoch: int | None = None
     environment: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunSeries:
-    """Scalars over rounds. Accuracies in percent; entropy 1 is a uniform choice."""
-
-    mean_return: Series = field(default_factory=Series)
-    accuracy: Series = field(default_factory=Series)
-    best_accuracy: Series = field(default_factory=Series)
-    grown_parameters: Series = field(default_factory=Series)
-    entropy: Series = field(default_factory=Series)
-    kl: Series = field(default_factory=Series)
-    clip_fraction: Series = field(default_factory=Series)
-    explained_variance: Series = field(default_factory=Series)
-    policy_loss: Series = field(default_factory=Series)
-    value_loss: Series = field(default_factory=Series)
-    host_epochs_per_second: Series = field(default_factory=Series)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +87,7 @@ class Cursor:
         last_wall: Unix time of its latest event.
         boot_start: Monotonic time at which the current process began its work.
         boot_rounds: Rounds done by then.
+        earlier_boots: Seconds that the processes before the current one worked.
         monotonic: Monotonic time of the latest event.
     """
 
@@ -96,11 +96,17 @@ class Cursor:
     sequence: int = -1
     missing: int = 0
     coalesced: int = 0
-    first_wall: float | None = None
-    last_wall: float | None = None
-    boot_start: float = 0.0
-    boot_rounds: float = 0.0
-    monotonic: float = 0.0
+    first_wall: Float | None = None
+    last_wall: Float | None = None
+    boot_start: Float = 0.0
+    boot_rounds: Float = 0.0
+    earlier_boots: Float = 0.0
+    monotonic: Float = 0.0
+
+    @property
+    def worked(self) -> float:
+        """Seconds that all processes of the run have worked, without the breaks between."""
+        return self.earlier_boots + self.monotonic
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,15 +114,78 @@ class Notices:
     """The latest notices of each kind, oldest first.
 
     Attributes:
+        at: Sequence number of the event that changed them last.
         anomaly_count: Number of all anomalies, also of those dropped.
         lifecycle: Lifecycle steps of seeds.
         hosts: Changes of a host's accuracy or loss.
+        run: Steps of the run itself, such as checkpoints and resumes.
     """
 
+    at: int = -1
     anomalies: tuple[Notice, ...] = ()
     anomaly_count: int = 0
     lifecycle: tuple[Notice, ...] = ()
     hosts: tuple[Notice, ...] = ()
+    run: tuple[Notice, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decisions:
+    """The latest decisions of all environments, oldest first.
+
+    Attributes:
+        at: Sequence number of the event that changed them last.
+    """
+
+    at: int = -1
+    records: tuple[DecisionRecord, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leaderboard:
+    """The best episodes, the best first.
+
+    Attributes:
+        at: Sequence number of the event that changed it last.
+    """
+
+    at: int = -1
+    episodes: tuple[RankedEpisode, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RewardSums:
+    """What the episodes of one round earned.
+
+    Attributes:
+        at: Sequence number of the event that changed them last.
+        episodes: Episodes that ended.
+        components: Sum over these episodes, by component.
+    """
+
+    at: int = -1
+    round: int = 0
+    episodes: int = 0
+    components: Mapping[str, Float] = field(default_factory=dict)
+
+    def means(self) -> dict[str, float]:
+        """Returns the mean of each component over the episodes."""
+        return {name: total / self.episodes for name, total in self.components.items()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workers:
+    """Worker processes that died and were started again.
+
+    Attributes:
+        at: Sequence number of the event that changed it last.
+        restarts: How often.
+        latest: The latest restart.
+    """
+
+    at: int = -1
+    restarts: int = 0
+    latest: WorkerRestarted | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,26 +197,39 @@ class RunState:
         phase: What the run is doing, ``None`` before its first phase.
         built: Slots and sizes, ``None`` before the environment is built.
         report: How the run stands, and its rounds.
+        report_at: Sequence number of the event that changed ``started``, ``built`` or ``report``.
         environments: One entry per environment seen, by index.
         update: The latest PPO update.
-        decisions: The latest decisions of all environments, at most ``DECISIONS``.
+        decisions: The latest decisions of all environments.
         throughput: The latest speed of the run.
         vitals: The latest measurement of the machine.
-        series: Scalars over rounds.
+        series: Scalars over rounds by name, such as ``entropy`` and ``entropy/op``; accuracies
+            in percent, entropy 1 is a uniform choice. Those of ``machine/`` are over seconds.
+        leaderboard: The best episodes.
+        rewards: Reward components of the latest round in which an episode ended.
+        workers: Restarts of worker processes.
+        verdicts: How each check stands, by name.
         notices: The latest anomalies, lifecycle steps and changes of hosts.
     """
+
+    __pydantic_config__ = WIRE_CONFIG
 
     cursor: Cursor = field(default_factory=Cursor)
     started: RunStarted | None = None
     phase: Stamped[RunPhase] | None = None
     built: EnvironmentBuilt | None = None
     report: RunReport = field(default_factory=RunReport)
+    report_at: int = -1
     environments: tuple[EnvironmentState, ...] = ()
     update: Stamped[PPOUpdate] | None = None
-    decisions: tuple[Stamped[Decision], ...] = ()
+    decisions: Decisions = field(default_factory=Decisions)
     throughput: Stamped[Throughput] | None = None
     vitals: Stamped[Vitals] | None = None
-    series: RunSeries = field(default_factory=RunSeries)
+    series: Mapping[str, Series] = field(default_factory=dict)
+    leaderboard: Leaderboard = field(default_factory=Leaderboard)
+    rewards: RewardSums = field(default_factory=RewardSums)
+    workers: Workers = field(default_factory=Workers)
+    verdicts: Mapping[str, Verdict] = field(default_factory=dict)
     notices: Notices = field(default_factory=Notices)
 
     @property

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from esper_karn.state.rounds import RoundHistory, RoundStats, merge_all
 from esper_leyline import Op, RunStatus, RunSummary
+from esper_leyline.wire import Float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,11 +41,11 @@ class RunReport:
     task: str | None = None
     status: RunStatus = RunStatus.RUNNING
     error: str | None = None
-    seconds: float | None = None
+    seconds: Float | None = None
     host_parameters: int | None = None
     checkpoint: str | None = None
-    mean_test_accuracy: float | None = None
-    peak_memory_mb: float | None = None
+    mean_test_accuracy: Float | None = None
+    peak_memory_mb: Float | None = None
     rounds_done: int = 0
     rounds: RoundHistory = field(default_factory=RoundHistory)
 

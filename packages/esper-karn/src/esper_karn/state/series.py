@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+import struct
+from dataclasses import dataclass
+
+from pydantic import ConfigDict
+
+from esper_leyline.wire import Float
 
 CAPACITY = 128
-"""Largest number of buckets of a series; a full series merges them in pairs."""
+"""Largest number of buckets of a series, unless it is made with another capacity."""
+
+CHART_CAPACITY = 512
+"""Buckets of a series that is drawn over a whole screen."""
+
+_BUCKET = struct.Struct("<IIIIIddd")
+_LARGEST = 2**32 - 1
+_NONE = math.nan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,6 +26,7 @@ class Bucket:
     """Consecutive samples of a series.
 
     Attributes:
+        at: Sequence number of the event that changed it last.
         first: Position of the first sample, for example the number of a round.
         last: Position of the last sample.
         samples: Number of samples.
@@ -23,6 +36,7 @@ class Bucket:
         total: Sum of the finite samples.
     """
 
+    at: int
     first: int
     last: int
     samples: int
@@ -41,51 +55,132 @@ class Bucket:
 class Series:
     """A scalar over rounds or epochs, at full resolution first and coarser as it grows.
 
+    A full series merges its buckets in pairs. Positions increase: a sample at or before the last
+    one is left out, because a run that goes on from a checkpoint repeats it.
+
     Attributes:
-        buckets: At most ``CAPACITY``, oldest first; all but the last hold ``stride`` samples.
+        packed: The buckets, oldest first; all but the last hold ``stride`` samples.
         stride: Samples per bucket.
         latest: The last sample, also if NaN or infinite.
+        capacity: Largest number of buckets, even.
+        at: Sequence number of the event that changed it last, -1 before the first.
     """
 
-    buckets: tuple[Bucket, ...] = ()
-    stride: int = 1
-    latest: float | None = None
+    __pydantic_config__ = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
 
-    def add(self, position: int, value: float | None) -> Series:
-        """Returns the series with one more sample; ``None`` adds none."""
+    packed: bytes = b""
+    stride: int = 1
+    latest: Float | None = None
+    capacity: int = CAPACITY
+    at: int = -1
+
+    def __len__(self) -> int:
+        """Number of buckets."""
+        return len(self.packed) // _BUCKET.size
+
+    @property
+    def buckets(self) -> tuple[Bucket, ...]:
+        """At most ``capacity`` buckets, oldest first."""
+        return self.buckets_from(0)
+
+    def buckets_from(self, start: int) -> tuple[Bucket, ...]:
+        """Returns the buckets from index ``start`` on."""
+        return tuple(
+            Bucket(
+                at=at,
+                first=first,
+                last=last,
+                samples=samples,
+                finite=finite,
+                minimum=low if finite else None,
+                maximum=high if finite else None,
+                total=total,
+            )
+            for at, first, last, samples, finite, low, high, total in _BUCKET.iter_unpack(
+                self.packed[start * _BUCKET.size :]
+            )
+        )
+
+    def unchanged_until(self, sequence: int) -> int:
+        """Returns how many of the first buckets are as they were after event ``sequence``."""
+        number = len(self)
+        while number and _BUCKET.unpack_from(self.packed, (number - 1) * _BUCKET.size)[0] > (
+            sequence
+        ):
+            number -= 1
+        return number
+
+    def add(self, position: int, value: float | None, at: int = 0) -> Series:
+        """Returns the series with one more sample; ``None`` adds none.
+
+        Args:
+            position: Of the sample, for example the number of a round.
+            value: The sample, in the unit of the series.
+            at: Sequence number of the event.
+        """
         if value is None:
             return self
-        sample = _sample(position, value)
-        buckets, stride = self.buckets, self.stride
-        if buckets and buckets[-1].samples < stride:
-            buckets = (*buckets[:-1], _merge(buckets[-1], sample))
-            return replace(self, buckets=buckets, latest=value)
-        if len(buckets) == CAPACITY:
-            pairs = zip(buckets[::2], buckets[1::2], strict=True)
-            buckets, stride = tuple(_merge(left, right) for left, right in pairs), stride * 2
-        return Series(buckets=(*buckets, sample), stride=stride, latest=value)
+        position, at = _clamped(position), _clamped(at)
+        packed, stride = self.packed, self.stride
+        if packed:
+            row = _BUCKET.unpack_from(packed, len(packed) - _BUCKET.size)
+            _, first, last, samples = row[:4]
+            if position <= last:
+                return self
+            if samples < stride:
+                merged = _merged(row[4:], _sample(value))
+                end = _BUCKET.pack(at, first, position, samples + 1, *merged)
+                return self._with(packed[: -_BUCKET.size] + end, stride, value, at)
+        if len(packed) >= self.capacity * _BUCKET.size:
+            packed, stride = _halved(packed, at), stride * 2
+        end = _BUCKET.pack(at, position, position, 1, *_sample(value))
+        return self._with(packed + end, stride, value, at)
+
+    def rewind(self, position: int, at: int) -> Series:
+        """Returns the series without the buckets that begin after ``position``.
+
+        A bucket that spans it is kept whole: the samples that it holds are not added again.
+        """
+        end = len(self.packed)
+        while end and _BUCKET.unpack_from(self.packed, end - _BUCKET.size)[1] > position:
+            end -= _BUCKET.size
+        if end == len(self.packed):
+            return self
+        kept = self.packed[:end]
+        finite, *_, total = _BUCKET.unpack_from(kept, end - _BUCKET.size)[4:] if kept else (0, 0.0)
+        return self._with(kept, self.stride, total / finite if finite else None, _clamped(at))
+
+    def _with(self, packed: bytes, stride: int, latest: float | None, at: int) -> Series:
+        return Series(packed=packed, stride=stride, latest=latest, capacity=self.capacity, at=at)
 
 
-def _sample(position: int, value: float) -> Bucket:
-    finite = math.isfinite(value)
-    return Bucket(
-        first=position,
-        last=position,
-        samples=1,
-        finite=int(finite),
-        minimum=value if finite else None,
-        maximum=value if finite else None,
-        total=value if finite else 0.0,
+_Values = tuple[int, float, float, float]
+"""Finite samples, their minimum, maximum and sum."""
+
+
+def _sample(value: float) -> _Values:
+    return (1, value, value, value) if math.isfinite(value) else (0, _NONE, _NONE, 0.0)
+
+
+def _merged(left: _Values, right: _Values) -> _Values:
+    if not left[0] or not right[0]:
+        return left if left[0] else right
+    return (
+        left[0] + right[0],
+        min(left[1], right[1]),
+        max(left[2], right[2]),
+        left[3] + right[3],
     )
 
 
-def _merge(left: Bucket, right: Bucket) -> Bucket:
-    return Bucket(
-        first=left.first,
-        last=right.last,
-        samples=left.samples + right.samples,
-        finite=left.finite + right.finite,
-        minimum=min((m for m in (left.minimum, right.minimum) if m is not None), default=None),
-        maximum=max((m for m in (left.maximum, right.maximum) if m is not None), default=None),
-        total=left.total + right.total,
+def _halved(packed: bytes, at: int) -> bytes:
+    rows = list(_BUCKET.iter_unpack(packed))
+    return b"".join(
+        _BUCKET.pack(at, left[1], right[2], left[3] + right[3], *_merged(left[4:], right[4:]))
+        for left, right in zip(rows[::2], rows[1::2], strict=True)
     )
+
+
+def _clamped(number: int) -> int:
+    """Returns a number that a bucket can hold; a log may hold any."""
+    return min(max(number, 0), _LARGEST)

@@ -6,11 +6,11 @@ raises no alarm, and each head is watched alone: a joint entropy hides a dead he
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from esper_leyline import BUILT_IN_BLUEPRINTS, PolicyConfig, head_sizes
+from esper_leyline.actions import least_entropy
 from esper_leyline.events import (
     EntropyCollapse,
     GradientPathology,
@@ -75,23 +75,6 @@ def thresholds_for(
         for head, size in head_sizes(slots, blueprints).items()
     }
     return AnomalyThresholds(entropy=entropy)
-
-
-def least_entropy(floor: float, choices: int) -> float:
-    """Returns the entropy of a head that puts on one choice all that its floor leaves.
-
-    Args:
-        floor: Mass spread evenly over the open choices.
-        choices: Open choices, at least 2.
-
-    Returns:
-        Entropy divided by ln(choices).
-    """
-    other = floor / choices
-    entropy = -(1 - floor + other) * math.log(1 - floor + other)
-    if other > 0:
-        entropy -= (choices - 1) * other * math.log(other)
-    return entropy / math.log(choices)
 
 
 def detect_anomalies(

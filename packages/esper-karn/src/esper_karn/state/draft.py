@@ -1,0 +1,191 @@
+"""A state that is being made: the reducer's cases change it, and nothing else sees it."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, replace
+
+from esper_karn.state.decisions import DECISIONS, DecisionRecord, record_decision
+from esper_karn.state.episode import with_slots_after
+from esper_karn.state.health import Verdict, judge
+from esper_karn.state.run import (
+    ENVIRONMENTS,
+    SERIES,
+    Cursor,
+    Decisions,
+    EnvironmentState,
+    Leaderboard,
+    Notices,
+    RewardSums,
+    RunState,
+    Workers,
+)
+from esper_karn.state.run_report import RunReport
+from esper_karn.state.series import CAPACITY, Series
+from esper_karn.state.stamped import Stamped
+from esper_leyline import SeedEvent
+from esper_leyline.events import (
+    EnvironmentBuilt,
+    Event,
+    PPOUpdate,
+    RunPhase,
+    RunStarted,
+    Throughput,
+    Vitals,
+)
+
+
+@dataclass(slots=True, kw_only=True)
+class Draft:
+    """The parts of a ``RunState``, of which those that change often are held in a mutable form.
+
+    Attributes:
+        decisions: Those that were never in a state are events still, because most are dropped.
+        seed_events: By environment, those that its slots do not show yet: after an epoch its
+            report does.
+    """
+
+    cursor: Cursor
+    sequence: int
+    monotonic: float
+    last_wall: float | None
+    coalesced: int
+    missing: int
+    started: RunStarted | None
+    phase: Stamped[RunPhase] | None
+    built: EnvironmentBuilt | None
+    report: RunReport
+    report_at: int
+    environments: dict[int, EnvironmentState]
+    seed_events: dict[int, list[SeedEvent]]
+    update: Stamped[PPOUpdate] | None
+    decisions: deque[DecisionRecord | Event]
+    decisions_at: int
+    throughput: Stamped[Throughput] | None
+    vitals: Stamped[Vitals] | None
+    series: dict[str, Series]
+    leaderboard: Leaderboard
+    rewards: RewardSums
+    workers: Workers
+    verdicts: dict[str, Verdict]
+    notices: Notices
+
+    @classmethod
+    def of(cls, state: RunState) -> Draft:
+        """Returns a draft that starts from a state."""
+        cursor = state.cursor
+        return cls(
+            cursor=cursor,
+            sequence=cursor.sequence,
+            monotonic=cursor.monotonic,
+            last_wall=cursor.last_wall,
+            coalesced=cursor.coalesced,
+            missing=cursor.missing,
+            started=state.started,
+            phase=state.phase,
+            built=state.built,
+            report=state.report,
+            report_at=state.report_at,
+            environments={each.index: each for each in state.environments},
+            seed_events={},
+            update=state.update,
+            decisions=deque(state.decisions.records, maxlen=DECISIONS),
+            decisions_at=state.decisions.at,
+            throughput=state.throughput,
+            vitals=state.vitals,
+            series=dict(state.series),
+            leaderboard=state.leaderboard,
+            rewards=state.rewards,
+            workers=state.workers,
+            verdicts=dict(state.verdicts),
+            notices=state.notices,
+        )
+
+    def freeze(self) -> RunState:
+        """Returns the state; the draft may be changed further."""
+        environments = self._settled_environments()
+        return RunState(
+            cursor=self._cursor(),
+            started=self.started,
+            phase=self.phase,
+            built=self.built,
+            report=self.report,
+            report_at=self.report_at,
+            environments=tuple(environments[index] for index in sorted(environments)),
+            update=self.update,
+            decisions=Decisions(at=self.decisions_at, records=self._settled_decisions()),
+            throughput=self.throughput,
+            vitals=self.vitals,
+            series=dict(self.series),
+            leaderboard=self.leaderboard,
+            rewards=self.rewards,
+            workers=self.workers,
+            verdicts=dict(self.verdicts),
+            notices=self.notices,
+        )
+
+    def add_sample(
+        self, name: str, position: int, value: float | None, *, capacity: int = CAPACITY
+    ) -> None:
+        """Adds a sample to a series, which is made if there is room for one more."""
+        if value is None:
+            return
+        series = self.series.get(name)
+        if series is None:
+            if len(self.series) >= SERIES:
+                return
+            series = Series(capacity=capacity)
+        self.series[name] = series.add(position, value, self.sequence)
+
+    def judge(self, name: str, value: float | None, where: str = "") -> None:
+        """Compares a value with the thresholds of a check."""
+        verdict = judge(name, self.verdicts.get(name), value, self.sequence, where)
+        if verdict is not None:
+            self.verdicts[name] = verdict
+
+    def has_room_for(self, environment: int) -> bool:
+        """Whether an environment is followed; those that a run cannot have are not."""
+        return environment in self.environments or len(self.environments) < ENVIRONMENTS
+
+    def start_boot(self, event: Event, rounds: float) -> None:
+        """Notes that another process writes the log from this event on."""
+        old = self.cursor
+        self.cursor = Cursor(
+            run_id=event.run_id,
+            boot=event.boot,
+            first_wall=event.wall_time if old.first_wall is None else old.first_wall,
+            boot_start=event.monotonic,
+            boot_rounds=rounds,
+            earlier_boots=old.earlier_boots + (self.monotonic if self.sequence >= 0 else 0.0),
+        )
+
+    def _settled_environments(self) -> dict[int, EnvironmentState]:
+        for index, events in self.seed_events.items():
+            old = self.environments[index]
+            episode = with_slots_after(old.episode, events)
+            self.environments[index] = replace(old, episode=episode)
+        self.seed_events.clear()
+        return self.environments
+
+    def _settled_decisions(self) -> tuple[DecisionRecord, ...]:
+        records = tuple(
+            record_decision(each) if isinstance(each, Event) else each for each in self.decisions
+        )
+        self.decisions = deque(records, maxlen=DECISIONS)
+        return records
+
+    def _cursor(self) -> Cursor:
+        old = self.cursor
+        return Cursor(
+            run_id=old.run_id,
+            boot=old.boot,
+            sequence=self.sequence,
+            missing=self.missing,
+            coalesced=self.coalesced,
+            first_wall=old.first_wall,
+            last_wall=self.last_wall,
+            boot_start=old.boot_start,
+            boot_rounds=old.boot_rounds,
+            earlier_boots=old.earlier_boots,
+            monotonic=self.monotonic,
+        )
