@@ -51,6 +51,38 @@ def test_buckets_have_the_samples_of_their_positions():
         assert bucket.mean == (bucket.first + bucket.last) / 2
 
 
+@given(VALUES, st.integers(0, 5 * CAPACITY))
+@settings(max_examples=50, deadline=None)
+def test_a_series_that_is_rewound_and_repeated_is_the_same(values, completed):
+    series = series_of(values)
+    again = series.rewind(completed, at=7)
+    for position, value in enumerate(values):
+        if position > completed:
+            again = again.add(position, value)
+    assert [(b.first, b.last, b.samples, b.total) for b in again.buckets] == [
+        (b.first, b.last, b.samples, b.total) for b in series.buckets
+    ]
+
+
+@given(VALUES, st.data())
+@settings(max_examples=50, deadline=None)
+def test_the_changed_tail_of_a_series_makes_it_whole(values, data):
+    series, seen = Series(), ()
+    known = -1
+    for position, value in enumerate(values):
+        series = series.add(position, value, at=position)
+        if data.draw(st.booleans()):
+            start = series.unchanged_until(known)
+            seen = (*seen[:start], *series.buckets_from(start))
+            known = position
+            assert seen == series.buckets
+
+
+def test_a_position_of_any_size_is_taken():
+    series = Series().add(10**30, 1.0, at=10**30).add(-5, 2.0)
+    assert [bucket.samples for bucket in series.buckets] == [1]
+
+
 @given(st.integers(0, 600))
 @settings(max_examples=40, deadline=None)
 def test_a_history_keeps_its_edges_and_every_count(rounds):
@@ -81,6 +113,16 @@ def test_rewinding_removes_the_rounds_that_are_repeated(rounds, completed):
     numbers = [each.last for each in (*history.head, *history.tail)]
     assert all(number <= completed for number in numbers)
     assert all(block.first <= completed for block in history.middle)
+
+
+def test_rounds_that_are_repeated_after_a_resume_are_counted_once():
+    rounds = summaries(300)
+    history = RoundHistory.of(rounds)
+    for completed in (0, 5, 40, 100, 295, 300):
+        again = history.rewind(completed)
+        for each in rounds[completed:]:
+            again = again.add(RoundStats.of(each))
+        assert again.total == history.total
 
 
 def test_a_return_that_is_not_finite_is_left_out_of_the_mean():
