@@ -166,3 +166,81 @@ def test_a_harvest_grown_again_at_the_same_place_has_both_seeds():
     assert seeds == ["0.1.grown_r0c0.seed.scale", "0.1.grown_r0c0_2.seed.scale"]
     torch.testing.assert_close(torch.jit.script(second)(ROWS), second(ROWS))
     torch.testing.assert_close(second(ROWS), again(ROWS))  # torch.jit.script changes nothing
+
+
+class OwnLayer(nn.Module):
+    """A layer that is not torch's own, like GPT-2's ``Conv1D``: its seed runs as a hook."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.in_features, self.out_features = inputs, outputs
+        self.weight = nn.Parameter(torch.randn(outputs, inputs) / inputs**0.5)
+
+    def forward(self, rows):
+        return rows @ self.weight.T
+
+
+def own_layers() -> nn.Module:
+    return nn.Sequential(OwnLayer(4, 8), nn.Tanh(), nn.Linear(8, 2))
+
+
+def adapt(model: nn.Module, name: str) -> nn.Module:
+    """Puts a trained adapter around a layer."""
+    adapter = Adapter(model.get_submodule(name))
+    model.set_submodule(name, adapter)
+    return model
+
+
+def grown_harvest(model: nn.Module | None = None) -> nn.Module:
+    return harvest(grown(model or own_layers(), "0")).eval()
+
+
+def test_an_adapter_added_later_is_added_before_the_seed():
+    plain = adapt(grown_harvest(), "0")
+    adapter, tanh, last = plain
+    added = ROWS @ adapter.base_layer.weight.T + adapter.up(adapter.down(ROWS))
+    seed = adapter.base_layer.grown_r0c0.seed
+    torch.testing.assert_close(plain(ROWS), last(tanh(seed(added))))
+
+
+def test_an_adapter_added_later_can_be_merged():
+    plain = adapt(grown_harvest(), "0")
+    before = plain(ROWS)
+    merged = merge_and_unload(plain)
+    assert isinstance(merged[0], OwnLayer)
+    torch.testing.assert_close(merged(ROWS), before)
+    torch.testing.assert_close(merged(ROWS), before)
+
+
+def test_a_copy_of_an_adapted_harvest_can_be_merged():
+    plain = adapt(grown_harvest(), "0")
+    before = plain(ROWS)
+    twin = merge_and_unload(copy.deepcopy(plain))
+    torch.testing.assert_close(twin(ROWS), before)
+    torch.testing.assert_close(plain(ROWS), before)
+
+
+def test_an_adapter_that_was_there_at_the_harvest_can_be_merged():
+    model = ReadsWeight()
+    model.block[1] = nn.Linear(8, 8)
+    adapt(model, "block.1").block[1].weight = nn.Parameter(torch.ones(8))
+    plain = harvest(grown(model, "block.1")).eval()
+    assert any(type(hook).__name__ == "Grown" for hook in plain.block[1]._forward_hooks.values())
+    before = plain.block(ROWS)
+    plain(ROWS)
+    merged = merge_and_unload(plain)
+    merged.forward = merged.block.forward
+    torch.testing.assert_close(merged(ROWS), before)
+
+
+def test_two_seeds_at_one_place_follow_an_adapter_in_their_order():
+    plain = adapt(grown_harvest(grown_harvest()), "0")
+    before = plain(ROWS)
+    assert len(plain[0]._forward_hooks) == 2
+    torch.testing.assert_close(merge_and_unload(plain)(ROWS), before)
+
+
+def test_an_adapted_harvest_can_be_pickled():
+    plain = adapt(grown_harvest(), "0")
+    before = plain(ROWS)
+    torch.testing.assert_close(pickle.loads(pickle.dumps(plain))(ROWS), before)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm as BatchNormBase
 from torch.nn.parallel import DistributedDataParallel
+from torch.utils.hooks import RemovableHandle
 
 __all__ = [
     "COMPILED",
@@ -29,6 +30,7 @@ __all__ = [
     "max_pool_2x2",
     "max_pool_2x2_backward",
     "mixed_precision_policy",
+    "move_forward_hook",
     "reduced_parameters",
     "relu_backward",
     "scheduler_parts",
@@ -57,6 +59,25 @@ def children(module: nn.Module) -> dict[str, nn.Module | None]:
 def forward_hooks(module: nn.Module) -> dict[int, Any]:
     """Returns the module's own forward hooks by the number of their handle, in order."""
     return module._forward_hooks
+
+
+def move_forward_hook(hook: object, source: nn.Module, target: nn.Module) -> None:
+    """Moves a forward hook to another module, under the number that it has.
+
+    What a harvest keeps beside the hook goes along: its handle (``grown_handle``) and the form
+    that ``torch.jit.script`` compiles.
+    """
+    hooks = forward_hooks(target)
+    for key in [key for key, each in forward_hooks(source).items() if each is hook]:
+        hooks[key] = forward_hooks(source).pop(key)
+        handle = RemovableHandle(hooks)
+        handle.id = key
+        target.__dict__["grown_handle"] = handle
+        source.__dict__.pop("grown_handle", None)
+    form = source.__dict__.pop("__prepare_scriptable__", None)
+    if form is not None:
+        form.module = target
+        target.__dict__["__prepare_scriptable__"] = form
 
 
 def forward_pre_hooks(module: nn.Module) -> dict[int, Any]:

@@ -88,7 +88,7 @@ def add_hook(
     forward_hooks(module)[handle.id] = hook
     # The handle goes along, because unpickling it keeps its number from being used again.
     cast("Any", module).grown_handle = handle
-    LostSeedCheck(taken.slot.name, taken.path, hook).register(root)
+    LostSeedCheck(taken.slot.name, taken.path, hook, module).register(root)
     if taken.output is None:
         earlier = module.__dict__.get("__prepare_scriptable__")
         seeds = (*(earlier.seeds if isinstance(earlier, ScriptableForm) else ()), seed)
