@@ -13,7 +13,7 @@ from rich.console import Console
 from esper_leyline import TrainingConfig, override
 from esper_leyline.events import PAYLOADS, EpochCompleted, RoundCompleted, RunStarted
 from esper_leyline.reports import HostReport
-from esper_nissa import Hub, JsonlSink, RunDirectory
+from esper_nissa import Hub, JsonlSink, RunDirectory, RunLock
 from esper_overwatch import main
 from esper_overwatch.commands.runs import list_runs, show_run
 
@@ -68,7 +68,7 @@ def printed(call, width=120):
 WIDE = """\
 run                               task     status       rounds  return  acc %  last event
 20250101-120003-mnist1d-broken    –        unreadable        0       –      –  –
-20250101-120002-mnist1d-running   mnist1d  no end yet     1/30   -0.50   51.0  12 s ago
+20250101-120002-mnist1d-running   mnist1d  running        1/30   -0.50   51.0  12 s ago
 20250101-120001-mnist1d-stopped   mnist1d  interrupted       0       –      –  5 min ago
 20250101-120000-mnist1d-finished  mnist1d  completed         3   +1.50   53.0  2 min ago
 """
@@ -107,7 +107,7 @@ def test_show_prints_the_rounds_so_far_of_a_running_run(runs):
         file.write(b'{"round_completed"\n')
     lines = printed(lambda console: show_run(run, console, now=NOW))
     assert "ppo on mnist1d running: 1 round" in lines
-    assert lines[-2] == "running or crashed, last event 12 s ago"
+    assert lines[-2] == "running, last event epoch_completed 12 s ago"
     assert lines[-1].startswith(f"1 line of the log could not be read; line 4 of '{log}': ")
 
 
@@ -208,3 +208,15 @@ def test_listing_reads_no_log_where_there_is_a_summary(runs, monkeypatch):
     monkeypatch.setattr("esper_karn.log.log_ends.open_regular", None)
     lines = printed(lambda console: list_runs(runs, console, now=NOW))
     assert len(lines) == 3
+
+
+def test_a_crashed_run_is_called_crashed_with_the_command_that_resumes_it(runs):
+    run = runs / "20250101-120002-mnist1d-running"
+    RunLock(run, "ppo").release()
+    command = f"go on: uv run esper-train ppo --resume {run}"
+    said = "crashed: its process is gone; last event epoch_completed 12 s ago"
+    shown = printed(lambda console: show_run(run, console, now=NOW))
+    assert shown[-2:] == [said, command]
+    listed = printed(lambda console: list_runs(runs, console, now=NOW))
+    assert listed[2].split()[2] == "crashed"
+    assert listed[-2:] == [f"{run.name}: {said}", command]

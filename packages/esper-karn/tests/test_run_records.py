@@ -8,11 +8,11 @@ import pytest
 
 from esper_karn import (
     KarnError,
+    Liveness,
     RunReport,
     is_run_directory,
     peek,
     read_run,
-    status_text,
 )
 from esper_leyline import RunStatus, RunSummary, TrainingConfig
 from esper_nissa import RunDirectory
@@ -92,9 +92,7 @@ def test_peek_counts_rounds_without_a_finished_round_near_the_end(run, run_of, a
 def test_a_run_with_an_empty_log_is_running(run):
     record = read_run(run.path)
     assert record.last_event is None
-    assert status_text(record.report.status, record.last_event, 0.0) == (
-        "running or crashed, no event yet"
-    )
+    assert record.liveness(0.0) is Liveness.STALE
     seen = peek(run.path)
     assert (seen.status, seen.rounds_done, seen.task) == (RunStatus.RUNNING, 0, None)
 
@@ -148,13 +146,3 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path):
     assert not is_run_directory(tmp_path)
     with pytest.raises(KarnError, match="is not a run directory"):
         read_run(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [(0, "0 s"), (12.3, "12 s"), (90, "2 min"), (5400, "2 h"), (200_000, "2 d"), (-5, "0 s")],
-)
-def test_the_status_of_a_run_without_an_end_has_the_age_of_its_last_event(seconds, words):
-    text = status_text(RunStatus.RUNNING, 1000.0, 1000.0 + seconds)
-    assert text == f"running or crashed, last event {words} ago"
-    assert status_text(RunStatus.FAILED, 1000.0, 2000.0) == "failed"

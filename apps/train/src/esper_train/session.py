@@ -34,7 +34,7 @@ from esper_leyline.events import (
 )
 from esper_leyline.ports import TelemetrySink
 from esper_leyline.summary import TelemetryLoss
-from esper_nissa import Hub, JsonlSink, Monitor, RunDirectory, VitalsThread, open_sinks
+from esper_nissa import Hub, JsonlSink, Monitor, RunDirectory, RunLock, VitalsThread, open_sinks
 from esper_simic import MOST_SKIPS
 from esper_train.interrupts import StopRequest
 from esper_train.settings.options import TelemetryOptions
@@ -103,6 +103,7 @@ class RunSession:
     def __enter__(self) -> RunSession:
         options, config = self._options, self.plan.config
         self.directory = self._given or create_directory(config, options)
+        self._lock = self._take_lock()
         self.hub = Hub(
             self.directory.run_id,
             self._open_sinks(),
@@ -157,6 +158,7 @@ class RunSession:
             echo(f"last checkpoint: {self.directory.path / self.progress.checkpoint}")
         if summary.resume is not None:
             echo(f"go on: {summary.resume}")
+        self._lock.release()
         return suppressed
 
     @property
@@ -209,6 +211,21 @@ class RunSession:
         with self.stop.defer_signals():
             self._viewer = Viewer.start(self.directory.path, plain=self._options.no_tui)
         self._vitals.start()
+
+    def _take_lock(self) -> RunLock:
+        """Locks the run directory; a failure leaves no new one."""
+        try:
+            lock = self.directory.lock(self.command, group=self.group)
+        except EsperError:
+            if self._given is None:
+                self.directory.discard()
+            raise
+        if not lock.locked:
+            echo(
+                f"the file system of '{self.directory.path}' has no locks: a second trainer of "
+                "this run is not refused, and after a crash it is called stale, not crashed"
+            )
+        return lock
 
     def _open_sinks(self) -> list[TelemetrySink]:
         """Opens the run's log and the sinks of plugins; a failure leaves no run directory."""

@@ -11,13 +11,13 @@ from esper_karn.formatting import format_count, format_number
 from esper_karn.log.reader import EventReader, Problem
 from esper_karn.pictures.growth import growth_svg
 from esper_karn.runs.folder import is_run_directory, resolve_log
+from esper_karn.runs.liveness import Liveness, liveness_of, liveness_text, resume_command
 from esper_karn.runs.records import (
     RunPeek,
     RunRecord,
     peek,
     read_run,
     read_summary,
-    status_text,
 )
 from esper_karn.state.decisions import DecisionRecord
 from esper_karn.state.episode import Episode, Lifeline, StageSpan
@@ -64,6 +64,7 @@ __all__ = [
     "Leaderboard",
     "Level",
     "Lifeline",
+    "Liveness",
     "Mean",
     "Notice",
     "Notices",
@@ -98,6 +99,8 @@ __all__ = [
     "guard_streams",
     "is_run_directory",
     "level_needed",
+    "liveness_of",
+    "liveness_text",
     "output_failure",
     "peek",
     "progress",
@@ -105,6 +108,6 @@ __all__ = [
     "read_summary",
     "reduce",
     "resolve_log",
+    "resume_command",
     "round_view",
-    "status_text",
 ]

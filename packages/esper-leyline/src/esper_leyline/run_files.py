@@ -18,6 +18,8 @@ POINTER_FILE = "events.path"
 """The path of a log that is elsewhere, on one line."""
 SUMMARY_FILE = "summary.json"
 """How the run ended; missing while it runs and after a crash."""
+LOCK_FILE = "run.lock"
+"""Locked by the process that trains the run, and names it."""
 CHECKPOINT_FOLDER = "checkpoints"
 
 POINTER_LIMIT = 1 << 16

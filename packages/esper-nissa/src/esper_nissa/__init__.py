@@ -5,6 +5,7 @@ from esper_nissa.hub import FlushingSink, Hub
 from esper_nissa.log_position import LogPosition, next_position
 from esper_nissa.monitor.monitor import Monitor, MonitorThresholds
 from esper_nissa.run_directory import RunDirectory, create_folder
+from esper_nissa.run_lock import RunLock
 from esper_nissa.sinks.jsonl import JsonlSink
 from esper_nissa.sinks.plugins import SINKS, SinkFactory, open_sinks
 from esper_nissa.vitals.machine import Machine
@@ -22,6 +23,7 @@ __all__ = [
     "MonitorThresholds",
     "NissaError",
     "RunDirectory",
+    "RunLock",
     "SinkFactory",
     "VitalsThread",
     "create_folder",

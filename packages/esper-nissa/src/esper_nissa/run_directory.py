@@ -22,6 +22,7 @@ from esper_leyline.run_files import (
     locate_log,
 )
 from esper_nissa.errors import NissaError
+from esper_nissa.run_lock import RunLock
 
 _TASK_NAME = re.compile(r"[A-Za-z0-9_.-]+")
 
@@ -124,6 +125,18 @@ class RunDirectory:
     def summary(self) -> Path:
         """How the run ended; missing while it runs and after a crash."""
         return self.path / SUMMARY_FILE
+
+    def lock(self, command: str, *, group: str | None = None) -> RunLock:
+        """Locks the run, so that no other process trains it and a crash can be told.
+
+        Args:
+            command: The command that trains it, such as ``ppo``.
+            group: The comparison that it is an arm of.
+
+        Raises:
+            NissaError: If another process trains it, or the lock file cannot be written.
+        """
+        return RunLock(self.path, command, group=group)
 
     def discard(self) -> None:
         """Removes the folder of a run that has not started."""

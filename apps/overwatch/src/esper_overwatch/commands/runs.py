@@ -7,9 +7,19 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from esper_karn import ClosingTable, RunsTable, is_run_directory, peek, read_run, status_text
-from esper_leyline import RunStatus, printable
+from esper_karn import (
+    ClosingTable,
+    Liveness,
+    RunsTable,
+    is_run_directory,
+    liveness_text,
+    peek,
+    read_run,
+    resume_command,
+)
+from esper_leyline import printable
 from esper_leyline.files.paths import os_reason
+from esper_leyline.run_lock import LockProbe
 from esper_overwatch.errors import OverwatchError
 
 
@@ -24,11 +34,15 @@ def list_runs(folder: Path, console: Console, *, now: float) -> None:
     Raises:
         OverwatchError: If the folder is missing or has no run.
     """
-    glances = [peek(path) for path in find_runs(folder)]
+    paths = find_runs(folder)
+    glances = [peek(path) for path in paths]
     table = RunsTable(glances, now=now)
     console.print(table)
     for remark in table.remarks():
         console.print(remark, soft_wrap=True)
+    for path, glance in zip(paths, glances, strict=True):
+        if glance.liveness(now) is Liveness.CRASHED:
+            _print_resume(path, glance.lock, console)
 
 
 def show_run(path: Path, console: Console, *, now: float) -> None:
@@ -45,8 +59,12 @@ def show_run(path: Path, console: Console, *, now: float) -> None:
     record = read_run(path)
     console.print(Text(f"run {printable(record.run_id)}", "bold"), soft_wrap=True)
     console.print(ClosingTable(record.report))
-    if record.report.status is RunStatus.RUNNING:
-        console.print(Text(status_text(record.report.status, record.last_event, now)))
+    liveness = record.liveness(now)
+    if liveness is not Liveness.ENDED:
+        text = liveness_text(liveness, record.lock, record.last_event, now, record.last_kind)
+        console.print(Text(text), soft_wrap=True)
+    if liveness is Liveness.CRASHED:
+        _print_resume(path, record.lock, console)
     if record.unread is not None:
         console.print(Text(printable(record.unread), "yellow"), soft_wrap=True)
 
@@ -71,3 +89,9 @@ def find_runs(folder: Path) -> list[Path]:
         f"; it is a run itself: esper-overwatch show {folder}" if is_run_directory(folder) else ""
     )
     raise OverwatchError(f"no runs in '{folder}'{hint}")
+
+
+def _print_resume(path: Path, lock: LockProbe, console: Console) -> None:
+    command = resume_command(path, lock)
+    if command is not None:
+        console.print(Text(printable(f"go on: {command}")), soft_wrap=True)

@@ -9,8 +9,12 @@ from rich.text import Text
 
 from esper_karn.console.layout import Column, FittedTable, TableVariant
 from esper_karn.formatting import MISSING, format_age, format_fixed, format_index, format_signed
+from esper_karn.runs.liveness import Liveness, liveness_text
 from esper_karn.runs.records import RunPeek
-from esper_leyline import RunStatus, printable
+from esper_leyline import printable
+
+_DOUBTFUL = (Liveness.CRASHED, Liveness.STALE)
+"""Runs that are not alive, or maybe not."""
 
 
 class RunsTable:
@@ -29,11 +33,17 @@ class RunsTable:
         yield FittedTable(TableVariant(columns=self._columns()), rule=False)
 
     def remarks(self) -> Iterator[Text]:
-        """Yields a line for each run that cannot be read or has a note."""
+        """Yields a line for each run that crashed, is stale, cannot be read or has a note."""
         for each in self._runs:
-            for remark in (each.problem, each.note):
+            for remark in (each.problem, each.note, self._doubt(each)):
                 if remark is not None:
                     yield Text(printable(f"{each.run_id}: {remark}"), "yellow")
+
+    def _doubt(self, run: RunPeek) -> str | None:
+        liveness = run.liveness(self._now)
+        if liveness is None or liveness not in _DOUBTFUL:
+            return None
+        return liveness_text(liveness, run.lock, run.last_event, self._now, run.last_kind)
 
     def _columns(self) -> list[Column]:
         runs = self._runs
@@ -43,7 +53,7 @@ class RunsTable:
         return [
             Column(head="run", cells=[each.run_id for each in runs], left=True),
             Column(head="task", cells=[each.task or MISSING for each in runs], rank=5, left=True),
-            Column(head="status", cells=[_status(each) for each in runs], left=True),
+            Column(head="status", cells=[_status(each, self._now) for each in runs], left=True),
             Column(head="rounds", cells=[_rounds(each) for each in runs], rank=1),
             Column(head="return", cells=returns, rank=3),
             Column(head="acc %", cells=accuracies, rank=2),
@@ -54,10 +64,11 @@ class RunsTable:
         return format_age(None if run.last_event is None else self._now - run.last_event)
 
 
-def _status(run: RunPeek) -> str:
+def _status(run: RunPeek, now: float) -> str:
     if run.status is None:
         return "unreadable"
-    return "no end yet" if run.status is RunStatus.RUNNING else run.status.value
+    liveness = run.liveness(now)
+    return str(liveness) if liveness in _DOUBTFUL else run.status.value
 
 
 def _rounds(run: RunPeek) -> str:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from esper_karn.errors import KarnError
-from esper_karn.formatting import format_age
 from esper_karn.log.log_ends import LogTail, first_event
 from esper_karn.log.reader import EventReader, Problem, problems_text
 from esper_karn.runs.folder import resolve_log
+from esper_karn.runs.liveness import Liveness, liveness_of
 from esper_karn.state.reducer import fold
 from esper_karn.state.rounds import RoundStats
 from esper_karn.state.run import RunState
@@ -20,6 +20,7 @@ from esper_leyline import LeylineError, RunStatus, RunSummary
 from esper_leyline.events import RoundCompleted, RunCompleted, RunFailed, RunStarted
 from esper_leyline.files.paths import os_reason, read_regular
 from esper_leyline.run_files import SUMMARY_FILE
+from esper_leyline.run_lock import LockProbe, probe_lock
 
 OUTDATED_AFTER = 10.0
 """Seconds by which a log must be newer than the summary before the log is read as well."""
@@ -49,13 +50,21 @@ class RunRecord:
     Attributes:
         report: From the summary; without one, from the log.
         last_event: Unix time of the last event, ``None`` without one.
+        last_kind: The kind of that event; ``None`` for a run with a summary.
+        lock: What the run's lock said before its log was read.
         unread: One line on the lines of the log that could not be read, ``None`` if all could.
     """
 
     run_id: str
     report: RunReport
     last_event: float | None
+    last_kind: str | None = None
+    lock: LockProbe = field(default_factory=LockProbe)
     unread: str | None = None
+
+    def liveness(self, now: float) -> Liveness:
+        """Returns what is known of its process at a Unix time."""
+        return liveness_of(self.report.status, self.lock, self.last_event, now)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +77,8 @@ class RunPeek:
         rounds_total: Rounds of the whole run, ``None`` if not known.
         last_round: The last finished round, ``None`` if it was not found.
         last_event: Unix time of the last event, ``None`` without one.
+        last_kind: The kind of that event; ``None`` for a run with a summary.
+        lock: What the run's lock said before its log was read.
         problem: Why the run cannot be read.
         note: A remark, for example that the last line of the log cannot be read.
     """
@@ -79,8 +90,16 @@ class RunPeek:
     rounds_total: int | None = None
     last_round: RoundStats | None = None
     last_event: float | None = None
+    last_kind: str | None = None
+    lock: LockProbe = field(default_factory=LockProbe)
     problem: str | None = None
     note: str | None = None
+
+    def liveness(self, now: float) -> Liveness | None:
+        """Returns what is known of its process at a Unix time; ``None`` if it cannot be read."""
+        if self.status is None:
+            return None
+        return liveness_of(self.status, self.lock, self.last_event, now)
 
 
 def read_run(run_directory: Path) -> RunRecord:
@@ -91,6 +110,7 @@ def read_run(run_directory: Path) -> RunRecord:
             no line of the log is an event.
     """
     log = resolve_log(run_directory)
+    lock = probe_lock(run_directory)  # before the log: a run may end in between
     summary = _read_current_summary(run_directory, log)
     run_id = run_directory.resolve().name
     if summary is not None:
@@ -102,10 +122,13 @@ def read_run(run_directory: Path) -> RunRecord:
         state, count, first = _read_log(log, None)
     if state.run_id is None and first is not None:
         raise KarnError(f"run '{run_directory}' has no event: {problems_text(log, count, first)}")
+    last = next(LogTail(log).events(), None)
     return RunRecord(
         run_id=run_id,
         report=state.report,
-        last_event=_last_time(LogTail(log)),
+        last_event=last.wall_time if last else None,
+        last_kind=last.kind if last else None,
+        lock=lock,
         unread=None if first is None else problems_text(log, count, first),
     )
 
@@ -117,10 +140,11 @@ def peek(run_directory: Path) -> RunPeek:
     """
     try:
         log = resolve_log(run_directory)
+        lock = probe_lock(run_directory)  # before the log: a run may end in between
         summary = _read_current_summary(run_directory, log)
         if summary is not None:
             return _peek_at_summary(run_directory.name, summary)
-        return _peek_at_log(run_directory.name, log)
+        return _peek_at_log(run_directory.name, log, lock)
     except KarnError as error:
         return RunPeek(run_id=run_directory.name, problem=str(error))
 
@@ -149,31 +173,11 @@ def read_summary(path: Path) -> RunSummary | None:
         raise KarnError(f"'{path}' is not a run summary: {where}: {reason['msg']}") from None
 
 
-def status_text(status: RunStatus, last_event: float | None, now: float) -> str:
-    """Describes a status; a run without an end is either still running or crashed.
-
-    Args:
-        status: From the run's summary or log.
-        last_event: Unix time of its last event.
-        now: Unix time.
-    """
-    if status is not RunStatus.RUNNING:
-        return status.value
-    if last_event is None:
-        return "running or crashed, no event yet"
-    return f"running or crashed, last event {format_age(now - last_event)}"
-
-
 def _read_log(log: Path, kinds: frozenset[str] | None) -> tuple[RunState, int, Problem | None]:
     """Returns a log's state, the number of lines that could not be read, and the first one."""
     with EventReader(log, kinds=kinds) as reader:
         state = fold(reader.read())
         return state, reader.problem_count, next(iter(reader.problems), None)
-
-
-def _last_time(tail: LogTail) -> float | None:
-    last = next(tail.events(), None)
-    return last.wall_time if last else None
 
 
 def _read_current_summary(run_directory: Path, log: Path) -> RunSummary | None:
@@ -212,7 +216,7 @@ def _peek_at_summary(run_id: str, summary: RunSummary) -> RunPeek:
     )
 
 
-def _peek_at_log(run_id: str, log: Path) -> RunPeek:
+def _peek_at_log(run_id: str, log: Path, lock: LockProbe) -> RunPeek:
     first = first_event(log)
     started = first.payload if first and isinstance(first.payload, RunStarted) else None
     tail = LogTail(log)
@@ -233,6 +237,8 @@ def _peek_at_log(run_id: str, log: Path) -> RunPeek:
         rounds_total=started.config.n_episodes if started else None,
         last_round=last_round,
         last_event=last.wall_time if last else None,
+        last_kind=last.kind if last else None,
+        lock=lock,
         note=None if unread is None else f"unreadable last line of its log: {unread}",
     )
 

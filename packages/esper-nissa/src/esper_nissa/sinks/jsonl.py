@@ -12,6 +12,7 @@ from pathlib import Path
 from esper_leyline.events import Event
 from esper_leyline.files.paths import os_reason
 from esper_nissa.errors import LogError, NissaError
+from esper_nissa.run_lock import NO_LOCKS
 from esper_nissa.sinks.written_events import WrittenEvents
 
 FLUSH_INTERVAL = 0.25
@@ -23,8 +24,6 @@ CHECK_INTERVAL = 1.0
 _BLOCK = 1 << 20
 
 _OUT_OF_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-
-_NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK})
 
 DURABLE_KINDS = frozenset(
     {
@@ -129,7 +128,7 @@ class JsonlSink:
             ) from None
         except OSError as error:
             # Some network file systems have no locks; the log works there without one.
-            if error.errno not in _NO_LOCKS:
+            if error.errno not in NO_LOCKS:
                 raise
         self._start = self._size = os.fstat(self._file.fileno()).st_size
         if new and self._size > 0:
