@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from esper_kasmina import BLUEPRINTS
-from esper_kasmina.slots.record import EVENTS_KEPT
+from esper_kasmina.slots.record import MAX_UNREAD_EVENTS
 from esper_leyline import Advance, BlendStyle, CNNHostSpec, Germinate, Prune, SeedStage
 
 MEMORY = Path("/proc/self/statm")
@@ -108,5 +108,5 @@ def test_events_that_nobody_takes_do_not_pile_up(make_host, cycle):
     optimizer = torch.optim.SGD(host.parameters(), lr=0.01)
     cycle(host, optimizer, 200)
     kept = host.take_events()
-    assert len(kept) == EVENTS_KEPT
+    assert len(kept) == MAX_UNREAD_EVENTS
     assert kept[-1].target is SeedStage.DORMANT

@@ -148,7 +148,7 @@ def test_what_is_observed_is_what_stood_at_the_step(loop):
     assert observed.missing == ()
     assert report.gradient_norm == pytest.approx(expected["seed"].norm)
     assert 0.0 < report.gradient_norm < 100.0
-    evidence = model.slot._record.evidence.for_gates()
+    evidence = model.slot._record.history.evidence
     ratio = expected["seed"].per_root / expected["host"].per_root
     assert evidence.gradient_ratio == pytest.approx(ratio)
 

@@ -16,7 +16,7 @@ from esper_kasmina import (
     parameter_groups,
     sync_optimizer,
 )
-from esper_kasmina.slots.record import EVENTS_KEPT
+from esper_kasmina.slots.record import MAX_UNREAD_EVENTS
 from esper_leyline import (
     Advance,
     AlphaCurve,
@@ -298,4 +298,4 @@ def test_a_loaded_slot_still_forgets_its_oldest_events():
             assert either.apply_command(Germinate(blueprint=Blueprint.NORM)).accepted
     events = slot.take_events()
     assert twin.take_events() == events
-    assert len(events) == EVENTS_KEPT
+    assert len(events) == MAX_UNREAD_EVENTS

@@ -53,7 +53,6 @@ COMMANDS = {
     Op.ADVANCE: [Advance()],
 }
 GOOD = SeedEvidence(
-    gradient_norm=1.0,
     gradient_ratio=1.0,
     gradients_finite=True,
     gradients_exploding=False,

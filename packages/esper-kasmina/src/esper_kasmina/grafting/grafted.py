@@ -53,9 +53,9 @@ class Grafted(WrapsModel):
         for name, path in sites.items():
             slot = slots[name]
             slot.module_path = without_compiled(path)
-            slot.follows_inputs = not slot.follow_module(model.get_submodule(path))
+            slot.follows_inputs = not slot.match_module(model.get_submodule(path))
             if slot.follows_inputs:
-                slot.follow_module(model)
+                slot.match_module(model)
         self.train(model.training)
         self.sites = dict(sites)
         sizes = layer_sizes(model)
@@ -241,4 +241,4 @@ def _follow_modules(grafted: nn.Module, _incompatible_keys: Any) -> None:
     assert isinstance(grafted, Grafted)
     for hook, _ in grafted.slot_hooks:
         if hook.slot.seed is None and not hook.slot.follows_inputs:
-            hook.slot.follow_module(grafted.model.get_submodule(hook.path))
+            hook.slot.match_module(grafted.model.get_submodule(hook.path))

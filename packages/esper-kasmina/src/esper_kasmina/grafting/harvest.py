@@ -71,7 +71,7 @@ def harvest(
     if not slots:
         raise KasminaError("the model has no slots to harvest; graft some, or use it as it is")
     for slot in slots:
-        slot.check_written()
+        slot.check_tensors()
     if not drop_live:
         _check_settled(slots)
     inputs = _inputs_to_compare(model, slots, example_inputs) if verify else None

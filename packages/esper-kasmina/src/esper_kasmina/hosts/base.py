@@ -16,7 +16,7 @@ from esper_kasmina.checks import check_snapshot, shown
 from esper_kasmina.errors import KasminaError
 from esper_kasmina.optim.groups import GroupSync
 from esper_kasmina.slots.gradients import measure_gradients
-from esper_kasmina.slots.record import EVENTS_KEPT
+from esper_kasmina.slots.record import MAX_UNREAD_EVENTS
 from esper_kasmina.slots.slot import SeedSlot
 from esper_kasmina.slots.storage import SlotSnapshot
 from esper_leyline import (
@@ -59,7 +59,7 @@ class SlottedHost(nn.Module):
         self.seed_slots = nn.ModuleDict(slots)
         self._slots: tuple[SeedSlot, ...] = tuple(slots.values())
         self._max_seeds = len(slots) if max_seeds is None else max_seeds
-        self._events: deque[SeedEvent] = deque(maxlen=EVENTS_KEPT)
+        self._events: deque[SeedEvent] = deque(maxlen=MAX_UNREAD_EVENTS)
 
     @property
     def slots(self) -> tuple[str, ...]:
@@ -200,7 +200,7 @@ class SlottedHost(nn.Module):
                 tensor.copy_(snapshot.tensors[name])
         for slot in self._slots:
             slot.restore(snapshot.slots[slot.name])
-        self._events = deque(snapshot.events, maxlen=EVENTS_KEPT)
+        self._events = deque(snapshot.events, maxlen=MAX_UNREAD_EVENTS)
         self.zero_grad(set_to_none=True)
 
     def _full(self) -> bool:

@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 from esper_kasmina.checks import check_model
 from esper_kasmina.optim.groups import check_optimizer, parameter_groups, seed_slots, slots_by_name
 from esper_kasmina.optim.wrappers import unwrap_optimizer
-from esper_kasmina.slots.gradients import GradientMeasurement, gradient_norms, measurement_of
+from esper_kasmina.slots.gradients import GradientMeasurement, gradient_norms, measure_norms
 from esper_kasmina.slots.slot import SeedSlot
 
 
@@ -104,7 +104,7 @@ class GradientObserver:
         missing = []
         for slot in self._slots:
             measured = self._measured(slot.name)
-            slot.take_gradients(measured, host)
+            slot.store_gradients(measured, host)
             trainable = any(p.requires_grad for p in self._groups[slot.name])
             if measured is None and not self._reached[slot.name].passes and trainable:
                 missing.append(slot.name)
@@ -119,7 +119,7 @@ class GradientObserver:
     def _measured(self, name: str | None) -> GradientMeasurement | None:
         parameters = self._groups[name]
         seen = self._steps.get(name)
-        return measurement_of(parameters, gradient_norms(parameters) if seen is None else seen)
+        return measure_norms(parameters, gradient_norms(parameters) if seen is None else seen)
 
 
 class _Reached:

@@ -22,7 +22,7 @@ from esper_kasmina.optim.schedulers import (
 )
 from esper_kasmina.optim.sharding import check_sharded, shard_newborn
 from esper_kasmina.optim.wrappers import unwrap_optimizer
-from esper_kasmina.slots.parallel import check_wrapper
+from esper_kasmina.slots.parallel import check_in_ddp
 from esper_kasmina.slots.slot import SeedSlot
 from esper_leyline import unknown_name
 
@@ -173,7 +173,7 @@ class GroupSync:
         if self._model is not None:
             for slot in self._slots.values():
                 assert slot.seed is not None
-                check_wrapper(self._model, slot.seed, slot.name)
+                check_in_ddp(self._model, slot.seed, slot.name)
             shard_newborn(self._model, self._slots.values())
             self._seeds = _seed_parameters(self._slots.values())
         else:

@@ -1,4 +1,4 @@
-"""How a seed joins its host: isolated while it trains, then at any strength for each sample."""
+"""Blends a seed with its host: isolated while it trains, then with a strength per sample."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from esper_kasmina.slots.seed import Seed
 
 
 class _StraightThrough(torch.autograd.Function):
-    """The host's value with the gradient of host + seed.
+    """Returns the host's value, and passes the gradient of host + seed to both.
 
-    Equal to ``host + (seed - seed.detach())`` in value and gradient, in one copy
-    instead of two sums, and a seed that overflows cannot reach the host's value.
+    Value and gradient equal those of ``host + (seed - seed.detach())``, with one copy in place
+    of two sums. An infinite or NaN seed does not change the host's value.
     """
 
     generate_vmap_rule = True
@@ -27,30 +27,29 @@ class _StraightThrough(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        """Keeps nothing: the backward pass needs no values."""
+        """Saves nothing: the backward pass needs no values."""
 
     @staticmethod
     def backward(_ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
-        """Gives the whole gradient to both."""
+        """Returns the whole gradient for both inputs."""
         return gradient, gradient
 
 
 class _StraightThroughForward(_StraightThrough):
-    """The same with a forward-mode derivative, which ``torch.compile`` does not take."""
+    """The same with a forward-mode derivative, which ``torch.compile`` does not support."""
 
     @staticmethod
     def jvp(_ctx: Any, host: Tensor | None, seed: Tensor | None) -> Tensor | None:
-        """Adds the tangents of both; ``None`` where one has none."""
+        """Adds the tangents of both; an input without a tangent is ``None``."""
         if host is None or seed is None:
             return seed if host is None else host.clone()
         return host + seed
 
 
 def isolate(hidden: Tensor, seed: Seed) -> Tensor:
-    """Trains a seed beside the host, whose values and gradients stay as they are.
+    """Trains a seed without changing the host's outputs or gradients.
 
-    The seed learns what it would do at full strength by its own algorithm; it sees the
-    activations detached.
+    The seed gets the gradient that it would get at full strength. Its input is detached.
     """
     if not torch.is_grad_enabled() and not seed.training:
         return hidden
@@ -62,17 +61,17 @@ def isolate(hidden: Tensor, seed: Seed) -> Tensor:
 def blend_overridden(
     hidden: Tensor, seed: Seed, strength: Tensor, overrides: Tensor, *, isolated: bool
 ) -> Tensor:
-    """Blends a seed with a strength of its own for each sample; zero is the host untouched.
+    """Blends a seed with a separate strength for each sample; 0 leaves the sample unchanged.
 
     Args:
         hidden: The host's activations.
         seed: The seed.
-        strength: The seed's own, [].
-        overrides: One value a sample, shaped to broadcast; NaN keeps the seed's own.
-        isolated: Whether samples that keep the seed's own train it in isolation.
+        strength: The slot's own strength, [].
+        overrides: One value per sample, shaped to broadcast; NaN takes ``strength``.
+        isolated: Whether samples that take ``strength`` train the seed in isolation.
     """
     own = overrides.isnan()
     strengths = torch.where(own, strength, overrides)
-    # Zero times a seed that overflows would not be nothing.
+    # Not left to the product, because 0 * inf is NaN.
     blended = torch.where(strengths == 0.0, hidden, seed.blended(hidden, strengths))
     return torch.where(own, isolate(hidden, seed), blended) if isolated else blended

@@ -1,4 +1,4 @@
-"""What the gradients of a group of parameters look like after a backward pass."""
+"""Measures the gradients of a group of parameters after a backward pass."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from esper_kasmina.checks import shown
 from esper_kasmina.errors import KasminaError
 
 VANISHING_NORM = 1e-7
-"""Below this L2 norm a gradient counts as vanished."""
+"""A gradient with a smaller L2 norm counts as vanished."""
 
 EXPLODING_NORM = 1e3
-"""Above this L2 norm, or without a finite one, a gradient counts as exploding."""
+"""A gradient with a larger L2 norm, or one that is not finite, counts as exploding."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,22 +26,31 @@ class GradientMeasurement:
 
     Attributes:
         norm: L2 norm over the whole group.
-        per_root: That norm over the square root of the number of parameters, so that
-            groups of different sizes compare.
-        finite: Whether every gradient is finite.
-        vanishing: Whether the norm is below ``VANISHING_NORM``.
-        exploding: Whether the norm is above ``EXPLODING_NORM`` or not finite.
+        per_root: ``norm`` divided by the square root of the number of parameters, so that
+            groups of different sizes can be compared.
         health: Share of parameter tensors whose gradient is finite and has not vanished.
         parameters_finite: Whether every parameter is finite.
     """
 
     norm: float
     per_root: float
-    finite: bool
-    vanishing: bool
-    exploding: bool
     health: float
     parameters_finite: bool
+
+    @property
+    def finite(self) -> bool:
+        """Whether every gradient is finite."""
+        return math.isfinite(self.norm)
+
+    @property
+    def vanishing(self) -> bool:
+        """Whether the norm is below ``VANISHING_NORM``."""
+        return self.norm < VANISHING_NORM
+
+    @property
+    def exploding(self) -> bool:
+        """Whether the norm is above ``EXPLODING_NORM`` or not finite."""
+        return not self.norm <= EXPLODING_NORM
 
     @property
     def ordinary(self) -> bool:
@@ -50,33 +59,33 @@ class GradientMeasurement:
 
 
 def measure_gradients(parameters: Iterable[Parameter]) -> GradientMeasurement | None:
-    """Measures gradients where they stand; ``None`` if there are none at all.
+    """Measures the gradients that parameters have now; ``None`` if none of them has one.
 
-    A parameter without a gradient among others that have one counts as vanished.
+    A parameter without a gradient counts as vanished if another parameter of the group has one.
 
     Args:
         parameters: Parameters of any shape.
 
     Raises:
-        KasminaError: If they are something else.
+        KasminaError: If they are not parameters.
     """
     group = list(parameters) if isinstance(parameters, Iterable) else [parameters]
     if not all(isinstance(each, Tensor) for each in group):
         raise KasminaError(
             f"the parameters are {shown(parameters)}; give parameters, such as model.parameters()"
         )
-    return measurement_of(group, gradient_norms(group))
+    return measure_norms(group, gradient_norms(group))
 
 
 def gradient_norms(parameters: Iterable[Parameter]) -> tuple[Tensor | None, ...]:
-    """Returns the L2 norm [] of each parameter's gradient, on its device, where it has one."""
+    """Returns the L2 norm [] of each parameter's gradient, on its device; ``None`` without one."""
     return tuple(None if p.grad is None else _norm(p.grad) for p in parameters)
 
 
-def measurement_of(
+def measure_norms(
     group: Sequence[Parameter], gradients: Sequence[Tensor | None]
 ) -> GradientMeasurement | None:
-    """Returns what the norms of a group's gradients say; ``None`` if there are none.
+    """Combines the norms of a group's gradients; ``None`` if there are none.
 
     Args:
         group: The parameters.
@@ -87,14 +96,11 @@ def measurement_of(
         return None
     norms = torch.stack([_whole(n) for n in (*present, *map(_norm, group))]).tolist()
     sizes, weights = norms[: len(present)], norms[len(present) :]
-    norm = math.hypot(*sizes)
+    norm = math.hypot(*sizes)  # sqrt(sum of squared norms)
     count = sum(p.numel() for p in group)
     return GradientMeasurement(
         norm=norm,
         per_root=norm / math.sqrt(count),
-        finite=all(map(math.isfinite, sizes)),
-        vanishing=norm < VANISHING_NORM,
-        exploding=not norm <= EXPLODING_NORM,
         health=sum(math.isfinite(s) and s >= VANISHING_NORM for s in sizes) / len(group),
         parameters_finite=all(map(math.isfinite, weights)),
     )
@@ -108,6 +114,6 @@ def _norm(tensor: Tensor) -> Tensor:
 
 
 def _whole(norm: Tensor) -> Tensor:
-    """Returns the norm over all ranks, where a tensor is sharded (``DTensor``)."""
+    """Returns the norm over all ranks if the tensor is sharded (``DTensor``)."""
     full = getattr(norm, "full_tensor", None)
     return norm if full is None else full()

@@ -9,38 +9,42 @@ from esper_kasmina._torch import active_data_parallel, reduced_parameters
 from esper_kasmina.errors import KasminaError
 
 
-def check_reduced(seed: nn.Module, slot: str) -> None:
-    """Checks that the gradients of a seed are reduced over ranks, where those of its model are.
+def check_in_running_ddp(seed: nn.Module, slot: str) -> None:
+    """Checks that a seed is in the ``DistributedDataParallel`` whose forward pass runs now.
 
     Args:
-        seed: It takes part in a forward pass that runs now.
+        seed: A seed that takes part in the forward pass.
         slot: The slot's id.
 
     Raises:
-        KasminaError: If the pass runs in a ``DistributedDataParallel`` made before its birth.
+        KasminaError: If the seed germinated after the model was wrapped.
     """
     wrapper = active_data_parallel()
     if wrapper is not None:
         _check(wrapper, seed, slot)
 
 
-def check_wrapper(model: nn.Module, seed: nn.Module, slot: str) -> None:
-    """The same for a model that may be such a wrapper, outside of a pass."""
+def check_in_ddp(model: nn.Module, seed: nn.Module, slot: str) -> None:
+    """Checks the same for a model outside of a forward pass; other models pass.
+
+    Raises:
+        KasminaError: If the seed germinated after the model was wrapped.
+    """
     if isinstance(model, DistributedDataParallel):
         _check(model, seed, slot)
 
 
 def check_not_wrapped(model: nn.Module) -> None:
-    """Refuses a wrapper as the model in which a seed germinates.
+    """Refuses ``DistributedDataParallel`` as the model in which a seed germinates.
 
     Raises:
-        KasminaError: If it is one.
+        KasminaError: If the model is one.
     """
     if isinstance(model, DistributedDataParallel):
         raise KasminaError(
-            "the model is wrapped in DistributedDataParallel, which reduces the parameters that "
-            "it had when it was made; give the model in it, and let train wrap that again "
-            "whenever its revision has moved"
+            "the model is wrapped in DistributedDataParallel, which reduces only the parameters "
+            "that it had when it was made; give the model inside (model.module), and let train "
+            "wrap it again whenever its revision has changed"
         )
 
 
@@ -50,6 +54,6 @@ def _check(wrapper: DistributedDataParallel, seed: nn.Module, slot: str) -> None
         return
     raise KasminaError(
         f"slot '{slot}' holds a seed that germinated after the model was wrapped in "
-        "DistributedDataParallel, which would train it on each rank apart; wrap the model "
-        "again whenever its revision has moved"
+        "DistributedDataParallel, which would not average its gradients over ranks; wrap the "
+        "model again whenever its revision has changed"
     )

@@ -12,21 +12,22 @@ from torch import Tensor, nn
 from esper_kasmina.activations.spec import ActivationSpec
 from esper_kasmina.blueprints import BLUEPRINTS
 from esper_kasmina.layers.builders import ChannelsLast, convolution
-from esper_leyline import BlendAlgorithm, Topology
+from esper_kasmina.layers.seeding import seeded
+from esper_leyline import BlendAlgorithm, SeedState, Topology
 
 
 class GateNetwork(nn.Module):
-    """A factor between 0 and 2 for every position, 1 at birth: where the seed acts, and how.
+    """Weights the seed at each position by a factor between 0 and 2, which is 1 at birth.
 
-    A new gate is neutral, so a seed that gets one late does not jump. Twice a sigmoid
-    is the parametrisation of Swietojanski and Renals (2014).
+    A new gate is neutral, so adding one to a seed changes no output. The factor is
+    2 * sigmoid(logit), as in Swietojanski and Renals (2014).
     """
 
     def __init__(self, activations: ActivationSpec) -> None:
         super().__init__()
         maps = activations.topology is Topology.CNN
         width = activations.channels
-        # Over the last axis a linear layer is a 1-wide convolution, whatever came before.
+        # With the channels last, a linear layer is a convolution with kernel size 1.
         self.logit = (
             convolution(width, 1, kernel=1, dimensions=activations.dimensions, bias=True)
             if maps and activations.layout == "channels_first"
@@ -36,25 +37,25 @@ class GateNetwork(nn.Module):
             nn.init.zeros_(parameter)
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """Takes activations and returns one number a position, the channel axis of size 1."""
+        """Takes activations and returns one number per position; the channel axis has size 1."""
         return 2.0 * torch.sigmoid(self.logit(hidden))
 
 
 class Seed(nn.Module):
-    """The module x + scale · branch(x), the identity at birth, blended by an algorithm.
+    """The module x + scale * branch(x), the identity at birth, blended by an algorithm.
 
-    ``scale`` is one number that starts at zero (ReZero, Bachlechner et al. 2021). It
-    comes after the branch's own norm, so its first gradient is of ordinary size, and
-    the branch learns as soon as the scale has moved.
+    ``scale`` is one number that starts at zero (ReZero, Bachlechner et al. 2021). It multiplies
+    the output of the branch's norm, so its first gradient is of ordinary size. The branch gets
+    gradients as soon as the scale is not zero any more.
 
     Attributes:
-        blueprint: What the branch is.
-        activations: What the seed takes and returns.
-        algorithm: How it joins its host.
+        blueprint: Name of the branch's blueprint.
+        activations: The kind of activations that the seed takes and returns.
+        algorithm: How its output is blended with the host's.
         scale: Learnable scalar, shape [1].
-        branch: What the blueprint built.
+        branch: The module that the blueprint built.
         gate: The network of the GATE algorithm, ``None`` under the others.
-        frozen: Whether parameters and running statistics stand still for good.
+        frozen: Whether parameters and running statistics are fixed for good.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class Seed(nn.Module):
         activations: ActivationSpec,
         algorithm: BlendAlgorithm = BlendAlgorithm.ADD,
     ) -> None:
-        """Builds a seed; the blueprint has to be one of the topology's."""
+        """Builds a seed of a blueprint that fits the activations' topology."""
         super().__init__()
         self.blueprint = blueprint
         self.activations = activations
@@ -72,7 +73,7 @@ class Seed(nn.Module):
         branch = spec.build(activations.channels_second())
         last = activations.layout == "channels_last"
         self.branch = ChannelsLast(branch) if last else branch
-        self.scale = nn.Parameter(torch.zeros(1))  # FSDP shards no tensor without axes
+        self.scale = nn.Parameter(torch.zeros(1))  # not [], because FSDP cannot shard a scalar
         self.gate: GateNetwork | None = None
         self.algorithm = algorithm
         self.set_algorithm(algorithm)
@@ -82,7 +83,7 @@ class Seed(nn.Module):
         return self.blended(hidden)
 
     def blended(self, hidden: Tensor, strength: Tensor | None = None) -> Tensor:
-        """Blends the seed into activations; gradients reach the host through the identity.
+        """Blends the seed into activations; the host gets gradients through the identity path.
 
         With branch b, scale c, gate g and strength a, activations x become
 
@@ -92,27 +93,27 @@ class Seed(nn.Module):
 
         Args:
             hidden: The host's activations.
-            strength: A number [], or anything that broadcasts over ``hidden``; ``None`` is
+            strength: A number [], or a tensor that broadcasts over ``hidden``; ``None`` is
                 full strength.
 
         Returns:
             Activations of the same shape and dtype.
         """
-        change = self.branch(hidden)
-        scale = self.scale.view(())
+        change = self.branch(hidden)  # b(x)
+        scale = self.scale.view(())  # c
         if self.algorithm is BlendAlgorithm.MULTIPLY:
             factor = torch.tanh(scale * change)
             if strength is not None:
-                factor = strength * factor
+                factor = strength * factor  # a tanh(c b(x))
             return torch.addcmul(hidden, hidden, factor.to(hidden.dtype))  # x + x * factor
-        weight = scale if strength is None else strength * scale
+        weight = scale if strength is None else strength * scale  # a c
         if self.gate is not None:
-            weight = weight * self.gate(hidden)
-        # Under autocast a branch may end in another dtype than it was given.
+            weight = weight * self.gate(hidden)  # a c g(x)
+        # Under autocast a branch may return another dtype. x + weight * b(x)
         return torch.addcmul(hidden, weight.to(hidden.dtype), change.to(hidden.dtype))
 
     def set_algorithm(self, algorithm: BlendAlgorithm) -> None:
-        """Changes how the seed joins its host; a gate comes and goes with its algorithm."""
+        """Changes the blend algorithm; adds a gate for GATE, and removes it for the others."""
         self.algorithm = algorithm
         if algorithm is not BlendAlgorithm.GATE:
             self.gate = None
@@ -120,12 +121,12 @@ class Seed(nn.Module):
             self.gate = GateNetwork(self.activations).to(self.scale).train(self.training)
 
     def train(self, mode: bool = True) -> Seed:
-        """Switches modes as in torch; a frozen seed stays in evaluation."""
+        """Sets the mode as in torch; a frozen seed stays in evaluation mode."""
         return super().train(mode and not self.frozen)
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
-        """Runs a training seed in evaluation mode for a while: its norms use what they know."""
+        """Runs a seed in evaluation mode, so that its norms use their running statistics."""
         super().train(mode=False)
         try:
             yield
@@ -133,16 +134,16 @@ class Seed(nn.Module):
             self.train()
 
     def freeze(self) -> None:
-        """Stops all learning in this seed, running statistics included."""
+        """Fixes parameters and running statistics."""
         self.frozen = True
         self.requires_grad_(requires_grad=False)
         self.zero_grad(set_to_none=True)
         self.train(mode=False)
 
-    def resembles(self, other: Seed) -> bool:
-        """Whether another seed has the same parts, so that values can be copied across."""
+    def matches(self, other: Seed) -> bool:
+        """Whether another seed has the same structure, so that its values can be loaded."""
         return (
-            self.blueprint == other.blueprint  # two kinds of attention have the same tensors
+            self.blueprint == other.blueprint  # both kinds of attention have the same tensors
             and self.algorithm is other.algorithm
             and self.frozen == other.frozen
             and self.scale.is_meta == other.scale.is_meta
@@ -151,7 +152,7 @@ class Seed(nn.Module):
         )
 
     def reset_parameters(self) -> None:
-        """Makes the seed the identity again; the layers of its branch initialise themselves."""
+        """Makes the seed the identity again; the layers of its branch have their own method."""
         nn.init.zeros_(self.scale)
 
     def _load_from_state_dict(
@@ -166,3 +167,22 @@ class Seed(nn.Module):
     def size(self) -> int:
         """Number of parameters, frozen or not."""
         return sum(parameter.numel() for parameter in self.parameters())
+
+
+def build_seed(
+    state: SeedState, activations: ActivationSpec, *, rng_parts: tuple[int | str, ...]
+) -> Seed:
+    """Builds the seed that a state of the lifecycle describes; torch's generator is not used.
+
+    Args:
+        state: A state with a blueprint.
+        activations: The kind of activations in the slot.
+        rng_parts: What the weights are drawn from.
+    """
+    assert state.blueprint is not None
+    assert state.style is not None
+    with seeded(*rng_parts):
+        seed = Seed(state.blueprint, activations, state.style.algorithm)
+    if state.pruning:
+        seed.freeze()
+    return seed

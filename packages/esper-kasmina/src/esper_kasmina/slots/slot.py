@@ -17,7 +17,7 @@ from esper_kasmina.errors import KasminaError
 from esper_kasmina.layers.seeding import seeded
 from esper_kasmina.slots.blending import blend_overridden, isolate
 from esper_kasmina.slots.gradients import GradientMeasurement, measure_gradients
-from esper_kasmina.slots.parallel import check_reduced
+from esper_kasmina.slots.parallel import check_in_running_ddp
 from esper_kasmina.slots.storage import SlotStorage
 from esper_leyline import (
     BUILT_IN_BLUEPRINTS,
@@ -44,15 +44,16 @@ from esper_leyline.lifecycle.machine import GATE_OF_STAGE, Effect, Transition
 
 
 class SeedSlot(SlotStorage):
-    """Passes activations through, and grows one seed in them on command.
+    """Returns its inputs unchanged until a command makes a seed grow in it.
 
     Put it anywhere in a model where activations are feature maps, tokens or vectors. The
     lifecycle is ``esper_leyline.advance``; the slot performs its effects on real modules.
-    A training loop calls, an epoch at a time: ``apply_command``, ``sync_optimizer``,
-    training, ``record_gradients``, ``record_validation``, ``tick``, ``sync_optimizer``.
+    In each epoch a training loop calls ``apply_command``, ``sync_optimizer``, trains, and calls
+    ``record_gradients``, ``record_validation``, ``tick`` and ``sync_optimizer``.
 
     Attributes:
-        override: Strengths [B] for the passes of a model that cannot hand them in.
+        override: Strengths [B] that replace the seed's own in the forward passes of a grafted
+            model; ``None`` for none.
     """
 
     override: Tensor | None = None
@@ -62,13 +63,13 @@ class SeedSlot(SlotStorage):
 
         Args:
             hidden: Activations.
-            alpha: [B] overrides of the blend strength; NaN keeps the seed's own.
+            alpha: Blend strength of each sample [B]; NaN keeps the seed's own.
 
         Returns:
             Activations of the same shape.
 
         Raises:
-            KasminaError: If the activations are not what they were.
+            KasminaError: If rank or channels differ from those of the first pass.
         """
         known = self.activations
         if known is None:
@@ -76,22 +77,22 @@ class SeedSlot(SlotStorage):
         if not known.fits(hidden):
             raise KasminaError(
                 f"slot '{self.name}' holds {known}, and was given {tuple(hidden.shape)}; "
-                "a slot needs a place where rank and channels stay the same"
+                "put it where the number of axes and of channels is always the same"
             )
-        # Compiled code must not depend on whether there is a seed that takes no part yet.
+        # Not in compiled code, which would compile again at a germination.
         if not torch.compiler.is_compiling():
-            if self._like.is_meta or (self.seed is None and self.follows_inputs):
-                self._follow(hidden)
+            if self._placement.is_meta or (self.seed is None and self.follows_inputs):
+                self._match_inputs(hidden)
             if not self.training:
-                self.check_written()
+                self.check_tensors()
         if not self.active:
             return hidden
         seed = self.seed
         assert seed is not None
         if self.training and not torch.compiler.is_compiling():
-            check_reduced(seed, self.name)
+            check_in_running_ddp(seed, self.name)
         if seed.training and known.topology is Topology.CNN and known.is_single_value(hidden):
-            # Batch norm cannot normalise one value a channel; the host may have no such layer.
+            # Batch norm cannot train on one value per channel, and the host may have none.
             with seed.evaluating():
                 return self._blend(hidden, alpha)
         return self._blend(hidden, alpha)
@@ -102,7 +103,7 @@ class SeedSlot(SlotStorage):
         assert known is not None
         if alpha is None:
             alpha = self.override
-        # A copy, because a tick before the backward pass changes the slot's own.
+        # A copy, because a tick before the backward pass would change the saved tensor.
         strength = self._strength.clone()
         if alpha is not None:
             column = known.column(alpha)
@@ -112,32 +113,31 @@ class SeedSlot(SlotStorage):
         return seed.blended(hidden, strength)
 
     def apply_command(self, command: SlotCommand) -> CommandResult:
-        """Carries out a lifecycle command, or says why not; a refusal changes nothing.
+        """Carries out a lifecycle command, or returns why it is refused and changes nothing.
 
         Raises:
-            KasminaError: If it is no command at all.
+            KasminaError: If it is not a command.
         """
         if not isinstance(command, SlotCommand):
             raise KasminaError(
-                f"{shown(command)} is no command; give Germinate(...), Advance(), "
+                f"{shown(command)} is not a command; give Germinate(...), Advance(), "
                 "SetAlphaTarget(...), Prune(...) or Fossilize()"
             )
-        reason = self._unfit(command)
+        reason = self._why_impossible(command)
         if reason is not None:
             return CommandResult(accepted=False, reason=reason)
         transition = self._step(command)
         return CommandResult(accepted=transition.accepted, reason=transition.rejection)
 
     def build_in(self, blueprint: str, style: BlendStyle) -> None:
-        """Puts a new seed into an empty slot as if it had always been part of the network.
+        """Puts a newly initialised seed into an empty slot, FOSSILIZED and at full strength.
 
-        It is FOSSILIZED at full strength without having lived; its weights are newly
-        initialised. This is for networks that have from the start what others grew.
+        This makes the baseline of a grown network: one that has the same layers from the start.
 
         Raises:
             KasminaError: If the slot is not empty, or the blueprint does not fit.
         """
-        reason = self._unfit(Germinate(blueprint=blueprint, style=style))
+        reason = self._why_impossible(Germinate(blueprint=blueprint, style=style))
         if self.stage is not SeedStage.DORMANT:
             reason = f"slot '{self.name}' is {self.stage.name}; build into a DORMANT one"
         if reason is not None:
@@ -150,13 +150,13 @@ class SeedSlot(SlotStorage):
             blend_target=1.0,
             ramp=AlphaRamp(start=1.0, target=1.0, steps=0),
         )
-        self._create()
+        self._create_seed()
         self._record.alpha_at_tick = 1.0
-        self._settle()
+        self._read_state()
 
     @contextmanager
     def held_out(self) -> Iterator[None]:
-        """Runs the model as if this slot were empty, to see what its seed is worth."""
+        """Runs the model as if this slot were empty, to measure what its seed contributes."""
         active, self.active = self.active, False
         try:
             yield
@@ -164,7 +164,7 @@ class SeedSlot(SlotStorage):
             self.active = active
 
     def tick(self) -> None:
-        """Ends an epoch: ramps, embargoes and auto-forwarding move on by one."""
+        """Ends an epoch: advances alpha's ramp, embargoes and automatic stage changes."""
         self._step(Tick())
         self._record.end_epoch()
 
@@ -172,46 +172,46 @@ class SeedSlot(SlotStorage):
         """Removes a live seed at once, whatever its age; does nothing without one."""
         if not self.live:
             return
-        # A ramp-down that is under way gives way to the immediate removal.
+        # The lifecycle refuses to prune a seed whose alpha is already ramping down.
         self._record.state = replace(self.state, pruning=False)
         self._step(Prune(), self.rules.model_copy(update={"min_prune_age": 0}))
 
     def record_gradients(self, host: GradientMeasurement | None = None) -> None:
-        """Measures the seed's gradients where they stand; called once an epoch.
+        """Measures the gradients that the seed has now; call it once an epoch.
 
-        A loop that clears gradients after its last step leaves none, and then they are not
-        measured; train inside a ``GradientObserver`` there.
+        If the loop clears gradients after its last step, there are none to measure; train
+        inside a ``GradientObserver`` then.
 
         Args:
-            host: The rest of the model measured the same way, for the ratio that the
-                strict gates ask for (``measure_gradients(own_parameters)``).
+            host: The gradients of the rest of the model, for the gradient ratio that the strict
+                gates check (``measure_gradients(own_parameters)``).
         """
         if self.seed is not None:
-            self.take_gradients(measure_gradients(self.seed.parameters()), host)
+            self.store_gradients(measure_gradients(self.seed.parameters()), host)
 
-    def take_gradients(
+    def store_gradients(
         self, measured: GradientMeasurement | None, host: GradientMeasurement | None
     ) -> None:
-        """Takes in an epoch's gradients that were measured before (``GradientObserver``).
+        """Stores gradients of an epoch that were measured during it (``GradientObserver``).
 
         Args:
             measured: The seed's, ``None`` if it had none.
             host: The rest of the model's.
         """
-        self._record.evidence.record_gradients(measured, host)
+        self._record.history.record_gradients(measured, host)
 
     def record_validation(
         self, accuracy: float, measurement: SeedMeasurement | None = None
     ) -> None:
-        """Takes in what validation said.
+        """Stores the results of an epoch's validation, for gates and reports.
 
         Args:
-            accuracy: Of the whole model, in percent.
-            measurement: What it said of this slot's seed, if that was measured.
+            accuracy: Accuracy of the whole model, in percent.
+            measurement: The contribution of this slot's seed, if it was measured.
 
         Raises:
             KasminaError: If a measurement is given for a slot without a seed, or the accuracy
-                is no number.
+                is not a number.
         """
         if not isinstance(accuracy, Real | Tensor):
             raise KasminaError(f"the accuracy is {shown(accuracy)}; give a number in percent")
@@ -220,34 +220,34 @@ class SeedSlot(SlotStorage):
                 f"slot '{self.name}' is {self.stage.name} and holds no seed to be measured; "
                 "measure occupied slots only"
             )
-        self._record.evidence.record_validation(accuracy, measurement)
+        self._record.history.record_validation(accuracy, measurement)
 
     def take_events(self) -> tuple[SeedEvent, ...]:
-        """Returns what happened since the last call, in order, and forgets it."""
+        """Returns the events since the last call, in order."""
         return self._record.take_events()
 
     def report(self, closed: frozenset[Op] = frozenset()) -> SeedReport:
-        """Describes the slot as it stands.
+        """Returns the slot's present state.
 
         Args:
-            closed: Ops that the slot's owner refuses now, whatever the lifecycle says.
+            closed: Ops that the host refuses now, in addition to those that the lifecycle does.
         """
         return self._record.report(self.rules, closed)
 
-    def _unfit(self, command: SlotCommand) -> str | None:
-        """Returns why a command cannot be carried out here, whatever the lifecycle says."""
+    def _why_impossible(self, command: SlotCommand) -> str | None:
+        """Returns why a command cannot be carried out in any stage, ``None`` if it can."""
         for name, kind in (("style", BlendStyle), ("curve", AlphaCurve)):
             value = getattr(command, name, None)
             if value is not None and not isinstance(value, kind):
                 allowed = ", ".join(each.name for each in kind)
-                return f"{shown(value)} is no {kind.__name__}; allowed: {allowed}"
+                return f"{name} is {shown(value)}; give a {kind.__name__}: {allowed}"
         if not isinstance(command, Germinate):
             return None
         if self.activations is None:
             where = "it" if self.module_path is None else f"submodule '{self.module_path}'"
             return (
-                f"slot '{self.name}' has not seen its activations yet: no pass has reached "
-                f"{where}; run one forward pass, or say what they are when you make it"
+                f"slot '{self.name}' does not know its activations yet: no pass has reached "
+                f"{where}; run one forward pass, or give an ActivationSpec when you make the slot"
             )
         reason = why_unfit(command.blueprint, self.activations.topology)
         if reason is not None or command.blueprint in BUILT_IN_BLUEPRINTS:
@@ -259,45 +259,46 @@ class SeedSlot(SlotStorage):
         record = self._record
         before = record.state
         transition = advance(
-            before, event, evidence=record.evidence.for_gates(), rules=rules or self.rules
+            before, event, evidence=record.history.evidence, rules=rules or self.rules
         )
         record.state = transition.state
         if isinstance(event, Tick) and before.blueprint is not None:
-            # A seed that goes at the end of an epoch has lived through it.
+            # A seed that is removed at the end of an epoch was trained in that epoch.
             before = replace(before, age=before.age + 1)
         self._perform(before, transition)
         return transition
 
     def _perform(self, before: SeedState, transition: Transition) -> None:
+        """Performs a transition's effects and records its events."""
         record, source = self._record, before.stage
         for gate in transition.gates:
-            ahead = GATE_OF_STAGE[source][1]
+            target = GATE_OF_STAGE[source][1]
             kind = SeedEventKind.GATE_EVALUATED
-            record.note(kind, before, source=source, target=ahead, gate=gate)
+            record.add_event(kind, before, source=source, target=target, gate=gate)
         for effect in transition.effects:
-            self._carry_out(effect, before)
+            self._perform_effect(effect, before)
         for stage in transition.stages:
             kind = SeedEventKind.STAGE_CHANGED
-            record.note(kind, record.state, source=source, target=stage)
-            record.evidence.enter_stage()
+            record.add_event(kind, record.state, source=source, target=stage)
+            record.history.enter_stage()
             source = stage
-        self._settle()
+        self._read_state()
 
-    def _carry_out(self, effect: Effect, before: SeedState) -> None:
+    def _perform_effect(self, effect: Effect, before: SeedState) -> None:
         record, source = self._record, before.stage
         match effect:
             case Effect.CREATE_MODULE:
-                self._create()
+                self._create_seed()
                 kind, target = SeedEventKind.GERMINATED, SeedStage.GERMINATED
-                record.note(kind, record.state, source=source, target=target)
+                record.add_event(kind, record.state, source=source, target=target)
             case Effect.REMOVE_MODULE:
                 kind, target = SeedEventKind.PRUNED, SeedStage.PRUNED
-                record.note(kind, before, source=source, target=target)
+                record.add_event(kind, before, source=source, target=target)
                 self._replace_seed(None)
-                record.forget_seed()
+                record.clear_seed()
             case Effect.FOSSILIZE_MODULE:
                 kind, target = SeedEventKind.FOSSILIZED, SeedStage.FOSSILIZED
-                record.note(kind, record.state, source=source, target=target)
+                record.add_event(kind, record.state, source=source, target=target)
             case Effect.FREEZE_PARAMETERS:
                 assert self.seed is not None
                 self.seed.freeze()
@@ -305,21 +306,21 @@ class SeedSlot(SlotStorage):
             case Effect.SET_BLEND:
                 self._set_blend()
 
-    def _create(self) -> None:
+    def _create_seed(self) -> None:
         record = self._record
-        record.forget_seed()
+        record.clear_seed()
         record.germinations += 1
-        self._replace_seed(self._blank_seed(record))
+        self._replace_seed(self._build_seed(record))
         assert self.seed is not None
         record.parameters = self.seed.size
 
     def _set_blend(self) -> None:
-        """Follows a change of style; the curve is in the lifecycle's state."""
+        """Gives the seed the blend algorithm of a new style."""
         seed, style = self.seed, self.state.style
         assert seed is not None
         assert style is not None
         size = seed.size
-        # A gate is initialized to zero, but torch's constructors draw random numbers anyway.
+        # A gate is initialised to zero, but torch's constructors draw random numbers first.
         with seeded(self.rng_seed, self.name, "gate"):
             seed.set_algorithm(style.algorithm)
         self._record.parameters = seed.size

@@ -1,4 +1,4 @@
-"""What a slot holds, and how it is kept: snapshots, state dicts, parameters that stay."""
+"""What a slot holds: its seed, its tensors and its record; state dicts and snapshots of them."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from esper_kasmina._torch import version_of
 from esper_kasmina.activations.spec import ActivationSpec
 from esper_kasmina.checks import check_snapshot, shown
 from esper_kasmina.errors import KasminaError
-from esper_kasmina.layers.seeding import seeded
-from esper_kasmina.slots.record import SlotRecord, StoredSlot, pack, unpack
-from esper_kasmina.slots.seed import Seed
+from esper_kasmina.slots.record import SlotRecord
+from esper_kasmina.slots.seed import Seed, build_seed
+from esper_kasmina.slots.stored import StoredSlot, pack, unpack
 from esper_leyline import (
     ACTIVE_STAGES,
     LIVE_STAGES,
@@ -31,33 +31,36 @@ from esper_leyline.slots import parse_slot
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SlotSnapshot:
-    """A slot as it stood, module and all; made by ``SeedSlot.snapshot``."""
+    """A copy of a slot's state and seed, made by ``SeedSlot.snapshot``."""
 
     record: SlotRecord
     seed: Seed | None
 
 
 class SlotStorage(nn.Module):
-    """What a slot holds, and how it is stored; the base of ``SeedSlot``.
+    """Base of ``SeedSlot``: what a slot holds, and how it is saved, loaded and moved.
 
-    Its ``state_dict`` holds the seed's tensors and, as one tensor of bytes, the lifecycle,
-    so that a fresh one that loads it holds the same seed.
+    Its ``state_dict`` holds the seed's tensors and, as one tensor of bytes, the lifecycle. A new
+    slot that loads it holds the same seed.
 
     Attributes:
         name: The slot's id, such as ``r0c0``.
-        activations: What flows through it; ``None`` until that is known.
-        active: Whether a seed takes part in the forward pass.
-        alpha: How strongly it is blended in.
-        channels_last: Whether seeds keep their kernels channels last, as the
-            activations come; mixed orders in memory cost time, not correctness.
-        follows_inputs: Whether an empty slot takes the dtype and device of what it receives,
-            for the seeds to come; otherwise it keeps those of its module.
-        module_path: The submodule after which it runs in a grafted model; part of its state.
-        revision: Counts the changes of what is trained here: a birth, a removal, a
-            freezing. What keeps lists of parameters (DDP) is built again when it changes.
+        activations: The kind of activations; ``None`` until it is known.
+        active: Whether the seed takes part in the forward pass.
+        alpha: The blend strength of the seed.
+        channels_last: Whether the kernels of seeds are in ``torch.channels_last`` order, as the
+            activations are. Mixed memory formats are slower, not wrong.
+        follows_inputs: Whether the slot, while it is empty, takes the dtype and device of its
+            inputs for future seeds. If not, it keeps those of its module.
+        module_path: The submodule behind which the slot runs in a grafted model; it is part of
+            the state.
+        revision: Incremented when the set of trained parameters changes: a seed germinates, is
+            removed or is frozen. Wrappers that list parameters (DDP) must then be made again.
     """
 
-    _like: Tensor
+    # An empty tensor with the dtype and device of future seeds.
+    _placement: Tensor
+    # Alpha as a tensor [], so that compiled code need not change with it.
     _strength: Tensor
 
     def __init__(
@@ -72,15 +75,15 @@ class SlotStorage(nn.Module):
 
         Args:
             name: The slot's id, ``r<row>c<col>``, unique in its model.
-            activations: What flows through it. ``None`` reads it off the first forward
-                pass; that cannot tell signals [B, C, L] from tokens [B, T, D].
+            activations: The kind of activations. ``None`` infers it from the first forward
+                pass, which cannot distinguish signals [B, C, L] from tokens [B, T, D].
             rules: What the lifecycle accepts; ``None`` takes the permissive defaults.
-            rng_seed: Together with the name and the count of germinations it decides the
-                weights of every seed.
+            rng_seed: Random seed; with the name and the number of germinations it determines
+                the weights of every seed.
 
         Raises:
-            KasminaError: If the name is no slot id, or the activations or the rules are
-                something else.
+            KasminaError: If the name is not a slot id, or ``activations`` or ``rules`` have the
+                wrong type.
         """
         super().__init__()
         try:
@@ -89,8 +92,8 @@ class SlotStorage(nn.Module):
             raise KasminaError(str(error)) from None
         if not isinstance(activations, ActivationSpec | None):
             raise KasminaError(
-                f"slot '{name}' was given {shown(activations)}; say what flows there, "
-                "such as ActivationSpec.maps(8)"
+                f"activations of slot '{name}' are {shown(activations)}; give an ActivationSpec, "
+                "such as ActivationSpec.maps(8), or None"
             )
         if not isinstance(rules, LifecycleRules | None):
             raise KasminaError(f"the rules are {shown(rules)}; give LifecycleRules(...) or None")
@@ -103,34 +106,32 @@ class SlotStorage(nn.Module):
         self.follows_inputs = True
         self.module_path: str | None = None
         self.revision = 0
-        with torch.inference_mode(mode=False):  # a tensor made in that mode could never change
-            # Follows the model to its device and dtype, so that new seeds do too.
-            self.register_buffer("_like", torch.empty(0), persistent=False)
-            # Alpha as a tensor, so that compiled code need not change with it.
+        with torch.inference_mode(mode=False):  # a tensor made in inference mode is read-only
+            self.register_buffer("_placement", torch.empty(0), persistent=False)
             self.register_buffer("_strength", torch.zeros(()), persistent=False)
         self._record = SlotRecord(slot=name)
         self._packed: Tensor | None = None
-        self._settle()
-        self.register_load_state_dict_post_hook(_follow_seed)  # type: ignore[no-untyped-call]
+        self._read_state()
+        self.register_load_state_dict_post_hook(_match_loaded_seed)  # type: ignore[no-untyped-call]
 
     @property
     def state(self) -> SeedState:
-        """What the lifecycle knows of this slot."""
+        """The state of the lifecycle."""
         return self._record.state
 
     @property
     def stage(self) -> SeedStage:
-        """Where the seed stands."""
+        """The seed's stage."""
         return self._record.state.stage
 
     @property
     def occupied(self) -> bool:
-        """Whether the slot holds a module."""
+        """Whether the slot holds a seed."""
         return self._record.state.stage in OCCUPIED_STAGES
 
     @property
     def live(self) -> bool:
-        """Whether the slot holds a seed that may still be pruned."""
+        """Whether the slot holds a seed that can still be pruned."""
         return self._record.state.stage in LIVE_STAGES
 
     @property
@@ -139,14 +140,14 @@ class SlotStorage(nn.Module):
         return self._record.germinations
 
     def bind(self, activations: ActivationSpec, example: Tensor | None = None) -> ActivationSpec:
-        """Sets the kind of activations of an empty slot.
+        """Sets the kind of activations.
 
         Args:
             activations: The kind.
-            example: One of them, whose order in memory seeds will follow.
+            example: An activation, whose memory format seeds take over.
 
         Raises:
-            KasminaError: If it knows better.
+            KasminaError: If another kind was set before.
         """
         if self.activations not in (None, activations):
             raise KasminaError(
@@ -159,34 +160,38 @@ class SlotStorage(nn.Module):
             self.channels_last = last and not images.is_contiguous()
         return activations
 
-    def follow_module(self, module: nn.Module) -> bool:
-        """Takes dtype and device of a module's first floating-point parameter, if it has one."""
+    def match_module(self, module: nn.Module) -> bool:
+        """Takes the dtype and device of a module's first floating-point parameter.
+
+        Returns:
+            Whether the module has one.
+        """
         for parameter in module.parameters():
             if parameter.is_floating_point():
-                self._move_to(parameter)
+                self._match(parameter)
                 return True
         return False
 
     def reset_parameters(self) -> None:
-        """Initialises what is not a weight; the seed's own modules do the same for theirs.
+        """Sets the tensors of the slot itself; the seed's modules have their own method.
 
-        Libraries call it for each module after ``to_empty``.
+        Libraries call it on each module after ``to_empty``.
         """
         self._fill_strength()
 
-    def check_written(self) -> None:
-        """Looks for values that were written into this slot's tensors from outside.
+    def check_tensors(self) -> None:
+        """Reads values that other code has written into the slot's tensors.
 
-        A library that averages a ``state_dict`` in place writes the lifecycle too; it is taken
-        over then. ``AveragedModel`` copies buffers, but not the lifecycle.
+        A library that averages a ``state_dict`` in place also writes the lifecycle, which is
+        then loaded from it. ``AveragedModel`` copies buffers, but not the lifecycle.
 
         Raises:
-            KasminaError: If an average has the weights of a model that has moved on.
+            KasminaError: If an average was given the buffers of a model in another stage.
         """
         if self._packed is not None and version_of(self._packed):
             self.set_extra_state(self._packed)
-        strength, version = self._settled
-        # Another tensor was put in its place on purpose, by torch.func.functional_call say.
+        strength, version = self._filled
+        # A tensor that was replaced as a whole was replaced on purpose (functional_call).
         if strength is not self._strength or version is None:
             return
         if version_of(strength) == version:
@@ -200,66 +205,43 @@ class SlotStorage(nn.Module):
             )
         self._fill_strength()
 
-    def _move_to(self, tensor: Tensor) -> None:
-        """Takes the dtype and device of a tensor."""
-        if (tensor.dtype, tensor.device) == (self._like.dtype, self._like.device):
-            return
-        # Made new, because a tensor on ``meta`` has no values to move.
-        with torch.inference_mode(mode=False):
-            self._like = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
-            self._strength = torch.empty((), dtype=tensor.dtype, device=tensor.device)
-        self._fill_strength()
-
-    def _follow(self, hidden: Tensor) -> None:
-        """Takes dtype and device of activations; under autocast they say nothing of weights."""
-        if hidden.is_meta or torch.is_autocast_enabled(hidden.device.type):
-            return
-        self._move_to(hidden if self.seed is None else self.seed.scale)
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> SlotStorage:
-        """Moves tensors as torch does; those of ``to_empty`` hold nothing yet."""
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        self._fill_strength()
-        return self
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Takes the state of a pickle or of a copy, whose tensors count writes from 0."""
-        super().__setstate__(state)  # type: ignore[no-untyped-call]
-        self._packed = None
-        self._fill_strength()
-
     def snapshot(self) -> SlotSnapshot:
         """Returns a copy of everything that ``restore`` needs."""
         return SlotSnapshot(record=self._record.copy(), seed=copy.deepcopy(self.seed))
 
     def restore(self, snapshot: SlotSnapshot) -> None:
-        """Puts the slot back to a snapshot, which can be used again.
+        """Restores a snapshot, which can be used again.
 
-        A seed that was there then and still is keeps its parameter objects, so an
-        optimiser's groups stay valid.
+        If the seed of the snapshot is still in the slot, its parameters stay the same objects,
+        so an optimizer's groups stay valid.
 
         Raises:
-            KasminaError: If it is no snapshot of a slot.
+            KasminaError: If it is not a snapshot of a slot.
         """
         check_snapshot(snapshot, SlotSnapshot)
         self._restore_seed(snapshot)
         self._record = snapshot.record.copy()
-        self._settle()
+        self._read_state()
 
     def get_extra_state(self) -> Tensor:
-        """Returns what the tensors do not say, as JSON in a tensor of bytes.
+        """Returns the lifecycle as JSON in a tensor of bytes.
 
-        What is written into that tensor counts, as it does for the weights in a ``state_dict``.
+        Values written into that tensor take effect, like those written into the weights of a
+        ``state_dict``.
         """
-        state = StoredSlot(
+        stored = StoredSlot(
             activations=self.activations, record=self._record, module_path=self.module_path
         )
-        packed = pack(state)
+        packed = pack(stored)
         self._packed = None if packed.is_inference() else packed
         return packed
 
     def set_extra_state(self, state: Tensor) -> None:
-        """Takes back what ``get_extra_state`` returned; torch loads the tensors next."""
+        """Loads what ``get_extra_state`` returned, and builds the seed; torch loads its tensors.
+
+        Raises:
+            KasminaError: If the state is unreadable, or was saved from another slot.
+        """
         self._packed = None
         stored = unpack(state, slot=self.name)
         here, there = self.module_path, stored.module_path
@@ -270,11 +252,23 @@ class SlotStorage(nn.Module):
             )
         if stored.activations is not None:
             self.bind(stored.activations)
-        wanted = self._blank_seed(stored.record)
-        if wanted is None or self.seed is None or not wanted.resembles(self.seed):
-            self._replace_seed(wanted)
+        seed = self._build_seed(stored.record)
+        if seed is None or self.seed is None or not seed.matches(self.seed):
+            self._replace_seed(seed)
         self._record = stored.record
-        self._settle()
+        self._read_state()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Loads a pickle or a copy, whose tensors count their writes from 0."""
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        self._packed = None
+        self._fill_strength()
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> SlotStorage:
+        """Moves tensors as torch does; those of ``to_empty`` have no values yet."""
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        self._fill_strength()
+        return self
 
     def _load_from_state_dict(  # noqa: PLR0917 - torch's own signature
         self,
@@ -286,34 +280,46 @@ class SlotStorage(nn.Module):
         unexpected_keys: list[str],
         error_msgs: list[str],
     ) -> None:
-        unsaid = f"{prefix}_extra_state"
-        lifecycle = state_dict.get(unsaid)
+        key = f"{prefix}_extra_state"
+        lifecycle = state_dict.get(key)
         assigned = local_metadata.get("assign_to_params_buffers", False)
-        if assigned and self._like.is_meta and isinstance(lifecycle, Tensor):
-            # The seed that is built next is given tensors that are where this one is.
-            self._move_to(torch.empty(0, dtype=self._like.dtype, device=lifecycle.device))
+        if assigned and self._placement.is_meta and isinstance(lifecycle, Tensor):
+            # The seed that is built next gets tensors on the device of the state dict.
+            self._match(torch.empty(0, dtype=self._placement.dtype, device=lifecycle.device))
         super()._load_from_state_dict(
             state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
         )
-        # The weights of a model without seeds say nothing about its slots, which stay.
-        if unsaid in missing_keys and self.seed is None:
-            missing_keys.remove(unsaid)
+        # An empty slot may load the weights of a model without slots.
+        if key in missing_keys and self.seed is None:
+            missing_keys.remove(key)
 
-    def _blank_seed(self, record: SlotRecord) -> Seed | None:
-        """Builds a seed of the kind a record describes; its values are of no account."""
-        state = record.state
-        if state.blueprint is None:
+    def _match(self, tensor: Tensor) -> None:
+        """Takes the dtype and device of a tensor for the slot's tensors and future seeds."""
+        if (tensor.dtype, tensor.device) == (self._placement.dtype, self._placement.device):
+            return
+        # New tensors, because those on ``meta`` have no values to move.
+        with torch.inference_mode(mode=False):
+            self._placement = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
+            self._strength = torch.empty((), dtype=tensor.dtype, device=tensor.device)
+        self._fill_strength()
+
+    def _match_inputs(self, hidden: Tensor) -> None:
+        """Takes the dtype and device of activations, except under autocast."""
+        if hidden.is_meta or torch.is_autocast_enabled(hidden.device.type):
+            return
+        self._match(hidden if self.seed is None else self.seed.scale)
+
+    def _build_seed(self, record: SlotRecord) -> Seed | None:
+        """Builds the kind of seed that a record describes, as it is at birth."""
+        if record.state.blueprint is None:
             return None
-        assert state.style is not None
         assert self.activations is not None
         with torch.inference_mode(mode=False):
-            with seeded(self.rng_seed, self.name, record.germinations):
-                seed = Seed(state.blueprint, self.activations, state.style.algorithm)
-            if state.pruning:
-                seed.freeze()
+            parts = (self.rng_seed, self.name, record.germinations)
+            seed = build_seed(record.state, self.activations, rng_parts=parts)
             if self.channels_last:
                 seed.to(memory_format=torch.channels_last)
-            return seed.to(self._like).train(self.training)
+            return seed.to(self._placement).train(self.training)
 
     def _restore_seed(self, snapshot: SlotSnapshot) -> None:
         kept = snapshot.seed
@@ -321,22 +327,23 @@ class SlotStorage(nn.Module):
             kept is not None
             and self.seed is not None
             and snapshot.record.germinations == self._record.germinations
-            and kept.resembles(self.seed)
+            and kept.matches(self.seed)
         ):
             self.seed.load_state_dict(kept.state_dict())
             self.seed.zero_grad(set_to_none=True)
         else:
             self._replace_seed(copy.deepcopy(kept))
         if self.seed is not None:
-            self.seed.to(self._like.device).train(self.training)
+            self.seed.to(self._placement.device).train(self.training)
 
     def _replace_seed(self, seed: Seed | None) -> None:
         if seed is not self.seed:
             self.revision += 1
         self.seed = seed
 
-    def _settle(self) -> None:
-        # Plain attributes, because the forward pass reads them for every batch.
+    def _read_state(self) -> None:
+        """Copies what the forward pass needs from the lifecycle's state."""
+        # Plain attributes, because they are read for every batch.
         self.active = self.stage in ACTIVE_STAGES
         self.alpha = self.state.alpha
         self._isolated = self.alpha == 0.0
@@ -345,12 +352,12 @@ class SlotStorage(nn.Module):
     def _fill_strength(self) -> None:
         with torch.no_grad():
             self._strength.fill_(self.alpha)
-        self._settled = (self._strength, version_of(self._strength))
+        self._filled = (self._strength, version_of(self._strength))
 
 
-def _follow_seed(bed: nn.Module, _incompatible_keys: Any) -> None:
-    """Takes the dtype and device of a seed whose tensors were assigned by ``load_state_dict``."""
-    assert isinstance(bed, SlotStorage)
-    if bed.seed is not None:
-        bed.seed.to(bed.seed.scale.device)  # its tables, which no state dict holds
-        bed._move_to(bed.seed.scale)  # noqa: SLF001 - a hook is a method that torch calls
+def _match_loaded_seed(slot: nn.Module, _incompatible_keys: Any) -> None:
+    """Takes the dtype and device of a seed whose tensors ``load_state_dict`` has assigned."""
+    assert isinstance(slot, SlotStorage)
+    if slot.seed is not None:
+        slot.seed.to(slot.seed.scale.device)  # tensors that no state dict holds
+        slot._match(slot.seed.scale)  # noqa: SLF001 - a hook is a method that torch calls

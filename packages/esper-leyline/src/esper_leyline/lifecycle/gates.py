@@ -65,11 +65,11 @@ class LifecycleRules(Settings):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeedEvidence:
-    """What has been measured of one seed; ``None`` is not measured yet.
+    """What gates read of one seed's measurements; ``None`` is not measured yet.
 
     Attributes:
-        gradient_norm: L2 norm of the seed's gradient after the epoch's last batch.
-        gradient_ratio: That norm over the host's, each per square root of parameters.
+        gradient_ratio: L2 norm of the seed's gradient over that of the host's, each divided by
+            the square root of its number of parameters.
         gradients_finite: Whether every gradient was finite.
         gradients_exploding: Whether the gradient was far above ordinary size.
         stage_improvement: Validation accuracy now minus at entry of the stage, in points.
@@ -80,7 +80,6 @@ class SeedEvidence:
 
     __pydantic_config__ = WIRE_CONFIG
 
-    gradient_norm: Float | None = None
     gradient_ratio: Float | None = None
     gradients_finite: bool | None = None
     gradients_exploding: bool | None = None

@@ -1,4 +1,4 @@
-"""What has been measured of the seed in one slot, and since when."""
+"""The measurements of one seed, from its germination to its removal."""
 
 from __future__ import annotations
 
@@ -11,26 +11,28 @@ from esper_kasmina.slots.gradients import GradientMeasurement
 from esper_leyline import SeedEvidence, SeedMeasurement
 
 STORED = ConfigDict(extra="forbid", ser_json_inf_nan="strings")
-"""How what a slot remembers is stored: strictly, with NaN and infinities as words."""
+"""How a slot's state is written as JSON: no unknown keys, NaN and infinities as strings."""
 
 
 @dataclass(slots=True, kw_only=True)
-class SlotEvidence:
-    """Measurements of one seed; a new seed starts with a new one.
+class SeedHistory:
+    """What was measured of one seed so far; a new seed starts with a new one.
+
+    The lifecycle's gates read an extract of it, ``evidence``.
 
     Attributes:
-        gradients: Of the latest epoch, ``None`` if the seed had none.
-        gradient_ratio: The seed's gradient over its host's, each per root parameter.
-        previous_health: Gradient health of the epoch before.
         accuracy: Latest validation accuracy of the host, in percent.
-        entry_accuracy: The same when the present stage was entered; the first one
-            afterwards if there was none yet.
+        entry_accuracy: Validation accuracy when the present stage was entered; the first one
+            in the stage if there was none before.
+        gradients: The seed's gradients in the latest epoch, ``None`` if it had none.
+        gradient_ratio: The seed's ``per_root`` gradient divided by the host's.
+        previous_health: Gradient health of the epoch before.
         contribution: Latest contribution, in points.
         contribution_velocity: Its change since the measurement before.
-        stage_contribution: The contribution if measured in the present stage.
+        stage_contribution: The contribution, if it was measured in the present stage.
         interaction_sum: Latest interaction, if it was measured with the contribution.
         counterfactual_age: Epochs since the contribution was measured.
-        measured_this_epoch: Whether that was in the epoch under way.
+        measured_this_epoch: Whether it was measured in the present epoch.
     """
 
     __pydantic_config__ = STORED
@@ -49,27 +51,40 @@ class SlotEvidence:
 
     @property
     def stage_improvement(self) -> float | None:
-        """Validation accuracy now minus at entry of the stage, in points."""
+        """Validation accuracy now minus validation accuracy at the stage's start, in points."""
         if self.accuracy is None or self.entry_accuracy is None:
             return None
         return self.accuracy - self.entry_accuracy
 
+    @property
+    def evidence(self) -> SeedEvidence:
+        """What the gates read."""
+        measured = self.gradients
+        return SeedEvidence(
+            gradient_ratio=self.gradient_ratio,
+            gradients_finite=None if measured is None else measured.finite,
+            gradients_exploding=None if measured is None else measured.exploding,
+            stage_improvement=self.stage_improvement,
+            contribution=self.stage_contribution,
+            healthy=None if measured is None else measured.ordinary,
+        )
+
     def enter_stage(self) -> None:
-        """Forgets what only counts within a stage."""
+        """Resets what is measured within one stage."""
         self.entry_accuracy = self.accuracy
         self.stage_contribution = None
 
     def record_gradients(
         self, measured: GradientMeasurement | None, host: GradientMeasurement | None
     ) -> None:
-        """Takes in an epoch's gradients, the host's for comparison."""
+        """Stores an epoch's gradients and their ratio to the host's."""
         if self.gradients is not None:
             self.previous_health = self.gradients.health
         self.gradients = measured
         self.gradient_ratio = _ratio(measured, host)
 
     def record_validation(self, accuracy: float, measurement: SeedMeasurement | None) -> None:
-        """Takes in what validation said this epoch."""
+        """Stores the results of an epoch's validation."""
         self.accuracy = accuracy
         if self.entry_accuracy is None:
             self.entry_accuracy = accuracy
@@ -85,26 +100,14 @@ class SlotEvidence:
         self.measured_this_epoch = True
 
     def end_epoch(self) -> None:
-        """Lets the measurements age by one epoch."""
+        """Increments the age of the contribution unless it was measured in this epoch."""
         if self.counterfactual_age is not None and not self.measured_this_epoch:
             self.counterfactual_age += 1
         self.measured_this_epoch = False
 
-    def for_gates(self) -> SeedEvidence:
-        """Returns the evidence as gates read it."""
-        measured = self.gradients
-        return SeedEvidence(
-            gradient_norm=None if measured is None else measured.norm,
-            gradient_ratio=self.gradient_ratio,
-            gradients_finite=None if measured is None else measured.finite,
-            gradients_exploding=None if measured is None else measured.exploding,
-            stage_improvement=self.stage_improvement,
-            contribution=self.stage_contribution,
-            healthy=None if measured is None else measured.ordinary,
-        )
-
 
 def _ratio(measured: GradientMeasurement | None, host: GradientMeasurement | None) -> float | None:
+    """Returns the gradient of a seed relative to its host's; ``None`` if it is unknown."""
     if measured is None or host is None or not host.per_root > 0:
         return None
     ratio = measured.per_root / host.per_root
