@@ -49,7 +49,7 @@ def test_what_cannot_be_built_in_is_one_clear_line():
     slot = SeedSlot("r0c0", MAPS)
     with pytest.raises(KasminaError, match="'lora' does not fit"):
         slot.build_in(Blueprint.LORA, BlendStyle.LINEAR_ADD)
-    with pytest.raises(KasminaError, match="has not seen its activations"):
+    with pytest.raises(KasminaError, match="does not know its activations"):
         SeedSlot("r0c0").build_in(Blueprint.NORM, BlendStyle.LINEAR_ADD)
     slot.build_in(Blueprint.NORM, BlendStyle.LINEAR_ADD)
     with pytest.raises(KasminaError, match="'r0c0' is FOSSILIZED"):

@@ -304,7 +304,7 @@ def test_a_command_to_an_unknown_slot_is_refused(make_host):
 
 @pytest.mark.parametrize("command", ["germinate", Op.GERMINATE, Advance])
 def test_what_is_no_command_is_named(make_host, command):
-    with pytest.raises(KasminaError, match=r"is no command; give Germinate\(\.\.\.\), Advance"):
+    with pytest.raises(KasminaError, match=r"is not a command; give Germinate\(\.\.\.\), Advance"):
         make_host().slot("r0c0").apply_command(command)
 
 
@@ -329,7 +329,7 @@ def test_prune_live_spares_fossils_and_takes_everything_else(make_host, grow, or
     ("make", "error", "message"),
     [
         (lambda: SeedSlot("left"), KasminaError, "'left' is not a slot id"),
-        (lambda: SeedSlot("r0c0", 8), KasminaError, "'r0c0' was given 8; .*ActivationSpec.maps"),
+        (lambda: SeedSlot("r0c0", 8), KasminaError, "activations of slot 'r0c0' are 8; .*ActivationSpec.maps"),
         (lambda: SeedSlot("r0c0", rules="strict"), KasminaError, "rules are 'strict'; give Lif"),
         (lambda: ActivationSpec.maps(0), KasminaError, "0 channels"),
         (lambda: ActivationSpec.maps(4, dimensions=4), KasminaError, "4 spatial dimensions"),

@@ -319,7 +319,7 @@ def test_a_slot_of_no_id_is_named(name):
         ({"tempo": 1.5}, "tempo is 1.5; give a whole number from 0"),
         ({"alpha_target": 7.0}, "alpha_target is 7.0; give a number between 0 and 1"),
         ({"alpha_target": float("nan")}, "alpha_target is nan; give a number between 0 and 1"),
-        ({"style": "gate"}, "'gate' is no BlendStyle; allowed: LINEAR_ADD, "),
+        ({"style": "gate"}, "style is 'gate'; give a BlendStyle: LINEAR_ADD, "),
     ],
     ids=str,
 )
