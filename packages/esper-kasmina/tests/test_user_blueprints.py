@@ -38,6 +38,7 @@ from esper_leyline import (
     SeedCommand,
     SeedStage,
     Topology,
+    registry,
 )
 
 from .lifecycle_helpers import epoch, give, raise_seed
@@ -289,6 +290,24 @@ def test_a_built_in_blueprint_stays():
     with pytest.raises(KasminaError, match="'norm' is built in and stays"):
         unregister_blueprint(Blueprint.NORM)
     unregister_blueprint("NEVER_THERE")
+
+
+def test_a_plugin_cannot_take_the_name_of_a_built_in_blueprint(tmp_path, monkeypatch):
+    metadata = tmp_path / "impostor-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Name: impostor\nVersion: 1.0\n", encoding="utf-8")
+    entry_points = "[esper.blueprints]\nnorm = impostor:NORM\n"
+    (metadata / "entry_points.txt").write_text(entry_points, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    registry._declared.cache_clear()
+    try:
+        slot = SeedSlot("r0c0", ActivationSpec.maps(8))
+        assert slot.apply_command(Germinate(blueprint=Blueprint.NORM)).reason == (
+            "a plugin adds a blueprint called 'norm', which is built in; uninstall it"
+        )
+        assert slot.apply_command(Germinate(blueprint=Blueprint.DEPTHWISE)).accepted
+    finally:
+        registry._declared.cache_clear()
 
 
 class _Branching(nn.Linear):

@@ -143,18 +143,25 @@ def unregister_blueprint(name: str) -> None:
 
 
 def why_unfit(blueprint: object, topology: Topology) -> str | None:
-    """Returns why no seed of a blueprint fits a topology, ``None`` if one does.
+    """Returns why a blueprint cannot be used for a topology, ``None`` if it can.
 
-    A blueprint of a plugin is imported here, the first time that it is named.
+    A plugin's blueprint is imported here, on first use. A plugin whose blueprint has the name
+    of a built-in one is named in the reason.
+
+    Args:
+        blueprint: Name of the blueprint.
+        topology: The kind of activations in the slot.
     """
     allowed = ", ".join(BLUEPRINTS[topology])
     if not isinstance(blueprint, str):
         return f"{shown(blueprint)} is not the name of a blueprint; allowed: {allowed}"
-    if not _is_known(blueprint) and blueprint in _PLUGINS:
-        try:
+    try:
+        if blueprint in BUILT_IN_BLUEPRINTS:
+            _PLUGINS.check_built_in(blueprint)
+        elif not _is_known(blueprint) and blueprint in _PLUGINS:
             _add(_PLUGINS.get(blueprint))
-        except EsperError as error:
-            return str(error)
+    except EsperError as error:
+        return str(error)
     if not _is_known(blueprint):
         return _unknown(blueprint, allowed)
     if blueprint in BLUEPRINTS[topology]:
