@@ -329,7 +329,7 @@ def test_prune_live_spares_fossils_and_takes_everything_else(make_host, grow, or
     ("make", "error", "message"),
     [
         (lambda: SeedSlot("left"), KasminaError, "'left' is not a slot id"),
-        (lambda: SeedSlot("r0c0", 8), KasminaError, "activations of slot 'r0c0' are 8; .*ActivationSpec.maps"),
+        (lambda: SeedSlot("r0c0", 8), KasminaError, "'r0c0' are 8; .*ActivationSpec.maps"),
         (lambda: SeedSlot("r0c0", rules="strict"), KasminaError, "rules are 'strict'; give Lif"),
         (lambda: ActivationSpec.maps(0), KasminaError, "0 channels"),
         (lambda: ActivationSpec.maps(4, dimensions=4), KasminaError, "4 spatial dimensions"),
