@@ -39,7 +39,7 @@ PRINTED_BY = {
 """Commands that a module's texts are printed by; of all others it is any of ``COMMANDS``."""
 
 OTHER_PROGRAMS = {
-    "apps/train/src/esper_train/viewer.py": "--parent --plain",
+    "apps/train/src/esper_train/viewer.py": "--parent --plain --since",
     "apps/train/src/esper_train/dual/arm.py": "--group --plain",
     "apps/train/src/esper_train/dual/training.py": "--group --plain",
     "packages/esper-tolaria/src/esper_tolaria/datasets/tinystories.py": (
@@ -50,7 +50,7 @@ OTHER_PROGRAMS = {
 
 FLAG = re.compile(r"(?<![\w-])--[a-z][\w-]*")
 NAMED_COMMAND = re.compile(r"esper-train (\w+)")
-FILE_ENDINGS = ("pt", "json", "py")
+FILE_ENDINGS = ("safetensors", "json", "py")
 
 
 def texts(path: Path) -> Iterator[tuple[int, str]]:

@@ -54,8 +54,8 @@ def test_a_run_uses_every_part_is_saved_and_resumed(programs, tmp_path):
     assert sum(counted.values()) == len(written)
 
     (saved,) = (first / "checkpoints").glob("*.safetensors")
-    run(train, "ppo", "--resume", saved, "--rounds", "2", "--runs", tmp_path / "on", cwd=tmp_path)
-    summary = json.loads((the_run(tmp_path / "on") / "summary.json").read_text(encoding="utf-8"))
+    run(train, "ppo", "--resume", saved, "--rounds", "2", cwd=tmp_path)
+    summary = json.loads((first / "summary.json").read_text(encoding="utf-8"))
     assert [each["round"] for each in summary["rounds"]] == [1, 2]
 
     printed = run(train, "evaluate", *EVALUATION, str(saved), cwd=tmp_path)
@@ -76,12 +76,11 @@ def test_an_old_policy_learns_to_use_a_blueprint_that_a_plugin_adds(programs, tm
     )
     run(train, "ppo", *short, "--rounds", "1", cwd=tmp_path)
     (saved,) = (the_run(tmp_path / "old") / "checkpoints").glob("*.safetensors")
-    more = ("--set", 'blueprints=["conv_light", "dilated"]', "--runs", tmp_path / "new")
+    more = ("--set", 'blueprints=["conv_light", "dilated"]')
     printed = run(train, "ppo", "--resume", saved, "--rounds", "2", *more, cwd=tmp_path)
     assert "blueprints" in printed
-    (path,) = (the_run(tmp_path / "new") / "checkpoints").glob("*.safetensors")
-    # The same file goes on without naming the blueprints again.
-    run(train, "ppo", "--resume", path, "--rounds", "3", "--runs", tmp_path / "on", cwd=tmp_path)
+    # The same run goes on without naming the blueprints again.
+    run(train, "ppo", "--resume", saved.parent.parent, "--rounds", "3", cwd=tmp_path)
 
 
 def test_help_lists_nothing_that_imports_a_plugin(programs, tmp_path):

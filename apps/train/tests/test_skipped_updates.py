@@ -51,10 +51,10 @@ def test_the_advice_can_be_followed(
     before = read_config(failed / "config.json").ppo.learning_rate
     assert main(words[3:]) == 0
     assert f"ppo.learning_rate: {before} in the checkpoint" in capsys.readouterr().out
-    resumed = newest(tmp_path, {failed})
-    assert read_config(resumed / "config.json").ppo.learning_rate == pytest.approx(before / 10)
-    with EventReader(resumed / "events.jsonl") as reader:
-        updates = [event for event in reader.read() if event.kind == "ppo_update"]
+    assert list(tmp_path.iterdir()) == [failed]
+    assert read_config(failed / "config.json").ppo.learning_rate == pytest.approx(before / 10)
+    with EventReader(failed / "events.jsonl") as reader:
+        updates = [e for e in reader.read() if e.kind == "ppo_update" and e.boot == 1]
     assert [each.round for each in updates] == list(range(4, (6 if rounds == 3 else rounds) + 1))
     for update in (each.payload for each in updates):
         assert update.skipped is None

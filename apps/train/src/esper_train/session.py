@@ -21,6 +21,7 @@ from esper_leyline import (
     RunStatus,
     RunSummary,
     TrainingConfig,
+    read_config,
 )
 from esper_leyline.events import (
     EnvironmentBuilt,
@@ -28,14 +29,26 @@ from esper_leyline.events import (
     RunCompleted,
     RunFailed,
     RunPhase,
+    RunResumed,
     RunStarted,
     TestEvaluated,
     kinds_written,
 )
 from esper_leyline.ports import TelemetrySink
 from esper_leyline.summary import TelemetryLoss
-from esper_nissa import Hub, JsonlSink, Monitor, RunDirectory, RunLock, VitalsThread, open_sinks
+from esper_nissa import (
+    Hub,
+    JsonlSink,
+    LogPosition,
+    Monitor,
+    RunDirectory,
+    RunLock,
+    VitalsThread,
+    next_position,
+    open_sinks,
+)
 from esper_simic import MOST_SKIPS
+from esper_train.checkpoints.resumption import Resumption
 from esper_train.interrupts import StopRequest
 from esper_train.settings.options import TelemetryOptions
 from esper_train.settings.resolve import Plan
@@ -75,6 +88,8 @@ class RunSession:
         stop: Whether a stop was requested.
         directory: The run's directory, if it exists already.
         group: The comparison that the run belongs to.
+        resumption: What the run resumes from. In its own directory it goes on with its log and
+            its rounds; the caller holds its lock.
     """
 
     def __init__(
@@ -86,8 +101,10 @@ class RunSession:
         *,
         directory: RunDirectory | None = None,
         group: str | None = None,
+        resumption: Resumption | None = None,
     ) -> None:
         self.command = command
+        self._resumption = resumption
         self._given = directory
         self.group = group
         self.plan = plan
@@ -101,13 +118,16 @@ class RunSession:
         self._viewer: Viewer | None = None
 
     def __enter__(self) -> RunSession:
-        options, config = self._options, self.plan.config
-        self.directory = self._given or create_directory(config, options)
-        self._lock = self._take_lock()
+        config = self.plan.config
+        self._in_place = self._resumption is not None and self._resumption.directory is not None
+        self.directory = self._find_directory()
+        self._lock = None if self._in_place else self._take_lock()
         self.hub = Hub(
             self.directory.run_id,
             self._open_sinks(),
             kinds=kinds_written(config.telemetry),
+            boot=self._position.boot,
+            sequence=self._position.sequence,
             group=self.group,
             on_loss=self._warn_of_loss,
         )
@@ -121,6 +141,13 @@ class RunSession:
                 versions={"python": platform.python_version(), "torch": str(torch.__version__)},
             )
         )
+        if self._resumption is not None:
+            self.telemetry.emit(
+                RunResumed(
+                    checkpoint=self._resumption.checkpoint,
+                    rounds_completed=self._resumption.rounds_completed,
+                )
+            )
         self._show()
         return self
 
@@ -158,7 +185,8 @@ class RunSession:
             echo(f"last checkpoint: {self.directory.path / self.progress.checkpoint}")
         if summary.resume is not None:
             echo(f"go on: {summary.resume}")
-        self._lock.release()
+        if self._lock is not None:
+            self._lock.release()
         return suppressed
 
     @property
@@ -209,8 +237,27 @@ class RunSession:
             echo("telemetry is off: nothing is shown until the end")
             return
         with self.stop.defer_signals():
-            self._viewer = Viewer.start(self.directory.path, plain=self._options.no_tui)
+            self._viewer = Viewer.start(
+                self.directory.path, plain=self._options.no_tui, since=self._position.sequence
+            )
         self._vitals.start()
+
+    def _find_directory(self) -> RunDirectory:
+        """Creates the run's directory, or prepares the one in which it goes on."""
+        self._position = LogPosition(boot=0, sequence=0)
+        resumption = self._resumption
+        if resumption is None or resumption.directory is None:
+            return self._given or create_directory(self.plan.config, self._options)
+        directory = resumption.directory
+        self._position = next_position(directory.events)
+        if read_config(directory.config) != self.plan.config:
+            directory.write_config(self.plan.config)
+        # It describes the process before; without it, readers take the log.
+        directory.summary.unlink(missing_ok=True)
+        state = resumption.state or {"rounds": ()}
+        self.progress.rounds = [RoundSummary.model_validate(each) for each in state["rounds"]]
+        self.progress.checkpoint = resumption.checkpoint
+        return directory
 
     def _take_lock(self) -> RunLock:
         """Locks the run directory; a failure leaves no new one."""
@@ -231,14 +278,14 @@ class RunSession:
         """Opens the run's log and the sinks of plugins; a failure leaves no run directory."""
         opened: list[TelemetrySink] = []
         try:
-            opened.append(JsonlSink(self.directory.events, new=True))
+            opened.append(JsonlSink(self.directory.events, new=not self._in_place))
             opened.extend(open_sinks(self.plan.config.telemetry.sinks, self.directory.path))
         except EsperError:
             for sink in opened:
                 sink.close()
-            if opened:
+            if opened and not self._in_place:
                 self.directory.events.unlink(missing_ok=True)
-            if self._given is None:
+            if self._given is None and not self._in_place:
                 self.directory.discard()
             raise
         return opened
@@ -300,21 +347,16 @@ class RunSession:
         return gone
 
     def _resume_command(self) -> str | None:
-        """Returns the command that resumes from the last checkpoint, if rounds are left."""
+        """Returns the command that resumes the run, if rounds are left."""
         progress, wanted = self.progress, self.plan.config.n_episodes
         finished = len(progress.rounds) >= wanted
-        if progress.checkpoint is None or (finished and not progress.remedy):
+        if self.command != "ppo" or (finished and not progress.remedy):
             return None
-        path = self.directory.path
-        words = ["uv", "run", "esper-train", "ppo", "--resume", str(path / progress.checkpoint)]
+        words = ["uv", "run", "esper-train", "ppo", "--resume", str(self.directory.path)]
         for key, value in progress.remedy.items():
             words += ["--set", f"{key}={value:g}"]
         if finished:
             words += ["--rounds", str(wanted + MOST_SKIPS)]
-        if path.parent != Path("runs"):
-            words += ["--runs", str(path.parent)]
-        if self._options.telemetry_dir is not None:
-            words += ["--telemetry-dir", str(self._options.telemetry_dir)]
         if progress.save is not None:
             words += ["--save", str(progress.save)]
         return shlex.join(words)

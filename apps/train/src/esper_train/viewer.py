@@ -37,10 +37,16 @@ class Viewer:
         self._process = process
 
     @classmethod
-    def start(cls, run: Path, *, plain: bool) -> Viewer:
-        """Starts a view of a run on this process's standard output."""
+    def start(cls, run: Path, *, plain: bool, since: int = 0) -> Viewer:
+        """Starts a view of a run on this process's standard output.
+
+        Args:
+            run: The run directory.
+            plain: Whether to print plain lines, also on a terminal.
+            since: Sequence number of the first event that is shown.
+        """
         command = [sys.executable, "-m", "esper_train.viewer", str(run)]
-        command += ["--parent", str(os.getpid())]
+        command += ["--parent", str(os.getpid()), "--since", str(since)]
         if plain:
             command.append("--plain")
         with _signals_blocked():
@@ -87,6 +93,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("run", type=Path)
     parser.add_argument("--parent", type=int, required=True)
     parser.add_argument("--plain", action="store_true")
+    parser.add_argument("--since", type=int, default=0)
     options = parser.parse_args(arguments)
     guard_streams()
     # Blocked, and read by ``has_no_writer``: only the trainer may end this view.
@@ -102,6 +109,7 @@ def main(arguments: list[str] | None = None) -> int:
             console,
             interactive=interactive,
             stop=partial(has_no_writer, options.parent),
+            since=options.since,
         )
     except EndedError:
         return ENDED

@@ -30,6 +30,8 @@ class RunLock:
         locked: Whether the file system has locks. Without them a second trainer is not noticed,
             and readers cannot tell a crash from a pause.
 
+    Used as a context manager, it is released at the end.
+
     Args:
         run: The run directory.
         command: The command that trains it.
@@ -61,6 +63,12 @@ class RunLock:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+
+    def __enter__(self) -> RunLock:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
 
     def _acquire(self, run: Path) -> bool:
         """Locks the file; returns false where the file system has no locks."""

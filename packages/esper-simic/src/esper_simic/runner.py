@@ -183,14 +183,21 @@ class PPORunner:
             "rounds": [summary.model_dump(mode="json") for summary in self.rounds],
         }
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Loads what ``state_dict`` returned."""
+    def load_state_dict(self, state: Mapping[str, Any], *, saved: bool = False) -> None:
+        """Loads what ``state_dict`` returned.
+
+        Args:
+            state: The state.
+            saved: Whether it is a checkpoint of this run, which need not be written again.
+        """
         self._policy.load_state_dict(state["policy"])
         self._ppo.load_state_dict(state["ppo"])
         if self._ppo.consecutive_skips >= MOST_SKIPS:
             self._ppo.consecutive_skips = 0  # these ended the run that is resumed
         rounds = [RoundSummary.model_validate(summary) for summary in state["rounds"]]
         self._finish_round(tuple(rounds))
+        if saved:
+            self._saved = self.rounds_completed
 
     def _recorder(self, number: int) -> RoundRecorder:
         environments = self._config.n_envs

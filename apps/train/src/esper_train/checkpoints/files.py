@@ -52,6 +52,10 @@ _DIGEST = re.compile(rb'"sha256":"([0-9a-f]{64})"')
 _PARTS = frozenset({"manifest", "state", "sha256"})
 
 
+class DamagedError(TrainError):
+    """A checkpoint file is not what was written."""
+
+
 def save_checkpoint(path: Path, manifest: CheckpointManifest, state: Mapping[str, Any]) -> None:
     """Writes a checkpoint whole or not at all.
 
@@ -97,12 +101,15 @@ def load_checkpoint(path: Path) -> tuple[CheckpointManifest, dict[str, Any]]:
     """Reads and checks a checkpoint, tensors on the CPU; runs no code from the file.
 
     Raises:
-        TrainError: If the file is missing, damaged, of another version, or lacks anything
+        DamagedError: If the file is not what was written.
+        TrainError: If the file is missing, of another version, or lacks anything
             that a run needs to continue from it.
     """
     try:
         manifest, state, tensors = _unpack(_read(path))
         return check_state(_manifest(manifest), join_tensors(_state(state), tensors))
+    except DamagedError as error:
+        raise DamagedError(f"checkpoint '{path}' {error}") from None
     except (EsperError, LeylineError) as error:
         raise TrainError(f"checkpoint '{path}' {error}") from None
 
@@ -140,7 +147,7 @@ def _digest_place(content: bytes | bytearray) -> tuple[int, int]:
     # Quotes inside a JSON string have a backslash, so this is not found in manifest or state.
     found = _DIGEST.search(content, _LENGTH_BYTES, _header_end(content))
     if found is None:
-        raise TrainError("has no checksum, so it is not a checkpoint of esper-train, or damaged")
+        raise DamagedError("has no checksum, so it is not a checkpoint of esper-train, or damaged")
     return found.span(1)
 
 
@@ -172,19 +179,19 @@ def _check_start(file: BinaryIO) -> None:
             "esper-train that wrote it, or train again"
         )
     if len(start) <= _LENGTH_BYTES or start[_LENGTH_BYTES:] != b"{":
-        raise TrainError("is not a checkpoint of esper-train")
+        raise DamagedError("is not a checkpoint of esper-train")
     length = _header_end(start) - _LENGTH_BYTES
     if length > MOST_HEADER_BYTES:
-        raise TrainError("is not a checkpoint of esper-train")
+        raise DamagedError("is not a checkpoint of esper-train")
     if _LENGTH_BYTES + length > size:
-        raise TrainError("is damaged: it ends early; use another checkpoint of the run")
+        raise DamagedError("is damaged: it ends early; use another checkpoint of the run")
 
 
 def _unpack(content: bytes) -> tuple[str, str, dict[str, Tensor]]:
     """Returns manifest, state and tensors of a file whose checksum is right."""
     start, end = _digest_place(content)
     if content[start:end] != _checksum(content, start, end):
-        raise TrainError("is damaged: its checksum differs; use another checkpoint of the run")
+        raise DamagedError("is damaged: its checksum differs; use another checkpoint of the run")
     try:
         tensors = load_tensors(content)
         header = content[_LENGTH_BYTES : _header_end(content)].decode()

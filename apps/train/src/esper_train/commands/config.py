@@ -39,7 +39,7 @@ def run_config(
             "--ab-seeds out, and give --reward-mode"
         )
     check_places(telemetry)
-    plan, _ = resolve_ppo(flags, source, checkpoints)
+    plan = resolve_ppo(flags, source, checkpoints, telemetry)
     check_folder_of("--data-root", Path(plan.config.data_root))
     if checkpoints.save is not None:
         check_save(checkpoints.save)

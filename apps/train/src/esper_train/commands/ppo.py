@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-from dataclasses import dataclass
+from contextlib import nullcontext, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from esper_leyline import (
     RunStatus,
     observation_size,
 )
-from esper_leyline.events import CheckpointLoaded, CheckpointSaved, Phase, RunResumed
+from esper_leyline.events import CheckpointLoaded, CheckpointSaved, Phase
 from esper_nissa import RunDirectory
 from esper_simic import PPORunner, SkippedUpdatesError, build_reward
 from esper_tamiyo import RecurrentPolicy
@@ -28,8 +28,13 @@ from esper_train.checkpoints.files import (
     SUFFIX,
     copy_checkpoint,
     file_version,
-    load_checkpoint,
     save_checkpoint,
+)
+from esper_train.checkpoints.resumption import (
+    Resumption,
+    checkpoints_of,
+    find_target,
+    read_target,
 )
 from esper_train.data import make_data_ready
 from esper_train.errors import TrainError
@@ -39,16 +44,7 @@ from esper_train.paths import check_file_of, check_places, check_writable
 from esper_train.session import RunSession
 from esper_train.settings.flags import SettingFlags
 from esper_train.settings.options import CheckpointOptions, SourceOptions, TelemetryOptions
-from esper_train.settings.resolve import Plan, plan_ppo, plan_resume
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Resumption:
-    """A checkpoint to resume from."""
-
-    path: Path
-    manifest: CheckpointManifest
-    state: dict[str, Any]
+from esper_train.settings.resolve import Plan, plan_ppo, plan_restart, plan_resume
 
 
 def run_ppo(
@@ -60,12 +56,29 @@ def run_ppo(
 ) -> int:
     """Trains a policy and returns the process's exit code."""
     check_places(telemetry)
-    plan, resumption = resolve_ppo(flags, source, checkpoints)
+    if checkpoints.resume is None:
+        return _run(plan_ppo(flags, source), checkpoints, telemetry)
+    target = find_target(checkpoints.resume, telemetry)
+    # Locked before the checkpoint is read, so that no other process writes a newer one.
+    with nullcontext() if target.run is None else target.run.lock("ppo", group=target.group):
+        resumption = read_target(target, repair=True)
+        plan = plan_resumption(resumption, flags, source)
+        return _run(plan, checkpoints, telemetry, resumption, target.group)
+
+
+def _run(
+    plan: Plan,
+    checkpoints: CheckpointOptions,
+    telemetry: TelemetryOptions,
+    resumption: Resumption | None = None,
+    group: str | None = None,
+) -> int:
     save_notes = () if checkpoints.save is None else check_save(checkpoints.save)
     for note in (*plan.notes, *save_notes):
         echo(note)
     make_data_ready(plan)
-    group = None if resumption is None else resumption.manifest.group
+    if resumption is not None and resumption.manifest is not None:
+        group = resumption.manifest.group
     with StopRequest() as stop:
         return train_ppo(
             plan, telemetry, stop, resumption=resumption, save=checkpoints.save, group=group
@@ -73,18 +86,34 @@ def run_ppo(
 
 
 def resolve_ppo(
-    flags: SettingFlags, source: SourceOptions, checkpoints: CheckpointOptions
-) -> tuple[Plan, Resumption | None]:
-    """Resolves the flags of a run, and reads the checkpoint that it resumes from.
+    flags: SettingFlags,
+    source: SourceOptions,
+    checkpoints: CheckpointOptions,
+    telemetry: TelemetryOptions,
+) -> Plan:
+    """Resolves the flags of a run, also of one that resumes; changes nothing.
 
     Raises:
         EsperError: If a flag or the checkpoint is not usable.
     """
     if checkpoints.resume is None:
-        return plan_ppo(flags, source), None
-    resumption = _read(checkpoints.resume)
-    plan = plan_resume(resumption.manifest, flags, source, path=resumption.path)
-    return plan, resumption
+        return plan_ppo(flags, source)
+    resumption = read_target(find_target(checkpoints.resume, telemetry))
+    return plan_resumption(resumption, flags, source)
+
+
+def plan_resumption(resumption: Resumption, flags: SettingFlags, source: SourceOptions) -> Plan:
+    """Resolves the flags of a run that resumes.
+
+    Raises:
+        EsperError: If a setting may not change, or no round is left to train.
+    """
+    path, manifest = resumption.path, resumption.manifest
+    if manifest is None:
+        plan = plan_restart(resumption.config, flags, source, origin=f"run {path}")
+    else:
+        plan = plan_resume(manifest, flags, source, path=path)
+    return replace(plan, notes=resumption.notes + plan.notes)
 
 
 def train_ppo(
@@ -103,13 +132,15 @@ def train_ppo(
         plan: A resolved run.
         telemetry: Where it writes, and what it prints.
         stop: Asked between steps whether to stop.
-        resumption: A checkpoint to resume from.
+        resumption: What it resumes from.
         save: File for a copy of the last checkpoint.
         directory: The run's directory, if it exists already.
         group: The comparison that the run belongs to.
     """
     reward = build_reward(plan.config.reward, gamma=plan.config.ppo.gamma)
-    session = RunSession("ppo", plan, telemetry, stop, directory=directory, group=group)
+    session = RunSession(
+        "ppo", plan, telemetry, stop, directory=directory, group=group, resumption=resumption
+    )
     with session:
         with stop.breakable():
             run = PPORun(plan, reward, session, resumption)
@@ -130,6 +161,7 @@ class PPORun:
         self._plan = plan
         self._session = session
         self._written: list[Path] = []
+        "This run's checkpoints, the oldest first."
         self._kept = 0
         self._newest: dict[str, Any] = {}
         config = plan.config
@@ -213,12 +245,19 @@ class PPORun:
         return [*notes, f"what the policy learned in {done} rounds is not kept: {rest}"]
 
     def _resume(self, resumption: Resumption) -> None:
-        done = resumption.manifest.rounds_completed
-        rows = resumption.manifest.blueprints
-        self._runner.load_state_dict(align_state(resumption.state, rows, self._policy))
-        path = str(resumption.path)
-        self._session.telemetry.emit(CheckpointLoaded(path=path, rounds_completed=done))
-        self._session.telemetry.emit(RunResumed(checkpoint=path, rounds_completed=done))
+        """Loads the checkpoint, if there is one."""
+        manifest, path = resumption.manifest, resumption.checkpoint
+        if manifest is None or path is None:
+            return
+        in_place = resumption.directory is not None
+        state = align_state(resumption.state, manifest.blueprints, self._policy)
+        self._runner.load_state_dict(state, saved=in_place)
+        if resumption.directory is not None:
+            self._written = checkpoints_of(resumption.directory)
+            self._kept = manifest.rounds_completed
+        self._session.telemetry.emit(
+            CheckpointLoaded(path=path, rounds_completed=manifest.rounds_completed)
+        )
 
     def _save(self, state: dict[str, Any]) -> None:
         done = self._runner.rounds_completed
@@ -271,11 +310,6 @@ class PPORun:
 
     def _policy_parameters(self) -> int:
         return sum(parameter.numel() for parameter in self._policy.parameters())
-
-
-def _read(path: Path) -> Resumption:
-    manifest, state = load_checkpoint(path)
-    return Resumption(path=path, manifest=manifest, state=state)
 
 
 def check_save(path: Path) -> tuple[str, ...]:

@@ -97,7 +97,8 @@ class CheckpointOptions:
     """Also write the final checkpoint to this file."""
 
     resume: Path | None = None
-    """Resume from this checkpoint, with the config in it."""
+    """Resume a run in its own directory: that directory, its newest checkpoint, or "latest", for
+    the latest run in --runs. Another checkpoint file starts a new run directory."""
 
 
 @Parameter(name="*", group=TELEMETRY)

@@ -71,12 +71,30 @@ def plan_resume(
     Raises:
         EsperError: If another setting is given, or no round is left to train.
     """
+    plan = plan_restart(manifest.config, flags, source, origin=f"checkpoint {path}")
+    check_rounds_left(path, manifest, plan.config.n_episodes)
+    return plan
+
+
+def plan_restart(
+    config: TrainingConfig, flags: SettingFlags, source: SourceOptions, *, origin: str
+) -> Plan:
+    """Resolves the flags of a run that goes on with the configuration that it had.
+
+    Args:
+        config: That configuration.
+        flags: The user's settings; only those of ``RESUMABLE`` may change.
+        source: Must be empty.
+        origin: What holds the configuration.
+
+    Raises:
+        EsperError: If another setting is given.
+    """
     given = read_given(flags, source)
     check_resumable(given, source)
-    draft = _settle_annealing(Draft.start(manifest.config, f"checkpoint {path}").give(given))
-    check_rounds_left(path, manifest, draft.config.n_episodes)
+    draft = _settle_annealing(Draft.start(config, origin).give(given))
     plan = _with_learner(finish_plan(draft))
-    changes = describe_changes(manifest.config, plan.config, given)
+    changes = describe_changes(config, plan.config, given)
     return replace(plan, notes=changes + plan.notes)
 
 

@@ -91,6 +91,10 @@ class ConsoleView:
             if not self._awaits_update():
                 self._print_pending()
 
+    def skip(self, event: Event) -> None:
+        """Folds one event into the state, and prints nothing."""
+        self.state = reduce(self.state, event)
+
     def refresh(self) -> None:
         """Redraws the progress line if the state has changed."""
         if self._live is not None:
@@ -154,6 +158,11 @@ class ConsoleView:
         self._console.print(text, soft_wrap=True)
 
 
+def _has_ended(state: RunState, since: int) -> bool:
+    """Whether the process that writes events from ``since`` on has written the run's end."""
+    return state.ended and state.cursor.sequence >= since
+
+
 def follow(
     path: Path,
     console: Console,
@@ -161,6 +170,7 @@ def follow(
     stop: Callable[[], bool],
     interactive: bool | None = None,
     poll: float = 0.1,
+    since: int = 0,
 ) -> RunState:
     """Prints a run from its log until it ends or its process is gone.
 
@@ -170,6 +180,7 @@ def follow(
         stop: Whether the run's process is gone; everything it wrote is still printed.
         interactive: As in ``ConsoleView``; ``None`` asks the console.
         poll: Seconds between two reads of the log.
+        since: Sequence number of the first event to print; those before it are only folded.
 
     Returns:
         The run's state at its last event, for the closing table.
@@ -180,13 +191,16 @@ def follow(
     moving = console.is_terminal if interactive is None else interactive
     with EventReader(path) as reader, ConsoleView(console, interactive=moving) as view:
         gone = False
-        while not (gone or view.state.ended):
+        while not (gone or _has_ended(view.state, since)):
             # Call stop before reading, so that everything written until then is read.
             gone = stop()
             for event in reader.read():
-                view.feed(event)
+                if event.sequence < since:
+                    view.skip(event)
+                else:
+                    view.feed(event)
             view.refresh()
-            if not (gone or view.state.ended):
+            if not (gone or _has_ended(view.state, since)):
                 time.sleep(poll)
         if not view.state.ended:
             view.echo("the run's process is gone and its log has no end")

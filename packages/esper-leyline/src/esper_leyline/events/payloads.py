@@ -87,10 +87,20 @@ class EnvironmentBuilt(Contract):
 
 
 class RunResumed(Contract):
-    """A run went on from a checkpoint."""
+    """A run went on in a new process, right after its ``run_started``.
+
+    What the log holds of rounds after ``rounds_completed`` is void: the run was killed, and those
+    rounds follow again under the same numbers, with the same results unless settings changed. A
+    reducer rewinds to ``rounds_completed``.
+
+    Attributes:
+        checkpoint: The checkpoint, relative to the run where it lies in it; ``None`` for a run that
+            was killed before its first one and starts again at round 1.
+        rounds_completed: Rounds that are done.
+    """
 
     kind: Literal["run_resumed"] = "run_resumed"
-    checkpoint: str
+    checkpoint: str | None = None
     rounds_completed: int
 
 
