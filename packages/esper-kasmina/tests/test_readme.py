@@ -1,3 +1,5 @@
+"""What the README and the pages on growing layers say is so; each block runs alone."""
+
 from __future__ import annotations
 
 import re
@@ -13,9 +15,12 @@ from esper_leyline import HostOptions, Topology
 
 from .host_specs import HOST_SPECS
 
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+PACKAGE = Path(__file__).parents[1]
+DOCS = PACKAGE.parents[1] / "docs"
+PAGES = (PACKAGE / "README.md", DOCS / "growing.md", DOCS / "blueprints.md")
+TEXT = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
 EXAMPLES = re.findall(
-    r"```python\n(.*?)```(?:\n\n(?:\w[^`]*\n\n)?```text\n(.*?)```)?", README, re.DOTALL
+    r"```python\n(.*?)```(?:\n\n(?:\w[^`]*\n\n)?```text\n(.*?)```)?", TEXT, re.DOTALL
 )
 SPIRALS = next(code for code, _ in EXAMPLES if "def spirals" in code)
 NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?")
@@ -49,8 +54,8 @@ def test_each_block_runs_alone_and_prints_what_it_says(number, capsys):
 
 
 def test_every_kind_of_block_is_there():
-    assert len(EXAMPLES) == README.count("```python")
-    assert sum(bool(promised) for _, promised in EXAMPLES) == README.count("```text")
+    assert len(EXAMPLES) == TEXT.count("```python")
+    assert sum(bool(promised) for _, promised in EXAMPLES) == TEXT.count("```text")
     for words in ("grow(", "output=0", "load_state_dict", "register_blueprint("):
         assert any(words in code for code, _ in EXAMPLES)
 
@@ -66,7 +71,7 @@ def test_the_spirals_end_in_plain_pytorch_that_computes_the_same():
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(5))
 def test_the_gain_holds_for_five_seeds(seed, capsys):
-    row = re.search(rf"^\| {seed} \| (.*) \|$", README, re.MULTILINE)
+    row = re.search(rf"^\| {seed} \| (.*) \|$", TEXT, re.MULTILINE)
     before, without, grown = map(float, row[1].split(" | "))
     run(SPIRALS.replace("manual_seed(0)", f"manual_seed({seed})"))
     found = [float(each) for each in re.findall(r"([\d.]+) %", capsys.readouterr().out)]
@@ -82,7 +87,7 @@ def test_the_gain_holds_for_five_seeds(seed, capsys):
     ],
 )
 def test_the_costs_of_blueprints_are_so(topology, heading, activations, shape):
-    table = README.split(heading)[1].split("\n\n")[1]
+    table = TEXT.split(heading)[1].split("\n\n")[1]
     rows = re.findall(r"^\| `(\w+)` \|.*\| ([\d,]+) \| ([\d.]+) \|", table, re.MULTILINE)
     assert {name for name, *_ in rows} == set(BLUEPRINTS[topology])
     for name, parameters, flops in rows:
@@ -94,7 +99,7 @@ def test_the_costs_of_blueprints_are_so(topology, heading, activations, shape):
 
 
 def test_the_named_hosts_are_so():
-    rows = dict(re.findall(r"^\| `(\w+)` \| \w.*\| ([\d,]+) \|$", README, re.MULTILINE))
+    rows = dict(re.findall(r"^\| `(\w+)` \| \w.*\| ([\d,]+) \|$", TEXT, re.MULTILINE))
     for name, count in rows.items():
         if name not in HOST_SPECS:
             continue
