@@ -93,15 +93,22 @@ def test_a_second_signal_loses_nothing(command, small, tmp_path, delay) -> None:
 
 
 @pytest.mark.slow
-def test_a_killed_worker_leaves_the_rounds_of_its_run(command, small, tmp_path) -> None:
-    process = start(command("ppo", *small, *LONG, "--runs", str(tmp_path)))
-    run = after_a_checkpoint(process, tmp_path)
+def test_a_killed_worker_does_not_end_a_run_and_changes_no_number(
+    command, run, small, tmp_path
+) -> None:
+    rounds = ("--rounds", "4", "--workers", "2")
+    whole = run(tmp_path / "whole", "ppo", *small, *rounds)
+    folder = tmp_path / "killed"
+    process = start(command("ppo", *small, *rounds, "--runs", str(folder)))
+    path = after_a_checkpoint(process, folder)
     os.kill(worker(process), signal.SIGKILL)
-    output, errors = process.communicate(timeout=120)
-    assert process.returncode == 1, output + errors
-    assert "--workers" in errors
-    assert "Traceback" not in errors
-    assert f"go on: {check(run).resume}" in output
+    output, errors = process.communicate(timeout=240)
+    assert process.returncode == 0, output + errors
+    assert errors == ""
+    lines = [json.loads(line) for line in (path / "events.jsonl").read_text().splitlines()]
+    (again,) = [each["payload"] for each in lines if each["payload"]["kind"] == "worker_restarted"]
+    assert again["reason"] == "was killed by signal 9"
+    assert type(whole)(path, output).results == whole.results
 
 
 @pytest.mark.slow

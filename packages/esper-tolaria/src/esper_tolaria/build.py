@@ -53,7 +53,8 @@ def build_environment(
             and where that is ``None`` too, chooses. 1 keeps the hosts here.
         requires: Counterfactuals to measure besides those of ``config.counterfactuals``: what the
             run's reward and telemetry need.
-        telemetry: Receives the phases: starting workers, preparing data, building.
+        telemetry: Receives the phases (starting workers, preparing data, building), and
+            ``worker_restarted``.
 
     Raises:
         TolariaError: If a device is not there, the data can neither be found nor downloaded,

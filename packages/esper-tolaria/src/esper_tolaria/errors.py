@@ -13,5 +13,17 @@ class MissingDataError(TolariaError):
     """Data is not on this machine, and downloading it failed."""
 
 
+class WorkerLostError(TolariaError):
+    """A worker process died.
+
+    Attributes:
+        reason: How it ended.
+    """
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
 class WorkerTracebackError(Exception):
     """The traceback of a worker process as text; the cause of the error its parent raises."""

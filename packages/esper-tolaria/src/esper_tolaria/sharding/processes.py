@@ -13,7 +13,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any
 
-from esper_tolaria.errors import TolariaError
+from esper_tolaria.errors import WorkerLostError
 from esper_tolaria.sharding.transports import unwrap
 from esper_tolaria.sharding.worker import PARENT_SIGNALS, Reply, Request, serve
 
@@ -63,7 +63,7 @@ class ProcessTransport:
         """Requests a call of the shard's method.
 
         Raises:
-            TolariaError: If the worker is dead.
+            WorkerLostError: If the worker is dead.
         """
         self._sent += 1
         try:
@@ -75,8 +75,8 @@ class ProcessTransport:
         """Waits for the reply to the last request; replies to earlier ones are discarded.
 
         Raises:
-            TolariaError: If the call failed, with the worker's traceback as its cause, or
-                if the worker died.
+            TolariaError: If the call failed, with the worker's traceback as its cause.
+            WorkerLostError: If the worker died.
         """
         reply = self._next_reply()
         while reply.number != self._sent:
@@ -102,17 +102,18 @@ class ProcessTransport:
             raise self._dead_worker() from None
         return reply
 
-    def _dead_worker(self) -> TolariaError:
+    def _dead_worker(self) -> WorkerLostError:
         self._process.join(STOP_SECONDS)
         code = self._process.exitcode
         how = (
             f"was killed by signal {-code}" if code is not None and code < 0 else f"exited ({code})"
         )
-        return TolariaError(
+        return WorkerLostError(
             f"{self.name} (process {self.pid}) {how}, and the hosts it held are lost. If memory "
             "ran out, use fewer worker processes (--workers, or 'workers' in a config) or fewer "
             "hosts ('n_envs'). A script that uses workers must start its work under "
-            "'if __name__ == \"__main__\":'"
+            "'if __name__ == \"__main__\":'.",
+            how,
         )
 
 

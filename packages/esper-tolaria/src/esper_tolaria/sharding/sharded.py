@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from time import monotonic
@@ -19,7 +20,7 @@ from esper_leyline import (
     StepReport,
     Telemetry,
 )
-from esper_leyline.events import Phase, RunPhase
+from esper_leyline.events import Phase, RunPhase, WorkerRestarted
 from esper_tolaria.engine.checks import (
     check_actions,
     check_rng_seeds,
@@ -27,6 +28,7 @@ from esper_tolaria.engine.checks import (
 from esper_tolaria.engine.setup import HostFacts, HostSetup
 from esper_tolaria.registry import load_dataset
 from esper_tolaria.sharding.processes import STOP_SECONDS, ProcessTransport
+from esper_tolaria.sharding.replay import ReplayedShard, Restart
 from esper_tolaria.sharding.shared_data import share_dataset
 from esper_tolaria.sharding.transports import LocalTransport, Transport
 from esper_tolaria.sharding.worker import ShardInit, pickle_setup
@@ -35,8 +37,9 @@ from esper_tolaria.sharding.worker import ShardInit, pickle_setup
 class ShardedEnvironment:
     """Leyline's ``Environment`` over shards that each hold some of the hosts.
 
-    Its reports are bit-identical to those of ``LocalEnvironment``. After an interrupted call the
-    shards can still be used; late replies are discarded.
+    Its reports are bit-identical to those of ``LocalEnvironment``. A worker that dies is started
+    again and replays its episodes, so that the reports are those of a run without the loss. After
+    an interrupted call the shards can still be used; late replies are discarded.
 
     Attributes:
         plan: How hosts are distributed, in one line.
@@ -57,7 +60,7 @@ class ShardedEnvironment:
             devices: The device of each shard; the CPU may be listed several times.
             transport: Starts a shard by name: ``ProcessTransport`` in its own process,
                 ``LocalTransport`` in this one.
-            telemetry: Receives the phases of the start.
+            telemetry: Receives the phases of the start, and ``worker_restarted``.
 
         Raises:
             TolariaError: If the data cannot be loaded or a shard does not start.
@@ -69,7 +72,15 @@ class ShardedEnvironment:
         self._telemetry = telemetry or NullTelemetry()
         pickled, count = pickle_setup(setup), len(devices)
         self._telemetry.emit(RunPhase(phase=Phase.STARTING_WORKERS))
-        self._workers = [transport(f"worker {index + 1} of {count}") for index in range(count)]
+        self._workers = [
+            ReplayedShard(
+                f"worker {index + 1} of {count}",
+                transport,
+                partial(self._open_again, pickled, devices[index]),
+                partial(self._report_restart, index),
+            )
+            for index in range(count)
+        ]
         try:
             facts = self._open(pickled, devices)
         except BaseException:
@@ -143,11 +154,32 @@ class ShardedEnvironment:
         with share_dataset(data) as shared:
             facts: list[HostFacts] = self._call(
                 [
-                    (worker, "open", (ShardInit(setup=pickled, device=str(device), data=shared),))
-                    for worker, device in zip(self._workers, devices, strict=True)
+                    (
+                        worker.transport,
+                        "open",
+                        (ShardInit(setup=pickled, device=name, data=shared),),
+                    )
+                    for worker, name in zip(self._workers, map(str, devices), strict=True)
                 ]
             )
         return facts[0]
+
+    def _open_again(self, pickled: bytes, device: torch.device, worker: Transport) -> None:
+        """Sends setup and data to a worker that was started again."""
+        data = load_dataset(self._setup.task, Path(self._setup.config.data_root))
+        with share_dataset(data) as shared:
+            worker.send("open", ShardInit(setup=pickled, device=str(device), data=shared))
+            worker.receive()
+
+    def _report_restart(self, index: int, restart: Restart) -> None:
+        self._telemetry.emit(
+            WorkerRestarted(
+                worker=index,
+                environments=restart.environments,
+                reason=restart.reason,
+                replayed_epochs=restart.replayed_epochs,
+            )
+        )
 
     def _call_shards(self, method: str, *per_host: Sequence[Any]) -> tuple[Any, ...]:
         """Calls a method on every worker that has hosts, with its part of the arguments."""
