@@ -39,13 +39,28 @@ from esper_karn.state.run import (
 from esper_karn.state.run_report import RunReport, Trend
 from esper_karn.state.series import Bucket, Series
 from esper_karn.state.stamped import Stamped
+from esper_karn.views.frame import VIEWS, Frame, PanelFrame, SeriesFrame, frame
 from esper_karn.views.growth import GrowthView, growth_view
+from esper_karn.views.host import HostView, host_view
+from esper_karn.views.hosts import Hosts, LeaderboardView, hosts, leaderboard
 from esper_karn.views.levels import level_needed
+from esper_karn.views.policy import Policy, Rewards, policy, rewards
 from esper_karn.views.progress import Progress, progress
 from esper_karn.views.rounds import RoundView, round_view
+from esper_karn.views.summary import (
+    Header,
+    Health,
+    Log,
+    Machine,
+    header,
+    health,
+    log_lines,
+    machine,
+)
 
 __all__ = [
     "CHECKS",
+    "VIEWS",
     "Bucket",
     "Check",
     "ClosingTable",
@@ -59,19 +74,30 @@ __all__ = [
     "EventReader",
     "FittedTable",
     "Folding",
+    "Frame",
     "GrowthView",
+    "Header",
+    "Health",
+    "HostView",
+    "Hosts",
     "KarnError",
     "Leaderboard",
+    "LeaderboardView",
     "Level",
     "Lifeline",
     "Liveness",
+    "Log",
+    "Machine",
     "Mean",
     "Notice",
     "Notices",
+    "PanelFrame",
+    "Policy",
     "Problem",
     "Progress",
     "RankedEpisode",
     "RewardSums",
+    "Rewards",
     "RoundHistory",
     "RoundStats",
     "RoundView",
@@ -82,6 +108,7 @@ __all__ = [
     "RunsTable",
     "SafeConsole",
     "Series",
+    "SeriesFrame",
     "StageSpan",
     "Stamped",
     "TableVariant",
@@ -94,20 +121,30 @@ __all__ = [
     "follow",
     "format_count",
     "format_number",
+    "frame",
     "growth_svg",
     "growth_view",
     "guard_streams",
+    "header",
+    "health",
+    "host_view",
+    "hosts",
     "is_run_directory",
+    "leaderboard",
     "level_needed",
     "liveness_of",
     "liveness_text",
+    "log_lines",
+    "machine",
     "output_failure",
     "peek",
+    "policy",
     "progress",
     "read_run",
     "read_summary",
     "reduce",
     "resolve_log",
     "resume_command",
+    "rewards",
     "round_view",
 ]

@@ -59,6 +59,7 @@ class Draft:
     environments: dict[int, EnvironmentState]
     seed_events: dict[int, list[SeedEvent]]
     update: Stamped[PPOUpdate] | None
+    update_at: int
     decisions: deque[DecisionRecord | Event]
     decisions_at: int
     throughput: Stamped[Throughput] | None
@@ -89,6 +90,7 @@ class Draft:
             environments={each.index: each for each in state.environments},
             seed_events={},
             update=state.update,
+            update_at=state.update_at,
             decisions=deque(state.decisions.records, maxlen=DECISIONS),
             decisions_at=state.decisions.at,
             throughput=state.throughput,
@@ -113,6 +115,7 @@ class Draft:
             report_at=self.report_at,
             environments=tuple(environments[index] for index in sorted(environments)),
             update=self.update,
+            update_at=self.update_at,
             decisions=Decisions(at=self.decisions_at, records=self._settled_decisions()),
             throughput=self.throughput,
             vitals=self.vitals,

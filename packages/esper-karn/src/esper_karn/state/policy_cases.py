@@ -40,7 +40,7 @@ def decision(draft: Draft, event: Event, _payload: Decision) -> None:
 def ppo_update(draft: Draft, event: Event, payload: PPOUpdate) -> None:
     """The policy learned from a round."""
     number = event.round or 0
-    draft.update = stamp(event, payload)
+    draft.update, draft.update_at = stamp(event, payload), event.sequence
     for name in _CHARTS:
         draft.add_sample(name, number, getattr(payload, name), capacity=CHART_CAPACITY)
     for name in _SMALL:

@@ -200,6 +200,7 @@ class RunState:
         report_at: Sequence number of the event that changed ``started``, ``built`` or ``report``.
         environments: One entry per environment seen, by index.
         update: The latest PPO update.
+        update_at: Sequence number of the event that changed ``update``.
         decisions: The latest decisions of all environments.
         throughput: The latest speed of the run.
         vitals: The latest measurement of the machine.
@@ -222,6 +223,7 @@ class RunState:
     report_at: int = -1
     environments: tuple[EnvironmentState, ...] = ()
     update: Stamped[PPOUpdate] | None = None
+    update_at: int = -1
     decisions: Decisions = field(default_factory=Decisions)
     throughput: Stamped[Throughput] | None = None
     vitals: Stamped[Vitals] | None = None

@@ -86,7 +86,7 @@ def run_resumed(draft: Draft, event: Event, payload: RunResumed) -> None:
     if draft.rewards.round > done:
         draft.rewards = RewardSums(at=at)
     if draft.update is not None and (draft.update.round or 0) > done:
-        draft.update = None
+        draft.update, draft.update_at = None, at
     draft.notices = with_notice(_rewound_notices(draft.notices, done), "run", run_notice(event))
 
 
