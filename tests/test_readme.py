@@ -21,6 +21,7 @@ TEXTS = {path: path.read_text(encoding="utf-8") for path in PAGES}
 LINKING = [
     *(str(path.relative_to(ROOT)) for path in PAGES),
     *("ARCHITECTURE.md", "CONTRIBUTING.md", "packages/esper-leyline/README.md"),
+    "packages/esper-kasmina/README.md",
 ]
 BLOCKS = [
     block

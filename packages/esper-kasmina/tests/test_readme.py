@@ -60,6 +60,12 @@ def test_every_kind_of_block_is_there():
         assert any(words in code for code, _ in EXAMPLES)
 
 
+def test_the_readme_is_short_and_leads_with_an_example():
+    readme = PAGES[0].read_text(encoding="utf-8")
+    assert len(readme.splitlines()) <= 250
+    assert readme.index("```python") < readme.index("|")
+
+
 def test_the_spirals_end_in_plain_pytorch_that_computes_the_same():
     namespace = run(SPIRALS)
     plain, grown, points = namespace["plain"], namespace["grafted"], namespace["test"][0]
