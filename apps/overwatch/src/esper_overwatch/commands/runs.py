@@ -9,18 +9,43 @@ from rich.text import Text
 
 from esper_karn import (
     ClosingTable,
+    EventReader,
+    KarnError,
+    Level,
     Liveness,
     RunsTable,
+    fold,
+    format_number,
+    health,
     is_run_directory,
     liveness_text,
     peek,
     read_run,
+    resolve_log,
     resume_command,
 )
 from esper_leyline import printable
 from esper_leyline.files.paths import os_reason
 from esper_leyline.run_lock import LockProbe
 from esper_overwatch.errors import OverwatchError
+
+_JUDGED = frozenset(
+    {
+        "run_started",
+        "environment_built",
+        "run_resumed",
+        "episode_outcome",
+        "round_completed",
+        "ppo_update",
+        "throughput",
+        "vitals",
+        "memory_warning",
+    }
+)
+"""Kinds from which a run's health is judged; the other lines of its log are not parsed."""
+
+_OF_WHOLE_LOGS = ("telemetry", "stalled")
+"""Checks that need every line of a log."""
 
 
 def list_runs(folder: Path, console: Console, *, now: float) -> None:
@@ -59,6 +84,7 @@ def show_run(path: Path, console: Console, *, now: float) -> None:
     record = read_run(path)
     console.print(Text(f"run {printable(record.run_id)}", "bold"), soft_wrap=True)
     console.print(ClosingTable(record.report))
+    _print_health(path, console)
     liveness = record.liveness(now)
     if liveness is not Liveness.ENDED:
         text = liveness_text(liveness, record.lock, record.last_event, now, record.last_kind)
@@ -67,6 +93,27 @@ def show_run(path: Path, console: Console, *, now: float) -> None:
         _print_resume(path, record.lock, console)
     if record.unread is not None:
         console.print(Text(printable(record.unread), "yellow"), soft_wrap=True)
+
+
+def _print_health(path: Path, console: Console) -> None:
+    """Prints each check of a run that is not well, with its value, its threshold and advice."""
+    try:
+        with EventReader(resolve_log(path), kinds=_JUDGED) as reader:
+            verdicts = health(fold(reader.read())).verdicts
+    except KarnError as error:
+        # The summary is enough for the table above.
+        console.print(Text(printable(f"health not known: {error}"), "yellow"), soft_wrap=True)
+        return
+    for each in verdicts:
+        if each.level in {Level.OK, Level.UNKNOWN} or each.name in _OF_WHOLE_LOGS:
+            continue
+        bound = f"{'below' if each.below else 'from'} {format_number(each.threshold, 3)}"
+        where = f", {each.where}" if each.where else ""
+        line = (
+            f"{each.level.value}: {each.measures}: {format_number(each.value, 3)}{where} "
+            f"({each.level.value} {bound}). {each.advice}"
+        )
+        console.print(Text(printable(line), "yellow"), soft_wrap=True)
 
 
 def find_runs(folder: Path) -> list[Path]:

@@ -1,0 +1,25 @@
+"""``show`` says what is not well with a run."""
+
+from __future__ import annotations
+
+from esper_leyline.events import Event, RoundCompleted, Vitals
+from esper_overwatch.cli import main
+
+
+def test_a_check_that_is_not_well_is_printed_with_advice(tmp_path, capsys, a_round):
+    run = tmp_path / "run"
+    run.mkdir()
+    sample = Vitals(memory_mb=98.0, total_memory_mb=100.0, disk_free_mb=float("nan"))
+    payloads = (RoundCompleted(summary=a_round(1, rollbacks=2)), sample)
+    events = [
+        Event(run_id="run", sequence=number, monotonic=number, wall_time=number, payload=payload)
+        for number, payload in enumerate(payloads)
+    ]
+    lines = [event.model_dump_json() + "\n" for event in events]
+    (run / "events.jsonl").write_text("".join(lines))
+    assert main(["show", str(run)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    found = [line for line in lines if line.startswith("bad: ")]
+    assert len(found) == 3
+    assert any("ended: 1.000 (bad from 0.500). Lower the learning rate" in line for line in found)
+    assert any("NaN (bad below 200.000). Free space" in line for line in found)
