@@ -76,9 +76,10 @@ class SequentialHost(SlottedHost, ABC):
             KasminaError: If a slot is not enabled.
         """
         check_configurations(self, disabled)
-        asked = disabled or [frozenset()]
-        logits: list[Tensor | None] = [None] * len(asked)
-        self._branch(self.embed(inputs), 0, list(range(len(asked))), asked, logits)
+        configurations = disabled or [frozenset()]
+        logits: list[Tensor | None] = [None] * len(configurations)
+        indices = list(range(len(configurations)))
+        self._branch(self.embed(inputs), 0, indices, configurations, logits)
         stacked = torch.stack([tensor for tensor in logits if tensor is not None])
         return stacked[: len(disabled)]
 
