@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import TypeAdapter
 
 from esper_karn import Episode, RunState, Series, fold, reduce
 from esper_karn.state.decisions import DECISIONS
@@ -394,3 +395,12 @@ def test_a_gate_belongs_to_its_slot_and_is_no_notice():
 def test_a_loaded_checkpoint_is_the_last_one():
     loaded = CheckpointLoaded(path="checkpoints/2.pt", rounds_completed=2)
     assert fold([event(0, loaded)]).report.checkpoint == "checkpoints/2.pt"
+
+
+def test_a_state_survives_json(run_of):
+    adapter = TypeAdapter(RunState)
+    state = fold(run_of(4))
+    again = adapter.validate_json(adapter.dump_json(state))
+    assert repr(again) == repr(state)
+    later = run_of(4)[-1].model_copy(update={"sequence": state.cursor.sequence + 1})
+    assert repr(reduce(again, later)) == repr(reduce(state, later))

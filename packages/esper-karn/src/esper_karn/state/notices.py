@@ -50,7 +50,7 @@ def _notice(event: Event, text: str) -> Notice:
     return Notice(
         sequence=event.sequence,
         wall_time=event.wall_time,
-        kind=event.kind,
+        kind=str(event.kind),
         text=text,
         round=event.round,
         epoch=event.epoch,
