@@ -1,4 +1,4 @@
-"""How long a seed grows in a training loop, and what became of it."""
+"""The schedule of a seed in a training loop, and the result of its growth."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from esper_leyline import BlendStyle
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
-    """How long a seed stays in each stage, and what it must be worth.
+    """How long a seed stays in each stage, and how much it must contribute.
 
     An epoch is one call of ``train``. In isolation a seed gets the gradient at the host's output,
     to which it adds nothing yet, so it learns a direction and no size: a few epochs are enough,
@@ -21,12 +21,12 @@ class Schedule:
 
     Attributes:
         training: Epochs in isolation (TRAINING), at least 1.
-        blending: Epochs of the ramp from nothing to full strength (BLENDING), from 0.
+        blending: Epochs of the ramp from alpha 0 to full strength (BLENDING), at least 0.
         holding: Epochs at full strength before it is judged (HOLDING), at least 1.
-        patience: Epochs that a gate may stay shut after its time before the seed is pruned,
-            from 0.
-        min_contribution: What the model's score must owe it to be kept, in the units of the
-            score; it has to exceed this.
+        patience: Epochs that a gate may fail after the stage's time before the seed is pruned,
+            at least 0.
+        min_contribution: The seed is kept if its contribution is greater than this, in the
+            units of the score.
         style: How it is blended in.
     """
 
@@ -63,11 +63,11 @@ class Schedule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Growth:
-    """What became of a seed.
+    """The result of growing one seed.
 
     Attributes:
-        slot: Where it grew.
-        blueprint: What it was.
+        slot: Id of its slot.
+        blueprint: Name of its blueprint.
         fossilized: Whether it was kept.
         reason: Why, in a few words.
         parameters: How many parameters it added, 0 if it was pruned.

@@ -1,4 +1,4 @@
-"""What every host has in common: slots, their lifecycle and their evidence."""
+"""What every host has in common: slots, their lifecycle and their measurements."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from esper_leyline.ports import HOST_GROUP, HostStack, ParameterCounts
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostSnapshot:
-    """A host as it stood; made by ``SlottedHost.snapshot``."""
+    """A copy of a host's state, made by ``SlottedHost.snapshot``."""
 
     tensors: Mapping[str, Tensor]
     slots: Mapping[str, SlotSnapshot]
@@ -83,7 +83,7 @@ class SlottedHost(nn.Module):
         raise KasminaError(f"no enabled slot '{name}'; enabled: {', '.join(self.slots)}")
 
     def apply_command(self, command: SeedCommand) -> CommandResult:
-        """Carries out a lifecycle command, or says why not; a refusal changes nothing.
+        """Carries out a lifecycle command, or returns why it is refused and changes nothing.
 
         Raises:
             KasminaError: If it does not name its slot.
@@ -105,13 +105,13 @@ class SlottedHost(nn.Module):
         return result
 
     def record_gradients(self) -> None:
-        """Measures gradients where they stand; called once an epoch, after a backward pass."""
+        """Measures the present gradients; call it once an epoch, after a backward pass."""
         host = measure_gradients(self._own_parameters())
         for slot in self._slots:
             slot.record_gradients(host)
 
     def record_validation(self, accuracy: float, measurements: Sequence[SeedMeasurement]) -> None:
-        """Takes in what validation said, for gates and reports. Accuracy in percent.
+        """Stores the results of validation, for gates and reports. Accuracy is in percent.
 
         Raises:
             KasminaError: If a measurement is of a slot without a seed.
@@ -142,7 +142,7 @@ class SlottedHost(nn.Module):
         return events
 
     def seed_reports(self) -> tuple[SeedReport, ...]:
-        """Describes every enabled slot as it stands, row-major."""
+        """Returns the present state of every enabled slot, row-major."""
         closed = frozenset({Op.GERMINATE}) if self._full() else frozenset()
         return tuple(slot.report(closed) for slot in self._slots)
 
@@ -189,10 +189,10 @@ class SlottedHost(nn.Module):
         )
 
     def restore(self, snapshot: HostSnapshot) -> None:
-        """Puts the host back to a snapshot, which can be used again; gradients are cleared.
+        """Restores a snapshot, which can be used again; gradients are cleared.
 
         Raises:
-            KasminaError: If it is no snapshot of a host.
+            KasminaError: If it is not a snapshot of a host.
         """
         check_snapshot(snapshot, HostSnapshot)
         with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Hosts whose layers stand in a row: blocks with a slot at the end of some of them."""
+"""Hosts whose blocks run one after another, with a slot at the end of some of them."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class SequentialHost(SlottedHost, ABC):
         self._slotted_blocks: tuple[tuple[nn.Module, SeedSlot | None], ...] = ()
 
     def embed(self, inputs: Tensor) -> Tensor:
-        """Makes the first block's activations of the inputs."""
+        """Returns the input of the first block."""
         return inputs
 
     @abstractmethod
     def head(self, hidden: Tensor) -> Tensor:
-        """Makes logits of the last block's activations."""
+        """Returns the logits, given the output of the last block."""
 
     @property
     def slotted_blocks(self) -> tuple[tuple[nn.Module, SeedSlot | None], ...]:
@@ -125,10 +125,10 @@ class SequentialHost(SlottedHost, ABC):
 
 
 def check_configurations(host: SlottedHost, disabled: Sequence[frozenset[str]]) -> None:
-    """Checks what counterfactuals are asked for.
+    """Checks the configurations given to ``counterfactuals``.
 
     Raises:
-        KasminaError: If a slot is not enabled, or a configuration is no set of slots.
+        KasminaError: If a slot is not enabled, or a configuration is not a set of slots.
     """
     if isinstance(disabled, str) or any(isinstance(each, str) for each in disabled):
         raise KasminaError(
