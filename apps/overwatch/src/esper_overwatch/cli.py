@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from cyclopts import App, CycloptsError
 
@@ -64,6 +64,39 @@ def picture(run: Path, /, *, out: Path = Path("growing.svg")) -> None:
     from esper_overwatch.commands.picture import write_picture
 
     write_picture(run, out)
+
+
+@app.command
+def sql(
+    query: str | None = None,
+    /,
+    *,
+    runs: Path = Path("runs"),
+    format: Literal["table", "csv", "json"] = "table",  # noqa: A002
+    schema: bool = False,
+) -> None:
+    """Query the events of all runs in a folder with SQL (DuckDB). It only reads.
+
+    Parameters
+    ----------
+    query
+        One SELECT, for example "SELECT run, max(val_accuracy) FROM epochs GROUP BY run".
+    runs
+        The folder of runs, or one run.
+    format
+        A table with the columns that fit, CSV or JSON.
+    schema
+        List the views and their columns instead.
+    """
+    from esper_overwatch.commands.sql import print_schema, run_query
+    from esper_overwatch.errors import OverwatchError
+
+    if schema:
+        print_schema([runs], _console())
+    elif query is None:
+        raise OverwatchError('name a query, for example "SELECT * FROM runs", or --schema')
+    else:
+        run_query(query, [runs], format, _console())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -4,10 +4,10 @@ from esper_karn.console.closing_table import ClosingTable
 from esper_karn.console.console_view import ConsoleView, follow
 from esper_karn.console.layout import Column, FittedTable, TableVariant
 from esper_karn.console.runs_table import RunsTable
-from esper_karn.console.screen import SafeConsole, echo, echo_error
+from esper_karn.console.screen import SafeConsole, echo, echo_all, echo_error
 from esper_karn.console.streams import guard_streams, output_failure
 from esper_karn.errors import KarnError
-from esper_karn.formatting import format_count, format_number
+from esper_karn.formatting import MISSING, format_count, format_number, format_significant
 from esper_karn.log.reader import EventReader, Problem
 from esper_karn.pictures.growth import growth_svg
 from esper_karn.runs.folder import is_run_directory, resolve_log
@@ -60,6 +60,7 @@ from esper_karn.views.summary import (
 
 __all__ = [
     "CHECKS",
+    "MISSING",
     "VIEWS",
     "Bucket",
     "Check",
@@ -116,11 +117,13 @@ __all__ = [
     "Verdict",
     "Workers",
     "echo",
+    "echo_all",
     "echo_error",
     "fold",
     "follow",
     "format_count",
     "format_number",
+    "format_significant",
     "frame",
     "growth_svg",
     "growth_view",

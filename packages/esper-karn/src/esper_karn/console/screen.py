@@ -58,6 +58,13 @@ def echo(line: str) -> None:
     sys.stdout.flush()
 
 
+def echo_all(lines: Iterable[str]) -> None:
+    """Prints lines, and flushes after the last one."""
+    for line in lines:
+        sys.stdout.write(f"{printable(line)}\n")
+    sys.stdout.flush()
+
+
 def echo_error(message: str, kind: str = "error") -> None:
     """Prints ``error: message`` as one line on standard error.
 

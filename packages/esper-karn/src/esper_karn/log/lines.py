@@ -18,6 +18,11 @@ class LineSplitter:
         """Whether the stream so far ends in an unfinished line."""
         return self._length > 0
 
+    @property
+    def pending_bytes(self) -> int:
+        """Length of the unfinished line."""
+        return self._length
+
     def feed(self, data: bytes) -> list[bytes | None]:
         """Returns the lines completed by ``data``; ``None`` for a line over the limit."""
         *complete, rest = data.split(b"\n")

@@ -1,0 +1,81 @@
+"""Opens runs as a database, with its cache in the user's cache directory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from esper_karn import echo_error, is_run_directory
+from esper_overwatch.commands.runs import find_runs
+from esper_overwatch.errors import OverwatchError
+
+if TYPE_CHECKING:
+    from esper_karn.analytics.database import RunsDatabase
+
+_MODULES = {"sql": ("duckdb",)}
+
+
+@contextmanager
+def open_database(runs: Sequence[Path], command: str, extra: str = "sql") -> Iterator[RunsDatabase]:
+    """Opens runs as a database.
+
+    Args:
+        runs: Run directories, or folders of them.
+        command: Who asks, for a message.
+        extra: The extra that the command needs.
+
+    Raises:
+        EsperError: If the extra is not installed, or a folder has no run.
+    """
+    require(command, extra)
+    from esper_karn.analytics.database import open_runs
+
+    paths = [path for run in runs for path in expand(run)]
+    with open_runs(paths, user_cache()) as database:
+        if database.warning is not None:
+            echo_error(database.warning, "warning")
+        for run in database.runs:
+            if run.problem is not None:
+                echo_error(f"{run.name} is left out: {run.problem}", "warning")
+            elif run.unread:
+                echo_error(f"{run.name}: {run.unread} unreadable lines left out", "warning")
+        yield database
+
+
+def require(command: str, extra: str) -> None:
+    """Checks that the libraries of an extra are installed.
+
+    Raises:
+        OverwatchError: If one is missing; it names the command that installs it.
+    """
+    missing = [name for name in _MODULES[extra] if find_spec(name) is None]
+    if missing:
+        raise OverwatchError(
+            f"'{command}' needs {' and '.join(missing)}: run uv sync --extra {extra}, or "
+            f"pip install 'esper-overwatch[{extra}]'"
+        )
+
+
+def expand(run: Path) -> list[Path]:
+    """Returns a run, or the runs in a folder, the earliest first."""
+    return [run] if is_run_directory(run) else find_runs(run)[::-1]
+
+
+def user_cache() -> Path:
+    """Returns the folder for caches of logs: below ``XDG_CACHE_HOME``, or ``~/.cache``.
+
+    Raises:
+        OverwatchError: If there is no home directory.
+    """
+    named = os.environ.get("XDG_CACHE_HOME", "")
+    try:
+        caches = Path(named) if named.startswith("/") else Path.home() / ".cache"
+    except RuntimeError as error:
+        raise OverwatchError(
+            "there is no home directory for the cache; set XDG_CACHE_HOME to a folder"
+        ) from error
+    return caches / "esper" / "logs"

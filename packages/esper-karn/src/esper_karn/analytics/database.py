@@ -1,0 +1,319 @@
+"""Opens runs as a database that only reads, and answers queries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import duckdb
+
+from esper_karn.analytics.cache import Cache, CacheError, cache_of, parquet
+from esper_karn.analytics.manifest import CachedRun, Manifest
+from esper_karn.analytics.payload_columns import literal
+from esper_karn.analytics.query_errors import check_query, describe_error
+from esper_karn.analytics.tables import ENVELOPE, TABLES, Table
+from esper_karn.analytics.views import VIEWS
+from esper_karn.errors import KarnError
+from esper_leyline import printable
+
+ROWS_AT_ONCE = 1024
+"""Rows that a result fetches at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The answer to a query.
+
+    Attributes:
+        columns: Names.
+        types: SQL types.
+        rows: Read as they are asked for.
+    """
+
+    columns: tuple[str, ...]
+    types: tuple[str, ...]
+    rows: Iterator[tuple[Any, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRun:
+    """A run in the database.
+
+    Attributes:
+        name: As in the column ``run`` of every view: the name of its directory.
+        problem: Why its log cannot be read; ``None`` if it can.
+        unread: Lines of its log that could not be read.
+    """
+
+    name: str
+    path: Path
+    problem: str | None
+    unread: int
+
+
+class RunsDatabase:
+    """Runs as views of an SQL database (DuckDB). It reads no other file and changes nothing.
+
+    Attributes:
+        warning: Why the cache cannot be used; ``None`` if it can.
+    """
+
+    def __init__(self, contents: _Contents, warning: str | None = None) -> None:
+        self._contents = contents
+        self._connection = self._connect()
+        self.warning = warning
+
+    @property
+    def runs(self) -> tuple[OpenRun, ...]:
+        """The runs in the order in which they were named."""
+        return self._contents.runs
+
+    def query(self, sql: str, parameters: Sequence[object] = ()) -> Result:
+        """Answers one SELECT, DESCRIBE, SHOW, SUMMARIZE or EXPLAIN.
+
+        Args:
+            sql: One statement.
+            parameters: Values for ``?`` in it.
+
+        Raises:
+            KarnError: If it is another statement, or it fails; one line.
+        """
+        try:
+            check_query(self._connection, sql)
+            try:
+                return self._answer(sql, parameters)
+            except duckdb.Error:
+                if self._contents.are_readable():
+                    raise
+                self._connection.close()
+                self._contents.rebuild()
+                self._connection = self._connect()
+                return self._answer(sql, parameters)
+        except duckdb.Error as error:
+            raise self._failure(error, sql) from error
+
+    def schema(self) -> dict[str, dict[str, str]]:
+        """Returns the SQL type of each column of each view."""
+        found = self._connection.execute(
+            "SELECT table_name, column_name, data_type FROM information_schema.columns "
+            "WHERE table_schema = 'main' ORDER BY ordinal_position"
+        ).fetchall()
+        types: dict[str, dict[str, str]] = {view: {} for view in VIEWS}
+        for view, name, sql_type in found:
+            types[view][name] = sql_type
+        return types
+
+    def close(self) -> None:
+        """Closes the database."""
+        self._connection.close()
+
+    def _connect(self) -> duckdb.DuckDBPyConnection:
+        """Opens the database; a cache that cannot be read is rebuilt first."""
+        try:
+            return self._contents.connect()
+        except duckdb.Error:
+            if self._contents.are_readable():
+                raise
+        self._contents.rebuild()
+        return self._contents.connect()
+
+    def _answer(self, sql: str, parameters: Sequence[object]) -> Result:
+        cursor = self._connection.cursor()
+        cursor.execute(sql, list(parameters))
+        described = cursor.description or []
+        return Result(
+            columns=tuple(each[0] for each in described),
+            types=tuple(str(each[1]) for each in described),
+            rows=self._rows(cursor, cursor.fetchmany(ROWS_AT_ONCE), sql),
+        )
+
+    def _rows(
+        self, cursor: duckdb.DuckDBPyConnection, first: list[tuple[Any, ...]], sql: str
+    ) -> Iterator[tuple[Any, ...]]:
+        rows = first
+        while rows:
+            yield from rows
+            try:
+                rows = cursor.fetchmany(ROWS_AT_ONCE)
+            except duckdb.Error as error:
+                raise self._failure(error, sql) from error
+
+    def _failure(self, error: duckdb.Error, sql: str) -> KarnError:
+        columns = {view: tuple(types) for view, types in self.schema().items()}
+        return KarnError(describe_error(str(error), sql, columns))
+
+
+@contextmanager
+def open_runs(runs: Sequence[Path], caches: Path) -> Iterator[RunsDatabase]:
+    """Opens runs as a database; what is new in their logs is read into a cache first.
+
+    Args:
+        runs: Run directories, also of several folders.
+        caches: The folder for caches; each folder of runs has one in it.
+
+    Raises:
+        KarnError: If two runs have the same name, or there is no room for temporary files.
+    """
+    _check_names(runs)
+    warning = None
+    with ExitStack() as stack:
+        contents = _Contents(tuple(runs), caches)
+        try:
+            contents.refresh()
+        except CacheError as error:
+            warning = (
+                f"cannot use the cache in '{caches}': {error}; "
+                "without it every command reads the logs again"
+            )
+            folder = stack.enter_context(TemporaryDirectory(prefix="esper-"))
+            contents = _Contents(tuple(runs), Path(folder))
+            try:
+                contents.refresh()
+            except CacheError as again:
+                raise KarnError(f"cannot read the logs: {again}") from again
+        database = RunsDatabase(contents, warning)
+        stack.callback(database.close)
+        yield database
+
+
+class _Contents:
+    """What a database holds: parts of caches."""
+
+    def __init__(self, paths: tuple[Path, ...], caches: Path) -> None:
+        self._paths = paths
+        self._caches = caches
+        self._held: list[tuple[Cache, Manifest]] = []
+        self._known: list[CachedRun] = []
+        self.runs: tuple[OpenRun, ...] = ()
+
+    def refresh(self) -> None:
+        """Reads what is new in the logs.
+
+        Raises:
+            CacheError: If a cache cannot be written.
+        """
+        folders: dict[Path, list[Path]] = {}
+        for path in self._paths:
+            folders.setdefault(path.absolute().parent, []).append(path.absolute())
+        self._held = []
+        known: dict[Path, CachedRun] = {}
+        for folder, paths in folders.items():
+            cache = cache_of(folder, self._caches)
+            manifest = cache.refresh(paths)
+            self._held.append((cache, manifest))
+            known.update({path: manifest.runs[printable(path.name)] for path in paths})
+        self._known = [known[path.absolute()] for path in self._paths]
+        self.runs = tuple(
+            OpenRun(
+                name=printable(path.absolute().name),
+                path=path,
+                problem=run.problem,
+                unread=run.unread,
+            )
+            for path, run in zip(self._paths, self._known, strict=True)
+        )
+
+    def rebuild(self) -> None:
+        """Reads all logs again."""
+        for cache, _ in self._held:
+            cache.clear()
+        self.refresh()
+
+    def are_readable(self) -> bool:
+        """Whether every file of the caches can be read."""
+        with duckdb.connect() as connection:
+            try:
+                for table in TABLES:
+                    if files := self._files(table):
+                        connection.execute(
+                            f"SELECT count(hash(t)) FROM {parquet(files)} AS t"
+                        ).fetchall()
+            except duckdb.Error:
+                return False
+        return True
+
+    def connect(self) -> duckdb.DuckDBPyConnection:
+        """Opens a database with the views, which can read nothing but the caches."""
+        connection = duckdb.connect()
+        self._add_runs(connection)
+        for table in TABLES.values():
+            self._add_table(connection, table)
+        for name, view in VIEWS.items():
+            connection.execute(f"CREATE VIEW {name} AS {view.query}")
+        allowed = [literal(str(path)) for table in TABLES for path in self._files(table)]
+        connection.execute(f"SET allowed_paths = [{', '.join(allowed)}]")
+        for setting in _LOCKED:
+            connection.execute(f"SET {setting}")
+        return connection
+
+    def _add_runs(self, connection: duckdb.DuckDBPyConnection) -> None:
+        columns = {
+            "key": ("BIGINT", [run.key for run in self._known]),
+            "run": ("VARCHAR", [run.name for run in self.runs]),
+            "path": ("VARCHAR", [printable(str(run.path)) for run in self.runs]),
+            "unread_lines": ("BIGINT", [run.unread for run in self.runs]),
+            "problem": ("VARCHAR", [run.problem for run in self.runs]),
+        }
+        selected = ", ".join(
+            f"unnest(${number}::{sql_type}[]) AS {name}"
+            for number, (name, (sql_type, _)) in enumerate(columns.items(), 1)
+        )
+        connection.execute("CREATE SCHEMA cache")
+        connection.execute(
+            f"CREATE TABLE cache.runs AS SELECT {selected}",
+            [values for _, values in columns.values()],
+        )
+
+    def _add_table(self, connection: duckdb.DuckDBPyConnection, table: Table) -> None:
+        """Adds a table of the events that a run did not take back by going on from before them."""
+        files = self._files(table.name)
+        if not files:
+            connection.execute(f"CREATE TABLE cache.no_{table.name} ({table.definition})")
+        source = parquet(files) if files else f"cache.no_{table.name}"
+        columns = ", ".join(("key", "run", *list(ENVELOPE)[1:], *table.columns))
+        every = f"SELECT {columns} FROM {source} JOIN cache.runs USING (key)"
+        if table.name == "events":
+            connection.execute(f"CREATE VIEW cache.all_events AS {every}")
+            connection.execute(
+                "CREATE TABLE cache.resumes AS SELECT key, sequence AS resumed_at, "
+                "CAST(payload->>'$.rounds_completed' AS BIGINT) AS rounds_completed "
+                "FROM cache.all_events WHERE kind = 'run_resumed'"
+            )
+        connection.execute(f"CREATE VIEW cache.{table.name} AS {every} {_kept(connection)}")
+
+    def _files(self, table: str) -> list[Path]:
+        return [path for cache, manifest in self._held for path in cache.files(manifest, table)]
+
+
+def _kept(connection: duckdb.DuckDBPyConnection) -> str:
+    """Returns SQL that leaves out events of rounds that a resumed run trained again."""
+    if connection.execute("SELECT count(*) FROM cache.resumes").fetchall() == [(0,)]:
+        return ""
+    return (
+        "ANTI JOIN cache.resumes AS resumed ON runs.key = resumed.key "
+        "AND sequence < resumed_at AND round > rounds_completed"
+    )
+
+
+_LOCKED = (
+    "autoinstall_known_extensions = FALSE",
+    "autoload_known_extensions = FALSE",
+    "enable_external_access = FALSE",
+    "lock_configuration = TRUE",
+)
+
+
+def _check_names(runs: Sequence[Path]) -> None:
+    seen: dict[str, Path] = {}
+    for run in runs:
+        name = printable(run.absolute().name)
+        if name in seen:
+            raise KarnError(
+                f"'{seen[name]}' and '{run}' have the same name; name each run once, and copies "
+                "under another name"
+            )
+        seen[name] = run
