@@ -204,6 +204,18 @@ def test_a_run_without_a_checkpoint_starts_again_at_its_first_round(half, capfd)
     assert check_log(half) == [0, 1]
 
 
+def test_a_run_killed_after_its_last_round_repeats_it_and_ends(ppo_run, tmp_path, capfd):
+    path = tmp_path / ppo_run.directory.name
+    shutil.copytree(ppo_run.directory, path)
+    (path / "summary.json").unlink()
+    assert main(["ppo", "--resume", str(path), "--no-tui"]) == 0
+    assert "was killed before its end: its last rounds are repeated" in capfd.readouterr().out
+    summary = RunSummary.model_validate_json((path / "summary.json").read_text())
+    assert summary.mean_test_accuracy == ppo_run.summary.mean_test_accuracy
+    assert summary.status is RunStatus.COMPLETED
+    assert policy_of(path) == policy_of(ppo_run.directory)
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -58,7 +58,7 @@ def check(run: Path) -> RunSummary:
     assert (run / summary.checkpoint).is_file()
     assert summary.checkpoint == f"checkpoints/round-{len(summary.rounds):05d}.safetensors"
     assert summary.resume is not None
-    assert summary.checkpoint in summary.resume
+    assert summary.resume.endswith(f"--resume {run}")
     lines = [json.loads(line) for line in (run / "events.jsonl").read_text().splitlines()]
     saved = [line["payload"] for line in lines if line["payload"]["kind"] == "checkpoint_saved"]
     assert saved[-1]["path"] == summary.checkpoint

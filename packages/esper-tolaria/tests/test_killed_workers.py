@@ -16,6 +16,8 @@ from esper_tolaria import TolariaError, build_environment
 from esper_tolaria.sharding.processes import ProcessTransport
 from esper_tolaria.sharding.replay import MOST_RESTARTS
 
+pytestmark = pytest.mark.slow
+
 WAIT = FactoredAction()
 
 

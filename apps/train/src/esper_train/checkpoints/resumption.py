@@ -66,6 +66,15 @@ class Resumption:
     notes: tuple[str, ...] = ()
 
     @property
+    def ends(self) -> bool:
+        """Whether only the end is missing: all rounds are trained, and there is no summary."""
+        return (
+            self.directory is not None
+            and self.manifest is not None
+            and _lacks_its_end(self.directory, self.manifest)
+        )
+
+    @property
     def rounds_completed(self) -> int:
         """Rounds that are done; later ones that the log holds are repeated."""
         return 0 if self.manifest is None else self.manifest.rounds_completed
@@ -130,8 +139,6 @@ def read_target(target: Target, *, repair: bool = False) -> Resumption:
             state=state,
             notes=target.notes,
         )
-    if target.checkpoint is not None:
-        return _read(target.run, [target.checkpoint], repair=False)
     paths = checkpoints_of(target.run)
     if paths:
         return _read(target.run, paths[::-1], repair=repair)
@@ -173,6 +180,12 @@ def _read(run: RunDirectory, paths: list[Path], *, repair: bool) -> Resumption:
     if repair:
         for each in damaged:
             each.rename(each.with_name(each.name + DAMAGED))
+    index = paths.index(path)
+    if _lacks_its_end(run, manifest) and path != paths[-1]:
+        # The hosts of the last round are gone, and the test split is evaluated on them.
+        notes.append(f"run '{run.path}' was killed before its end: its last rounds are repeated")
+        path = paths[index + 1]
+        manifest, state = load_checkpoint(path)
     same = manifest.run_id == run.run_id
     if not same:
         notes.append(
@@ -187,6 +200,12 @@ def _read(run: RunDirectory, paths: list[Path], *, repair: bool) -> Resumption:
         directory=run if same else None,
         notes=tuple(notes),
     )
+
+
+def _lacks_its_end(run: RunDirectory, manifest: CheckpointManifest) -> bool:
+    """Whether a run has trained all its rounds, and was killed before it wrote its summary."""
+    done = manifest.rounds_completed >= manifest.config.n_episodes
+    return done and not run.summary.exists()
 
 
 def _latest(runs: Path) -> RunDirectory:

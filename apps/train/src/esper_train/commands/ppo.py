@@ -109,7 +109,7 @@ def plan_resumption(resumption: Resumption, flags: SettingFlags, source: SourceO
         EsperError: If a setting may not change, or no round is left to train.
     """
     path, manifest = resumption.path, resumption.manifest
-    if manifest is None:
+    if manifest is None or resumption.ends:
         plan = plan_restart(resumption.config, flags, source, origin=f"run {path}")
     else:
         plan = plan_resume(manifest, flags, source, path=path)
