@@ -103,7 +103,7 @@ def _flag_row(argument: Argument) -> tuple[str, str, str]:
     names = " ".join(f"`{name}`" for name in argument.names)
     text = " ".join((argument.parameter.help or argument.field_info.help or "").split())
     default = argument.field_info.default
-    if default not in (None, False, argument.field_info.empty) and "Default:" not in text:
+    if default not in (None, False, (), argument.field_info.empty) and "Default:" not in text:
         text += f" Default: {default}."
     return names, _values(argument.hint), text
 

@@ -21,18 +21,16 @@ PPO = {
     ),
     "Checkpoints": "--save --resume",
     "Telemetry and monitoring": (
-        "--telemetry-file --telemetry-dir --telemetry-level --telemetry-lifecycle-only --no-tui"
+        "--telemetry-file --telemetry-dir --telemetry-level --telemetry-lifecycle-only --no-tui "
+        "--wandb --wandb-project --wandb-entity --wandb-tags --wandb-group --wandb-name "
+        "--wandb-mode --wandb-no-code --wandb-no-system"
     ),
 }
 HEURISTIC = (
     "--episodes --max-epochs --max-batches --task --device --seed --slots --max-seeds "
     "--min-fossilize-improvement --telemetry-file --telemetry-dir --telemetry-level"
 )
-AWAITED = (
-    "--sanctum --overwatch --overwatch-port --dashboard --dashboard-port --wandb --wandb-project "
-    "--wandb-entity --wandb-tags --wandb-group --wandb-name --wandb-mode --wandb-no-code "
-    "--wandb-no-system"
-)
+AWAITED = "--sanctum --overwatch --overwatch-port --dashboard --dashboard-port"
 """Flags whose part comes later: absent, rather than there and ignored."""
 
 WIDEST = 28

@@ -66,6 +66,13 @@ def picture(run: Path, /, *, out: Path = Path("growing.svg")) -> None:
     write_picture(run, out)
 
 
+app.command(
+    "esper_overwatch.commands.weights_and_biases:send_run",
+    name="wandb",
+    help="Send a run to Weights & Biases, or the rest of one that was sent before.",
+)
+
+
 @app.command
 def sql(
     query: str | None = None,

@@ -13,6 +13,7 @@ from types import TracebackType
 import torch
 
 from esper_karn import ClosingTable, RunReport, SafeConsole, echo, echo_error
+from esper_karn.weights_and_biases.options import given_flags
 from esper_leyline import (
     Environment,
     EnvironmentSpec,
@@ -53,6 +54,7 @@ from esper_train.interrupts import StopRequest
 from esper_train.settings.options import TelemetryOptions
 from esper_train.settings.resolve import Plan
 from esper_train.viewer import Viewer
+from esper_train.wandb_reader import WandbReader
 
 FAILED = 1
 
@@ -116,6 +118,7 @@ class RunSession:
         # For durations: the wall clock may be set back while a run trains.
         self._began = time.monotonic()
         self._viewer: Viewer | None = None
+        self._wandb: WandbReader | None = None
 
     def __enter__(self) -> RunSession:
         config = self.plan.config
@@ -148,6 +151,7 @@ class RunSession:
                     rounds_completed=self._resumption.rounds_completed,
                 )
             )
+        self._start_wandb()
         self._show()
         return self
 
@@ -185,6 +189,8 @@ class RunSession:
             echo(f"last checkpoint: {self.directory.path / self.progress.checkpoint}")
         if summary.resume is not None:
             echo(f"go on: {summary.resume}")
+        if self._wandb is not None:
+            self._wandb.finish()
         if self._lock is not None:
             self._lock.release()
         return suppressed
@@ -274,6 +280,17 @@ class RunSession:
             )
         return lock
 
+    def _start_wandb(self) -> None:
+        options = self._options.wandb_options
+        if not self._options.wandb:
+            return
+        if not options.enabled:
+            echo("wandb: disabled; nothing is sent")
+            return
+        echo(f"wandb: project {options.wandb_project}, {options.wandb_mode}")
+        with self.stop.defer_signals():
+            self._wandb = WandbReader.start(self.directory.path, options)
+
     def _open_sinks(self) -> list[TelemetrySink]:
         """Opens the run's log and the sinks of plugins; a failure leaves no run directory."""
         opened: list[TelemetrySink] = []
@@ -357,6 +374,8 @@ class RunSession:
             words += ["--set", f"{key}={value:g}"]
         if finished:
             words += ["--rounds", str(wanted + MOST_SKIPS)]
+        if self._options.wandb:
+            words += ["--wandb", *given_flags(self._options.wandb_options)]
         if progress.save is not None:
             words += ["--save", str(progress.save)]
         return shlex.join(words)

@@ -21,6 +21,7 @@ from esper_train.settings.options import (
     TelemetryOptions,
 )
 from esper_train.settings.resolve import Plan
+from esper_train.wandb_reader import check_wandb
 
 
 def run_config(
@@ -40,6 +41,7 @@ def run_config(
         )
     check_places(telemetry)
     plan = resolve_ppo(flags, source, checkpoints, telemetry)
+    check_wandb(telemetry, plan.config)
     check_folder_of("--data-root", Path(plan.config.data_root))
     if checkpoints.save is not None:
         check_save(checkpoints.save)

@@ -36,6 +36,7 @@ from esper_train.settings.options import (
     TelemetryOptions,
 )
 from esper_train.settings.resolve import Plan
+from esper_train.wandb_reader import check_wandb
 
 
 def run_dual(
@@ -56,6 +57,7 @@ def run_dual(
         telemetry=telemetry,
     )
     shared = plan.arms[0].plan
+    check_wandb(telemetry, shared.config)
     for note in shared.notes:
         echo(note)
     make_data_ready(shared)

@@ -17,12 +17,14 @@ from esper_train.session import RunSession
 from esper_train.settings.flags import SettingFlags
 from esper_train.settings.options import SetOptions, TelemetryOptions
 from esper_train.settings.resolve import Plan, plan_heuristic
+from esper_train.wandb_reader import check_wandb
 
 
 def run_heuristic(*, flags: SettingFlags, options: SetOptions, telemetry: TelemetryOptions) -> int:
     """Grows hosts by the heuristic and returns the process's exit code."""
     check_places(telemetry)
     plan = plan_heuristic(flags, options)
+    check_wandb(telemetry, plan.config)
     for note in plan.notes:
         echo(note)
     make_data_ready(plan)

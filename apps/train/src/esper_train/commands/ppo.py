@@ -45,6 +45,7 @@ from esper_train.session import RunSession
 from esper_train.settings.flags import SettingFlags
 from esper_train.settings.options import CheckpointOptions, SourceOptions, TelemetryOptions
 from esper_train.settings.resolve import Plan, plan_ppo, plan_restart, plan_resume
+from esper_train.wandb_reader import check_wandb
 
 
 def run_ppo(
@@ -73,6 +74,7 @@ def _run(
     resumption: Resumption | None = None,
     group: str | None = None,
 ) -> int:
+    check_wandb(telemetry, plan.config)
     save_notes = () if checkpoints.save is None else check_save(checkpoints.save)
     for note in (*plan.notes, *save_notes):
         echo(note)

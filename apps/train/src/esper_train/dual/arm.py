@@ -11,6 +11,7 @@ import threading
 from pathlib import Path
 
 from esper_karn import guard_streams
+from esper_karn.weights_and_biases.options import WandbOptions
 from esper_train.arguments import ArgumentParser
 from esper_train.interrupts import StopRequest
 
@@ -21,11 +22,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("run", type=Path)
     parser.add_argument("--group", required=True)
     parser.add_argument("--plain", action="store_true")
+    parser.add_argument("--wandb", type=WandbOptions.model_validate_json)
     options = parser.parse_args(arguments)
     guard_streams()
     with StopRequest() as stop:
         threading.Thread(target=_stop_at_end_of_input, args=(stop,), daemon=True).start()
-        return _train(options.run, options.group, plain=options.plain, stop=stop)
+        return _train(options.run, options.group, options.wandb, plain=options.plain, stop=stop)
 
 
 def _stop_at_end_of_input(stop: StopRequest) -> None:
@@ -35,7 +37,9 @@ def _stop_at_end_of_input(stop: StopRequest) -> None:
     stop.request()
 
 
-def _train(path: Path, group: str, *, plain: bool, stop: StopRequest) -> int:
+def _train(
+    path: Path, group: str, wandb: WandbOptions | None, *, plain: bool, stop: StopRequest
+) -> int:
     # Imported here, so that a stop request is noticed while torch loads.
     from esper_leyline import read_config
     from esper_nissa import RunDirectory
@@ -45,7 +49,9 @@ def _train(path: Path, group: str, *, plain: bool, stop: StopRequest) -> int:
 
     directory = RunDirectory.open(path)
     plan = plan_resolved(read_config(directory.config))
-    telemetry = TelemetryOptions(no_tui=plain)
+    telemetry = TelemetryOptions(
+        no_tui=plain, wandb=wandb is not None, wandb_options=wandb or WandbOptions()
+    )
     return train_ppo(plan, telemetry, stop, directory=directory, group=group)
 
 

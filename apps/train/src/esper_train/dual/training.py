@@ -107,6 +107,8 @@ def _start(
     command = [sys.executable, "-m", "esper_train.dual.arm", str(directory.path), "--group", group]
     if telemetry.no_tui or name is not None:
         command.append("--plain")
+    if telemetry.wandb:
+        command += ["--wandb", telemetry.wandb_options.model_dump_json()]
     environment = dict(os.environ)
     if name is not None:
         # Escape sequences of its output would be printed as text.

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Group, Parameter
 
+from esper_karn.weights_and_biases.options import WandbOptions
 from esper_leyline import TrainingConfig
 from esper_train.settings.flags import CHECKPOINTS, CONFIG, TELEMETRY, make_flags
 from esper_train.settings.numbers import read_whole
@@ -64,6 +65,9 @@ MACHINE_FLAGS = make_flags("MachineFlags", _MACHINE)
 _Switch = Parameter(negative=())
 _Many = Parameter(consume_multiple=(1, None), negative_iterable=())
 _Whole = Parameter(converter=read_whole)
+_Flat = Parameter(
+    name="*", negative=(), negative_iterable=(), consume_multiple=(1, None), show_default=False
+)
 
 
 @Parameter(name="*", group=CONFIG)
@@ -117,6 +121,11 @@ class TelemetryOptions:
 
     no_tui: Annotated[bool, _Switch] = False
     """Print plain lines, also on a terminal."""
+
+    wandb: Annotated[bool, _Switch] = False
+    """Send the run to Weights & Biases; needs: uv sync --extra wandb."""
+
+    wandb_options: Annotated[WandbOptions, _Flat] = field(default_factory=WandbOptions)
 
 
 @Parameter(name="*", group=COMPARISON)
