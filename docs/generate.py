@@ -110,6 +110,8 @@ def _flag_row(argument: Argument) -> tuple[str, str, str]:
 
 def _values(hint: object) -> str:
     """Returns the values that a flag takes, in words."""
+    if get_origin(hint) is tuple:
+        return f"{_values(get_args(hint)[0])} …"
     kinds = [each for each in get_args(hint) if each is not NoneType] or [hint]
     if get_origin(hint) is Literal:
         kinds = [hint]

@@ -125,7 +125,9 @@ def test_every_number_of_every_kind_has_a_name(run_of):
 
 
 def notice(seconds: float, kind: str = "ratio_explosion") -> Notice:
-    return Notice(wall_time=seconds, kind=kind, text="ratio 9 above 4", round=3, environment=1)
+    return Notice(
+        sequence=0, wall_time=seconds, kind=kind, text="ratio 9 above 4", round=3, environment=1
+    )
 
 
 def test_there_is_one_alert_of_a_kind_in_ten_minutes():
