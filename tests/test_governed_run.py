@@ -1,4 +1,4 @@
-"""Hosts that break, each in its own way, in a run that goes on and says why they ended."""
+"""Hosts that break, each in its own way, in a run that continues and says why they ended."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ def test_an_old_policy_learns_to_use_a_blueprint_that_a_plugin_adds(programs, tm
     more = ("--set", 'blueprints=["conv_light", "dilated"]')
     printed = run(train, "ppo", "--resume", saved, "--rounds", "2", *more, cwd=tmp_path)
     assert "blueprints" in printed
-    # The same run goes on without naming the blueprints again.
+    # The same run continues without naming the blueprints again.
     run(train, "ppo", "--resume", saved.parent.parent, "--rounds", "3", cwd=tmp_path)
 
 

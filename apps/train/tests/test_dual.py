@@ -161,7 +161,7 @@ def test_a_run_without_rounds_left_is_compared_as_it_is(tmp_path: Path) -> None:
     first = ended(directories[0], "basic_plus", rounds=3, resume=None)
     second = ended(directories[1], "minimal", rounds=2, resume="uv run esper-train ppo --resume X")
     lines = resume_instructions(plan, (first, second), tmp_path)
-    assert "go on: uv run esper-train ppo --resume X" in lines
+    assert "resume with: uv run esper-train ppo --resume X" in lines
     assert str(first.checkpoint) in lines[-1]
     assert "<last checkpoint of the resumed minimal>" in lines[-1]
     assert "resumed basic_plus" not in lines[-1]
@@ -189,7 +189,7 @@ def test_an_unreadable_summary_is_reported(
         (Verdict.WORSE, 20, "verdict: sparse is better than shaped"),
         (Verdict.TIED, 20, "verdict: tied"),
         (Verdict.UNDECIDED, 20, "verdict: undecided: the interval of shaped minus sparse"),
-        (Verdict.UNDECIDED, 4, "verdict: undecided: 4 hosts are too few, it takes 12"),
+        (Verdict.UNDECIDED, 4, "verdict: undecided: 4 hosts are too few; a verdict needs 12"),
     ],
 )
 def test_the_verdict_is_in_words(verdict: Verdict, pairs: int, words: str) -> None:
@@ -320,7 +320,7 @@ def test_ctrl_c_claims_no_comparison(command, interrupt, small, tmp_path: Path) 
     assert summary.status is RunStatus.INTERRUPTED
     assert (run / str(summary.checkpoint)).is_file()
     assert "no comparison: shaped interrupted after" in output
-    assert "sparse was not begun" in output
+    assert "sparse was not started" in output
     assert "the same command again" in output
     assert "verdict" not in output
     # Taken up again by itself, it is still an arm of the comparison.

@@ -44,7 +44,7 @@ def results_fixture(tmp_path_factory: pytest.TempPathFactory) -> EvaluationResul
     with contextlib.redirect_stdout(said):
         assert main(["evaluate", "--arms", *ARMS, *SIZES, *where]) == 0
     spoken = " ".join(said.getvalue().split())
-    origin = "born with the seeds that random ended with"
+    origin = "starts with the seeds that random ended with"
     assert f"scratch:random: {origin} scratch-flops:random: {origin}, trained for" in spoken
     assert "trained for as many FLOPs: " in spoken
     assert (out / "evaluation.png").stat().st_size > 0

@@ -79,7 +79,7 @@ def test_a_file_size_limit_below_a_checkpoint_is_reported(tmp_path):
     assert "Traceback" not in done.stderr
     assert done.stderr.count("cannot write checkpoint") == 1
     assert "File too large" in done.stderr
-    assert "is not kept: there is no checkpoint" in done.stdout
+    assert "is lost: there is no checkpoint" in done.stdout
     summary, _ = finished_run(tmp_path / "runs")
     assert (summary["status"], summary["checkpoint"]) == ("failed", None)
 
@@ -103,7 +103,7 @@ def test_a_full_disk_of_runs_keeps_the_last_checkpoint_and_says_which(save, tmp_
         assert manifest.rounds_completed == 2
         assert "checkpoint of 2 rounds saved to policy.safetensors" in done.stdout
     else:
-        assert "learned in 2 rounds is not kept: the last checkpoint holds 1" in done.stdout
+        assert "learned in 2 rounds is lost: the last checkpoint holds 1" in done.stdout
 
 
 @pytest.mark.slow

@@ -33,7 +33,7 @@ def test_one_device_overrides_the_configs_several(tmp_path):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ({"devices": ["cpu", "cuda:97"]}, "device 'cuda:97' is not here"),
+        ({"devices": ["cpu", "cuda:97"]}, "device 'cuda:97' is not available"),
         ({"devices": ["cpu"], "device": "cuda:0"}, "is none of --devices cpu"),
         ({"gpu_preload": True, "device": "cpu"}, "gpu_preload needs a CUDA device"),
         ({"num_workers": -1, "device": "cpu"}, "--num-workers"),

@@ -143,7 +143,7 @@ def test_without_a_gpu_one_line_says_so(
     assert main(arguments) == 2
     message = capsys.readouterr().err
     assert message.count("\n") == 1
-    assert "device 'cuda:0' is not here; available: cpu" in message
+    assert "device 'cuda:0' is not available; choose from: cpu" in message
 
 
 @pytest.fixture(scope="module")

@@ -127,7 +127,7 @@ def stopped(interrupt, command, small, tmp_path_factory) -> Path:
     endless = command("ppo", *small, "--rounds", "500", "--workers", "1", "--runs", str(folder))
     output = interrupt(endless, "round   1/")
     (path,) = folder.iterdir()
-    assert f"go on: uv run esper-train ppo --resume {path}" in output
+    assert f"resume with: uv run esper-train ppo --resume {path}" in output
     return path
 
 

@@ -152,12 +152,12 @@ MISTAKES = MappingProxyType(
         "broken JSON": (['reward.ablate=["rent"'], ["reward.ablate", "not JSON"]),
         "a key twice in an object": (['ppo={"clip": 0.1, "clip": 0.2}'], ["'clip' twice"]),
         "nested without end": (["ppo=" + "[" * 5000], ["--set ppo", "levels deep"]),
-        "a key twice": (["ppo.clip=0.1", "ppo.clip=0.2"], ["--set ppo.clip", "set the same"]),
+        "a key twice": (["ppo.clip=0.1", "ppo.clip=0.2"], ["--set ppo.clip", "same setting"]),
         "a section and a key in it": (
             ["ppo=null", "ppo.clip=0.2"],
-            ["--set ppo", "--set ppo.clip", "set the same"],
+            ["--set ppo", "--set ppo.clip", "same setting"],
         ),
-        "two spellings": (["reward_mode=basic", "reward.mode=basic"], ["set the same"]),
+        "two spellings": (["reward_mode=basic", "reward.mode=basic"], ["same setting"]),
         "an empty object": (["ppo={}"], ["--set ppo", "changes nothing"]),
         "no name of a task": (["task=5"], ["'task'", "5"]),
         "unknown task": (["task=mnist"], ["'mnist'"]),
@@ -308,7 +308,7 @@ def test_a_resumable_setting_can_be_changed_and_is_noted(manifest) -> None:
     assert plan.config.ppo.learning_rate == 1e-4
     assert plan.config.ppo.entropy_multipliers == before.entropy_multipliers | {"op": 0.5}
     assert (
-        f"ppo.learning_rate: {before.learning_rate} in the checkpoint, 0.0001 from here on"
+        f"ppo.learning_rate: {before.learning_rate} in the checkpoint, 0.0001 from now on"
         in plan.notes
     )
     changed = {"ppo": plan.config.ppo.model_dump(mode="json"), "slots": plan.config.slots}

@@ -1,4 +1,4 @@
-"""A run whose updates are skipped says a command that goes on, and that command does."""
+"""A run whose updates are skipped says a command that resumes it, and that command does."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_the_advice_can_be_followed(
     failed = newest(tmp_path, set())
     summary = RunSummary.model_validate_json((failed / "summary.json").read_text())
     assert summary.status is RunStatus.FAILED
-    assert f"go on: {summary.resume}" in captured.out
+    assert f"resume with: {summary.resume}" in captured.out
     words = shlex.split(str(summary.resume))
     assert words[:5] == ["uv", "run", "esper-train", "ppo", "--resume"]
 

@@ -75,7 +75,7 @@ def test_a_signal_to_all_processes_stops_a_run_cleanly(command, small, tmp_path,
     output, errors = process.communicate(timeout=120)
     assert process.returncode == 128 + number, output + errors
     assert errors == ""
-    assert f"go on: {check(run).resume}" in output
+    assert f"resume with: {check(run).resume}" in output
 
 
 @pytest.mark.slow
@@ -181,9 +181,9 @@ ENDINGS = {
     "evaluate-stopped-worker": Ending(
         arguments=JUDGED, once="static:", signals=TWICE, stopped=True, says="no results"
     ),
-    "dual-term": Ending(arguments=BOTH, once="/500", signals=(signal.SIGTERM,), says="go on: "),
+    "dual-term": Ending(arguments=BOTH, once="/500", signals=(signal.SIGTERM,), says="resume with: "),
     "dual-stopped-worker": Ending(
-        arguments=BOTH, once="/500", signals=TWICE, stopped=True, says="go on: "
+        arguments=BOTH, once="/500", signals=TWICE, stopped=True, says="resume with: "
     ),
 }
 

@@ -188,7 +188,7 @@ class RunSession:
         if self.progress.checkpoint is not None and summary.status is not RunStatus.COMPLETED:
             echo(f"last checkpoint: {self.directory.path / self.progress.checkpoint}")
         if summary.resume is not None:
-            echo(f"go on: {summary.resume}")
+            echo(f"resume with: {summary.resume}")
         if self._wandb is not None:
             self._wandb.finish()
         if self._lock is not None:
@@ -249,7 +249,7 @@ class RunSession:
         self._vitals.start()
 
     def _find_directory(self) -> RunDirectory:
-        """Creates the run's directory, or prepares the one in which it goes on."""
+        """Creates the run's directory, or prepares the one in which it continues."""
         self._position = LogPosition(boot=0, sequence=0)
         resumption = self._resumption
         if resumption is None or resumption.directory is None:
@@ -310,7 +310,7 @@ class RunSession:
     def _warn_of_loss(self, loss: TelemetryLoss) -> None:
         """Warns at once of lost events; called from the hub's thread."""
         kept = "" if self.hub.writes else f"; no event from number {loss.since_sequence} on is kept"
-        echo_error(f"{loss.reason}{kept}; training goes on", kind="warning")
+        echo_error(f"{loss.reason}{kept}; training continues", kind="warning")
 
     def _write_summary(self, error: str | None, seconds: float) -> RunSummary:
         """Writes the summary; a run whose summary cannot be written has failed."""
@@ -346,8 +346,7 @@ class RunSession:
             progress.notes.append(str(failure))
         if not there:
             progress.notes.append(
-                f"run directory '{path}' was deleted during the run; "
-                "it holds nothing from before that"
+                f"run directory '{path}' was deleted during the run; earlier files are lost"
             )
         elif missing:
             names = " and ".join(missing)
@@ -360,7 +359,7 @@ class RunSession:
             progress.notes.append(gone)
             return None
         self.status = RunStatus.FAILED
-        progress.notes.append(f"{gone}; the run failed: nothing of what it learned is left")
+        progress.notes.append(f"{gone}; the run failed: nothing that it learned is left")
         return gone
 
     def _resume_command(self) -> str | None:

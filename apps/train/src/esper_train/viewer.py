@@ -1,6 +1,6 @@
 """The console view as a process of its own: it tails the run's log and prints.
 
-The trainer starts it; if it dies, training goes on.
+The trainer starts it; if it dies, training continues.
 """
 
 from __future__ import annotations

@@ -141,4 +141,4 @@ def find_runs(folder: Path) -> list[Path]:
 def _print_resume(path: Path, lock: LockProbe, console: Console) -> None:
     command = resume_command(path, lock)
     if command is not None:
-        console.print(Text(printable(f"go on: {command}")), soft_wrap=True)
+        console.print(Text(printable(f"resume with: {command}")), soft_wrap=True)

@@ -29,7 +29,7 @@ class Target:
     """What ``--resume`` names.
 
     Attributes:
-        run: The run that goes on in its own directory; ``None`` for a new directory.
+        run: The run that continues in its own directory; ``None`` for a new directory.
         checkpoint: The checkpoint file; ``None`` for the newest one of the run.
         notes: Lines to print.
     """
@@ -54,7 +54,7 @@ class Resumption:
         config: The configuration of the run so far.
         manifest: The checkpoint's; ``None`` without one.
         state: The checkpoint's state; ``None`` without one.
-        directory: The run's own directory, in which it goes on; ``None`` for a new one.
+        directory: The directory in which the run continues; ``None`` for a new one.
         notes: Lines to print.
     """
 
@@ -111,7 +111,7 @@ def find_target(value: Path, telemetry: TelemetryOptions) -> Target:
         ):
             if path is not None:
                 raise TrainError(
-                    f"{flag} {path} does not go with --resume of a run, which goes on with its "
+                    f"{flag} {path} does not go with --resume of a run, which continues with its "
                     f"log '{target.run.events}'; leave it out"
                 )
     return target
@@ -229,7 +229,7 @@ def _target_of_file(path: Path) -> Target:
     if newest and newest[0].name == path.name:
         return Target(run=directory, checkpoint=path)
     note = (
-        f"checkpoint '{path}' is not the newest of its run: it goes on in a new run directory "
-        f"(--resume {directory.path} goes on in its own)"
+        f"checkpoint '{path}' is not the newest of its run: it continues in a new run directory "
+        f"(--resume {directory.path} continues in its own)"
     )
     return Target(run=None, checkpoint=path, notes=(note,))

@@ -127,12 +127,12 @@ def _policy(run: ArmRun) -> CheckpointArm:
 def resume_instructions(plan: DualPlan, runs: Sequence[ArmRun], folder: Path) -> Sequence[str]:
     """Says why there is no comparison, and which commands complete it."""
     states = [_state(run) for run in runs]
-    states += [f"{arm.mode} was not begun" for arm in plan.arms[len(runs) :]]
+    states += [f"{arm.mode} was not started" for arm in plan.arms[len(runs) :]]
     lines = [f"no comparison: {'; '.join(states)}"]
     last = [run.checkpoint for run in runs]
     if len(runs) < 2 or any(path is None for path in last):
-        return [*lines, "to compare, give the same command again: it starts from the beginning"]
-    lines += [f"go on: {run.resume}" for run in runs if not run.completed and run.resume]
+        return [*lines, "to compare, give the same command again: it starts over"]
+    lines += [f"resume with: {run.resume}" for run in runs if not run.completed and run.resume]
     policies = [
         str(run.checkpoint)
         if run.resume is None

@@ -218,7 +218,7 @@ class PPORun:
             progress.notes.append(f"checkpoint saved to {copy_to}")
             if replaced not in (None, before):
                 progress.notes.append(
-                    f"it replaced a file that another run wrote to {copy_to} in the meantime; "
+                    f"it replaced a file that another run wrote to {copy_to} meanwhile; "
                     "that run's own checkpoints are in its run directory"
                 )
 
@@ -242,9 +242,11 @@ class PPORun:
             except TrainError as failure:
                 notes.append(str(failure))
             else:
-                return [f"checkpoint of {done} rounds saved to {target}; go on: --resume {target}"]
+                return [
+                    f"checkpoint of {done} rounds saved to {target}; resume with: --resume {target}"
+                ]
         rest = f"the last checkpoint holds {self._kept}" if self._kept else "there is no checkpoint"
-        return [*notes, f"what the policy learned in {done} rounds is not kept: {rest}"]
+        return [*notes, f"what the policy learned in {done} rounds is lost: {rest}"]
 
     def _resume(self, resumption: Resumption) -> None:
         """Loads the checkpoint, if there is one."""
@@ -325,4 +327,4 @@ def check_save(path: Path) -> tuple[str, ...]:
     """
     there = check_file_of("--save", path)
     check_writable("--save", path)
-    return (f"--save {path} is there already and is replaced when the run ends",) if there else ()
+    return (f"--save {path} exists and will be replaced when the run ends",) if there else ()

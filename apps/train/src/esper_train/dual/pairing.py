@@ -144,7 +144,7 @@ def split_devices(
 
 def _check_flags(given: Given, checkpoints: CheckpointOptions, telemetry: TelemetryOptions) -> None:
     refused: Mapping[str, tuple[object, str]] = {
-        "--resume": (checkpoints.resume, "it begins two runs; resume each of them by itself"),
+        "--resume": (checkpoints.resume, "it starts two runs; resume each of them separately"),
         "--save": (checkpoints.save, "it trains two policies, each kept in its run directory"),
         "--telemetry-file": (telemetry.telemetry_file, "it has two logs; use --telemetry-dir"),
     }

@@ -35,7 +35,7 @@ def _verdict(found: Comparison) -> str:
     if found.verdict is Verdict.WORSE:
         return f"{second} is better than {first}"
     if found.verdict is Verdict.TIED:
-        return f"tied: every host ended alike under {first} and {second}"
+        return f"tied: all hosts have equal results under {first} and {second}"
     if found.pairs < found.least_pairs:
-        return f"undecided: {found.pairs} hosts are too few, it takes {found.least_pairs}"
+        return f"undecided: {found.pairs} hosts are too few; a verdict needs {found.least_pairs}"
     return f"undecided: the interval of {first} minus {second} holds zero"

@@ -94,8 +94,8 @@ class CheckpointArm:
         unknown = [name for name in spec.blueprints if name not in self.manifest.blueprints]
         if unknown:
             raise TrainError(
-                f"checkpoint '{self.name}' holds a policy without blueprint '{unknown[0]}', which "
-                f"the hosts may grow; leave it out of the blueprints, or train with it first"
+                f"checkpoint '{self.name}' has a policy without blueprint '{unknown[0]}', which "
+                f"the hosts may grow; remove it from the blueprints, or train with it first"
             )
         state = align_state(self.state, self.manifest.blueprints, policy)
         try:

@@ -96,7 +96,7 @@ def check_seeds(flag: str, seeds: int) -> None:
     if not LEAST_SEEDS <= seeds <= MOST_SEEDS:
         raise TrainError(
             f"{flag} is {seeds}; give at least {LEAST_SEEDS}, at most {MOST_SEEDS} (a verdict "
-            f"takes {LEAST_PAIRS}, {JUDGING_SEEDS} tell most differences)"
+            f"takes {LEAST_PAIRS}, {JUDGING_SEEDS} are enough for most)"
         )
 
 
@@ -150,7 +150,7 @@ def _wanted(checkpoints: Sequence[CheckpointArm], task: str | None) -> str:
         if arm.manifest.task != first.manifest.task:
             raise TrainError(
                 f"checkpoint '{arm.name}' was trained on task '{arm.manifest.task}', "
-                f"'{first.name}' on '{first.manifest.task}'; say by --task where to meet"
+                f"'{first.name}' on '{first.manifest.task}'; choose one with --task"
             )
     return first.manifest.task
 
@@ -176,7 +176,8 @@ def _check_checkpoints(
             if getattr(mine, name) != getattr(config, name):
                 raise TrainError(
                     f"checkpoints '{checkpoints[0].name}' and '{arm.name}' were trained with "
-                    f"different settings '{name}', so no hosts suit both; evaluate them apart"
+                    f"different settings '{name}', so they need different hosts; "
+                    "evaluate them separately"
                 )
 
 
@@ -193,7 +194,7 @@ def _check_fit(arm: CheckpointArm, config: TrainingConfig) -> None:
         if mine != its:
             raise TrainError(
                 f"checkpoint '{arm.name}' was trained on task '{home.name}' with {what} {mine}, "
-                f"task '{there.name}' has {what} {its}; evaluate it on a task alike"
+                f"task '{there.name}' has {what} {its}; choose a task with the same"
             )
 
 

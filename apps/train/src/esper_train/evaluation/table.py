@@ -28,9 +28,9 @@ _VERDICT_STYLES = {
 }
 _HOSTS = {
     SeedRange.TUNING: "hosts {}–{} of the tuning range; for figures to publish: --range reporting",
-    SeedRange.REPORTING: "hosts {}–{} of the reporting range; choose no settings by them",
+    SeedRange.REPORTING: "hosts {}–{} of the reporting range; do not tune settings on them",
 }
-_AUGMENTED = "images: changed at random for each host and epoch of training, not for judging"
+_AUGMENTED = "images: augmented at random in training, unchanged in evaluation"
 _PREFIXES = ("", "k", "M", "G", "T", "P", "E")
 _BEYOND_PREFIXES = 1e24
 
@@ -158,23 +158,23 @@ class EvaluationTable:
             if arm.copied is not None
         ]
         lines += [
-            f"{arm.label}: learnt on {arm.trained_on}, never met {results.task}"
+            f"{arm.label}: trained on {arm.trained_on}, never saw {results.task}"
             for arm in results.arms
             if arm.trained_on not in (None, results.task)
         ]
         lines += [f"{arm.label}: {_bill(arm.bill)}" for arm in results.arms if arm.bill is not None]
-        lines += [_broken(arm) for arm in results.arms if _governed(arm)]
+        lines += [_ended_by_governor(arm) for arm in results.arms if _governed(arm)]
         least = {each.least_pairs for each in results.comparisons if pairs < each.least_pairs}
         if least:
             lines.append(
-                f"no verdict from {pairs} seeds; it takes {max(least)} ({self._seeds_flag})"
+                f"no verdict from {pairs} seeds; it needs {max(least)} ({self._seeds_flag})"
             )
         return lines
 
 
 def origin(model: str, budget: Budget | None, epochs: Collection[int]) -> str:
     """Describes the hosts of an arm from scratch, and how long they train."""
-    born = f"born with the seeds that {model} ended with"
+    born = f"starts with the seeds that {model} ended with"
     if budget != "flops":
         return born
     least, most = min(epochs), max(epochs)
@@ -241,8 +241,8 @@ def _governed(arm: ArmResult) -> int:
     return sum(episode.ended is EpisodeEnd.GOVERNOR for episode in arm.episodes)
 
 
-def _broken(arm: ArmResult) -> str:
-    return f"{arm.label}: {_governed(arm)} of {len(arm.episodes)} hosts broke (governor)"
+def _ended_by_governor(arm: ArmResult) -> str:
+    return f"{arm.label}: {_governed(arm)} of {len(arm.episodes)} hosts ended by the governor"
 
 
 def _seeds(arm: ArmResult) -> str:

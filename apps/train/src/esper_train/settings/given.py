@@ -45,7 +45,7 @@ class Given:
         for other in self.sources:
             if f"{key}.".startswith(f"{other}.") or other.startswith(f"{key}."):
                 raise TrainError(
-                    f"{self.sources[other]} and {source} set the same; give one of them"
+                    f"{self.sources[other]} and {source} are the same setting; give one of them"
                 )
         self.values[key] = value
         self.sources[key] = source

@@ -33,7 +33,7 @@ def find_device(wanted: str | None) -> tuple[str, str | None]:
     allowed = ["cpu", *gpus]
     name = "cuda:0" if wanted == "cuda" and gpus else wanted
     if name not in allowed:
-        raise TrainError(f"device '{wanted}' is not here; available: {', '.join(allowed)}")
+        raise TrainError(f"device '{wanted}' is not available; choose from: {', '.join(allowed)}")
     return name, None
 
 
@@ -88,7 +88,7 @@ def choose_compilation(wanted: CompileConfig, device: str) -> tuple[str | None, 
         return None, None
     on_cpu = device == "cpu"
     if on_cpu and wanted.mode == "default" and not wanted.force:
-        return None, "compile: nothing, the default on a CPU; --force-compile compiles all the same"
+        return None, "compile: nothing, the default on a CPU; --force-compile compiles anyway"
     if on_cpu:
         _check_compiler()
     return wanted.mode, f"compile: the policy's update, mode {wanted.mode}"

@@ -79,7 +79,7 @@ def plan_resume(
 def plan_restart(
     config: TrainingConfig, flags: SettingFlags, source: SourceOptions, *, origin: str
 ) -> Plan:
-    """Resolves the flags of a run that goes on with the configuration that it had.
+    """Resolves the flags of a run that continues with the configuration that it had.
 
     Args:
         config: That configuration.

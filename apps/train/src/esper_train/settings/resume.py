@@ -81,7 +81,7 @@ def describe_changes(
     """Returns a line for each of the user's settings that differs from the checkpoint's."""
     old, new = (flatten_config(each.model_dump(mode="json")) for each in (before, after))
     return tuple(
-        f"{key}: {old.get(key)} in the checkpoint, {new.get(key)} from here on"
+        f"{key}: {old.get(key)} in the checkpoint, {new.get(key)} from now on"
         for key in given.values
         if old.get(key) != new.get(key)
     )

@@ -56,7 +56,7 @@ class Series:
     """A scalar over rounds or epochs, at full resolution first and coarser as it grows.
 
     A full series merges its buckets in pairs. Positions increase: a sample at or before the last
-    one is left out, because a run that goes on from a checkpoint repeats it.
+    one is left out, because a run that continues from a checkpoint repeats it.
 
     Attributes:
         packed: The buckets, oldest first; all but the last hold ``stride`` samples.

@@ -38,7 +38,7 @@ class MonitorThresholds:
 
 
 class Monitor:
-    """Implements ``Telemetry``: every event goes on, followed by what the rules find in it.
+    """Implements ``Telemetry``: passes every event on, followed by what the rules find in it.
 
     ``host_stabilized``, ``plateau_detected``, ``degradation_detected`` and
     ``improvement_detected`` follow the epochs of a host, ``performance_degradation`` and
