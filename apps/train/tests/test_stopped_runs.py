@@ -181,7 +181,9 @@ ENDINGS = {
     "evaluate-stopped-worker": Ending(
         arguments=JUDGED, once="static:", signals=TWICE, stopped=True, says="no results"
     ),
-    "dual-term": Ending(arguments=BOTH, once="/500", signals=(signal.SIGTERM,), says="resume with: "),
+    "dual-term": Ending(
+        arguments=BOTH, once="/500", signals=(signal.SIGTERM,), says="resume with: "
+    ),
     "dual-stopped-worker": Ending(
         arguments=BOTH, once="/500", signals=TWICE, stopped=True, says="resume with: "
     ),
