@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import re
 from pathlib import Path
 
@@ -234,3 +235,48 @@ def test_environments_that_do_not_fit_are_refused():
 
     with pytest.raises(SimicError, match=r"actions are Box.*; they must be MultiDiscrete"):
         MultiDiscretePolicy.of(SyncVectorEnv([lambda: Continuous(3, truncated=False)]))
+
+
+def test_a_runner_continues_from_its_state():
+    first = VectorRunner(recall(4), MultiDiscretePolicy.of(recall(4)), steps=8)
+    first.learn(2)
+    again = VectorRunner(recall(4), MultiDiscretePolicy.of(recall(4)), steps=8, rng_seed=1)
+    again.load_state_dict(torch.load(saved(first), weights_only=True))
+    for name, weight in first._policy.state_dict().items():
+        assert torch.equal(weight, again._policy.state_dict()[name])
+    assert first._ppo.state_dict()["episodes"] == again._ppo.state_dict()["episodes"]
+    assert again.learn(1)[0].round == 3
+
+
+def test_runners_with_one_state_and_fresh_environments_learn_the_same():
+    first = VectorRunner(recall(4), MultiDiscretePolicy.of(recall(4)), steps=8)
+    first.learn(2)
+    weights = []
+    for _ in range(2):
+        runner = VectorRunner(recall(4), MultiDiscretePolicy.of(recall(4)), steps=8, rng_seed=1)
+        runner.load_state_dict(torch.load(saved(first), weights_only=True))
+        runner.learn(2)
+        weights.append(torch.cat([each.flatten() for each in runner._policy.parameters()]))
+    assert torch.equal(*weights)
+
+
+def test_each_round_is_handed_on():
+    seen = []
+    runner = VectorRunner(recall(4), MultiDiscretePolicy.of(recall(4)), steps=8)
+    assert runner.learn(2, on_round=seen.append) == seen
+    assert [each.round for each in seen] == [1, 2]
+
+
+def test_an_entropy_factor_of_an_unknown_head_is_refused():
+    policy = MultiDiscretePolicy.of(recall(4))
+    VectorRunner(recall(4), policy, PPOConfig(entropy_multipliers={policy.heads[0]: 2.0}))
+    known = ", ".join(policy.heads)
+    with pytest.raises(SimicError, match=rf"names head 'opp'; heads of the policy: {known}"):
+        VectorRunner(recall(4), policy, PPOConfig(entropy_multipliers={"opp": 2.0}))
+
+
+def saved(runner):
+    file = io.BytesIO()
+    torch.save(runner.state_dict(), file)
+    file.seek(0)
+    return file

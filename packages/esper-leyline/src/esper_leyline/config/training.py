@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from esper_leyline.actions import BlueprintName
+from esper_leyline.actions import HEADS, BlueprintName
 from esper_leyline.config.host import (
     AmpDtype,
     CounterfactualSet,
@@ -172,6 +172,16 @@ class TrainingConfig(Settings):
     heuristic: HeuristicRules = HeuristicRules()
     telemetry: TelemetryConfig = TelemetryConfig()
     checkpoints: CheckpointConfig = CheckpointConfig()
+
+    @field_validator("ppo")
+    @classmethod
+    def _known_heads(cls, value: PPOConfig) -> PPOConfig:
+        for name in value.entropy_multipliers:
+            if name not in HEADS:
+                raise ValueError(
+                    f"entropy_multipliers: no head '{name}'; heads: {', '.join(HEADS)}"
+                )
+        return value
 
     @field_validator("slots")
     @classmethod

@@ -69,6 +69,7 @@ class PPO:
     """
 
     def __init__(self, policy: TrainablePolicy, config: PPOConfig) -> None:
+        _check_heads(config.entropy_multipliers, policy.heads)
         self.episodes = 0
         self.consecutive_skips = 0
         self.rate_scale = 1.0
@@ -456,6 +457,15 @@ def _without_last(evaluation: PolicyEvaluation) -> PolicyEvaluation:
         q_values=evaluation.q_values[:-1],
         value=evaluation.value[:-1],
     )
+
+
+def _check_heads(multipliers: Mapping[str, float], heads: Sequence[str]) -> None:
+    unknown = next((name for name in multipliers if name not in heads), None)
+    if unknown is not None:
+        raise SimicError(
+            f"ppo.entropy_multipliers names head '{unknown}'; heads of the policy: "
+            f"{', '.join(heads)}"
+        )
 
 
 def _check_rollout(rollout: Rollout) -> None:

@@ -99,8 +99,15 @@ class VectorRunner:
         self._ppo.reset(envs.num_envs, rng_seed=rng_seed)
         self._observation = self._encode(observation, info)
 
-    def learn(self, rounds: int) -> list[VectorRound]:
+    def learn(
+        self, rounds: int, *, on_round: Callable[[VectorRound], None] | None = None
+    ) -> list[VectorRound]:
         """Trains for some rounds: collect, then update.
+
+        Args:
+            rounds: How many more rounds.
+            on_round: Called after each round with its result, for example to log it or to save
+                ``state_dict()``.
 
         Raises:
             SimicError: If a mask closes all choices of a head, or has another size.
@@ -113,7 +120,26 @@ class VectorRunner:
                 self._step()
             update = self._ppo.update(round_number=self._rounds)
             results.append(self._result(update))
+            if on_round is not None:
+                on_round(results[-1])
         return results
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns what to save between two rounds: policy, optimizer, statistics and round.
+
+        Environments are not part of it: a runner that loads it starts new episodes.
+        """
+        return {
+            "rounds": self._rounds,
+            "policy": self._policy.state_dict(),
+            "ppo": self._ppo.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Loads what ``state_dict`` of a runner with the same heads and sizes returned."""
+        self._policy.load_state_dict(state["policy"])
+        self._ppo.load_state_dict(state["ppo"])
+        self._rounds = int(state["rounds"])
 
     def _step(self) -> None:
         decision = self._ppo.act(self._observation, starts=self._starts.tolist())
