@@ -179,6 +179,7 @@ def test_safetensors_copies_and_pickles_arrive(stage, kind, blueprint, tmp_path)
     assert_same(pickle.loads(pickle.dumps(original)), original, kind)
 
 
+@pytest.mark.filterwarnings("ignore:TypedStorage is deprecated")  # torch 2.10 warns of itself
 @pytest.mark.parametrize(("kind", "blueprint"), KINDS)
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_distributed_checkpoint_arrives(stage, kind, blueprint, tmp_path):

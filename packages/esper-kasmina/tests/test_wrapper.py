@@ -236,6 +236,7 @@ def test_a_container_with_a_forward_pass_of_its_own_is_a_place():
         graft(model, {"r0c0": "0"}, example_inputs=IMAGES)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch 2.10 warns of itself
 def test_names_are_looked_up_through_compiled_modules():
     compiled = torch.compile(Net(), backend="eager")
     grafted = grown(compiled, "norm")

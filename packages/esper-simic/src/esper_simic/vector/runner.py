@@ -240,7 +240,8 @@ class VectorRunner:
 
 
 def _resets_in_the_same_step(envs: Any) -> bool:
-    mode = envs.metadata.get("autoreset_mode")
+    # Gymnasium before 1.4 shares ``metadata`` between the vector environments of a class.
+    mode = getattr(envs, "autoreset_mode", None) or envs.metadata.get("autoreset_mode")
     name = getattr(mode, "name", mode)
     if name not in ("NEXT_STEP", "SAME_STEP"):
         raise SimicError(
