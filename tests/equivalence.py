@@ -38,6 +38,9 @@ NOT_RESULTS = frozenset(
 )
 Digests = dict[str, str]
 
+OF_THE_MACHINE = frozenset({"vitals", "memory_warning", "throughput_warning"})
+"""Kinds of event that depend on the machine and its load."""
+
 
 def machine() -> str:
     """Names the kind of machine: the processor, what torch uses of it, and torch's version."""
@@ -108,6 +111,8 @@ def digests_of_run(run: Path) -> Digests:
     kinds: dict[str, list[str]] = defaultdict(list)
     for line in (run / "events.jsonl").read_text(encoding="utf-8").splitlines():
         event = json.loads(line)
+        if event["payload"]["kind"] in OF_THE_MACHINE:
+            continue
         kinds[event["payload"]["kind"]] += numbers(event)
     found = {f"events {kind}": digest(values) for kind, values in sorted(kinds.items()) if values}
     summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))

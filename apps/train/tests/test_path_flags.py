@@ -46,6 +46,9 @@ SMALL = {
 }
 """Flags that make a command short if it is not refused."""
 
+OVERWATCH = {"picture": "missing-run", "wandb": "missing-run", "sql": "SELECT 1"}
+"""The first argument of a command of esper-overwatch."""
+
 
 def make_socket(path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as server:
@@ -91,8 +94,8 @@ def words(command: str, flag: str) -> list[str]:
     """Returns a command line up to the value of a flag."""
     if not flag.startswith("--"):
         return [command]
-    if command == "picture":
-        return [command, "missing-run", flag]
+    if command in OVERWATCH:
+        return [command, OVERWATCH[command], flag]
     rest = [] if flag == "--resume" else ["--device", "cpu", *SMALL[command]]
     return [command, *rest, flag]
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from esper_karn import echo_error, is_run_directory
 from esper_overwatch.commands.runs import find_runs
 from esper_overwatch.errors import OverwatchError
+from esper_overwatch.paths import check_folder_of
 
 if TYPE_CHECKING:
     from esper_karn.analytics.database import RunsDatabase
@@ -62,6 +63,7 @@ def require(command: str, extra: str) -> None:
 
 def expand(run: Path) -> list[Path]:
     """Returns a run, or the runs in a folder, the earliest first."""
+    check_folder_of("--runs", run)
     return [run] if is_run_directory(run) else find_runs(run)[::-1]
 
 

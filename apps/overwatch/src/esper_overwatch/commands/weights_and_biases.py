@@ -14,6 +14,7 @@ from cyclopts import Parameter
 from esper_karn import echo
 from esper_karn.weights_and_biases.options import WandbOptions, check_options
 from esper_leyline import RunStatus
+from esper_overwatch.paths import check_folder_of
 
 _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _Flat = Parameter(
@@ -41,6 +42,8 @@ def send_run(
         Folder for the files of wandb. Default: the run's directory.
     """
     check_options(options)
+    if out is not None:
+        check_folder_of("--out", out)
     if not options.enabled:
         echo("wandb: disabled; nothing is sent")
         return
