@@ -113,7 +113,7 @@ def test_a_file_of_an_earlier_version_says_what_to_do(tmp_path, capsys):
     torch.save({"manifest": "{}", "state": {}}, path)
     said = complaints(path, capsys, tmp_path)
     assert "before checkpoint version 6" in said
-    assert "go on with the esper-train that wrote it, or train again" in said
+    assert "use the esper-train that wrote it, or train again" in said
 
 
 Change = Callable[[dict[str, Any], dict[str, Any]], object]

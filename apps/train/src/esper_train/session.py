@@ -90,7 +90,7 @@ class RunSession:
         stop: Whether a stop was requested.
         directory: The run's directory, if it exists already.
         group: The comparison that the run belongs to.
-        resumption: What the run resumes from. In its own directory it goes on with its log and
+        resumption: What the run resumes from. In its own directory it continues the log and
             its rounds; the caller holds its lock.
     """
 

@@ -1,7 +1,7 @@
 """The reader that sends a run to Weights & Biases, as a process of its own.
 
 The trainer starts it and closes its standard input at the run's end. If the reader fails or is
-killed, training goes on.
+killed, training continues.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ def main(arguments: list[str] | None = None) -> int:
             say=echo,
         )
     except KarnError as error:
-        echo_error(f"{error}; training goes on", kind="warning")
+        echo_error(f"{error}; training continues", kind="warning")
         return FAILED
     return 0
 

@@ -6,4 +6,4 @@ from esper_leyline import EsperError
 
 
 class KasminaError(EsperError):
-    """A host, slot or seed was asked for something it cannot do."""
+    """A host, slot or seed cannot do what it was given to do."""

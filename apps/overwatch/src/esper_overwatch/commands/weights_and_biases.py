@@ -30,9 +30,9 @@ def send_run(
     options: Annotated[WandbOptions, _Flat] = _OPTIONS,
     out: Path | None = None,
 ) -> None:
-    """Send a run to Weights & Biases: all of a finished one, a running one as it goes on.
+    """Send a run to Weights & Biases: all of a finished one, a running one while it trains.
 
-    A run that was sent before goes on where that ended. Needs: uv sync --extra wandb.
+    A run that was sent before is continued. Needs: uv sync --extra wandb.
 
     Parameters
     ----------

@@ -175,7 +175,7 @@ def _check_start(file: BinaryIO) -> None:
     if start.startswith(_ZIP_START):
         raise TrainError(
             "is a file of torch.save, which esper-train wrote before checkpoint version "
-            f"{CHECKPOINT_VERSION} and never loads, because it may hold code; go on with the "
+            f"{CHECKPOINT_VERSION} and never loads, because it may hold code; use the "
             "esper-train that wrote it, or train again"
         )
     if len(start) <= _LENGTH_BYTES or start[_LENGTH_BYTES:] != b"{":

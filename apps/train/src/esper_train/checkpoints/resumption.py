@@ -92,7 +92,7 @@ class Resumption:
 def find_target(value: Path, telemetry: TelemetryOptions) -> Target:
     """Finds what ``--resume`` names.
 
-    A run directory, and the newest checkpoint in one, go on in place. An older checkpoint and a
+    A run directory, and the newest checkpoint in one, continue in place. An older checkpoint and a
     file elsewhere start a new directory, so that nothing newer is lost.
 
     Raises:
