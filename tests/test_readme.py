@@ -85,7 +85,9 @@ def check_runs(code, tmp_path):
     printed = execute(code, tmp_path)
     runs = [path for path in (tmp_path / "runs").iterdir() if path.is_dir()]
     evaluations = [path for path in (tmp_path / "evaluations").glob("*") if path.is_dir()]
-    assert len(runs) + len(evaluations) == code.count("uv run esper-train")
+    # A run that is resumed stays in its own directory.
+    begun = code.count("uv run esper-train") - code.count("--resume")
+    assert len(runs) + len(evaluations) == begun
     assert len(evaluations) == code.count("uv run esper-train evaluate")
     for evaluation in evaluations:
         assert evaluation.name in printed

@@ -110,7 +110,7 @@ def check_killed_runs(kills: int, whole, command, small, folder: Path) -> None:
         assert not list(path.rglob("*.partial"))
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_runs_killed_at_random_moments_go_on_bit_for_bit(whole, command, small, tmp_path):
     check_killed_runs(5, whole, command, small, tmp_path)
 
