@@ -91,7 +91,8 @@ def check_killed_runs(kills: int, whole, command, small, folder: Path) -> None:
         configs = list(runs.glob("runs/*/config.json"))
         if not configs:  # killed before there was a run
             finish(first, runs)
-        elif killed:
+        # A kill between the summary and the process's exit leaves a run that is complete.
+        elif killed and not configs[0].with_name("summary.json").exists():
             (path,) = [each.parent for each in configs]
             assert peek(path).liveness(time.time()) in {Liveness.CRASHED, Liveness.ENDED}
             again = command("ppo", "--resume", str(path.relative_to(runs)))
@@ -110,7 +111,7 @@ def check_killed_runs(kills: int, whole, command, small, folder: Path) -> None:
         assert not list(path.rglob("*.partial"))
 
 
-@pytest.mark.nightly
+@pytest.mark.slow
 def test_runs_killed_at_random_moments_go_on_bit_for_bit(whole, command, small, tmp_path):
     check_killed_runs(5, whole, command, small, tmp_path)
 
