@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from esper_karn import echo
+from esper_leyline.files.paths import check_folder_of
 from esper_tolaria import data_is_here, fetch_data
-from esper_train.paths import check_folder_of
 from esper_train.settings.resolve import Plan
 
 

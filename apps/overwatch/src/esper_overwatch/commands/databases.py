@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from esper_karn import echo_error, is_run_directory
+from esper_leyline.files.paths import check_folder_of
 from esper_overwatch.commands.runs import find_runs
 from esper_overwatch.errors import OverwatchError
-from esper_overwatch.paths import check_folder_of
 
 if TYPE_CHECKING:
     from esper_karn.analytics.database import RunsDatabase

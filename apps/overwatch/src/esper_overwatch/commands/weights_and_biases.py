@@ -14,7 +14,7 @@ from cyclopts import Parameter
 from esper_karn import echo
 from esper_karn.weights_and_biases.options import WandbOptions, check_options
 from esper_leyline import RunStatus
-from esper_overwatch.paths import check_folder_of
+from esper_leyline.files.paths import check_folder_of
 
 _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _Flat = Parameter(

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from esper_karn import Column, FittedTable, SafeConsole, TableVariant, echo
 from esper_leyline.config.overrides import flatten_config
+from esper_leyline.files.paths import check_folder_of
 from esper_train.commands.ppo import check_save, resolve_ppo
 from esper_train.errors import TrainError
-from esper_train.paths import check_folder_of, check_places
+from esper_train.paths import check_places
 from esper_train.settings.draft import Draft
 from esper_train.settings.flags import SettingFlags
 from esper_train.settings.options import (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from esper_karn import SafeConsole, echo
+from esper_leyline.files.paths import check_folder_of
 from esper_train.data import make_data_ready
 from esper_train.evaluation.plan import plan_evaluation
 from esper_train.evaluation.run import (
@@ -15,7 +16,6 @@ from esper_train.evaluation.run import (
 )
 from esper_train.evaluation.table import EvaluationTable
 from esper_train.interrupts import StopRequest
-from esper_train.paths import check_folder_of
 from esper_train.settings.flags import SettingFlags
 from esper_train.settings.options import EvaluateOptions
 

@@ -19,6 +19,7 @@ from esper_leyline import (
     observation_size,
 )
 from esper_leyline.events import CheckpointLoaded, CheckpointSaved, Phase
+from esper_leyline.files.paths import check_file_of
 from esper_nissa import RunDirectory
 from esper_simic import PPORunner, SkippedUpdatesError, build_reward
 from esper_tamiyo import RecurrentPolicy
@@ -40,7 +41,7 @@ from esper_train.data import make_data_ready
 from esper_train.errors import TrainError
 from esper_train.interrupts import StopRequest
 from esper_train.measurements import required_measurements
-from esper_train.paths import check_file_of, check_places, check_writable
+from esper_train.paths import check_places, check_writable
 from esper_train.session import RunSession
 from esper_train.settings.flags import SettingFlags
 from esper_train.settings.options import CheckpointOptions, SourceOptions, TelemetryOptions
@@ -323,7 +324,7 @@ def check_save(path: Path) -> tuple[str, ...]:
         Notes to print.
 
     Raises:
-        TrainError: If it cannot.
+        EsperError: If it cannot.
     """
     there = check_file_of("--save", path)
     check_writable("--save", path)

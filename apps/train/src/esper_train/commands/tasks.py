@@ -18,8 +18,8 @@ from esper_karn import (
 )
 from esper_kasmina import build_host
 from esper_leyline import CNNHostSpec, DataSpec, HostOptions, HostSpec, TaskSpec, TrainingConfig
+from esper_leyline.files.paths import check_folder_of
 from esper_tolaria import data_is_here, find_task, task_names
-from esper_train.paths import check_folder_of
 from esper_train.settings.flags import SettingFlags
 from esper_train.settings.given import read_given
 from esper_train.settings.machine import find_device

@@ -16,7 +16,7 @@ import torch
 from esper_karn import echo
 from esper_kasmina import build_host
 from esper_leyline import override, write_atomically
-from esper_leyline.files.paths import create_folders, remove_empty
+from esper_leyline.files.paths import check_file_of, create_folders, remove_empty
 from esper_leyline.ports import HostFactory
 from esper_simic import build_reward
 from esper_simic.evaluation import (
@@ -37,7 +37,6 @@ from esper_train.evaluation.scratch import GrownHosts, flop_counter, model_of, t
 from esper_train.evaluation.table import origin
 from esper_train.interrupts import StopRequest
 from esper_train.measurements import required_measurements
-from esper_train.paths import check_file_of
 
 RESULTS = "evaluation.json"
 PICTURE = "evaluation.png"

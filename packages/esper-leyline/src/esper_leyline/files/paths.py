@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -95,6 +95,47 @@ def check_folder(path: Path) -> bool:
     if not stat.S_ISDIR(mode):
         raise LeylineError(f"is {_kind(mode)}; name a folder")
     return True
+
+
+def check_file_of(flag: str, path: Path) -> bool:
+    """Checks that a flag names a regular file, or nothing yet.
+
+    Returns:
+        Whether there is a file.
+
+    Raises:
+        LeylineError: If it names something else; the message names the flag and the path.
+    """
+    with name_flag(flag, path):
+        return check_file(path)
+
+
+def check_folder_of(flag: str, path: Path) -> bool:
+    """Checks that a flag names a folder, or nothing yet.
+
+    Returns:
+        Whether there is a folder.
+
+    Raises:
+        LeylineError: If it names something else; the message names the flag and the path.
+    """
+    with name_flag(flag, path):
+        return check_folder(path)
+
+
+@contextmanager
+def name_flag(flag: str, path: Path) -> Iterator[None]:
+    """Names a flag and its path in what the block raises about the path.
+
+    Raises:
+        LeylineError: In place of an ``OSError`` or a ``LeylineError`` of the block.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise LeylineError(f"{flag} {path} cannot be used: {error.strerror}") from None
+    except LeylineError as error:
+        raise LeylineError(f"{flag} {path} {error}") from None
 
 
 def create_folders(path: Path) -> tuple[Path, ...]:
