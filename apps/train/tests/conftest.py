@@ -88,9 +88,9 @@ def interrupt(arguments: list[str], once: str) -> str:
         start_new_session=True,
     )
     assert process.stdout is not None
-    begun = []
+    printed = []
     for line in process.stdout:
-        begun.append(line)
+        printed.append(line)
         if line.startswith(once):
             break
     # As a terminal does it: the signal goes to every process of the group.
@@ -98,7 +98,7 @@ def interrupt(arguments: list[str], once: str) -> str:
     output, errors = process.communicate(timeout=300)
     assert process.returncode == 130, output + errors
     assert errors == ""
-    return "".join(begun) + output
+    return "".join(printed) + output
 
 
 @pytest.fixture(scope="session", name="interrupt")

@@ -21,7 +21,7 @@ class CachedRun(Contract):
     """One run in a cache.
 
     Attributes:
-        key: Stands for the run in the tables; another one if its log was read anew.
+        key: Identifies the run in the tables. It changes when the whole log is read again.
         mark: How far its log was read, ``None`` without a log.
         last_sequence: Of the last event that was read.
         unread: Lines that could not be read.

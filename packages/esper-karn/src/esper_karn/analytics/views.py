@@ -64,13 +64,13 @@ FROM cache.decisions
 
 _RUNS = """
 WITH started AS (
-    SELECT key, min(time) AS started, arg_max(payload, sequence) AS told
+    SELECT key, min(time) AS started, arg_max(payload, sequence) AS payload
     FROM cache.all_events WHERE kind = 'run_started' GROUP BY key
 ), built AS (
-    SELECT key, arg_max(payload, sequence) AS told
+    SELECT key, arg_max(payload, sequence) AS payload
     FROM cache.all_events WHERE kind = 'environment_built' GROUP BY key
 ), state AS (
-    SELECT key, arg_max(kind, sequence) AS kind, arg_max(payload, sequence) AS told
+    SELECT key, arg_max(kind, sequence) AS kind, arg_max(payload, sequence) AS payload
     FROM cache.all_events
     WHERE kind IN ('run_started', 'run_resumed', 'run_completed', 'run_failed') GROUP BY key
 ), read AS (
@@ -84,23 +84,23 @@ WITH started AS (
         max(mean_return) AS best_mean_return, arg_max(mean_return, round) AS last_mean_return
     FROM rounds GROUP BY run
 )
-SELECT r.run, r.path, read.run_group, started.told->>'$.command' AS command,
-    started.told->>'$.config.task' AS task,
-    CASE state.kind WHEN 'run_completed' THEN state.told->>'$.status'
+SELECT r.run, r.path, read.run_group, started.payload->>'$.command' AS command,
+    started.payload->>'$.config.task' AS task,
+    CASE state.kind WHEN 'run_completed' THEN state.payload->>'$.status'
         WHEN 'run_failed' THEN 'failed' WHEN NULL THEN NULL ELSE 'running' END AS status,
-    state.told->>'$.error' AS error,
+    state.payload->>'$.error' AS error,
     started.started, read.last_event,
-    CAST(state.told->>'$.seconds' AS DOUBLE) AS seconds,
+    CAST(state.payload->>'$.seconds' AS DOUBLE) AS seconds,
     coalesce(round.rounds, 0) AS rounds,
-    CAST(started.told->>'$.config.n_episodes' AS BIGINT) AS planned_rounds,
-    CAST(started.told->>'$.config.n_envs' AS BIGINT) AS environments,
-    CAST(started.told->>'$.config.max_epochs' AS BIGINT) AS episode_length,
-    CAST(started.told->>'$.config.seed' AS BIGINT) AS rng_seed,
-    CAST(built.told->>'$.host_parameters' AS BIGINT) AS host_parameters,
-    CAST(built.told->>'$.policy_parameters' AS BIGINT) AS policy_parameters,
+    CAST(started.payload->>'$.config.n_episodes' AS BIGINT) AS planned_rounds,
+    CAST(started.payload->>'$.config.n_envs' AS BIGINT) AS environments,
+    CAST(started.payload->>'$.config.max_epochs' AS BIGINT) AS episode_length,
+    CAST(started.payload->>'$.config.seed' AS BIGINT) AS rng_seed,
+    CAST(built.payload->>'$.host_parameters' AS BIGINT) AS host_parameters,
+    CAST(built.payload->>'$.policy_parameters' AS BIGINT) AS policy_parameters,
     round.best_accuracy, round.best_mean_accuracy, round.last_mean_accuracy,
     round.best_mean_return, round.last_mean_return,
-    started.told->'$.config' AS config, started.told->'$.versions' AS versions,
+    started.payload->'$.config' AS config, started.payload->'$.versions' AS versions,
     read.events, read.processes, r.unread_lines, r.problem
 FROM cache.runs r
 LEFT JOIN started USING (key) LEFT JOIN built USING (key) LEFT JOIN state USING (key)

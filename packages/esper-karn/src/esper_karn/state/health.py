@@ -21,7 +21,8 @@ class Level(StrEnum):
     BAD = "bad"
 
 
-_SEVERITY = {Level.UNKNOWN: 0, Level.OK: 0, Level.WARNING: 1, Level.BAD: 2}
+LEVELS = tuple(Level)
+"""All levels, the worst last."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,12 +206,12 @@ def judge(
     if not math.isfinite(value):
         return Verdict(at=at, level=Level.BAD, value=value, where=where)
     worst, least = _level(check, value, 0.0), _level(check, value, check.margin)
-    if _SEVERITY[worst] > _SEVERITY[level]:
+    if LEVELS.index(worst) > LEVELS.index(level):
         streak = (old.streak if old else 0) + 1
         if streak >= check.patience:
             return Verdict(at=at, level=worst, value=value, where=where)
         return Verdict(at=at, level=level, value=value, where=where, streak=streak)
-    if _SEVERITY[least] < _SEVERITY[level]:
+    if LEVELS.index(least) < LEVELS.index(level):
         level = least
     return Verdict(at=at, level=level, value=value, where=where)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from esper_karn.state.health import CHECKS, Level
+from esper_karn.state.health import CHECKS, LEVELS, Level
 from esper_karn.state.run import Notice, RunState
 from esper_karn.views.progress import progress
 from esper_leyline import RunStatus
@@ -213,7 +213,7 @@ def health(state: RunState) -> Health:
                 advice=check.advice,
             )
         )
-    return Health(verdicts=tuple(sorted(views, key=lambda each: -_ORDER.index(each.level))))
+    return Health(verdicts=tuple(sorted(views, key=lambda each: -LEVELS.index(each.level))))
 
 
 def machine(state: RunState) -> Machine:
@@ -248,12 +248,9 @@ def log_lines(state: RunState) -> Log:
     return Log(lines=tuple(lines[-LOG_LINES:]), anomalies=notices.anomaly_count)
 
 
-_ORDER = (Level.UNKNOWN, Level.OK, Level.WARNING, Level.BAD)
-
-
 def _worst(state: RunState) -> Level:
     levels = [verdict.level for verdict in state.verdicts.values()]
-    return max(levels, key=_ORDER.index, default=Level.UNKNOWN)
+    return max(levels, key=LEVELS.index, default=Level.UNKNOWN)
 
 
 def _line(group: Literal["anomaly", "seed", "host", "run"], notice: Notice) -> LogLine:
