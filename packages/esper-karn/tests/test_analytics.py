@@ -51,6 +51,10 @@ def parquet_files(caches):
     return sorted(caches.rglob("*.parquet"))
 
 
+def test_a_run_without_events_has_no_status(caches, write_run):
+    assert ask(caches, [write_run("empty", b"")], "SELECT status FROM runs") == [(None,)]
+
+
 def test_the_views_hold_what_the_log_says(caches, write_run):
     run = write_run()
     with open_runs([run], caches) as database:

@@ -86,8 +86,9 @@ WITH started AS (
 )
 SELECT r.run, r.path, read.run_group, started.payload->>'$.command' AS command,
     started.payload->>'$.config.task' AS task,
-    CASE state.kind WHEN 'run_completed' THEN state.payload->>'$.status'
-        WHEN 'run_failed' THEN 'failed' WHEN NULL THEN NULL ELSE 'running' END AS status,
+    CASE WHEN state.kind IS NULL THEN NULL
+        WHEN state.kind = 'run_completed' THEN state.payload->>'$.status'
+        WHEN state.kind = 'run_failed' THEN 'failed' ELSE 'running' END AS status,
     state.payload->>'$.error' AS error,
     started.started, read.last_event,
     CAST(state.payload->>'$.seconds' AS DOUBLE) AS seconds,
