@@ -171,7 +171,7 @@ def test_the_second_run_that_saves_to_a_file_says_that_it_replaced_it(
     os.killpg(process.pid, signal.SIGINT)
     after, _ = process.communicate(timeout=300)
     assert process.returncode == 130
-    assert f"--save {saved} is there already and is replaced" in "".join(before)
+    assert f"--save {saved} exists and will be replaced" in "".join(before)
     assert "it replaced a file that another run wrote" in after
     (directory,) = runs.iterdir()
     summary = RunSummary.model_validate_json((directory / "summary.json").read_text())
