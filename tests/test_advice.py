@@ -45,8 +45,7 @@ OTHER_PROGRAMS = {
     "apps/train/src/esper_train/dual/arm.py": "--group --plain",
     "apps/train/src/esper_train/settings/options.py": "--extra",
     "apps/train/src/esper_train/wandb_reader.py": "--parent --options",
-    "apps/overwatch/src/esper_overwatch/commands/databases.py": "--extra",
-    "packages/esper-karn/src/esper_karn/weights_and_biases/options.py": "--extra",
+    "packages/esper-leyline/src/esper_leyline/extras.py": "--extra",
     "apps/train/src/esper_train/dual/training.py": "--group --plain",
     "packages/esper-tolaria/src/esper_tolaria/datasets/tinystories.py": (
         "--extra --include --local-dir --repo-type"

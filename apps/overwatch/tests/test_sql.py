@@ -12,7 +12,6 @@ from esper_leyline import TrainingConfig
 from esper_leyline.events import PAYLOADS, PlateauDetected, RoundCompleted, RunFailed, RunStarted
 from esper_nissa import Hub, JsonlSink, RunDirectory
 from esper_overwatch import main
-from esper_overwatch.commands import databases
 
 
 @pytest.fixture
@@ -121,9 +120,9 @@ def test_a_mistake_is_one_line_and_exit_code_2(runs, capsys, monkeypatch, argume
 
 
 def test_without_the_extra_one_line_says_what_to_install(runs, capsys, monkeypatch):
-    monkeypatch.setattr(databases, "find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert main(["sql", "SELECT 1", "--runs", str(runs)]) == 2
     assert capsys.readouterr().err == (
-        "error: 'esper-overwatch sql' needs duckdb: run uv sync --extra sql, or "
-        "pip install 'esper-overwatch[sql]'\n"
+        "error: 'esper-overwatch sql' needs duckdb, which is not installed; run: pip install "
+        "'esper-overwatch[sql]', or in a clone of Esper: uv sync --extra sql\n"
     )

@@ -30,10 +30,9 @@ def test_a_mistake_is_one_line_and_creates_nothing(
 def test_without_the_library_one_line_names_the_command_that_installs_it(
     small, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    options = "esper_karn.weights_and_biases.options.is_installed"
-    monkeypatch.setattr(options, lambda: False)
+    monkeypatch.setattr("esper_leyline.extras.is_installed", lambda library: False)
     assert main(["ppo", *small, "--wandb", "--runs", str(tmp_path / "runs")]) == 2
     error = capsys.readouterr().err
-    assert error.endswith("run: uv sync --extra wandb\n")
+    assert error.endswith("uv sync --extra wandb\n")
     assert error.count("\n") == 1
     assert not (tmp_path / "runs").exists()

@@ -216,3 +216,24 @@ def log_text(events: list[Event]) -> bytes:
 @pytest.fixture(scope="session")
 def as_log() -> Callable[[list[Event]], bytes]:
     return log_text
+
+
+@pytest.fixture
+def caches(tmp_path):
+    return tmp_path / "caches"
+
+
+@pytest.fixture
+def write_run(tmp_path, run_of, as_log):
+    """Writes a run directory with the log of fixed events."""
+
+    def write(name="a", text=None, **shape):
+        path = tmp_path / "runs" / name
+        path.mkdir(parents=True, exist_ok=True)
+        (path / "config.json").write_text("{}")
+        if text is None:
+            text = as_log(run_of(**shape))
+        (path / "events.jsonl").write_bytes(text)
+        return path
+
+    return write

@@ -20,27 +20,6 @@ from esper_karn.analytics.views import VIEWS
 from esper_leyline.events import PAYLOADS, RunResumed
 
 
-@pytest.fixture
-def caches(tmp_path):
-    return tmp_path / "caches"
-
-
-@pytest.fixture
-def write_run(tmp_path, run_of, as_log):
-    """Writes a run directory with the log of fixed events."""
-
-    def write(name="a", text=None, **shape):
-        path = tmp_path / "runs" / name
-        path.mkdir(parents=True, exist_ok=True)
-        (path / "config.json").write_text("{}")
-        if text is None:
-            text = as_log(run_of(**shape))
-        (path / "events.jsonl").write_bytes(text)
-        return path
-
-    return write
-
-
 def ask(caches, runs, sql):
     with open_runs(runs, caches) as database:
         assert database.warning is None
@@ -49,10 +28,6 @@ def ask(caches, runs, sql):
 
 def parquet_files(caches):
     return sorted(caches.rglob("*.parquet"))
-
-
-def test_a_run_without_events_has_no_status(caches, write_run):
-    assert ask(caches, [write_run("empty", b"")], "SELECT status FROM runs") == [(None,)]
 
 
 def test_the_views_hold_what_the_log_says(caches, write_run):

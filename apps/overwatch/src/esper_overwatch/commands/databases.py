@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from esper_karn import echo_error, is_run_directory
+from esper_leyline.extras import require_extra
 from esper_leyline.files.paths import check_folder_of
 from esper_overwatch.commands.runs import find_runs
 from esper_overwatch.errors import OverwatchError
@@ -17,22 +17,19 @@ from esper_overwatch.errors import OverwatchError
 if TYPE_CHECKING:
     from esper_karn.analytics.database import RunsDatabase
 
-_MODULES = {"sql": ("duckdb",)}
-
 
 @contextmanager
-def open_database(runs: Sequence[Path], command: str, extra: str = "sql") -> Iterator[RunsDatabase]:
+def open_database(runs: Sequence[Path], command: str) -> Iterator[RunsDatabase]:
     """Opens runs as a database.
 
     Args:
         runs: Run directories, or folders of them.
         command: Who asks, for a message.
-        extra: The extra that the command needs.
 
     Raises:
-        EsperError: If the extra is not installed, or a folder has no run.
+        EsperError: If the extra ``sql`` is not installed, or a folder has no run.
     """
-    require(command, extra)
+    require_extra(f"'{command}'", ["duckdb"], extra="sql", distribution="esper-overwatch")
     from esper_karn.analytics.database import open_runs
 
     paths = [path for run in runs for path in expand(run)]
@@ -45,20 +42,6 @@ def open_database(runs: Sequence[Path], command: str, extra: str = "sql") -> Ite
             elif run.unread:
                 echo_error(f"{run.name}: {run.unread} unreadable lines left out", "warning")
         yield database
-
-
-def require(command: str, extra: str) -> None:
-    """Checks that the libraries of an extra are installed.
-
-    Raises:
-        OverwatchError: If one is missing; it names the command that installs it.
-    """
-    missing = [name for name in _MODULES[extra] if find_spec(name) is None]
-    if missing:
-        raise OverwatchError(
-            f"'{command}' needs {' and '.join(missing)}: run uv sync --extra {extra}, or "
-            f"pip install 'esper-overwatch[{extra}]'"
-        )
 
 
 def expand(run: Path) -> list[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from esper_karn.analytics.query_errors import check_query, describe_error
 from esper_karn.analytics.tables import ENVELOPE, TABLES, Table
 from esper_karn.analytics.views import VIEWS
 from esper_karn.errors import KarnError
+from esper_karn.runs.records import peek
 from esper_leyline import printable
 
 ROWS_AT_ONCE = 1024
@@ -242,6 +244,7 @@ class _Contents:
         self._add_runs(connection)
         for table in TABLES.values():
             self._add_table(connection, table)
+        self._add_open_ends(connection)
         for name, view in VIEWS.items():
             connection.execute(f"CREATE VIEW {name} AS {view.query}")
         allowed = [literal(str(path)) for table in TABLES for path in self._files(table)]
@@ -284,6 +287,25 @@ class _Contents:
                 "FROM cache.all_events WHERE kind = 'run_resumed'"
             )
         connection.execute(f"CREATE VIEW cache.{table.name} AS {every} {_kept(connection)}")
+
+    def _add_open_ends(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Adds the status of the runs whose logs have no end, as a list of runs shows it."""
+        ended = connection.execute(
+            "SELECT key FROM cache.all_events "
+            "WHERE kind IN ('run_started', 'run_resumed', 'run_completed', 'run_failed') "
+            "GROUP BY key HAVING arg_max(kind, sequence) IN ('run_completed', 'run_failed')"
+        ).fetchall()
+        known, now = {key for (key,) in ended}, time.time()
+        statuses = {
+            run.key: peek(path).status_text(now)
+            for run, path in zip(self._known, self._paths, strict=True)
+            if run.key not in known
+        }
+        connection.execute(
+            "CREATE TABLE cache.open_ends AS "
+            "SELECT unnest($1::BIGINT[]) AS key, unnest($2::VARCHAR[]) AS status",
+            [list(statuses), list(statuses.values())],
+        )
 
     def _files(self, table: str) -> list[Path]:
         return [path for cache, manifest in self._held for path in cache.files(manifest, table)]

@@ -86,9 +86,10 @@ WITH started AS (
 )
 SELECT r.run, r.path, read.run_group, started.payload->>'$.command' AS command,
     started.payload->>'$.config.task' AS task,
-    CASE WHEN state.kind IS NULL THEN NULL
-        WHEN state.kind = 'run_completed' THEN state.payload->>'$.status'
-        WHEN state.kind = 'run_failed' THEN 'failed' ELSE 'running' END AS status,
+    coalesce(
+        open_ends.status,
+        CASE state.kind WHEN 'run_failed' THEN 'failed' ELSE state.payload->>'$.status' END
+    ) AS status,
     state.payload->>'$.error' AS error,
     started.started, read.last_event,
     CAST(state.payload->>'$.seconds' AS DOUBLE) AS seconds,
@@ -103,7 +104,7 @@ SELECT r.run, r.path, read.run_group, started.payload->>'$.command' AS command,
     round.best_mean_return, round.last_mean_return,
     started.payload->'$.config' AS config, started.payload->'$.versions' AS versions,
     read.events, read.processes, r.unread_lines, r.problem
-FROM cache.runs r
+FROM cache.runs r LEFT JOIN cache.open_ends USING (key)
 LEFT JOIN started USING (key) LEFT JOIN built USING (key) LEFT JOIN state USING (key)
 LEFT JOIN read USING (key) LEFT JOIN round USING (run)
 """
@@ -146,8 +147,8 @@ VIEWS: Mapping[str, View] = {
         query=_plain("rounds", "round"),
     ),
     "runs": View(
-        about="one run; accuracies in percent, its configuration as JSON; `problem` says why a "
-        "log cannot be read",
+        about="one run; accuracies in percent, its configuration as JSON; `status` as in "
+        "esper-overwatch list, `problem` says why a log cannot be read",
         query=_RUNS,
     ),
     "epochs": View(

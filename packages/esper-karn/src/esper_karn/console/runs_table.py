@@ -9,12 +9,9 @@ from rich.text import Text
 
 from esper_karn.console.layout import Column, FittedTable, TableVariant
 from esper_karn.formatting import MISSING, format_age, format_fixed, format_index, format_signed
-from esper_karn.runs.liveness import Liveness, liveness_text
+from esper_karn.runs.liveness import DOUBTFUL, liveness_text
 from esper_karn.runs.records import RunPeek
 from esper_leyline import printable
-
-_DOUBTFUL = (Liveness.CRASHED, Liveness.STALE)
-"""Runs that are not alive, or maybe not."""
 
 
 class RunsTable:
@@ -41,7 +38,7 @@ class RunsTable:
 
     def _doubt(self, run: RunPeek) -> str | None:
         liveness = run.liveness(self._now)
-        if liveness is None or liveness not in _DOUBTFUL:
+        if liveness is None or liveness not in DOUBTFUL:
             return None
         return liveness_text(liveness, run.lock, run.last_event, self._now, run.last_kind)
 
@@ -53,7 +50,7 @@ class RunsTable:
         return [
             Column(head="run", cells=[each.run_id for each in runs], left=True),
             Column(head="task", cells=[each.task or MISSING for each in runs], rank=5, left=True),
-            Column(head="status", cells=[_status(each, self._now) for each in runs], left=True),
+            Column(head="status", cells=[each.status_text(self._now) for each in runs], left=True),
             Column(head="rounds", cells=[_rounds(each) for each in runs], rank=1),
             Column(head="return", cells=returns, rank=3),
             Column(head="acc %", cells=accuracies, rank=2),
@@ -62,13 +59,6 @@ class RunsTable:
 
     def _age(self, run: RunPeek) -> str:
         return format_age(None if run.last_event is None else self._now - run.last_event)
-
-
-def _status(run: RunPeek, now: float) -> str:
-    if run.status is None:
-        return "unreadable"
-    liveness = run.liveness(now)
-    return str(liveness) if liveness in _DOUBTFUL else run.status.value
 
 
 def _rounds(run: RunPeek) -> str:

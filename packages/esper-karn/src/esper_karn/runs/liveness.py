@@ -28,6 +28,10 @@ class Liveness(StrEnum):
     CRASHED = "crashed"
 
 
+DOUBTFUL = (Liveness.CRASHED, Liveness.STALE)
+"""Runs without an end that are not alive, or maybe not."""
+
+
 def liveness_of(
     status: RunStatus, lock: LockProbe, last_event: float | None, now: float
 ) -> Liveness:

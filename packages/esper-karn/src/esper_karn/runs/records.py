@@ -11,7 +11,7 @@ from esper_karn.errors import KarnError
 from esper_karn.log.log_ends import LogTail, first_event
 from esper_karn.log.reader import EventReader, Problem, problems_text
 from esper_karn.runs.folder import resolve_log
-from esper_karn.runs.liveness import Liveness, liveness_of
+from esper_karn.runs.liveness import DOUBTFUL, Liveness, liveness_of
 from esper_karn.state.reducer import fold
 from esper_karn.state.rounds import RoundStats
 from esper_karn.state.run import RunState
@@ -100,6 +100,13 @@ class RunPeek:
         if self.status is None:
             return None
         return liveness_of(self.status, self.lock, self.last_event, now)
+
+    def status_text(self, now: float) -> str:
+        """Returns the status in one word: also ``crashed``, ``stale`` and ``unreadable``."""
+        if self.status is None:
+            return "unreadable"
+        liveness = self.liveness(now)
+        return str(liveness) if liveness in DOUBTFUL else str(self.status)
 
 
 def read_run(run_directory: Path) -> RunRecord:

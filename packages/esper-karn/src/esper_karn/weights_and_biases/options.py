@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import re
 from typing import Literal
 
@@ -11,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from esper_karn.errors import KarnError
 from esper_leyline import show_text
+from esper_leyline.extras import require_extra
 
 NAME_LIMIT = 128
 """Most characters of a project, group or name."""
@@ -80,7 +80,7 @@ def check_options(options: WandbOptions) -> None:
     """Checks that the library is installed and that it accepts the names.
 
     Raises:
-        KarnError: If not.
+        EsperError: If not.
     """
     for flag, value in (
         ("--wandb-project", options.wandb_project),
@@ -103,13 +103,5 @@ def check_options(options: WandbOptions) -> None:
             raise KarnError(
                 f"--wandb-tags '{show_text(tag)}' has {len(tag)} characters; use 1 to {TAG_LIMIT}"
             )
-    if options.enabled and not is_installed():
-        raise KarnError(
-            "--wandb needs the library wandb, which is not installed; run: uv sync --extra wandb"
-        )
-
-
-def is_installed() -> bool:
-    """Whether the library can be imported, and not just a folder of its name, such as its files."""
-    spec = importlib.util.find_spec("wandb")
-    return spec is not None and spec.origin is not None
+    if options.enabled:
+        require_extra("--wandb", ["wandb"], extra="wandb", distribution="esper-karn")
