@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from esper_karn import Episode, RunState, Series, fold, reduce
+from esper_karn import Episode, Folding, RunState, Series, fold, reduce
 from esper_karn.state.decisions import DECISIONS
-from esper_karn.state.episode import SPANS, better_episode, with_seed_event
+from esper_karn.state.episode import SPANS, better_episode
+from esper_karn.state.episode_draft import EpisodeDraft
 from esper_karn.state.reducer import _CASES
 from esper_karn.state.run import NOTICES
 from esper_leyline import (
@@ -71,6 +72,31 @@ def test_any_split_and_any_repetition_of_a_log_equals_one_fold(data, run_of, as_
     assert repr(state) == repr(whole)
     parsed = [Event.model_validate_json(line) for line in as_log(events).splitlines()]
     assert repr(fold(parsed)) == repr(whole)
+
+
+@given(data=st.data())
+@settings(max_examples=20, deadline=None)
+def test_a_state_that_is_taken_under_way_is_the_fold_up_to_there(data, run_of):
+    events = run_of(3, update_first=data.draw(st.booleans()))
+    folding, taken = Folding(), []
+    for position in sorted(data.draw(st.sets(st.integers(0, len(events)), min_size=1))):
+        folding.take_all(events[:position])
+        taken.append((position, folding.state(), repr(folding.state())))
+    for position, state, text in taken:
+        # It does not change when the fold goes on.
+        assert repr(state) == text == repr(fold(events[:position]))
+
+
+def test_what_did_not_change_is_not_made_again(run_of):
+    events = run_of(2)
+    folding = Folding(fold(events[:-1]))
+    before = folding.state()
+    folding.take(events[-1])
+    after = folding.state()
+    assert events[-1].kind == "run_completed"
+    assert after.report is not before.report
+    assert all(new is old for new, old in zip(after.environments, before.environments, strict=True))
+    assert all(after.series[name] is series for name, series in before.series.items())
 
 
 def test_the_state_of_a_whole_run(run_of):
@@ -161,10 +187,10 @@ def test_a_slot_keeps_its_latest_stages_only():
         source=SeedStage.RESETTING,
         target=SeedStage.DORMANT,
     )
-    episode = Episode()
+    episode = EpisodeDraft()
     for epoch in range(SPANS + 6):
-        episode = with_seed_event(episode, epoch, moved)
-    (line,) = episode.lifelines
+        episode.add_event(epoch, moved)
+    (line,) = episode.freeze().lifelines
     assert [span.start for span in line.spans] == list(range(6, SPANS + 6))
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import overload
 
 from esper_karn.state.decisions import DECISIONS, DecisionRecord, record_decision
-from esper_karn.state.episode import with_slots_after
+from esper_karn.state.episode_draft import EnvironmentDraft
 from esper_karn.state.health import Verdict, judge
+from esper_karn.state.notices import NoticesDraft
 from esper_karn.state.run import (
     ENVIRONMENTS,
     SERIES,
@@ -15,15 +17,13 @@ from esper_karn.state.run import (
     Decisions,
     EnvironmentState,
     Leaderboard,
-    Notices,
     RewardSums,
     RunState,
     Workers,
 )
 from esper_karn.state.run_report import RunReport
-from esper_karn.state.series import CAPACITY, Series
+from esper_karn.state.series import CAPACITY, Series, SeriesDraft
 from esper_karn.state.stamped import Stamped
-from esper_leyline import SeedEvent
 from esper_leyline.events import (
     EnvironmentBuilt,
     Event,
@@ -41,8 +41,8 @@ class Draft:
 
     Attributes:
         decisions: Those that were never in a state are events still, because most are dropped.
-        seed_events: By environment, those that its slots do not show yet: after an epoch its
-            report does.
+        environments: By index; those that no event changed yet are frozen.
+        series: By name; those that no event changed yet are frozen.
     """
 
     cursor: Cursor
@@ -56,20 +56,19 @@ class Draft:
     built: EnvironmentBuilt | None
     report: RunReport
     report_at: int
-    environments: dict[int, EnvironmentState]
-    seed_events: dict[int, list[SeedEvent]]
+    environments: dict[int, EnvironmentState | EnvironmentDraft]
     update: Stamped[PPOUpdate] | None
     update_at: int
     decisions: deque[DecisionRecord | Event]
     decisions_at: int
     throughput: Stamped[Throughput] | None
     vitals: Stamped[Vitals] | None
-    series: dict[str, Series]
+    series: dict[str, Series | SeriesDraft]
     leaderboard: Leaderboard
     rewards: RewardSums
     workers: Workers
     verdicts: dict[str, Verdict]
-    notices: Notices
+    notices: NoticesDraft
 
     @classmethod
     def of(cls, state: RunState) -> Draft:
@@ -88,7 +87,6 @@ class Draft:
             report=state.report,
             report_at=state.report_at,
             environments={each.index: each for each in state.environments},
-            seed_events={},
             update=state.update,
             update_at=state.update_at,
             decisions=deque(state.decisions.records, maxlen=DECISIONS),
@@ -100,12 +98,11 @@ class Draft:
             rewards=state.rewards,
             workers=state.workers,
             verdicts=dict(state.verdicts),
-            notices=state.notices,
+            notices=NoticesDraft(state.notices),
         )
 
     def freeze(self) -> RunState:
         """Returns the state; the draft may be changed further."""
-        environments = self._settled_environments()
         return RunState(
             cursor=self._cursor(),
             started=self.started,
@@ -113,18 +110,20 @@ class Draft:
             built=self.built,
             report=self.report,
             report_at=self.report_at,
-            environments=tuple(environments[index] for index in sorted(environments)),
+            environments=tuple(
+                _frozen(self.environments[index]) for index in sorted(self.environments)
+            ),
             update=self.update,
             update_at=self.update_at,
             decisions=Decisions(at=self.decisions_at, records=self._settled_decisions()),
             throughput=self.throughput,
             vitals=self.vitals,
-            series=dict(self.series),
+            series={name: _frozen(each) for name, each in self.series.items()},
             leaderboard=self.leaderboard,
             rewards=self.rewards,
             workers=self.workers,
             verdicts=dict(self.verdicts),
-            notices=self.notices,
+            notices=self.notices.freeze(),
         )
 
     def add_sample(
@@ -138,7 +137,23 @@ class Draft:
             if len(self.series) >= SERIES:
                 return
             series = Series(capacity=capacity)
-        self.series[name] = series.add(position, value, self.sequence)
+        if isinstance(series, Series):
+            series = self.series[name] = SeriesDraft(series)
+        series.add(position, value, self.sequence)
+
+    def find_series(self, name: str) -> Series | None:
+        """Returns a series as it is now, ``None`` if it has no sample."""
+        found = self.series.get(name)
+        return None if found is None else _frozen(found)
+
+    def environment(self, index: int) -> EnvironmentDraft:
+        """Returns an environment to change; a new one if it was not seen before."""
+        found = self.environments.get(index)
+        if isinstance(found, EnvironmentDraft):
+            return found
+        draft = EnvironmentDraft.of(found or EnvironmentState(index=index))
+        self.environments[index] = draft
+        return draft
 
     def judge(self, name: str, value: float | None, where: str = "") -> None:
         """Compares a value with the thresholds of a check."""
@@ -162,14 +177,6 @@ class Draft:
             earlier_boots=old.earlier_boots + (self.monotonic if self.sequence >= 0 else 0.0),
         )
 
-    def _settled_environments(self) -> dict[int, EnvironmentState]:
-        for index, events in self.seed_events.items():
-            old = self.environments[index]
-            episode = with_slots_after(old.episode, events)
-            self.environments[index] = replace(old, episode=episode)
-        self.seed_events.clear()
-        return self.environments
-
     def _settled_decisions(self) -> tuple[DecisionRecord, ...]:
         records = tuple(
             record_decision(each) if isinstance(each, Event) else each for each in self.decisions
@@ -192,3 +199,13 @@ class Draft:
             earlier_boots=old.earlier_boots,
             monotonic=self.monotonic,
         )
+
+
+@overload
+def _frozen(part: Series | SeriesDraft) -> Series: ...
+@overload
+def _frozen(part: EnvironmentState | EnvironmentDraft) -> EnvironmentState: ...
+def _frozen(
+    part: Series | SeriesDraft | EnvironmentState | EnvironmentDraft,
+) -> Series | EnvironmentState:
+    return part.freeze() if isinstance(part, SeriesDraft | EnvironmentDraft) else part

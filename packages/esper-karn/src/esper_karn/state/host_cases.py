@@ -5,22 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from esper_karn.state.draft import Draft
-from esper_karn.state.episode import (
-    Episode,
-    better_episode,
-    with_counterfactuals,
-    with_epoch,
-    with_outcome,
-    with_seed_event,
-)
+from esper_karn.state.episode import better_episode
+from esper_karn.state.episode_draft import EnvironmentDraft, EpisodeDraft
 from esper_karn.state.leaderboard import rank, with_ranked
-from esper_karn.state.notices import (
-    anomaly_notice,
-    host_notice,
-    lifecycle_notice,
-    with_notice,
-)
-from esper_karn.state.run import EnvironmentState, Leaderboard, RewardSums
+from esper_karn.state.run import Leaderboard, RewardSums
 from esper_karn.state.stamped import stamp
 from esper_leyline import SeedEvent, SeedEventKind
 from esper_leyline.events import (
@@ -40,34 +28,22 @@ COMPONENTS = 16
 
 def episode_started(draft: Draft, event: Event, payload: EpisodeStarted) -> None:
     """A fresh host began an episode."""
-    old = _environment(draft, event)
-    _set_episode(draft, event, old, replace(old.episode, started=payload))
+    _episode(draft, event).started = payload
 
 
 def epoch_completed(draft: Draft, event: Event, payload: EpochCompleted) -> None:
     """A host finished an epoch."""
-    old = _environment(draft, event)
-    episode = with_epoch(old.episode, event.epoch or 0, payload.host, event.sequence)
-    draft.seed_events.pop(old.index, None)
-    _set_episode(draft, event, old, episode)
+    _episode(draft, event).add_epoch(event.epoch or 0, payload.host, event.sequence)
 
 
 def episode_outcome(draft: Draft, event: Event, payload: EpisodeOutcome) -> None:
     """An episode ended."""
-    old = _environment(draft, event)
-    episode = with_outcome(old.episode, event.epoch or 0, payload)
-    draft.seed_events.pop(old.index, None)
-    draft.environments[old.index] = EnvironmentState(
-        index=old.index,
-        at=event.sequence,
-        monotonic=event.monotonic,
-        episode=episode,
-        best_episode=better_episode(old.best_episode, episode),
-        last_return=payload.episode_return,
-        profile=old.profile,
-        test=old.test,
-        test_round=old.test_round,
-    )
+    environment = _environment(draft, event)
+    draft_episode = _episode(draft, event)
+    draft_episode.add_outcome(event.epoch or 0, payload)
+    episode = draft_episode.freeze()
+    environment.best_episode = better_episode(environment.best_episode, episode)
+    environment.last_return = payload.episode_return
     board = with_ranked(draft.leaderboard.episodes, rank(event, payload, episode))
     if board != draft.leaderboard.episodes:
         draft.leaderboard = Leaderboard(at=event.sequence, episodes=board)
@@ -76,37 +52,25 @@ def episode_outcome(draft: Draft, event: Event, payload: EpisodeOutcome) -> None
 
 def seed_event(draft: Draft, event: Event, payload: SeedEvent) -> None:
     """Something happened to a seed."""
-    old = _environment(draft, event)
-    draft.seed_events.setdefault(old.index, []).append(payload)
-    if payload.kind is SeedEventKind.GATE_EVALUATED:
-        _set_episode(draft, event, old, old.episode)
-    else:
-        _set_episode(draft, event, old, with_seed_event(old.episode, event.epoch or 0, payload))
-        draft.notices = with_notice(draft.notices, "lifecycle", lifecycle_notice(event))
+    _episode(draft, event).add_event(event.epoch or 0, payload)
+    if payload.kind is not SeedEventKind.GATE_EVALUATED:
+        draft.notices.add("lifecycle", event)
 
 
 def counterfactuals(draft: Draft, event: Event, payload: CounterfactualMatrix) -> None:
     """A host was validated with some seeds switched off."""
-    old = _environment(draft, event)
-    _set_episode(draft, event, old, with_counterfactuals(old.episode, stamp(event, payload)))
+    _episode(draft, event).counterfactuals = stamp(event, payload)
 
 
 def shapley(draft: Draft, event: Event, payload: ShapleyValues) -> None:
     """The Shapley values of a host's seeds were measured."""
-    old = _environment(draft, event)
-    _set_episode(draft, event, old, replace(old.episode, shapley=stamp(event, payload)))
+    _episode(draft, event).shapley = stamp(event, payload)
 
 
 def test_evaluated(draft: Draft, event: Event, payload: TestEvaluated) -> None:
     """A host was evaluated on the test split."""
-    old = _environment(draft, event)
-    draft.environments[old.index] = replace(
-        old,
-        at=event.sequence,
-        monotonic=event.monotonic,
-        test=payload.result,
-        test_round=event.round,
-    )
+    environment = _environment(draft, event)
+    environment.test, environment.test_round = payload.result, event.round
     accuracies = [
         each.test.test_accuracy
         for each in draft.environments.values()
@@ -118,47 +82,37 @@ def test_evaluated(draft: Draft, event: Event, payload: TestEvaluated) -> None:
 
 def profile_measured(draft: Draft, event: Event, payload: ProfileMeasured) -> None:
     """A telemetry profile was measured on a host."""
-    old = _environment(draft, event)
-    draft.environments[old.index] = replace(
-        old, at=event.sequence, monotonic=event.monotonic, profile=stamp(event, payload)
-    )
+    _environment(draft, event).profile = stamp(event, payload)
 
 
 def anomaly(draft: Draft, event: Event, _payload: object) -> None:
     """Something looks wrong."""
-    notices = with_notice(draft.notices, "anomalies", anomaly_notice(event))
-    draft.notices = replace(notices, anomaly_count=notices.anomaly_count + 1)
+    draft.notices.add("anomalies", event)
 
 
 def host_change(draft: Draft, event: Event, _payload: object) -> None:
     """The accuracy or the loss of a host changed."""
-    draft.notices = with_notice(draft.notices, "hosts", host_notice(event))
+    draft.notices.add("hosts", event)
 
 
-def _environment(draft: Draft, event: Event) -> EnvironmentState:
-    """Returns the environment of an event; its episode is a new one in another round."""
+def _environment(draft: Draft, event: Event) -> EnvironmentDraft:
+    """Returns the environment of an event, which changes it.
+
+    Its episode is a new one in another round.
+    """
     assert event.environment is not None
-    number = event.round or 0
-    found = draft.environments.get(event.environment)
-    environment = found or EnvironmentState(index=event.environment)
-    if environment.episode.round == number:
-        return environment
-    draft.seed_events.pop(event.environment, None)
-    return replace(environment, episode=Episode(round=number))
+    environment = draft.environment(event.environment)
+    environment.touch(event.sequence, event.monotonic)
+    if environment.episode.round != (event.round or 0):
+        environment.episode = EpisodeDraft(round=event.round or 0)
+    return environment
 
 
-def _set_episode(draft: Draft, event: Event, old: EnvironmentState, episode: Episode) -> None:
-    draft.environments[old.index] = EnvironmentState(
-        index=old.index,
-        at=event.sequence,
-        monotonic=event.monotonic,
-        episode=episode,
-        best_episode=old.best_episode,
-        last_return=old.last_return,
-        profile=old.profile,
-        test=old.test,
-        test_round=old.test_round,
-    )
+def _episode(draft: Draft, event: Event) -> EpisodeDraft:
+    """Returns the episode of an event, which changes it."""
+    episode = _environment(draft, event).episode
+    episode.frozen = None
+    return episode
 
 
 def _with_reward(old: RewardSums, event: Event, outcome: EpisodeOutcome) -> RewardSums:

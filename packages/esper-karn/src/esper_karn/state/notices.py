@@ -2,48 +2,80 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from esper_karn.formatting import pluralize
 from esper_karn.state.run import NOTICES, Notice, Notices
 from esper_leyline import Flag
 from esper_leyline.events import Event
 
+Group = Literal["anomalies", "lifecycle", "hosts", "run"]
+"""What a notice is about."""
 
-def anomaly_notice(event: Event) -> Notice:
-    """Describes an anomaly."""
-    return _notice(event, _ANOMALIES[event.kind](event.payload))
-
-
-def lifecycle_notice(event: Event) -> Notice:
-    """Describes a lifecycle step of a seed."""
-    return _notice(event, _LIFECYCLE[event.kind](event.payload))
+GROUPS: tuple[Group, ...] = get_args(Group)
+"""All groups."""
 
 
-def host_notice(event: Event) -> Notice:
-    """Describes a change of a host's accuracy or loss."""
-    return _notice(event, _HOSTS[event.kind](event.payload))
+class NoticesDraft:
+    """Notices that are being made.
+
+    Most are dropped before anybody looks at them, so an event becomes a notice when the state is
+    taken.
+
+    Args:
+        notices: What it starts from.
+
+    Attributes:
+        anomaly_count: Number of all anomalies, also of those dropped.
+    """
+
+    def __init__(self, notices: Notices) -> None:
+        self.anomaly_count = notices.anomaly_count
+        self._at = notices.at
+        self._groups: dict[Group, deque[Notice | Event]] = {
+            group: deque(getattr(notices, group), maxlen=NOTICES) for group in GROUPS
+        }
+        self._frozen: Notices | None = notices
+
+    def add(self, group: Group, event: Event) -> None:
+        """Adds the notice of an event, and drops the oldest one of a full group."""
+        self._groups[group].append(event)
+        if group == "anomalies":
+            self.anomaly_count += 1
+        self._at, self._frozen = event.sequence, None
+
+    def rewind(self, rounds: int) -> None:
+        """Drops what was noticed after a round; steps of the run stay."""
+        for group, notices in self._groups.items():
+            if group == "run":
+                continue
+            kept = [each for each in notices if (each.round or 0) <= rounds]
+            if group == "anomalies":
+                self.anomaly_count -= len(notices) - len(kept)
+            self._groups[group] = deque(kept, maxlen=NOTICES)
+        self._frozen = None
+
+    def freeze(self) -> Notices:
+        """Returns the notices."""
+        if self._frozen is None:
+            groups: dict[Group, tuple[Notice, ...]] = {
+                group: tuple(_described(group, each) for each in notices)
+                for group, notices in self._groups.items()
+            }
+            self._groups = {
+                group: deque(notices, maxlen=NOTICES) for group, notices in groups.items()
+            }
+            self._frozen = Notices(at=self._at, anomaly_count=self.anomaly_count, **groups)
+        return self._frozen
 
 
-def run_notice(event: Event) -> Notice:
-    """Describes a step of the run itself."""
-    return _notice(event, _RUN[event.kind](event.payload))
-
-
-def with_notice(
-    notices: Notices, group: Literal["anomalies", "lifecycle", "hosts", "run"], notice: Notice
-) -> Notices:
-    """Returns the notices with one more, and without the oldest of a full group."""
-    groups = {
-        "anomalies": notices.anomalies,
-        "lifecycle": notices.lifecycle,
-        "hosts": notices.hosts,
-        "run": notices.run,
-    }
-    groups[group] = (*groups[group], notice)[-NOTICES:]
-    return Notices(at=notice.sequence, anomaly_count=notices.anomaly_count, **groups)
+def _described(group: Group, found: Notice | Event) -> Notice:
+    if isinstance(found, Notice):
+        return found
+    return _notice(found, _TEXTS[group][found.kind](found.payload))
 
 
 def _notice(event: Event, text: str) -> Notice:
@@ -133,4 +165,8 @@ _RUN: Mapping[str, Callable[[Any], str]] = MappingProxyType(
         "checkpoint_saved": lambda p: f"checkpoint {p.path} written",
         "checkpoint_loaded": lambda p: f"checkpoint {p.path} read",
     }
+)
+
+_TEXTS: Mapping[Group, Mapping[str, Callable[[Any], str]]] = MappingProxyType(
+    {"anomalies": _ANOMALIES, "lifecycle": _LIFECYCLE, "hosts": _HOSTS, "run": _RUN}
 )

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
 from esper_karn.state import host_cases, policy_cases, run_cases
 from esper_karn.state.draft import Draft
 from esper_karn.state.episode import Episode
+from esper_karn.state.episode_draft import EpisodeDraft
 from esper_karn.state.run import Cursor, RunState
 from esper_leyline.events import LIFECYCLE_KINDS, Event, RunStarted
 
 
 def reduce(state: RunState, event: Event) -> RunState:
-    """Returns the state after one more event.
+    """Returns the state after one more event; ``Folding`` is much faster for many.
 
     An event whose sequence number was seen before changes nothing, so a log may be read
     again from its start. An event of another run starts a new state.
@@ -24,19 +25,23 @@ def reduce(state: RunState, event: Event) -> RunState:
 
 def fold(events: Iterable[Event], state: RunState | None = None) -> RunState:
     """Returns the state after many events, from the given state or from the initial one."""
-    state = state or RunState()
     folding = Folding(state)
-    changed = False
-    for event in events:
-        changed |= folding.take(event)
-    return folding.state() if changed else state
+    changed = folding.take_all(events)
+    return folding.state() if changed or state is None else state
 
 
 class Folding:
-    """A fold that is under way: its state may be taken at any event."""
+    """Folds events one after another; its state may be taken at any of them.
 
-    def __init__(self, state: RunState) -> None:
-        self._draft = Draft.of(state)
+    It is what a reader of a log needs: it changes its parts in place, and ``state`` freezes only
+    those that changed since it was called last.
+
+    Args:
+        state: Where it starts, the initial state by default.
+    """
+
+    def __init__(self, state: RunState | None = None) -> None:
+        self._draft = Draft.of(state or RunState())
 
     @property
     def sequence(self) -> int:
@@ -63,9 +68,16 @@ class Folding:
             event.environment is None or not draft.has_room_for(event.environment)
         ):
             return True
-        for case in _CASES.get(kind, ()):
+        for case in _CASES[kind]:
             case(draft, event, payload)
         return True
+
+    def take_all(self, events: Iterable[Event]) -> bool:
+        """Folds many events; returns whether any was new."""
+        changed = False
+        for event in events:
+            changed |= self.take(event)
+        return changed
 
     def state(self) -> RunState:
         """Returns the state after the events so far."""
@@ -83,7 +95,9 @@ def _worked(draft: Draft) -> float:
     return _rounds_worked(draft.report.rounds_done, episodes, draft.started)
 
 
-def _rounds_worked(done: int, episodes: list[Episode], started: RunStarted | None) -> float:
+def _rounds_worked(
+    done: int, episodes: Sequence[Episode | EpisodeDraft], started: RunStarted | None
+) -> float:
     current = [each for each in episodes if each.round > done]
     if not current:
         return float(done)
@@ -93,7 +107,7 @@ def _rounds_worked(done: int, episodes: list[Episode], started: RunStarted | Non
     return done + sum(_share(each, epochs) for each in current) / hosts
 
 
-def _share(episode: Episode, max_epochs: int | None) -> float:
+def _share(episode: Episode | EpisodeDraft, max_epochs: int | None) -> float:
     if episode.ended is not None:
         return 1.0
     return episode.epochs / max_epochs if max_epochs else 0.0

@@ -8,10 +8,9 @@ from dataclasses import replace
 
 from esper_karn.state.decisions import DECISIONS
 from esper_karn.state.draft import Draft
-from esper_karn.state.episode import Episode
-from esper_karn.state.notices import run_notice, with_notice
+from esper_karn.state.episode_draft import EnvironmentDraft, EpisodeDraft, slots_of
 from esper_karn.state.rounds import RoundStats
-from esper_karn.state.run import EnvironmentState, Leaderboard, Notices, RewardSums, Workers
+from esper_karn.state.run import Leaderboard, RewardSums, Workers
 from esper_karn.state.series import CHART_CAPACITY
 from esper_karn.state.stamped import stamp
 from esper_leyline import RunStatus
@@ -69,14 +68,12 @@ def run_resumed(draft: Draft, event: Event, payload: RunResumed) -> None:
     )
     draft.report_at = at
     draft.cursor = replace(draft.cursor, boot_start=event.monotonic, boot_rounds=float(done))
-    draft.seed_events.clear()
-    draft.environments = {
-        index: _rewound(environment, done, at) for index, environment in draft.environments.items()
-    }
-    draft.series = {
-        name: series if name.startswith("machine/") else series.rewind(done, at)
-        for name, series in draft.series.items()
-    }
+    for index in draft.environments:
+        _rewind(draft.environment(index), done, event)
+    for name in draft.series:
+        series = draft.find_series(name)
+        if series is not None and not name.startswith("machine/"):
+            draft.series[name] = series.rewind(done, at)
     draft.decisions = deque(
         (each for each in draft.decisions if (each.round or 0) <= done), maxlen=DECISIONS
     )
@@ -87,14 +84,15 @@ def run_resumed(draft: Draft, event: Event, payload: RunResumed) -> None:
         draft.rewards = RewardSums(at=at)
     if draft.update is not None and (draft.update.round or 0) > done:
         draft.update, draft.update_at = None, at
-    draft.notices = with_notice(_rewound_notices(draft.notices, done), "run", run_notice(event))
+    draft.notices.rewind(done)
+    draft.notices.add("run", event)
 
 
 def run_completed(draft: Draft, event: Event, payload: RunCompleted) -> None:
     """A run ended."""
     draft.report = replace(draft.report, status=payload.status, seconds=payload.seconds)
     draft.report_at = event.sequence
-    draft.notices = with_notice(draft.notices, "run", run_notice(event))
+    draft.notices.add("run", event)
 
 
 def run_failed(draft: Draft, event: Event, payload: RunFailed) -> None:
@@ -103,13 +101,13 @@ def run_failed(draft: Draft, event: Event, payload: RunFailed) -> None:
         draft.report, status=RunStatus.FAILED, error=payload.error, seconds=payload.seconds
     )
     draft.report_at = event.sequence
-    draft.notices = with_notice(draft.notices, "run", run_notice(event))
+    draft.notices.add("run", event)
 
 
 def checkpoint(draft: Draft, event: Event, payload: CheckpointSaved | CheckpointLoaded) -> None:
     """A checkpoint was written or read."""
     draft.report, draft.report_at = replace(draft.report, checkpoint=payload.path), event.sequence
-    draft.notices = with_notice(draft.notices, "run", run_notice(event))
+    draft.notices.add("run", event)
 
 
 def round_completed(draft: Draft, event: Event, payload: RoundCompleted) -> None:
@@ -143,7 +141,7 @@ def round_completed(draft: Draft, event: Event, payload: RoundCompleted) -> None
 def throughput(draft: Draft, event: Event, payload: Throughput) -> None:
     """How fast a round went."""
     draft.throughput = stamp(event, payload)
-    series, speed = draft.series.get("host_epochs_per_second"), payload.host_epochs_per_second
+    series, speed = draft.find_series("host_epochs_per_second"), payload.host_epochs_per_second
     means = [] if series is None else [each.mean for each in series.buckets if each.mean]
     if means:
         usual = sorted(means)[len(means) // 2]
@@ -188,36 +186,19 @@ def worker_restarted(draft: Draft, event: Event, payload: WorkerRestarted) -> No
     draft.workers = Workers(at=event.sequence, restarts=restarts, latest=payload)
 
 
-def _rewound(old: EnvironmentState, done: int, at: int) -> EnvironmentState:
-    best = old.best_episode
-    return EnvironmentState(
-        index=old.index,
-        at=at,
-        episode=old.episode if old.episode.round <= done else Episode(),
-        best_episode=best if best is not None and best.round <= done else None,
-        last_return=old.last_return if old.episode.round <= done else None,
-        profile=old.profile,
-        test=old.test,
-        test_round=old.test_round,
-    )
-
-
-def _rewound_notices(notices: Notices, done: int) -> Notices:
-    anomalies = tuple(each for each in notices.anomalies if (each.round or 0) <= done)
-    return replace(
-        notices,
-        anomalies=anomalies,
-        anomaly_count=notices.anomaly_count - len(notices.anomalies) + len(anomalies),
-        lifecycle=tuple(each for each in notices.lifecycle if (each.round or 0) <= done),
-        hosts=tuple(each for each in notices.hosts if (each.round or 0) <= done),
-    )
+def _rewind(environment: EnvironmentDraft, done: int, event: Event) -> None:
+    environment.touch(event.sequence, 0.0)
+    if environment.episode.round > done:
+        environment.episode, environment.last_return = EpisodeDraft(), None
+    best = environment.best_episode
+    environment.best_episode = best if best is not None and best.round <= done else None
 
 
 def _dead_seeds(draft: Draft) -> tuple[float | None, str]:
     """Returns the share of the hosts' measured seeds whose gradients vanish, and where."""
     measured, dead = 0, []
     for environment in draft.environments.values():
-        for seed in environment.episode.slots:
+        for seed in slots_of(environment.episode):
             if seed.occupied and seed.gradient_vanishing is not None:
                 measured += 1
                 if seed.gradient_vanishing:
