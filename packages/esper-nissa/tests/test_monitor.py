@@ -17,19 +17,12 @@ from esper_leyline.events import (
     Throughput,
     Vitals,
 )
+from esper_leyline.health import Limits
 from esper_leyline.reports import HostReport
 from esper_nissa import Monitor
-from esper_nissa.monitor.alarm import Alarm
 from esper_nissa.monitor.hosts import HostThresholds, HostTrend, observe_epoch
-from esper_nissa.monitor.memory import MemoryThresholds, MemoryTrend, MemoryUse, observe_memory
-from esper_nissa.monitor.rounds import (
-    AccuracyThresholds,
-    AccuracyTrend,
-    SpeedThresholds,
-    SpeedTrend,
-    observe_accuracy,
-    observe_speed,
-)
+from esper_nissa.monitor.machine import SpeedTrend, observe_memory, observe_speed
+from esper_nissa.monitor.rounds import AccuracyThresholds, AccuracyTrend, observe_accuracy
 
 
 class Recorded:
@@ -56,21 +49,11 @@ def host_changes(accuracies, losses=None, thresholds=None):
     return found
 
 
-@given(st.lists(st.sampled_from(["bad", "good", "between"])), st.integers(min_value=1, max_value=4))
-def test_an_alarm_starts_after_bad_values_in_a_row_and_ends_only_at_a_good_one(values, patience):
-    alarm, row = Alarm(), 0
-    for value in values:
-        before = alarm
-        alarm = alarm.observe(bad=value == "bad", good=value == "good", patience=patience)
-        row = row + 1 if value == "bad" else 0
-        assert alarm.starts(before) == (not before.active and row >= patience)
-        assert alarm.ends(before) == (before.active and value == "good")
-
-
 @given(st.lists(st.sampled_from([70.0, 74.9, 72.1, 73.5, 77.0]), max_size=60))
 def test_accuracy_that_only_swings_between_the_limits_says_little(accuracies):
-    """Between ``recovered_points`` and ``fall_points`` a state stays as it is."""
-    thresholds = HostThresholds(window=1, fall_points=10.0, rise_points=10.0)
+    """Within the margin of the fall a state stays as it is."""
+    fall = Limits(warning=10.0, margin=8.0)
+    thresholds = HostThresholds(window=1, fall=fall, rise_points=10.0)
     kinds = [change.kind for _, change in host_changes(accuracies, thresholds=thresholds)]
     assert kinds.count("plateau_detected") <= 1
     assert "degradation_detected" not in kinds
@@ -103,7 +86,7 @@ def test_a_plateau_is_said_once_and_a_clear_rise_ends_it():
 def test_a_fall_is_measured_from_the_best_and_its_recovery_from_the_lowest():
     found = host_changes(
         [60.0, 61.0, 62.0, 63.0, 45.0, 44.0, 44.0, 63.0, 64.0, 64.0],
-        thresholds=HostThresholds(plateau_epochs=20),
+        thresholds=HostThresholds(plateau=Limits(warning=20, margin=20)),
     )
     fall, rise = found
     assert fall[0] == 5
@@ -151,7 +134,7 @@ def test_rounds_that_differ_by_less_than_the_limit_raise_no_alarm(accuracies):
 def speeds(values):
     trend, found = SpeedTrend(), []
     for number, value in enumerate(values, start=1):
-        trend, warning = observe_speed(trend, value, SpeedThresholds())
+        trend, warning = observe_speed(trend, value)
         if warning is not None:
             found.append((number, warning.current, warning.typical))
     return found
@@ -172,25 +155,52 @@ def test_speeds_within_a_factor_of_two_raise_no_alarm(values):
     assert speeds(values) == []
 
 
+def test_a_speed_that_falls_further_is_said_again():
+    assert speeds([10.0] * 15 + [4.0] * 3 + [1.0] * 4) == [(18, 4.0, 10.0), (21, 1.0, 10.0)]
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_speed_that_is_not_a_number_is_said(value):
+    ((at, current, typical),) = speeds([10.0] * 6 + [value] + [10.0] * 3)
+    assert (at, typical) == (7, 10.0)
+    assert not math.isfinite(current)
+
+
+def memory_of(share):
+    return Vitals(memory_mb=share * 1000.0, total_memory_mb=1000.0)
+
+
+def gpu_of(share):
+    return GpuVitals(index=0, name="G", memory_mb=share * 1000.0, total_memory_mb=1000.0)
+
+
+def disk_of(free):
+    return Vitals(disk_free_mb=free, total_disk_mb=1_000_000.0)
+
+
 @pytest.mark.parametrize(
-    ("device", "total", "shares", "found"),
+    ("device", "samples", "found"),
     [
-        ("memory", 1000.0, [0.93, 0.5, 0.93, 0.93, 0.9, 0.93, 0.5, 0.93, 0.93], [3, 8]),
-        ("cuda:0", 1000.0, [0.95] * 5, []),
-        ("cuda:0", 1000.0, [0.98] * 5, [1]),
-        ("disk", 1000.0, [0.96, 0.96, 0.96], [1]),
-        ("disk", 1_000_000.0, [0.96, 0.96, 0.96], []),  # 40 GB are free
-        ("memory", 0.0, [0.96, 0.96], []),
+        (
+            "memory",
+            [memory_of(each) for each in (0.93, 0.5, 0.93, 0.93, 0.9, 0.93, 0.5, 0.93, 0.93)],
+            [3, 8],
+        ),
+        ("memory", [memory_of(each) for each in (0.93, 0.93, 0.98, 0.93, 0.98, 0.98)], [1, 5]),
+        ("cuda:0", [Vitals(gpus=(gpu_of(0.95),))] * 5, []),
+        ("cuda:0", [Vitals(gpus=(gpu_of(0.98),))] * 5, [1]),
+        ("disk", [disk_of(40_000.0)] * 3, []),
+        ("disk", [disk_of(1900.0)] * 3 + [disk_of(2050.0)] * 3 + [disk_of(1900.0)] * 3, [1]),
+        ("disk", [disk_of(1900.0)] * 2 + [disk_of(150.0)] * 2, [1, 3]),
+        ("memory", [Vitals(memory_mb=5.0, total_memory_mb=0.0)] * 2, []),
     ],
 )
-def test_memory_is_short_beyond_the_limits_of_its_device(device, total, shares, found):
-    trend, warned = MemoryTrend(), []
-    for number, share in enumerate(shares):
-        use = MemoryUse(device=device, used_mb=share * total, total_mb=total)
-        trend, warning = observe_memory(trend, use, MemoryThresholds())
-        if warning is not None:
-            assert warning.device == device
-            warned.append(number)
+def test_memory_is_short_beyond_its_limits_and_that_is_said_once(device, samples, found):
+    gauges, warned = {}, []
+    for number, vitals in enumerate(samples):
+        gauges, warnings = observe_memory(gauges, vitals)
+        assert {each.device for each in warnings} <= {device}
+        warned += [number] * len(warnings)
     assert warned == found
 
 

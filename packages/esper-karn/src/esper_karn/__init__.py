@@ -21,7 +21,7 @@ from esper_karn.runs.records import (
 )
 from esper_karn.state.decisions import DecisionRecord
 from esper_karn.state.episode import Episode, Lifeline, StageSpan
-from esper_karn.state.health import CHECKS, Check, Level, Verdict
+from esper_karn.state.health import CHECKS, Check, Verdict
 from esper_karn.state.leaderboard import RankedEpisode
 from esper_karn.state.reducer import Folding, fold, reduce
 from esper_karn.state.rounds import Mean, RoundHistory, RoundStats
@@ -84,7 +84,6 @@ __all__ = [
     "KarnError",
     "Leaderboard",
     "LeaderboardView",
-    "Level",
     "Lifeline",
     "Liveness",
     "Log",

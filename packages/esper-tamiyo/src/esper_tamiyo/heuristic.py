@@ -18,6 +18,7 @@ from esper_leyline import (
     StepReport,
 )
 from esper_leyline.actions import FULL_ALPHA_TARGET, TEMPO_EPOCHS
+from esper_leyline.health import LARGEST_STABLE_FALL, SMALLEST_STABLE_FALL, is_loss_stable
 from esper_leyline.masks import valid_slots
 
 
@@ -51,8 +52,8 @@ class HeuristicConfig:
     window: int = 3
     window_share: float = 0.1
     deadline_share: float = 0.25
-    stable_low: float = -0.05
-    stable_high: float = 0.03
+    stable_low: float = SMALLEST_STABLE_FALL
+    stable_high: float = LARGEST_STABLE_FALL
     plateau_points: float = 0.5
     max_live: int = 1
     tempo_share: float = 0.15
@@ -122,14 +123,12 @@ class HeuristicController:
         self._penalties = {name: value * decay for name, value in self._penalties.items()}
         if any(seed.stage in LIVE_STAGES for seed in report.seeds):
             self._grown_until = report.epoch
-        low, high = self._config.stable_low, self._config.stable_high
-        losses = [loss for loss, _ in report.history]
-        falls = [(old - new) / old if old else 0.0 for old, new in pairwise(losses)]
-        self._settled = self._settled or self._last(falls, lambda fall: low <= fall <= high)
-
-    def _last(self, values: list[float], holds: Callable[[float], bool]) -> bool:
-        """Whether something held in each of the last epochs of the window."""
-        return len(values) >= self._window and all(map(holds, values[-self._window :]))
+        self._settled = self._settled or is_loss_stable(
+            [loss for loss, _ in report.history],
+            self._window,
+            smallest=self._config.stable_low,
+            largest=self._config.stable_high,
+        )
 
     def _why_keep(self, seed: SeedReport) -> str | None:
         """Says why a seed whose contribution was measured since it holds is to stay."""
@@ -197,8 +196,8 @@ class HeuristicController:
 
     def _is_flat(self, report: StepReport) -> bool:
         accuracies = [accuracy for _, accuracy in report.history]
-        gains = [new - old for old, new in pairwise(accuracies)]
-        return self._last(gains, lambda gain: gain < self._config.plateau_points)
+        gains = [new - old for old, new in pairwise(accuracies[-self._window - 1 :])]
+        return len(gains) == self._window and max(gains) < self._config.plateau_points
 
     def _shortest_life(self) -> int:
         """Steps from germination to fossil: four commands, the blend, and no wait between."""

@@ -11,7 +11,6 @@ from esper_karn import (
     ClosingTable,
     EventReader,
     KarnError,
-    Level,
     Liveness,
     RunsTable,
     fold,
@@ -26,6 +25,7 @@ from esper_karn import (
 )
 from esper_leyline import printable
 from esper_leyline.files.paths import os_reason
+from esper_leyline.health import Level
 from esper_leyline.run_lock import LockProbe
 from esper_overwatch.errors import OverwatchError
 
@@ -39,7 +39,6 @@ _JUDGED = frozenset(
         "ppo_update",
         "throughput",
         "vitals",
-        "memory_warning",
     }
 )
 """Kinds from which a run's health is judged; the other lines of its log are not parsed."""

@@ -33,6 +33,7 @@ from esper_leyline.events import (
     Throughput,
     Vitals,
 )
+from esper_leyline.health import Gauge, SpeedHistory
 
 
 @dataclass(slots=True, kw_only=True)
@@ -62,6 +63,7 @@ class Draft:
     decisions: deque[DecisionRecord | Event]
     decisions_at: int
     throughput: Stamped[Throughput] | None
+    speeds: SpeedHistory
     vitals: Stamped[Vitals] | None
     series: dict[str, Series | SeriesDraft]
     leaderboard: Leaderboard
@@ -92,6 +94,7 @@ class Draft:
             decisions=deque(state.decisions.records, maxlen=DECISIONS),
             decisions_at=state.decisions.at,
             throughput=state.throughput,
+            speeds=state.speeds,
             vitals=state.vitals,
             series=dict(state.series),
             leaderboard=state.leaderboard,
@@ -117,6 +120,7 @@ class Draft:
             update_at=self.update_at,
             decisions=Decisions(at=self.decisions_at, records=self._settled_decisions()),
             throughput=self.throughput,
+            speeds=self.speeds,
             vitals=self.vitals,
             series={name: _frozen(each) for name, each in self.series.items()},
             leaderboard=self.leaderboard,
@@ -166,7 +170,12 @@ class Draft:
         return environment in self.environments or len(self.environments) < ENVIRONMENTS
 
     def start_boot(self, event: Event, rounds: float) -> None:
-        """Notes that another process writes the log from this event on."""
+        """Notes that another process writes the log from this event on.
+
+        It may run on another machine, so what is judged starts anew.
+        """
+        self.verdicts = {name: Verdict(at=event.sequence, gauge=Gauge()) for name in self.verdicts}
+        self.speeds = SpeedHistory()
         old = self.cursor
         self.cursor = Cursor(
             run_id=event.run_id,

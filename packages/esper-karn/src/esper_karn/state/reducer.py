@@ -140,7 +140,7 @@ _CASES: Mapping[str, tuple[_Case, ...]] = MappingProxyType(
         "throughput": (run_cases.throughput,),
         "vitals": (run_cases.vitals,),
         "worker_restarted": (host_cases.anomaly, run_cases.worker_restarted),
-        "memory_warning": (host_cases.anomaly, run_cases.memory_warning),
+        "memory_warning": (host_cases.anomaly,),
         "throughput_warning": (host_cases.anomaly,),
         "ppo_update": (policy_cases.ppo_update,),
         "decision": (policy_cases.decision,),

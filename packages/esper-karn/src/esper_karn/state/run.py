@@ -23,6 +23,7 @@ from esper_leyline.events import (
     Vitals,
     WorkerRestarted,
 )
+from esper_leyline.health import SpeedHistory
 from esper_leyline.wire import WIRE_CONFIG, Float
 
 NOTICES = 100
@@ -226,6 +227,7 @@ class RunState:
     update_at: int = -1
     decisions: Decisions = field(default_factory=Decisions)
     throughput: Stamped[Throughput] | None = None
+    speeds: SpeedHistory = field(default_factory=SpeedHistory)
     vitals: Stamped[Vitals] | None = None
     series: Mapping[str, Series] = field(default_factory=dict)
     leaderboard: Leaderboard = field(default_factory=Leaderboard)

@@ -19,7 +19,6 @@ from esper_leyline.events import (
     CheckpointSaved,
     EnvironmentBuilt,
     Event,
-    MemoryWarning,
     RoundCompleted,
     RunCompleted,
     RunFailed,
@@ -30,6 +29,7 @@ from esper_leyline.events import (
     Vitals,
     WorkerRestarted,
 )
+from esper_leyline.health import MemoryKind, memory_uses
 
 LEAST_WAIT = 120.0
 """Seconds without an epoch that are never called a stall."""
@@ -141,11 +141,9 @@ def round_completed(draft: Draft, event: Event, payload: RoundCompleted) -> None
 def throughput(draft: Draft, event: Event, payload: Throughput) -> None:
     """How fast a round went."""
     draft.throughput = stamp(event, payload)
-    series, speed = draft.find_series("host_epochs_per_second"), payload.host_epochs_per_second
-    means = [] if series is None else [each.mean for each in series.buckets if each.mean]
-    if means:
-        usual = sorted(means)[len(means) // 2]
-        draft.judge("throughput", speed / usual)
+    speed = payload.host_epochs_per_second
+    draft.judge("throughput", draft.speeds.share(speed))
+    draft.speeds = draft.speeds.add(speed)
     draft.add_sample("host_epochs_per_second", event.round or 0, speed, capacity=CHART_CAPACITY)
 
 
@@ -161,23 +159,12 @@ def vitals(draft: Draft, event: Event, payload: Vitals) -> None:
         ("machine/gpu_memory_mb", _largest(gpu.memory_mb for gpu in payload.gpus)),
     ):
         draft.add_sample(name, seconds, value)
-    used = {"memory": _share(payload.memory_mb, payload.total_memory_mb)} | {
-        f"GPU {gpu.index}": _share(gpu.memory_mb, gpu.total_memory_mb) for gpu in payload.gpus
-    }
-    known = {name: share for name, share in used.items() if share is not None}
-    if known:
-        fullest = max(known, key=lambda name: known[name])
-        draft.judge("memory", known[fullest], fullest)
-    draft.judge("disk", payload.disk_free_mb)
+    for use in memory_uses(payload):
+        where = use.device if use.kind is MemoryKind.GPU_MEMORY else ""
+        draft.judge(use.kind.value, use.value, where)
     draft.judge("stalled", _wait(draft))
     if draft.missing or "telemetry" in draft.verdicts:
         draft.judge("telemetry", float(draft.missing))
-
-
-def memory_warning(draft: Draft, _event: Event, payload: MemoryWarning) -> None:
-    """Memory is getting short."""
-    if payload.device != "disk":
-        draft.judge("memory", _share(payload.used_mb, payload.total_mb), payload.device)
 
 
 def worker_restarted(draft: Draft, event: Event, payload: WorkerRestarted) -> None:
@@ -214,10 +201,6 @@ def _wait(draft: Draft) -> float | None:
     speed = draft.throughput.payload.host_epochs_per_second
     usual = USUAL_WAITS * len(draft.environments) / speed if speed > 0 else 0.0
     return (draft.monotonic - latest) / max(LEAST_WAIT, usual)
-
-
-def _share(used: float | None, total: float | None) -> float | None:
-    return used / total if used is not None and total else None
 
 
 def _largest(values: Iterable[float | None]) -> float | None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from esper_karn.state.health import CHECKS, LEVELS, Level
+from esper_karn.state.health import CHECKS
 from esper_karn.state.run import Notice, RunState
 from esper_karn.views.progress import progress
 from esper_leyline import RunStatus
 from esper_leyline.events import GpuVitals
+from esper_leyline.health import Level, Limits
 from esper_leyline.wire import Float
 
 LOG_LINES = 100
@@ -201,19 +202,20 @@ def health(state: RunState) -> Health:
         verdict = state.verdicts.get(name)
         if verdict is None:
             continue
+        limits = check.limits
         views.append(
             VerdictView(
                 name=name,
                 level=verdict.level,
                 value=verdict.value,
-                threshold=check.bad if verdict.level is Level.BAD else check.warning,
-                below=check.below,
+                threshold=_threshold(limits, verdict.level),
+                below=limits.below,
                 where=verdict.where,
                 measures=check.measures,
                 advice=check.advice,
             )
         )
-    return Health(verdicts=tuple(sorted(views, key=lambda each: -LEVELS.index(each.level))))
+    return Health(verdicts=tuple(sorted(views, key=lambda each: -each.level.rank)))
 
 
 def machine(state: RunState) -> Machine:
@@ -248,9 +250,13 @@ def log_lines(state: RunState) -> Log:
     return Log(lines=tuple(lines[-LOG_LINES:]), anomalies=notices.anomaly_count)
 
 
+def _threshold(limits: Limits, level: Level) -> float:
+    return limits.warning if limits.bad is None or level is not Level.BAD else limits.bad
+
+
 def _worst(state: RunState) -> Level:
     levels = [verdict.level for verdict in state.verdicts.values()]
-    return max(levels, key=LEVELS.index, default=Level.UNKNOWN)
+    return max(levels, key=lambda level: level.rank, default=Level.UNKNOWN)
 
 
 def _line(group: Literal["anomaly", "seed", "host", "run"], notice: Notice) -> LogLine:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
 
 from esper_leyline.events import (
     DegradationDetected,
@@ -13,7 +12,10 @@ from esper_leyline.events import (
     ImprovementDetected,
     PlateauDetected,
 )
-from esper_nissa.monitor.alarm import Alarm
+from esper_leyline.health import Gauge, Limits, is_loss_stable
+
+_PLATEAU = Limits(warning=5, margin=5)
+_FALL = Limits(warning=5.0, margin=3.0)
 
 HostChange = HostStabilized | PlateauDetected | DegradationDetected | ImprovementDetected
 
@@ -26,23 +28,17 @@ class HostThresholds:
 
     Attributes:
         window: Epochs of that mean, and epochs in which the loss of a settled host is stable.
-        stable_low: Smallest relative fall of the loss in one epoch that is stable.
-        stable_high: Largest.
         progress_points: Accuracy that rises by this has improved.
-        plateau_epochs: Epochs without improvement that make a plateau.
         rise_points: Rise above a plateau that ends it.
-        fall_points: Fall below the best accuracy that is a degradation.
-        recovered_points: Distance from the best accuracy at which a degradation is over.
+        plateau: Limits of the epochs without improvement; the next improvement ends a plateau.
+        fall: Limits of the points below the best accuracy.
     """
 
     window: int = 3
-    stable_low: float = -0.05
-    stable_high: float = 0.03
     progress_points: float = 1.0
-    plateau_epochs: int = 5
     rise_points: float = 2.0
-    fall_points: float = 5.0
-    recovered_points: float = 2.0
+    plateau: Limits = _PLATEAU
+    fall: Limits = _FALL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,9 +52,9 @@ class HostTrend:
         mark: Mean accuracy at the last improvement, ``None`` before the first full window.
         idle: Epochs since then.
         best: Highest mean accuracy.
-        lowest: Lowest mean accuracy since the degradation that is active.
-        plateau: Active from a plateau until the next clear rise.
-        fallen: Active from a degradation until the host has recovered.
+        lowest: Lowest mean accuracy in the present degradation.
+        plateau: Epochs without improvement; alarming from a plateau until the next clear rise.
+        fall: Points below the best; alarming from a degradation until the host has recovered.
     """
 
     losses: tuple[float, ...] = ()
@@ -68,8 +64,8 @@ class HostTrend:
     idle: int = 0
     best: float = -math.inf
     lowest: float = math.inf
-    plateau: Alarm = field(default_factory=Alarm)
-    fallen: Alarm = field(default_factory=Alarm)
+    plateau: Gauge = field(default_factory=Gauge)
+    fall: Gauge = field(default_factory=Gauge)
 
 
 def observe_epoch(
@@ -93,7 +89,7 @@ def observe_epoch(
         accuracies=(*trend.accuracies, val_accuracy)[-window:],
     )
     changes: list[HostChange] = []
-    if not trend.settled and _is_stable(trend.losses, thresholds):
+    if not trend.settled and is_loss_stable(trend.losses, window):
         trend = replace(trend, settled=True)
         changes.append(HostStabilized(val_loss=val_loss))
     if len(trend.accuracies) < window:
@@ -105,42 +101,33 @@ def observe_epoch(
 
 
 def _with_mean(trend: HostTrend, mean: float, thresholds: HostThresholds) -> HostTrend:
-    points = thresholds.rise_points if trend.plateau.active else thresholds.progress_points
+    on_plateau = trend.plateau.is_alarming
+    points = thresholds.rise_points if on_plateau else thresholds.progress_points
     improved = trend.mark is None or mean - trend.mark >= points
     idle = 0 if improved else trend.idle + 1
     best = max(trend.best, mean)
-    fallen = trend.fallen.observe(
-        bad=best - mean >= thresholds.fall_points,
-        good=best - mean <= thresholds.recovered_points,
-    )
+    fall = trend.fall.observe(best - mean, thresholds.fall)
     return replace(
         trend,
         mark=mean if improved else trend.mark,
         idle=idle,
         best=best,
-        lowest=min(trend.lowest, mean) if fallen.active else math.inf,
-        plateau=trend.plateau.observe(bad=idle >= thresholds.plateau_epochs, good=improved),
-        fallen=fallen,
+        lowest=min(trend.lowest, mean) if fall.is_alarming else math.inf,
+        plateau=trend.plateau.observe(idle, thresholds.plateau),
+        fall=fall,
     )
 
 
 def _changes(before: HostTrend, after: HostTrend, mean: float) -> Iterator[HostChange]:
-    if after.plateau.starts(before.plateau):
+    if after.plateau.worsened(before.plateau):
         yield PlateauDetected(epochs_without_improvement=after.idle)
-    if after.fallen.starts(before.fallen):
+    if after.fall.worsened(before.fall):
         yield DegradationDetected(drop=after.best - mean)
-    if after.fallen.ends(before.fallen):
+    if after.fall.recovered(before.fall):
         yield ImprovementDetected(gain=mean - before.lowest)
-    elif after.plateau.ends(before.plateau):
+    elif after.plateau.recovered(before.plateau):
         assert before.mark is not None
         yield ImprovementDetected(gain=mean - before.mark)
-
-
-def _is_stable(losses: tuple[float, ...], thresholds: HostThresholds) -> bool:
-    """Whether each of the last ``window`` relative falls of the loss is small."""
-    falls = [(old - new) / old if old else 0.0 for old, new in pairwise(losses)]
-    low, high = thresholds.stable_low, thresholds.stable_high
-    return len(falls) == thresholds.window and all(low <= fall <= high for fall in falls)
 
 
 def _is_finite(value: float | None) -> bool:

@@ -9,32 +9,19 @@ from typing import Any
 from esper_leyline.events import AnyPayload, EpochCompleted, RoundCompleted, Throughput, Vitals
 from esper_leyline.ports import Telemetry
 from esper_nissa.monitor.hosts import HostThresholds, HostTrend, observe_epoch
-from esper_nissa.monitor.memory import (
-    DISK,
-    MEMORY,
-    MemoryThresholds,
-    MemoryTrend,
-    MemoryUse,
-    observe_memory,
-)
-from esper_nissa.monitor.rounds import (
-    AccuracyThresholds,
-    AccuracyTrend,
-    SpeedThresholds,
-    SpeedTrend,
-    observe_accuracy,
-    observe_speed,
-)
+from esper_nissa.monitor.machine import MemoryGauges, SpeedTrend, observe_memory, observe_speed
+from esper_nissa.monitor.rounds import AccuracyThresholds, AccuracyTrend, observe_accuracy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MonitorThresholds:
-    """The limits of all rules."""
+    """The limits of the rules for hosts and rounds.
+
+    Those for memory and speed are in ``esper_leyline.health``, because readers of a log use them.
+    """
 
     hosts: HostThresholds = field(default_factory=HostThresholds)
     accuracy: AccuracyThresholds = field(default_factory=AccuracyThresholds)
-    speed: SpeedThresholds = field(default_factory=SpeedThresholds)
-    memory: MemoryThresholds = field(default_factory=MemoryThresholds)
 
 
 class Monitor:
@@ -59,7 +46,7 @@ class Monitor:
         self._hosts: dict[int | None, tuple[int | None, HostTrend]] = {}
         self._accuracy = AccuracyTrend()
         self._speed = SpeedTrend()
-        self._memory = MemoryTrend()
+        self._memory: MemoryGauges = {}
         self._rules: Mapping[str, Callable[[Any, int | None, int | None], Iterator[AnyPayload]]] = {
             "epoch_completed": self._epoch,
             "round_completed": self._round,
@@ -109,30 +96,12 @@ class Monitor:
     def _throughput(
         self, payload: Throughput, _number: int | None, _environment: int | None
     ) -> Iterator[AnyPayload]:
-        self._speed, warning = observe_speed(
-            self._speed, payload.host_epochs_per_second, self._thresholds.speed
-        )
+        self._speed, warning = observe_speed(self._speed, payload.host_epochs_per_second)
         if warning is not None:
             yield warning
 
     def _vitals(
         self, payload: Vitals, _number: int | None, _environment: int | None
     ) -> Iterator[AnyPayload]:
-        for use in _memory_uses(payload):
-            self._memory, warning = observe_memory(self._memory, use, self._thresholds.memory)
-            if warning is not None:
-                yield warning
-
-
-def _memory_uses(vitals: Vitals) -> Iterator[MemoryUse]:
-    """Yields the memory of the machine, of its disk and of each GPU, as far as measured."""
-    if vitals.memory_mb is not None and vitals.total_memory_mb is not None:
-        yield MemoryUse(device=MEMORY, used_mb=vitals.memory_mb, total_mb=vitals.total_memory_mb)
-    if vitals.disk_free_mb is not None and vitals.total_disk_mb is not None:
-        used = vitals.total_disk_mb - vitals.disk_free_mb
-        yield MemoryUse(device=DISK, used_mb=used, total_mb=vitals.total_disk_mb)
-    for gpu in vitals.gpus:
-        if gpu.memory_mb is not None and gpu.total_memory_mb is not None:
-            yield MemoryUse(
-                device=f"cuda:{gpu.index}", used_mb=gpu.memory_mb, total_mb=gpu.total_memory_mb
-            )
+        self._memory, warnings = observe_memory(self._memory, payload)
+        yield from warnings
