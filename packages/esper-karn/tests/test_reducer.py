@@ -423,10 +423,11 @@ def test_a_loaded_checkpoint_is_the_last_one():
     assert fold([event(0, loaded)]).report.checkpoint == "checkpoints/2.pt"
 
 
-def test_a_state_survives_json(run_of):
+@pytest.mark.parametrize("rounds", [3, 4])
+def test_a_state_survives_json(rounds, run_of):
     adapter = TypeAdapter(RunState)
-    state = fold(run_of(4))
+    state = fold(run_of(rounds))  # in round 3 KL is NaN and the value loss infinite
     again = adapter.validate_json(adapter.dump_json(state))
     assert repr(again) == repr(state)
-    later = run_of(4)[-1].model_copy(update={"sequence": state.cursor.sequence + 1})
+    later = run_of(rounds)[-1].model_copy(update={"sequence": state.cursor.sequence + 1})
     assert repr(reduce(again, later)) == repr(reduce(state, later))

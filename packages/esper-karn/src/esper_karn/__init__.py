@@ -19,6 +19,7 @@ from esper_karn.runs.records import (
     read_run,
     read_summary,
 )
+from esper_karn.snapshots.run_reader import RunReader
 from esper_karn.state.decisions import DecisionRecord
 from esper_karn.state.episode import Episode, Lifeline, StageSpan
 from esper_karn.state.health import CHECKS, Check, Verdict
@@ -102,6 +103,7 @@ __all__ = [
     "RoundStats",
     "RoundView",
     "RunPeek",
+    "RunReader",
     "RunRecord",
     "RunReport",
     "RunState",

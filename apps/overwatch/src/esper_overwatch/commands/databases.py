@@ -33,7 +33,7 @@ def open_database(runs: Sequence[Path], command: str) -> Iterator[RunsDatabase]:
     from esper_karn.analytics.database import open_runs
 
     paths = [path for run in runs for path in expand(run)]
-    with open_runs(paths, user_cache()) as database:
+    with open_runs(paths, user_cache("logs")) as database:
         if database.warning is not None:
             echo_error(database.warning, "warning")
         for run in database.runs:
@@ -50,8 +50,11 @@ def expand(run: Path) -> list[Path]:
     return [run] if is_run_directory(run) else find_runs(run)[::-1]
 
 
-def user_cache() -> Path:
-    """Returns the folder for caches of logs: below ``XDG_CACHE_HOME``, or ``~/.cache``.
+def user_cache(name: str) -> Path:
+    """Returns a folder for a cache: below ``XDG_CACHE_HOME``, or ``~/.cache``.
+
+    Args:
+        name: What it holds: ``logs`` as tables, or ``snapshots`` of runs.
 
     Raises:
         OverwatchError: If there is no home directory.
@@ -63,4 +66,4 @@ def user_cache() -> Path:
         raise OverwatchError(
             "there is no home directory for the cache; set XDG_CACHE_HOME to a folder"
         ) from error
-    return caches / "esper" / "logs"
+    return caches / "esper" / name

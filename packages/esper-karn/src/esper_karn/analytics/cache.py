@@ -15,7 +15,7 @@ from pathlib import Path
 
 import duckdb
 
-from esper_karn.analytics.log_part import LogPart, mark_of
+from esper_karn.analytics.log_part import LogPart
 from esper_karn.analytics.manifest import (
     MANIFEST_FILE,
     CachedRun,
@@ -28,6 +28,7 @@ from esper_karn.analytics.manifest import (
 from esper_karn.analytics.staging import Staging, connect, copy_to_parquet
 from esper_karn.analytics.tables import TABLES
 from esper_karn.errors import KarnError
+from esper_karn.log.mark import mark_of
 from esper_karn.runs.folder import resolve_log
 from esper_leyline import printable
 from esper_leyline.events import SCHEMA_VERSION

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,60 +9,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 from esper_karn.log.lines import LineSplitter
+from esper_karn.log.mark import LogMark, digest_ends, mark_of
 from esper_karn.log.reader import CHUNK, unreadable
 from esper_leyline import LeylineError, open_regular
-from esper_leyline.wire import Contract
 
 _CONTROL = re.compile(r"[\x00-\x1f]")
-_EDGE = 4096
-"""Bytes at the start and before the end of what was read that tell one log from another."""
-
-
-class LogMark(Contract):
-    """Which log was read, and how far.
-
-    Attributes:
-        device: With ``inode`` the file itself.
-        size: Of the whole file before it was read, in bytes.
-        modified: Time of its last change before it was read, in nanoseconds.
-        offset: Where the first line begins that was not read.
-        digest: Of the bytes at both ends of what was read.
-    """
-
-    device: int
-    inode: int
-    size: int
-    modified: int
-    offset: int = 0
-    digest: str = ""
-
-    def is_current(self, log: Path) -> bool:
-        """Whether the log is as it was before it was read.
-
-        Raises:
-            KarnError: If it cannot be looked at.
-        """
-        now = mark_of(log)
-        return now is not None and (now.device, now.inode, now.size, now.modified) == (
-            *(self.device, self.inode, self.size, self.modified),
-        )
-
-
-def mark_of(log: Path) -> LogMark | None:
-    """Returns the mark of a log of which nothing was read, ``None`` if there is none.
-
-    Raises:
-        KarnError: If it cannot be looked at.
-    """
-    try:
-        stat = log.stat()
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise unreadable(log, error) from error
-    return LogMark(
-        device=stat.st_dev, inode=stat.st_ino, size=stat.st_size, modified=stat.st_mtime_ns
-    )
 
 
 @dataclass(slots=True)
@@ -106,11 +56,7 @@ class LogPart:
 
     def _lines(self, file: BinaryIO, mark: LogMark) -> Iterator[bytes | None]:
         known = self.known
-        self.continued = known is not None and (
-            (known.device, known.inode) == (mark.device, mark.inode)
-            and known.offset <= mark.size
-            and known.digest == _digest(file, known.offset)
-        )
+        self.continued = known is not None and known.is_start_of(file, mark)
         start = known.offset if known is not None and self.continued else 0
         file.seek(start)
         splitter = LineSplitter()
@@ -120,7 +66,7 @@ class LogPart:
                 self.rejected += clean is None
                 yield clean
         offset = file.tell() - splitter.pending_bytes
-        self.mark = mark.model_copy(update={"offset": offset, "digest": _digest(file, offset)})
+        self.mark = mark.model_copy(update={"offset": offset, "digest": digest_ends(file, offset)})
 
 
 def readable(line: bytes | None) -> bytes | None:
@@ -134,12 +80,3 @@ def readable(line: bytes | None) -> bytes | None:
         return None
     # JSON has control characters only between its parts, and Esper writes none there.
     return line if text.isprintable() or not _CONTROL.search(text) else None
-
-
-def _digest(file: BinaryIO, offset: int) -> str:
-    found = hashlib.sha256()
-    file.seek(0)
-    found.update(file.read(min(_EDGE, offset)))
-    file.seek(max(0, offset - _EDGE))
-    found.update(file.read(min(_EDGE, offset)))
-    return found.hexdigest()

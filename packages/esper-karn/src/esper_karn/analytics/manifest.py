@@ -6,8 +6,8 @@ from pathlib import Path
 
 from pydantic import Field, ValidationError
 
-from esper_karn.analytics.log_part import LogMark
 from esper_karn.analytics.tables import TABLES, format_digest
+from esper_karn.log.mark import LogMark
 from esper_leyline import LeylineError, write_atomically
 from esper_leyline.files.paths import read_regular
 from esper_leyline.wire import Contract

@@ -43,6 +43,14 @@ class Problem:
     reason: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadPosition:
+    """How far a log was read: ``line`` complete lines, which end before byte ``offset``."""
+
+    offset: int = 0
+    line: int = 0
+
+
 class EventReader:
     """Reads the events of a log, and those that are added later.
 
@@ -56,9 +64,16 @@ class EventReader:
         path: The log; it need not exist yet.
         kinds: Only events of these kinds, ``None`` for all. Other lines are skipped without
             being parsed if they look like an event.
+        start: Where reading begins; a log that was replaced is read from its start.
     """
 
-    def __init__(self, path: Path, *, kinds: frozenset[str] | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        kinds: frozenset[str] | None = None,
+        start: ReadPosition | None = None,
+    ) -> None:
         self._path = path
         self._kinds = kinds
         names = b"|".join(kind.encode() for kind in sorted(kinds)) if kinds else b""
@@ -67,6 +82,7 @@ class EventReader:
         self._splitter = LineSplitter()
         self._lines: deque[bytes | None] = deque()
         self._line = 0
+        self._next = start or ReadPosition()
         self._problems: list[Problem] = []
         self.problem_count = 0
         self.restarts = 0
@@ -85,6 +101,20 @@ class EventReader:
     def line_count(self) -> int:
         """Complete lines read from the current file so far."""
         return self._line
+
+    @property
+    def position(self) -> ReadPosition | None:
+        """Where the line after the latest event begins; ``None`` where that is not known.
+
+        It is not known while a line that was too long waits to be read.
+        """
+        waiting = [len(line) + 1 for line in self._lines if line is not None]
+        if self._file is None:
+            return self._next
+        if len(waiting) < len(self._lines):
+            return None
+        offset = self._file.tell() - self._splitter.pending_bytes - sum(waiting)
+        return ReadPosition(offset=offset, line=self._line)
 
     def read(self) -> Iterator[Event]:
         """Yields the events completed since the last call, then stops.
@@ -118,6 +148,8 @@ class EventReader:
         try:
             if self._file is None:
                 self._file = open_regular(self._path)
+                self._file.seek(self._next.offset)
+                self._line = self._next.line
             return self._take(self._file) or self._restarted(self._file)
         except FileNotFoundError:
             return False
@@ -151,7 +183,7 @@ class EventReader:
         if self._splitter.pending:
             self._record(self._line + 1, "unfinished when the file was replaced or truncated")
         self._splitter.clear()
-        self._file, self._line = file, 0
+        self._file, self._line, self._next = file, 0, ReadPosition()
 
     def _parse(self, line: bytes | None) -> Event | None:
         self._line += 1

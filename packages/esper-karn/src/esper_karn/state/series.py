@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from pydantic import ConfigDict
 
-from esper_leyline.wire import Float
+from esper_leyline.wire import WIRE_CONFIG, Float
 
 CAPACITY = 128
 """Largest number of buckets of a series, unless it is made with another capacity."""
@@ -69,7 +69,9 @@ class Series:
         at: Sequence number of the event that changed it last, -1 before the first.
     """
 
-    __pydantic_config__ = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
+    __pydantic_config__ = ConfigDict(
+        **WIRE_CONFIG, ser_json_bytes="base64", val_json_bytes="base64"
+    )
 
     packed: bytes = b""
     stride: int = 1

@@ -1,0 +1,1 @@
+"""States of a run at some of its events, kept in the user's cache."""

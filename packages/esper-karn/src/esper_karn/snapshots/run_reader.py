@@ -1,0 +1,130 @@
+"""Follows a run: its state now, and as it was after any of its events."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from esper_karn.log.mark import digest_ends, mark_of
+from esper_karn.log.reader import EventReader, Problem, ReadPosition, unreadable
+from esper_karn.snapshots.snapshot import Snapshot
+from esper_karn.snapshots.store import SnapshotStore
+from esper_karn.state.reducer import Folding
+from esper_karn.state.run import RunState
+from esper_leyline import LeylineError, open_regular
+from esper_leyline.events import Event
+
+EVERY = 10_000
+"""Events between two snapshots, so the largest number that is folded to go to a moment."""
+
+
+class RunReader:
+    """The state of a run, from its log.
+
+    Opening a log folds the events after its latest snapshot. A log that was replaced is read from
+    its start, under another ``stream``.
+
+    Args:
+        log: The log; it need not exist yet.
+        snapshots: Folder of the snapshots of all runs; ``None`` to keep none.
+
+    Raises:
+        KarnError: If the log cannot be read; so do the methods.
+    """
+
+    def __init__(self, log: Path, snapshots: Path | None = None) -> None:
+        self._log = log
+        self._store = None if snapshots is None else SnapshotStore(snapshots, log)
+        found = self._store.latest() if self._store else None
+        self._reader = EventReader(log, start=found.position if found else None)
+        self._folding = Folding(found.state if found else None)
+        self._due = (self._folding.sequence + 1) // EVERY + 1
+        self._restarts = 0
+        self._inode = 0
+
+    def close(self) -> None:
+        """Closes the log."""
+        self._reader.close()
+
+    def __enter__(self) -> RunReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def stream(self) -> str:
+        """Names the file that was read; another one voids all that was known before."""
+        return f"{self._inode:x}.{self._restarts}"
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """The first lines that could not be read since the run was opened."""
+        return self._reader.problems
+
+    def read(self) -> RunState:
+        """Reads what was added to the log; returns the state after its latest event."""
+        for event in self._reader.read():
+            self._start_again_if_replaced()
+            self._folding.take(event)
+            if self._folding.sequence >= self._due * EVERY - 1:
+                self._keep()
+        self._start_again_if_replaced()
+        self._look_at_file()
+        return self._folding.state()
+
+    def read_at(self, sequence: int) -> RunState:
+        """Returns the state after an event; after the last one if the log does not reach so far.
+
+        Args:
+            sequence: Sequence number of the event; -1 for the state before the first.
+        """
+        found = self._store.latest(sequence) if self._store and sequence >= 0 else None
+        folding = Folding(found.state if found else None)
+        with EventReader(self._log, start=found.position if found else None) as reader:
+            for event in _until(reader.read(), sequence):
+                folding.take(event)
+        return folding.state()
+
+    def _start_again_if_replaced(self) -> None:
+        if self._reader.restarts != self._restarts:
+            self._restarts = self._reader.restarts
+            self._folding, self._due = Folding(), 1
+
+    def _keep(self) -> None:
+        """Writes a snapshot, unless the position in the log is not known: then the next one is."""
+        position = self._reader.position
+        if position is None:
+            return
+        self._due = (self._folding.sequence + 1) // EVERY + 1
+        if self._store is None or self._store.has(self._folding.sequence):
+            return
+        snapshot = _snapshot(self._log, self._folding.state(), position)
+        if snapshot is not None:
+            self._store.write(snapshot)
+
+    def _look_at_file(self) -> None:
+        try:
+            self._inode = self._log.stat().st_ino
+        except OSError:
+            return
+
+
+def _snapshot(log: Path, state: RunState, position: ReadPosition) -> Snapshot | None:
+    mark = mark_of(log)
+    if mark is None or mark.size < position.offset:
+        return None
+    try:
+        with open_regular(log) as file:
+            digest = digest_ends(file, position.offset)
+    except (OSError, LeylineError) as error:
+        raise unreadable(log, error) from error
+    mark = mark.model_copy(update={"offset": position.offset, "digest": digest})
+    return Snapshot(state=state, mark=mark, line=position.line)
+
+
+def _until(events: Iterator[Event], sequence: int) -> Iterator[Event]:
+    for event in events:
+        if event.sequence > sequence:
+            return
+        yield event
