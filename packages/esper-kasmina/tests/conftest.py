@@ -42,14 +42,14 @@ VECTOR = MLPHostSpec(input_shape=(3, 5), classes=4, widths=(8, 12, 8))
 TEXT = TransformerHostSpec(vocabulary=11, width=8, heads=2, layers=2, block=9, layers_per_slot=1)
 FAMILIES = {"signal": SIGNAL, "image": IMAGE, "vector": VECTOR, "text": TEXT}
 STYLES = (BlendStyle.LINEAR_ADD, BlendStyle.LINEAR_MULTIPLY, BlendStyle.GATED_GATE)
-"""One style an algorithm."""
+"""One style for each algorithm."""
 
 USUAL = {
     Topology.CNN: Blueprint.CONV_LIGHT,
     Topology.TRANSFORMER: Blueprint.ATTENTION,
     Topology.MLP: Blueprint.MLP_SMALL,
 }
-"""What grows where a test does not say."""
+"""The blueprint that is used if a test names none."""
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""Bringing seeds of any host to a stage by hand."""
+"""Brings seeds of any host to a stage by commands."""
 
 from __future__ import annotations
 

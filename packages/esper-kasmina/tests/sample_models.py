@@ -1,4 +1,4 @@
-"""Other people's models, with places for slots in them."""
+"""Models of torch, torchvision and this file, with sites for slots."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from esper_leyline import Blueprint
 
 @dataclass(frozen=True, slots=True)
 class SampleModel:
-    """A model, an input for it, and where seeds of what kind may grow."""
+    """A model, inputs for it, sites for slots, and a blueprint that fits them."""
 
     make: Callable[[], nn.Module]
     sites: Mapping[str, str | SlotSite]

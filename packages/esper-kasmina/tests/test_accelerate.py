@@ -1,4 +1,4 @@
-"""A model grows in a training loop of ``accelerate``, is saved and goes on."""
+"""A model grows in a training loop of ``accelerate``, is saved and loaded, and trains on."""
 
 from __future__ import annotations
 

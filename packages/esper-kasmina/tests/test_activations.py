@@ -1,4 +1,4 @@
-"""What flows through a slot: described, read off an example, and checked."""
+"""Kinds of activations: described, inferred from an example, and checked."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ KINDS = {
 
 
 @pytest.mark.parametrize(("kind", "shape", "words"), KINDS.values(), ids=KINDS)
-def test_a_kind_knows_its_axes(kind, shape, words):
+def test_axes_and_shape_text_of_each_kind(kind, shape, words):
     assert kind.rank == len(shape)
     assert shape[kind.channel_axis] == 6
     assert shape[kind.batch_axis] == 4
@@ -39,7 +39,7 @@ def test_a_kind_knows_its_axes(kind, shape, words):
 
 
 @pytest.mark.parametrize(("kind", "shape", "words"), KINDS.values(), ids=KINDS)
-def test_a_slot_takes_what_it_holds_and_nothing_else(kind, shape, words):
+def test_a_slot_refuses_activations_of_another_kind(kind, shape, words):
     slot = SeedSlot("r0c0", kind)
     hidden = torch.randn(shape)
     assert slot(hidden) is hidden
@@ -51,7 +51,7 @@ def test_a_slot_takes_what_it_holds_and_nothing_else(kind, shape, words):
         assert f"holds {words}, and was given {tuple(wrong.shape)}" in str(caught.value)
 
 
-def test_a_slot_reads_its_kind_off_the_first_pass():
+def test_a_slot_infers_its_activations_from_the_first_pass():
     kind, shape, _ = KINDS["vectors"]
     slot = SeedSlot("r0c0")
     early = slot.apply_command(Germinate(blueprint=Blueprint.NORM))
@@ -72,12 +72,12 @@ def test_a_slot_reads_its_kind_off_the_first_pass():
         ((torch.zeros(2, 3), None), "returns a tuple; a slot takes one tensor"),
     ],
 )
-def test_what_cannot_be_told_is_said(hidden, message):
+def test_activations_that_cannot_be_inferred_are_an_error(hidden, message):
     with pytest.raises(KasminaError, match=message):
         SeedSlot("r0c0")(hidden)
 
 
-def test_a_slot_is_told_once_what_flows_through_it():
+def test_the_activations_of_a_slot_cannot_be_changed():
     slot = SeedSlot("r0c0")
     slot.bind(ActivationSpec.features(4))
     slot.bind(ActivationSpec.features(4))
@@ -85,7 +85,7 @@ def test_a_slot_is_told_once_what_flows_through_it():
         slot.bind(ActivationSpec.features(5))
 
 
-def test_only_blueprints_of_the_kind_germinate():
+def test_only_blueprints_that_fit_the_activations_germinate():
     slot = SeedSlot("r0c0", ActivationSpec.features(4))
     result = slot.apply_command(Germinate(blueprint=Blueprint.ATTENTION))
     assert not result.accepted

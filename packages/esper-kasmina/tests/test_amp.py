@@ -1,4 +1,4 @@
-"""Automatic mixed precision: a seed changes neither dtype nor shape, and learns all the same."""
+"""Automatic mixed precision: a seed changes neither dtype nor shape, and learns."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ LIVES = {
 
 
 @pytest.mark.parametrize(("end", "last"), LIVES.values(), ids=LIVES)
-def test_a_seed_lives_its_life_in_bfloat16(
+def test_a_seed_goes_through_all_stages_under_autocast(
     family, style, make_host, grow, *, order, epoch, end, last
 ):
     host, bare = make_host(family, min_prune_age=0), make_host(family)

@@ -1,4 +1,4 @@
-"""Every way in which weights arrive: a slot's alpha and strength are never what memory held."""
+"""Ways of loading weights: a slot's alpha and strength never have uninitialised values."""
 
 from __future__ import annotations
 
@@ -158,14 +158,14 @@ WAYS = (
 @pytest.mark.parametrize(("kind", "blueprint"), KINDS)
 @pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
-def test_a_state_dict_arrives(way, stage, kind, blueprint):
+def test_state_dicts_are_loaded_in_every_way(way, stage, kind, blueprint):
     original = grown(kind, blueprint, stage)
     assert_same(way(kind, copy.deepcopy(original.state_dict())), original, kind)
 
 
 @pytest.mark.parametrize(("kind", "blueprint"), KINDS)
 @pytest.mark.parametrize("stage", STAGES)
-def test_safetensors_copies_and_pickles_arrive(stage, kind, blueprint, tmp_path):
+def test_safetensors_copies_and_pickles_are_loaded(stage, kind, blueprint, tmp_path):
     original = grown(kind, blueprint, stage)
     save_file(original.state_dict(), tmp_path / "state.safetensors")
     loaded = make(kind)
@@ -182,7 +182,7 @@ def test_safetensors_copies_and_pickles_arrive(stage, kind, blueprint, tmp_path)
 @pytest.mark.filterwarnings("ignore:TypedStorage is deprecated")  # torch 2.10 warns of itself
 @pytest.mark.parametrize(("kind", "blueprint"), KINDS)
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_distributed_checkpoint_arrives(stage, kind, blueprint, tmp_path):
+def test_a_distributed_checkpoint_is_loaded(stage, kind, blueprint, tmp_path):
     """It reads what the model has, so a fresh one reads the lifecycle first, then the seeds."""
     original = grown(kind, blueprint, stage)
     with warnings.catch_warnings():
@@ -198,7 +198,7 @@ def test_a_distributed_checkpoint_arrives(stage, kind, blueprint, tmp_path):
 
 @pytest.mark.parametrize(("kind", "blueprint"), KINDS)
 @pytest.mark.parametrize("stage", STAGES)
-def test_memory_without_values_is_initialised(stage, kind, blueprint):
+def test_a_model_on_the_meta_device_is_initialised_after_to_empty(stage, kind, blueprint):
     model = grown(kind, blueprint, stage)
     slopes = {n: b.clone() for n, b in model.named_buffers() if n.endswith("slopes")}
     model.to("meta").to_empty(device="cpu")
@@ -235,7 +235,7 @@ class Own(nn.Module):
         return self.slot(self.first(inputs))
 
 
-def test_a_module_that_skips_its_initialisation_has_whole_slots():
+def test_slots_work_in_modules_made_by_skip_init():
     model = nn.utils.skip_init(Own, device="cpu")
     assert float(model.slot._strength) == 0.0
     assert model.slot.apply_command(Germinate(blueprint=Blueprint.ATTENTION)).accepted
@@ -244,7 +244,7 @@ def test_a_module_that_skips_its_initialisation_has_whole_slots():
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("passes", [0, 1])
-def test_a_seed_born_after_weights_were_assigned_is_where_they_are(dtype, passes):
+def test_a_new_seed_has_the_device_and_dtype_of_assigned_weights(dtype, passes):
     state = Own().to(dtype).state_dict()
     with torch.device("meta"):
         model = Own()
@@ -257,7 +257,7 @@ def test_a_seed_born_after_weights_were_assigned_is_where_they_are(dtype, passes
         assert {p.dtype for p in model.parameters()} == {dtype}
 
 
-def test_a_grafts_seed_has_the_dtype_of_assigned_weights():
+def test_a_new_seed_of_a_grafted_model_has_the_dtype_of_assigned_weights():
     kind = ActivationSpec.tokens(5)
     model = make(kind, "meta")
     model.load_state_dict(make(kind).to(torch.bfloat16).state_dict(), assign=True)
@@ -266,7 +266,7 @@ def test_a_grafts_seed_has_the_dtype_of_assigned_weights():
 
 
 @pytest.mark.parametrize("name", ["mnist1d_mlp", "cifar10", "gpt_small"])
-def test_hosts_arrive_too(name):
+def test_hosts_load_assigned_state_dicts(name):
     spec = HOST_SPECS[name]
 
     def build():

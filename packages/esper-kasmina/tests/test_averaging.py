@@ -1,4 +1,4 @@
-"""An average of a model's weights follows births and prunings."""
+"""An average of a model's weights follows germinations and prunings."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def epoch(model, optimizer, averaged):
 
 
 @pytest.mark.parametrize("buffers", [False, True])
-def test_an_average_follows_a_whole_life(buffers):
+def test_an_average_follows_a_seed_through_all_stages(buffers):
     model = Net()
     optimizer = torch.optim.SGD(parameter_groups(model), lr=0.1)
     averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.5), use_buffers=buffers)
@@ -97,7 +97,7 @@ def test_an_average_follows_a_whole_life(buffers):
     assert not all(torch.equal(one, other) for one, other in seeds)
 
 
-def test_a_seed_joins_with_its_values_is_averaged_and_leaves():
+def test_a_new_seed_is_averaged_from_its_values_in_the_model_until_it_is_removed():
     model = Net()
     optimizer = torch.optim.SGD(parameter_groups(model), lr=0.1)
     averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.5))
@@ -117,7 +117,7 @@ def test_a_seed_joins_with_its_values_is_averaged_and_leaves():
     assert len(list(averaged.module.parameters())) == len(list(model.parameters()))
 
 
-def test_an_average_of_another_model_is_named():
+def test_an_average_of_a_model_with_other_slots_is_refused():
     with pytest.raises(KasminaError, match="the average has the slots none and the model r0c0"):
         sync_average(AveragedModel(nn.Linear(2, 2)), Net())
 
@@ -137,7 +137,7 @@ def averaged_of(model, **options):
 
 @pytest.mark.parametrize("style", [BlendStyle.LINEAR_ADD, BlendStyle.GATED_GATE])
 @pytest.mark.parametrize("stage", [None, *STAGES])
-def test_an_average_starts_as_the_model_stands(stage, style):
+def test_an_average_can_be_made_of_a_model_in_any_stage(stage, style):
     model = grafted(stage, style=style).eval()
     averaged = averaged_of(model).eval()
     assert averaged.module.slot("r0c0").report() == model.slot("r0c0").report()
@@ -157,7 +157,7 @@ def test_an_average_starts_as_the_model_stands(stage, style):
 @pytest.mark.parametrize(
     "use", [lambda model: model.eval()(INPUTS), harvest], ids=["run", "harvest"]
 )
-def test_an_average_that_was_left_behind_says_so(use, buffers):
+def test_an_average_that_was_not_synchronised_is_an_error(use, buffers):
     """Its weights are those of a blended seed, its stage is the one in which it was made."""
     model = grafted(SeedStage.TRAINING)
     averaged = averaged_of(model, use_buffers=buffers)
@@ -184,7 +184,7 @@ def epoch_of(model):
     model.tick()
 
 
-def test_an_average_of_state_dicts_takes_the_lifecycle_along():
+def test_an_average_of_state_dicts_includes_the_lifecycle():
     model = grafted(SeedStage.TRAINING)
     averaged = ModelEmaV3(model, decay=0.0)
     other = ModelEmaV2(model, decay=0.5)
@@ -201,7 +201,7 @@ def test_an_average_of_state_dicts_takes_the_lifecycle_along():
         other.module.eval()(INPUTS)
 
 
-def test_copies_and_moves_are_no_average():
+def test_copies_and_moves_are_not_taken_for_averages():
     model = grafted(SeedStage.HOLDING).eval()
     wanted = model(INPUTS)
     model.state_dict()

@@ -1,4 +1,4 @@
-"""Every blueprint is the identity at birth under every algorithm, and alive (traps 1, 2, 4)."""
+"""Seeds of every blueprint start as the identity with every blend algorithm, and learn."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Kind:
     describe: Callable[[int], ActivationSpec]
     shape: Callable[[int], tuple[int, ...]]
     mixed_axis: int
-    """The axis along which the tests below move things."""
+    """The axis along which the tests below move activations."""
 
     def example(self, width: int, *, seed: int = 0) -> torch.Tensor:
         """Maps come out of a ReLU; tokens and vectors have both signs."""
@@ -80,18 +80,18 @@ def gradient_norm(seed):
 
 
 @pytest.mark.parametrize("topology", list(Topology))
-def test_the_registry_is_the_topology(topology):
+def test_each_topology_has_its_built_in_blueprints(topology):
     assert set(BLUEPRINTS[topology]) == set(TOPOLOGY_BLUEPRINTS[topology])
 
 
 @family
-def test_identity_at_birth(seed, hidden):
+def test_a_new_seed_is_the_identity(seed, hidden):
     for mode in (True, False):
         assert torch.equal(seed.train(mode)(hidden), hidden)
 
 
 @family
-def test_first_gradient_is_of_ordinary_size(seed, hidden, kind):
+def test_the_first_gradient_neither_vanishes_nor_explodes(seed, hidden, kind):
     loss = (seed(hidden) - (hidden + 0.5 * hidden.flip(kind.mixed_axis))).square().mean()
     loss.backward()
     assert 1e-4 < gradient_norm(seed) < 10
@@ -99,7 +99,7 @@ def test_first_gradient_is_of_ordinary_size(seed, hidden, kind):
 
 
 @family
-def test_flat_signals_are_survived(seed, hidden):
+def test_seeds_train_on_constant_signals(seed, hidden):
     """A near-constant signal does not blow gradients up, nor does silence."""
     torch.nn.init.ones_(seed.scale)
     seed(1.0 + 1e-4 * hidden).square().mean().backward()
@@ -121,7 +121,7 @@ def assert_every_tensor_learns(seed, hidden):
 
 
 @family
-def test_every_tensor_learns_once_the_scale_has_moved(seed, hidden):
+def test_every_parameter_gets_a_gradient_when_the_scale_is_not_zero(seed, hidden):
     assert_every_tensor_learns(seed, hidden)
 
 
@@ -141,7 +141,7 @@ def steps_to_halve(seed, hidden, target) -> int:
 
 
 @family
-def test_halves_a_regression_loss(seed, hidden, blueprint):
+def test_each_blueprint_halves_a_regression_loss(seed, hidden, blueprint):
     """The target is what another seed of the same blueprint makes of the input."""
     teacher = Seed(blueprint, seed.activations, seed.algorithm)
     generator = torch.Generator().manual_seed(3)
@@ -157,7 +157,7 @@ def test_halves_a_regression_loss(seed, hidden, blueprint):
 @pytest.mark.parametrize("algorithm", ADDITIVE)
 @across_widths
 @across_kinds
-def test_can_add_and_take_away(seed, kind, width, share):
+def test_a_seed_can_increase_and_decrease_activations(seed, kind, width, share):
     """Corrections of either sign are learnt, also where activations are signed.
 
     The activations span two directions only, which is as many as a bottleneck passes.
@@ -227,7 +227,7 @@ def test_parameter_counts_in_the_tinystories_host(blueprint, count):
 @pytest.mark.parametrize("width", [2, 3, 5], ids=lambda width: f"w{width}")
 @across_algorithms
 @across_kinds
-def test_narrow_hosts_have_seeds_too(seed, hidden):
+def test_blueprints_fit_hosts_with_few_channels(seed, hidden):
     """They start as the identity there as well, and every tensor of them learns."""
     assert torch.equal(seed(hidden), hidden)
     assert_every_tensor_learns(seed, hidden)

@@ -1,4 +1,4 @@
-"""Seeds that are part of a network from the start."""
+"""Fossilized seeds that are built into a network from the start."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MAPS = ActivationSpec.maps(8)
 
 @pytest.mark.parametrize("style", BlendStyle)
 @pytest.mark.parametrize("blueprint", BLUEPRINTS[Topology.CNN])
-def test_it_is_a_fossil_that_changes_nothing_yet_and_learns(blueprint, style):
+def test_a_built_in_seed_is_fossilized_is_the_identity_and_learns(blueprint, style):
     slot = SeedSlot("r0c0", MAPS, rng_seed=3)
     slot.build_in(blueprint, style)
     report = slot.report()
@@ -32,7 +32,7 @@ def test_it_is_a_fossil_that_changes_nothing_yet_and_learns(blueprint, style):
     assert slot.take_events() == ()
 
 
-def test_it_survives_a_state_dict_and_a_snapshot():
+def test_a_built_in_seed_is_saved_and_restored():
     slot, fresh = (SeedSlot("r0c0", MAPS, rng_seed=seed) for seed in (3, 4))
     before = slot.snapshot()
     slot.build_in(Blueprint.CONV_SMALL, BlendStyle.GATED_GATE)
@@ -45,7 +45,7 @@ def test_it_survives_a_state_dict_and_a_snapshot():
     assert slot.stage is SeedStage.FOSSILIZED
 
 
-def test_what_cannot_be_built_in_is_one_clear_line():
+def test_build_in_refuses_with_one_line():
     slot = SeedSlot("r0c0", MAPS)
     with pytest.raises(KasminaError, match="'lora' does not fit"):
         slot.build_in(Blueprint.LORA, BlendStyle.LINEAR_ADD)

@@ -1,4 +1,4 @@
-"""Compiled models: the numbers of eager ones, and no compiling while a seed blends."""
+"""Compiled models compute the numbers of eager ones, and are not compiled again in a ramp."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def assert_as_eager(compiled: nn.Module, subject: Subject) -> None:
 
 
 @pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
-def test_no_step_and_no_tick_compiles_anything(subject, style, end):
+def test_steps_and_ticks_compile_nothing(subject, style, end):
     """Only what changes the computation does: a birth, the end of isolation, a freezing."""
     counter = CompileCounter()
     compiled = torch.compile(subject.model, backend=counter)
@@ -147,7 +147,7 @@ def test_no_step_and_no_tick_compiles_anything(subject, style, end):
     assert compilings == expected
 
 
-def test_another_life_like_it_compiles_nothing(subject, style):
+def test_three_seeds_of_the_same_kind_compile_four_times_in_all(subject, style):
     counter = CompileCounter()
     compiled = torch.compile(subject.model, backend=counter)
     compiled_after = []
@@ -167,7 +167,7 @@ LIVES = [
 
 
 @pytest.mark.parametrize(("style", "end"), LIVES, ids=["add", "multiply", "gate"])
-def test_a_compiled_model_computes_the_same_at_every_stop(subject, style, end):
+def test_a_compiled_model_computes_the_same_in_every_stage(subject, style, end):
     compiled = torch.compile(subject.model, backend="aot_eager")
     for _ in life(subject, style, end):
         assert_as_eager(compiled, subject)

@@ -1,4 +1,4 @@
-"""What-if passes: shared prefixes, separate passes and overrides in one batch all agree."""
+"""Counterfactuals: shared prefixes, separate passes and overrides in a batch agree."""
 
 from __future__ import annotations
 
@@ -125,12 +125,12 @@ def test_shared_prefixes_and_duplicates_are_computed_once(make_host, grow, batch
         assert sorted(calls) == [0, 1, 1, 2, 2]
 
 
-def test_an_unknown_slot_in_a_configuration_is_named(make_host, batch):
+def test_an_unknown_slot_in_a_configuration_is_refused(make_host, batch):
     with pytest.raises(KasminaError, match="no enabled slot 'r9c9'"):
         make_host().counterfactuals(batch()[0], [frozenset({"r9c9"})])
 
 
-def test_overrides_are_per_sample_and_for_active_slots_only(family, style, make_host, grow, batch):
+def test_overrides_apply_per_sample_and_to_active_slots_only(family, style, make_host, grow, batch):
     host = make_host(family)
     grow(host, "r0c0", SeedStage.HOLDING, style=style)
     grow(host, "r0c1", SeedStage.GERMINATED, style=style)
@@ -149,7 +149,7 @@ def test_overrides_are_per_sample_and_for_active_slots_only(family, style, make_
         assert not torch.allclose(mixed[2], bare[2])
 
 
-def test_an_override_switches_a_training_seed_on(family, style, make_host, grow, batch):
+def test_an_override_of_1_blends_in_a_training_seed(family, style, make_host, grow, batch):
     host = make_host(family)
     grow(host, "r0c0", SeedStage.TRAINING, style=style)
     host.eval()
@@ -169,7 +169,7 @@ def test_overrides_of_the_wrong_shape_are_refused(make_host, batch):
 
 
 @pytest.mark.parametrize("name", SPECS)
-def test_an_override_may_be_left_in_the_slot(name, style):
+def test_an_override_can_be_set_as_an_attribute_of_the_slot(name, style):
     """For the passes of a model that cannot hand it in."""
     spec = SPECS[name]
     host = build_host(spec, HostOptions(slots=spec.slots, rng_seed=3))

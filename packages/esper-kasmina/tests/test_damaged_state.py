@@ -1,4 +1,4 @@
-"""A slot's state that is damaged, foreign or impossible is refused, and changes nothing."""
+"""A state of a slot that is damaged, of another slot or contradictory is refused."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def as_bytes(text: str) -> torch.Tensor:
 
 
 def edited(slot, change) -> dict[str, torch.Tensor]:
-    """A slot's state with one thing changed in what is written there."""
+    """A slot's state dict with one value changed in its JSON."""
     state = slot.state_dict()
     written = json.loads(bytes(state["_extra_state"].tolist()))
     change(written)
@@ -85,11 +85,11 @@ NO_STATE = {
 
 
 @pytest.mark.parametrize("wrong", NO_STATE.values(), ids=NO_STATE)
-def test_what_is_no_state_at_all_is_refused(wrong):
+def test_an_object_that_is_not_a_state_is_refused(wrong):
     refuse({**grown(TOKENS).state_dict(), "_extra_state": wrong}, "slot 'r0c0' cannot be read")
 
 
-def test_half_a_state_is_refused():
+def test_a_truncated_state_is_refused():
     state = grown(TOKENS).state_dict()
     refuse({**state, "_extra_state": state["_extra_state"][:200]}, "cannot be read")
 
@@ -99,7 +99,7 @@ def test_the_state_of_another_slot_is_refused():
     refuse(other.state_dict(), "slot 'r0c0' was given the state of slot 'r1c0'")
 
 
-def test_the_state_of_another_place_is_refused():
+def test_the_state_of_a_slot_at_another_submodule_is_refused():
     narrow = grown(ActivationSpec.tokens(4))
     refuse(narrow.state_dict(), r"holds \[B, T, 8\] and cannot become \[B, T, 4\]")
 

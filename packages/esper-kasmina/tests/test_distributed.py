@@ -1,4 +1,4 @@
-"""Grafts and hosts train under DistributedDataParallel: two processes over gloo."""
+"""Grafted models and hosts train under DistributedDataParallel: two processes over gloo."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SCRIPT = Path(__file__).with_name("ddp_life.py")
 
 
 @pytest.mark.parametrize("name", tiered("gpt"))
-def test_two_ranks_grow_alike_and_as_one_would(name, tmp_path):
+def test_two_ranks_grow_the_same_model_as_one_process(name, tmp_path):
     first, second = run_ranks(SCRIPT, tmp_path, name, 2)
     (alone,) = run_ranks(SCRIPT, tmp_path, name, 1)
     assert first.keys() == second.keys() == alone.keys()
@@ -31,7 +31,7 @@ def test_two_ranks_grow_alike_and_as_one_would(name, tmp_path):
             torch.testing.assert_close(value, alone[key], rtol=1e-3, atol=1e-5)
 
 
-def test_a_seed_that_waits_is_no_obstacle(tmp_path):
+def test_a_germinated_seed_that_is_not_trained_yet_does_not_stop_ddp(tmp_path):
     """GERMINATED seeds are bypassed; DDP is told to look for unused parameters then."""
     sample = SAMPLE_MODELS["resnet18"]
     host = graft(sample.make(), sample.sites, example_inputs=sample.inputs())

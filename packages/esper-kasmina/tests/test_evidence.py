@@ -26,7 +26,7 @@ def parameter(*gradient: float) -> torch.nn.Parameter:
     return made
 
 
-def test_gradients_by_hand():
+def test_measurements_of_gradients_equal_hand_arithmetic():
     measured = measure_gradients([parameter(3.0, 0.0, 0.0), parameter(4.0)])
     assert measured.norm == pytest.approx(5.0)
     assert measured.per_root == pytest.approx(5.0 / 2)
@@ -43,7 +43,7 @@ def test_gradients_by_hand():
         (math.nan, (False, True, False, 0.0)),
     ],
 )
-def test_extraordinary_gradients(gradient, expected):
+def test_vanishing_exploding_and_infinite_gradients_are_found(gradient, expected):
     measured = measure_gradients([parameter(gradient)])
     found = (measured.vanishing, measured.exploding, measured.finite, measured.health)
     assert found == expected
@@ -68,7 +68,7 @@ def seed(host, slot="r0c0"):
     return next(report for report in host.seed_reports() if report.slot == slot)
 
 
-def test_a_fresh_host_claims_nothing(make_host):
+def test_a_new_host_reports_no_measurements(make_host):
     report = seed(make_host())
     assert report.stage is SeedStage.DORMANT
     assert report.permitted == (Op.GERMINATE,)
@@ -119,7 +119,7 @@ def test_stage_improvement_counts_from_the_entry_of_the_stage(make_host, grow, o
     assert seed(host, "r0c1").stage_improvement is None
 
 
-def test_contributions_their_change_and_their_age(make_host, grow):
+def test_contribution_its_change_and_its_age_are_reported(make_host, grow):
     host = make_host()
     grow(host, "r0c0", SeedStage.HOLDING)
     grow(host, "r0c1", SeedStage.GERMINATED)
@@ -149,7 +149,7 @@ def test_contributions_their_change_and_their_age(make_host, grow):
     assert seed(host, "r0c1").contribution is None
 
 
-def test_g5_only_trusts_a_contribution_of_its_own_stage(make_host, grow, train):
+def test_g5_ignores_contributions_of_earlier_stages(make_host, grow, train):
     host = make_host()
     grow(host, "r0c0", SeedStage.HOLDING)
     report = seed(host)
@@ -162,7 +162,7 @@ def test_g5_only_trusts_a_contribution_of_its_own_stage(make_host, grow, train):
     assert Op.FOSSILIZE in seed(host).permitted
 
 
-def test_removal_forgets_everything_measured(make_host, grow):
+def test_measurements_are_cleared_when_a_seed_is_removed(make_host, grow):
     host = make_host()
     grow(host, "r0c0", SeedStage.HOLDING)
     host.prune_live()
@@ -171,7 +171,7 @@ def test_removal_forgets_everything_measured(make_host, grow):
     assert (report.parameters, report.blueprint, report.alpha) == (0, None, 0.0)
 
 
-def test_a_measurement_of_nothing_is_an_error(make_host):
+def test_a_measurement_of_an_empty_slot_is_an_error(make_host):
     host = make_host()
     for slot, message in (("r0c0", "DORMANT and holds no seed"), ("r9c9", "no enabled slot")):
         with pytest.raises(KasminaError, match=message):
@@ -208,7 +208,7 @@ def test_events_come_in_order(make_host, grow):
     assert host.take_events() == ()
 
 
-def test_a_gate_that_fails_is_an_event_too(make_host, grow):
+def test_a_gate_that_fails_adds_an_event(make_host, grow):
     host = make_host(auto_forward_g2=True)
     grow(host, "r0c0", SeedStage.TRAINING)
     host.take_events()
@@ -220,7 +220,7 @@ def test_a_gate_that_fails_is_an_event_too(make_host, grow):
 
 
 @pytest.mark.parametrize("ticks", [0, 3])
-def test_a_prune_says_what_was_lost(make_host, grow, order, train, ticks):
+def test_the_event_of_a_prune_describes_the_removed_seed(make_host, grow, order, train, ticks):
     host = make_host(min_prune_age=0)
     grow(host, "r0c0", SeedStage.HOLDING, Blueprint.CONV_SMALL)
     before = seed(host)
@@ -238,7 +238,7 @@ def test_a_prune_says_what_was_lost(make_host, grow, order, train, ticks):
     assert pruned.alpha > 0
 
 
-def test_a_fossil_says_what_it_is(make_host, grow):
+def test_the_event_of_a_fossilization_describes_the_seed(make_host, grow):
     host = make_host()
     grow(host, "r0c0", SeedStage.FOSSILIZED)
     fossilized, changed = host.take_events()[-2:]

@@ -1,4 +1,4 @@
-"""Harvests leave Python: torch.export and ONNX compute the same outputs."""
+"""Harvests exported by torch.export and to ONNX compute the same outputs."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def harvested(name):
 
 
 @pytest.mark.parametrize("name", tiered(*HOSTS))
-def test_exports_agree(name, tmp_path, capfd):
+def test_exported_harvests_have_the_same_outputs(name, tmp_path, capfd):
     plain, inputs, outputs = harvested(name)
     axis = SAMPLE_MODELS[name].batch_axis if name in SAMPLE_MODELS else 0
     batch = torch.export.Dim("batch", min=2, max=64)

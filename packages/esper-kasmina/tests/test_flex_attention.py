@@ -1,4 +1,4 @@
-"""Attention with a bias by distance: the same function by whichever kernel there is."""
+"""Attention with linear biases: both kernels compute the same function."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def by_hand(branch, query, key, value):
 
 
 @causality
-def test_the_portable_kernel_computes_what_is_written(causal):
+def test_the_portable_kernel_computes_attention_with_biases(causal):
     branch = attention(causal=causal)
     parts = heads(branch)
     torch.testing.assert_close(branch.attend(*parts), by_hand(branch, *parts))
@@ -65,7 +65,7 @@ def test_slopes_are_those_of_the_paper():
 
 
 @causality
-def test_near_tokens_weigh_more(causal):
+def test_near_tokens_have_larger_attention_weights(causal):
     """Of equal tokens, the nearer one is seen more; the first head narrows most."""
     branch = attention(causal=causal)
     length = 6
@@ -83,13 +83,13 @@ def test_near_tokens_weigh_more(causal):
         assert (weights[:, 0].diff(dim=-1) < 0).all()
 
 
-def test_the_batch_may_come_second():
+def test_tokens_may_have_the_batch_second():
     first, second = attention(), attention(batch_first=False)
     tokens = torch.randn(3, 5, 8)
     torch.testing.assert_close(second(tokens.transpose(0, 1)).transpose(0, 1), first(tokens))
 
 
-def test_the_kernel_says_what_is_used():
+def test_kernel_names_the_kernel_that_runs():
     branch = attention(64)
     assert branch.kernel == "scaled_dot_product"
     with FakeTensorMode(), torch.device("cuda"):
@@ -100,7 +100,7 @@ def test_the_kernel_says_what_is_used():
 
 
 @pytest.mark.parametrize(("width", "fused"), [(8, False), (60, False), (64, True), (256, True)])
-def test_heads_too_narrow_for_the_fused_kernel_do_without(width, fused):
+def test_heads_too_narrow_for_the_fused_kernel_use_the_portable_one(width, fused):
     """It takes heads of 16 numbers or more, and would fail when it is compiled."""
     with FakeTensorMode(), torch.device("cuda"):
         assert (attention(width).kernel == "flex_attention") == fused

@@ -14,7 +14,7 @@ SCRIPT = Path(__file__).with_name("fsdp_life.py")
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_seeds_born_before_and_after_sharding_train_as_unsharded(when, tmp_path):
+def test_seeds_that_germinated_before_and_after_sharding_train_as_unsharded(when, tmp_path):
     first, second = run_ranks(SCRIPT, tmp_path, when, 2)
     (alone,) = run_ranks(SCRIPT, tmp_path, when, 1)
     assert first.keys() == second.keys() == alone.keys()

@@ -1,4 +1,4 @@
-"""Strict gates on real hosts: each check fails for the fact it names, and passes without it."""
+"""Strict gates on real hosts: each check fails for the fact that it names, and only for that."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def knock(host, gate):
         (Gate.G5, 1, 3),
     ],
 )
-def test_a_seed_that_does_well_passes(reach, gate, epochs, checks):
+def test_a_healthy_seed_passes_every_gate(reach, gate, epochs, checks):
     host = reach(gate, epochs=epochs)
     result = host.seed_reports()[0].gate
     assert result.gate is gate

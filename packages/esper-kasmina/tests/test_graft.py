@@ -1,4 +1,4 @@
-"""Any module is a host: real models with slots at their submodules."""
+"""Slots in models of torchvision and torch, after their submodules."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def output(model, inputs):
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_a_graft_changes_no_bit(sample, training):
+def test_outputs_of_a_grafted_model_are_bit_identical(sample, training):
     plain, inputs = sample.make().train(training), sample.inputs()
     twin = copy.deepcopy(plain)
     names = [f"model.{name}" for name in plain.state_dict()]
@@ -73,7 +73,7 @@ def test_a_graft_changes_no_bit(sample, training):
     assert all(torch.equal(one.grad, other.grad) for one, other in pairs)
 
 
-def test_a_training_seed_changes_no_bit(sample, grafted):
+def test_outputs_with_a_training_seed_are_bit_identical(sample, grafted):
     inputs, plain = sample.inputs(), sample.make()
     for slot in grafted.slots:
         raise_seed(grafted, slot, SeedStage.TRAINING, sample.blueprint, inputs)
@@ -95,7 +95,7 @@ def test_seeds_change_the_output_once_blended(sample, grown):
     [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))],
     ids=["deep", "pickle"],
 )
-def test_copies_are_whole_and_apart(sample, grown, copied):
+def test_deep_copies_are_complete_and_independent(sample, grown, copied):
     inputs = sample.inputs()
     before = output(grown, inputs)
     twin = copied(grown)
@@ -107,7 +107,7 @@ def test_copies_are_whole_and_apart(sample, grown, copied):
     assert torch.equal(output(grown, inputs), before)
 
 
-def test_a_state_dict_makes_a_fresh_graft_the_same(sample, grown):
+def test_a_new_graft_that_loads_a_state_dict_is_the_same(sample, grown):
     stored = io.BytesIO()
     torch.save(grown.state_dict(), stored)
     stored.seek(0)
@@ -178,7 +178,7 @@ def calls(model: nn.Module, kind: type[nn.Module]) -> list[nn.Module]:
     return seen
 
 
-def test_what_comes_before_the_first_difference_is_computed_once():
+def test_counterfactuals_compute_a_shared_prefix_once():
     sample = SAMPLE_MODELS["resnet18"]
     grafted = graft(sample.make(), {"r0c0": "layer1", "r0c1": "layer4"})
     inputs = sample.inputs()
@@ -215,7 +215,7 @@ class Inplace(nn.Module):
 
 
 @pytest.mark.parametrize("stage", [SeedStage.TRAINING, SeedStage.HOLDING])
-def test_models_that_write_in_place_are_hosts_too(stage):
+def test_counterfactuals_of_models_that_modify_outputs_in_place(stage):
     torch.manual_seed(0)
     inputs = torch.randn(2, 3, 6, 6)
     model = Inplace()
@@ -235,7 +235,7 @@ def test_models_that_write_in_place_are_hosts_too(stage):
         torch.testing.assert_close(everything, plain(inputs))
 
 
-def test_kinds_are_read_off_the_first_pass():
+def test_activations_are_inferred_from_the_first_pass():
     sample = SAMPLE_MODELS["resnet18"]
     grafted = graft(sample.make(), {"r0c0": "layer2", "r0c1": "fc"})
     assert grafted.slot("r0c0").activations is None
@@ -253,7 +253,7 @@ def test_kinds_are_read_off_the_first_pass():
     assert "'conv_light' does not fit a slot of topology 'mlp'" in wrong.reason
 
 
-def test_a_look_leaves_statistics_and_modes_alone():
+def test_example_inputs_change_no_statistics_and_no_modes():
     sample = SAMPLE_MODELS["resnet18"]
     model = sample.make()
     model.layer2.eval()
@@ -264,7 +264,7 @@ def test_a_look_leaves_statistics_and_modes_alone():
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
 
 
-def test_newborn_seeds_follow_the_models_dtype():
+def test_new_seeds_have_the_models_dtype():
     sample = SAMPLE_MODELS["transformer_encoder"]
     grafted = graft(sample.make().double(), {"r0c0": "layers.0"})
     grafted(sample.inputs().double())
@@ -272,14 +272,14 @@ def test_newborn_seeds_follow_the_models_dtype():
     assert {p.dtype for p in grafted.parameters()} == {torch.float64}
 
 
-def test_the_models_attributes_are_at_hand():
+def test_attributes_of_the_model_are_read_through_the_wrapper():
     grafted = graft(SAMPLE_MODELS["resnet18"].make(), {"r0c0": "layer2"})
     assert grafted.fc is grafted.model.fc
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         grafted.nothing  # noqa: B018 - the look-up is the test
 
 
-def test_max_seeds_hold_for_grafts():
+def test_max_seeds_limits_a_grafted_model():
     sample = SAMPLE_MODELS["resnet18"]
     grafted = graft(sample.make(), sample.sites, example_inputs=sample.inputs(), max_seeds=1)
     give(grafted, "r0c0", Germinate(blueprint=Blueprint.NORM))
@@ -289,7 +289,7 @@ def test_max_seeds_hold_for_grafts():
     assert "1 seeds" in refused.reason
 
 
-def test_a_language_model_says_that_it_is_causal():
+def test_causal_activations_are_given_by_a_slot_site():
     torch.manual_seed(0)
     model = nn.Sequential(nn.Embedding(7, 8), nn.LayerNorm(8))
     tokens = torch.randint(7, (2, 6))
@@ -346,7 +346,7 @@ class Twice(nn.Module):
         (SlotSite("own", output=0), "'own' returns one tensor, which has no element 0; leave"),
     ],
 )
-def test_impossible_places_are_named(place, message):
+def test_submodules_that_cannot_have_a_slot_are_refused(place, message):
     inputs = torch.randn(2, 3, 4)
     with pytest.raises(KasminaError, match=message):
         graft(Twice(), {"r0c0": place}, example_inputs=inputs)
@@ -383,12 +383,12 @@ class Returns(nn.Module):
         ),
     ],
 )
-def test_impossible_outputs_are_named(made, message):
+def test_outputs_that_no_slot_can_take_are_refused(made, message):
     with pytest.raises(KasminaError, match=message):
         graft(Returns(made), {"r0c0": "inner"}, example_inputs=torch.zeros(1))
 
 
-def test_a_width_that_changes_is_named():
+def test_a_change_of_the_number_of_channels_is_refused():
     grafted = graft(nn.Sequential(nn.Identity()), {"r0c0": "0"})
     grafted(torch.zeros(2, 4))
     with pytest.raises(KasminaError, match=r"slot 'r0c0' holds \[B, 4\], and was given \(2, 5\)"):
@@ -407,13 +407,13 @@ def test_a_width_that_changes_is_named():
         ({"r0c0": 1}, "slot 'r0c0' was given a int; give the submodule's name"),
     ],
 )
-def test_impossible_grafts_are_named(places, message):
+def test_invalid_sites_are_refused(places, message):
     with pytest.raises(KasminaError, match=message):
         graft(SAMPLE_MODELS["resnet18"].make(), places)
 
 
 @pytest.mark.parametrize("model", [None, nn.ReLU])
-def test_what_is_no_model_is_named(model):
+def test_an_object_that_is_not_a_model_is_refused(model):
     with pytest.raises(KasminaError, match=r"the model is a .*; give an instance of nn.Module"):
         graft(model, {"r0c0": "layer1"})
 
@@ -424,7 +424,7 @@ def test_a_second_graft_is_refused():
         graft(grafted, {"r0c1": "model.layer2"})
 
 
-def test_an_unreached_place_is_looked_at_later():
+def test_activations_are_inferred_in_the_first_pass_that_reaches_the_slot():
     class Auxiliary(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -442,7 +442,7 @@ def test_an_unreached_place_is_looked_at_later():
     assert grafted.slot("r0c1").activations.topology is Topology.MLP
 
 
-def test_no_hook_is_left_behind():
+def test_seeds_leave_no_hooks_and_release_removes_all():
     sample = SAMPLE_MODELS["resnet18"]
     model = sample.make()
     grafted = graft(model, sample.sites, example_inputs=sample.inputs(), rng_seed=3)
@@ -461,7 +461,7 @@ def test_no_hook_is_left_behind():
 @pytest.mark.parametrize(
     "inputs", ["picture", 3, torch.zeros(2, 5), (torch.zeros(2, 4), torch.zeros(2, 4)), {}]
 )
-def test_inputs_that_the_model_does_not_take_are_named_and_leave_it_as_it_was(inputs):
+def test_example_inputs_that_fail_leave_the_model_unchanged(inputs):
     model = nn.Sequential(nn.Linear(4, 8), nn.ReLU())
     with pytest.raises(
         KasminaError, match="the Sequential does not run on the example_in"

@@ -1,4 +1,4 @@
-"""Grafts under torch.compile: equal to eager, and compiled once while the topology stands."""
+"""Grafted models under torch.compile: equal to eager, and compiled once for each topology."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def compilations() -> int:
 
 
 @pytest.mark.parametrize("name", tiered())
-def test_a_seeds_whole_life_under_a_compiler(name):
+def test_a_seed_goes_through_all_stages_in_a_compiled_model(name):
     torch._dynamo.reset()
     counters.clear()
     sample, inputs = SAMPLE_MODELS[name], SAMPLE_MODELS[name].inputs()
@@ -72,7 +72,7 @@ def test_a_seeds_whole_life_under_a_compiler(name):
 
 
 @pytest.mark.parametrize("how", ["torch.compile", "Module.compile", "a part"])
-def test_a_compiled_model_that_has_run_is_grafted(how):
+def test_a_compiled_model_that_has_run_can_be_grafted(how):
     torch.manual_seed(0)
     inputs = torch.randn(6, 4)
     net = nn.Sequential(nn.Sequential(nn.Linear(4, 8), nn.Tanh()), nn.Linear(8, 2))

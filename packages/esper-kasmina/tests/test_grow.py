@@ -1,4 +1,4 @@
-"""One seed's whole life in somebody's own training loop."""
+"""``grow``: all stages of one seed in a user's training loop."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_a_seed_that_helps_is_kept(model):
     torch.testing.assert_close(plain(SIGNALS), model.eval()(SIGNALS))
 
 
-def test_a_seed_that_does_not_help_enough_goes(model):
+def test_a_seed_that_does_not_help_enough_is_pruned(model):
     loop = Loop(model)
     loop.train(model)
     growth = grown(model, loop, schedule=Schedule(min_contribution=200.0))
@@ -103,7 +103,7 @@ def test_a_seed_that_does_not_help_enough_goes(model):
     assert set(loop.optimizer.state) == set(model.parameters())
 
 
-def test_the_models_own_optimizer_state_is_kept(model):
+def test_the_optimizer_state_of_other_parameters_does_not_change(model):
     loop = Loop(model, batches=0)
     for parameter in model.parameters():
         parameter.grad = torch.ones_like(parameter)
@@ -128,14 +128,14 @@ def test_the_models_own_optimizer_state_is_kept(model):
         assert all(torch.equal(one[key], other[key]) for key in one)
 
 
-def test_options_of_the_seeds_group_are_used(model):
+def test_seed_options_are_used(model):
     loop = Loop(model, batches=1)
     keep = Schedule(training=1, holding=1, min_contribution=-100.0)
     grown(model, loop, schedule=keep, seed_options={"lr": 0.125})
     assert loop.optimizer.param_groups[1]["lr"] == 0.125
 
 
-def test_a_gate_that_stays_shut_ends_the_seed():
+def test_a_seed_is_pruned_if_a_gate_refuses_it_too_long():
     torch.manual_seed(0)
     model = Blind(LifecycleRules(permissive_gates=False, g2_min_improvement=100.0))
     loop = Loop(model, batches=1)
@@ -145,7 +145,7 @@ def test_a_gate_that_stays_shut_ends_the_seed():
     assert "gate g2 failed" in growth.reason
 
 
-def test_mistakes_are_named(model):
+def test_an_unknown_slot_an_unfit_blueprint_and_an_occupied_slot_are_refused(model):
     loop = Loop(model)
     with pytest.raises(KasminaError, match="no slot 'r1c1'; there are: r0c0"):
         grow(
@@ -161,7 +161,7 @@ def test_mistakes_are_named(model):
 
 
 @pytest.mark.parametrize("score", [float("nan"), float("inf"), None, torch.zeros(2), "good"])
-def test_a_score_that_is_no_number_is_named_and_keeps_no_seed(model, score):
+def test_a_score_that_is_not_a_finite_number_is_refused_and_the_slot_is_empty(model, score):
     """NaN is not below any bound, so it must not pass for a contribution."""
     loop = Loop(model, batches=1)
     loop.evaluate = lambda _model: score
@@ -180,13 +180,13 @@ def test_a_score_may_be_a_tensor_of_one_number(model):
 @pytest.mark.parametrize(
     "options", [{"training": 0}, {"blending": -1}, {"holding": 0}, {"patience": -1}]
 )
-def test_impossible_schedules_are_named(options):
+def test_schedules_with_too_few_epochs_are_refused(options):
     ((name, value),) = options.items()
     with pytest.raises(KasminaError, match=f"{name} is {value}; give at least"):
         Schedule(**options)
 
 
-def test_a_bound_that_is_no_number_is_named():
+def test_a_min_contribution_of_nan_is_refused():
     with pytest.raises(KasminaError, match="min_contribution is nan"):
         Schedule(min_contribution=float("nan"))
 
@@ -199,12 +199,12 @@ def test_a_bound_that_is_no_number_is_named():
         (3, "3 is not the name of a blueprint; allowed: .*norm"),
     ],
 )
-def test_an_unknown_blueprint_is_named(model, blueprint, reason):
+def test_an_unknown_blueprint_is_refused(model, blueprint, reason):
     with pytest.raises(KasminaError, match=reason):
         grown(model, Loop(model), blueprint)
 
 
-def test_an_optimizer_that_is_none_leaves_the_slot_dormant(model):
+def test_none_as_the_optimizer_leaves_the_slot_dormant(model):
     loop = Loop(model)
     loop.optimizer = None
     with pytest.raises(KasminaError, match="the optimizer is a NoneType"):
@@ -213,7 +213,7 @@ def test_an_optimizer_that_is_none_leaves_the_slot_dormant(model):
 
 
 @pytest.mark.parametrize("part", ["train", "evaluate"])
-def test_a_loop_that_cannot_be_called_leaves_the_slot_dormant(model, part):
+def test_a_function_that_cannot_be_called_leaves_the_slot_dormant(model, part):
     loop = Loop(model)
     setattr(loop, part, 3)
     with pytest.raises(KasminaError, match=f"^{part} is 3, which cannot be called; give a func"):

@@ -1,4 +1,4 @@
-"""Harvests are plain PyTorch: same outputs, no slots, nothing of Esper."""
+"""Harvests are plain PyTorch: the same outputs without slots and without Esper."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("spec", "blueprint", "style"), CASES)
-def test_a_host_becomes_a_graph_with_the_same_outputs(spec, blueprint, style):
+def test_the_harvest_of_a_host_is_a_graph_with_the_same_outputs(spec, blueprint, style):
     host = grown(spec, blueprint, style)
     plain, inputs = harvest(host), inputs_for(spec)
     assert isinstance(plain, fx.GraphModule)
@@ -94,7 +94,7 @@ def test_a_host_becomes_a_graph_with_the_same_outputs(spec, blueprint, style):
 
 
 @pytest.mark.parametrize("name", SPECS)
-def test_a_harvest_shares_nothing_and_learns(name):
+def test_a_harvest_shares_no_tensors_and_can_be_trained(name):
     spec = SPECS[name]
     host = grown(spec, next(iter(BLUEPRINTS[spec.topology])), BlendStyle.GATED_GATE)
     inputs = inputs_for(spec)
@@ -110,7 +110,7 @@ def test_a_harvest_shares_nothing_and_learns(name):
 
 
 @pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small", "transformer_encoder"])
-def test_a_graft_comes_back_as_its_own_class(name):
+def test_the_harvest_of_a_grafted_model_has_the_models_class(name):
     sample = SAMPLE_MODELS[name]
     inputs = sample.inputs()
     grafted = graft(sample.make(), sample.sites, example_inputs=inputs)
@@ -135,7 +135,7 @@ def test_a_graft_comes_back_as_its_own_class(name):
         torch.testing.assert_close(twin(inputs), plain(inputs))
 
 
-def test_the_grafted_model_stays_as_it_was():
+def test_a_harvest_does_not_change_the_grafted_model():
     sample = SAMPLE_MODELS["resnet18"]
     inputs = sample.inputs()
     grafted = graft(sample.make(), sample.sites, example_inputs=inputs)
@@ -164,7 +164,7 @@ for path in sys.argv[1:]:
 
 
 @pytest.mark.slow
-def test_harvests_are_loaded_where_esper_is_not(tmp_path):
+def test_harvests_are_loaded_in_a_process_without_esper(tmp_path):
     inputs = SAMPLE_MODELS["resnet18"].inputs()
     grafted = graft(
         SAMPLE_MODELS["resnet18"].make(), SAMPLE_MODELS["resnet18"].sites, example_inputs=inputs
@@ -241,7 +241,7 @@ def test_seeds_without_effect_are_left_out(stage):
     torch.testing.assert_close(harvest(host).eval()(inputs), host.eval()(inputs))
 
 
-def test_seeds_with_effect_have_to_be_settled():
+def test_live_seeds_with_effect_are_refused():
     spec = SPECS["image"]
     host = build_host(spec, HostOptions(slots=spec.slots, rng_seed=1))
     inputs = inputs_for(spec)
@@ -259,11 +259,11 @@ def test_a_model_without_slots_is_refused():
         harvest(nn.Linear(2, 2))
 
 
-def test_every_topology_is_harvested():
+def test_hosts_of_every_topology_are_harvested():
     assert {spec.topology for spec in SPECS.values()} == set(Topology)
 
 
-def test_a_newborn_that_was_never_advanced_is_nothing():
+def test_a_germinated_seed_is_left_out():
     spec = SPECS["mlp"]
     host = build_host(spec, HostOptions(slots=spec.slots, rng_seed=1))
     give(host, "r0c0", Germinate(blueprint=Blueprint.NORM))

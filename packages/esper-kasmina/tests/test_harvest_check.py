@@ -130,7 +130,7 @@ def test_a_harvest_that_differs_is_refused_with_the_difference(seen):
     assert isinstance(harvest(grafted, verify=False), Depends)
 
 
-def test_where_no_inputs_were_seen_it_says_so():
+def test_a_harvest_without_known_inputs_asks_for_example_inputs():
     grafted = copy.deepcopy(grown(Net()))
     with pytest.raises(KasminaError, match="give example_inputs, or say verify=False"):
         harvest(grafted)
@@ -139,7 +139,7 @@ def test_where_no_inputs_were_seen_it_says_so():
     harvest(grafted)
 
 
-def test_comparing_leaves_no_trace():
+def test_comparing_changes_neither_model_nor_random_state():
     model = Net()
     seen: list[str] = []
     model.norm.register_forward_hook(lambda *_: seen.append("hook"))
@@ -182,7 +182,7 @@ class Doubled(CNNHost):
         return 2.0 * super().forward(inputs, alpha)
 
 
-def test_hosts_are_compared_on_inputs_of_their_own():
+def test_hosts_are_compared_on_made_inputs():
     spec = CNNHostSpec(input_shape=(3, 8, 8), classes=3, widths=(8, 8), pools=(True, False))
     host = build_host(spec, HostOptions(slots=spec.slots, rng_seed=1))
     raise_seed(host, "r0c0", SeedStage.FOSSILIZED, Blueprint.NORM, IMAGES)
@@ -192,7 +192,7 @@ def test_hosts_are_compared_on_inputs_of_their_own():
         harvest(host)
 
 
-def test_the_last_inputs_are_kept_while_a_seed_lives_and_not_copied():
+def test_the_last_inputs_are_stored_with_a_seed_and_not_copied():
     grafted = graft(Net(), {"r0c0": "norm"}, example_inputs=IMAGES)
     grafted(IMAGES)
     assert grafted.last_inputs is None
@@ -220,7 +220,7 @@ CHANGES = [fused_by_graph, fused_by_name, nn.SyncBatchNorm.convert_sync_batchnor
 
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("place", ["norm", "conv", "drop"])
-def test_a_harvest_survives_what_replaces_layers(change, place):
+def test_seeds_stay_when_tools_replace_layers(change, place):
     if change is fused_by_name and place == "conv":
         pytest.skip("the seed stands between the two")
     plain = harvest(grown(Net(), place))

@@ -1,4 +1,4 @@
-"""Harvests leave everything but the slot's own place as it was, in every kind of module."""
+"""A harvest changes nothing but the slot's submodule, in modules of many kinds."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def state_keys(plain: nn.Module, wrapped: list[str]) -> list[str]:
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_the_seed_stands_at_its_place_and_nothing_moves(name):
+def test_a_seed_runs_after_its_submodule_and_other_modules_keep_their_names(name):
     make, places = MODELS[name]
     grafted = grown(make, places)
     plain = harvest(grafted)
@@ -169,7 +169,7 @@ SCRIPTED = ("names from 1", "root from 1", "a slice", "inside a slice", "empty",
 
 @pytest.mark.parametrize("name", SCRIPTED)
 @pytest.mark.parametrize("training", [True, False])
-def test_harvests_are_scripted_where_their_models_are(name, training):
+def test_harvests_can_be_scripted_if_their_models_can(name, training):
     make, places = MODELS[name]
     torch.jit.script(make())
     for style in (BlendStyle.LINEAR_ADD, BlendStyle.LINEAR_MULTIPLY, BlendStyle.GATED_GATE):
@@ -180,7 +180,7 @@ def test_harvests_are_scripted_where_their_models_are(name, training):
 
 
 @pytest.mark.parametrize("blueprint", [Blueprint.NORM, Blueprint.CONV_HEAVY, Blueprint.DEPTHWISE])
-def test_every_layer_of_a_seed_is_scripted(blueprint):
+def test_seeds_of_every_blueprint_for_maps_can_be_scripted(blueprint):
     plain = harvest(grown(*MODELS["names from 1"], blueprint=blueprint))
     torch.testing.assert_close(torch.jit.script(plain)(IMAGES), plain(IMAGES))
 
@@ -201,7 +201,7 @@ TOKEN_SEEDS = [each for each in BLUEPRINTS[Topology.TRANSFORMER] if isinstance(e
 
 
 @pytest.mark.parametrize("blueprint", TOKEN_SEEDS, ids=lambda each: each.name)
-def test_every_seed_for_tokens_is_scripted(blueprint):
+def test_seeds_of_every_blueprint_for_tokens_can_be_scripted(blueprint):
     tokens = torch.randint(20, (3, 7), generator=torch.Generator().manual_seed(3))
     place = SlotSite("layer", ActivationSpec.tokens(16, causal=True))
     grafted = graft(Words(), {"r0c0": place}, example_inputs=tokens)
@@ -210,7 +210,7 @@ def test_every_seed_for_tokens_is_scripted(blueprint):
     torch.testing.assert_close(torch.jit.script(plain)(tokens), plain(tokens))
 
 
-def test_a_graph_of_a_harvest_is_the_same():
+def test_a_traced_harvest_has_the_same_outputs():
     for name in ("names from 1", "list and dict", "nested", "empty"):
         plain = harvest(grown(*MODELS[name]))
         traced = fx.symbolic_trace(plain)

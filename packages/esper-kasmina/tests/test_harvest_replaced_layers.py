@@ -1,4 +1,4 @@
-"""A harvest whose layers are replaced keeps its seeds, or says which one is lost."""
+"""A harvest whose layers are replaced keeps its seeds, or names the seed that is lost."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ROWS = torch.randn(6, 4, generator=torch.Generator().manual_seed(3))
 
 
 class Adapter(nn.Module):
-    """A low-rank adapter around a linear layer, in the way of ``peft``."""
+    """A low-rank adapter around a linear layer, as ``peft`` has it."""
 
     def __init__(self, base: nn.Linear) -> None:
         super().__init__()
@@ -79,7 +79,7 @@ def grown(model: nn.Module, path: str) -> nn.Module:
     [(Adapter(nn.Linear(4, 8)), merge_and_unload), (OwnLinear(4, 8), own_to_torch)],
     ids=["adapter", "subclass"],
 )
-def test_a_seed_behind_a_layer_survives_its_replacement(layer, change):
+def test_a_seed_after_a_layer_stays_when_the_layer_is_replaced(layer, change):
     plain = harvest(grown(nn.Sequential(copy.deepcopy(layer), nn.Tanh(), nn.Linear(8, 2)), "0"))
     before = plain(ROWS)
     changed = change(plain)
@@ -115,7 +115,7 @@ CHANGES = [convert, replace_layer, replace_parent, remove_hooks, shorten]
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_seed_that_is_lost_with_its_layer_is_named(change):
+def test_a_seed_that_was_lost_with_its_layer_is_named(change):
     plain = change(harvest(grown(ReadsWeight(), "block.1")).eval())
     with pytest.raises(
         KasminaError, match=r"the seed of slot 'r0c0' is lost: submodule 'block\.1'"
@@ -131,7 +131,7 @@ def test_a_seed_lost_after_a_pickle_is_an_error_too(change):
         change(plain)(ROWS)
 
 
-def test_a_layer_may_be_replaced_on_purpose():
+def test_a_harvest_runs_without_a_seed_whose_check_was_removed():
     plain = replace_parent(harvest(grown(ReadsWeight(), "block.1")))
     for check in plain.grown_checks["block.1"]:
         check.remove()
@@ -146,7 +146,7 @@ def test_a_hook_that_moves_with_its_layer_is_found():
     torch.testing.assert_close(plain(ROWS), before)
 
 
-def test_a_copy_checks_its_own_seed():
+def test_a_deep_copy_checks_its_own_seed():
     plain = harvest(grown(ReadsWeight(), "block.1")).eval()
     twin = copy.deepcopy(plain)
     replace_parent(plain)
@@ -156,7 +156,7 @@ def test_a_copy_checks_its_own_seed():
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit.*deprecated")
-def test_a_harvest_grown_again_at_the_same_place_has_both_seeds():
+def test_a_harvest_grown_again_after_the_same_submodule_has_both_seeds():
     model = nn.Sequential(nn.Sequential(nn.Linear(4, 8), nn.Tanh()), nn.Linear(8, 2))
     first = harvest(grown(model, "0"))
     again = grown(first, "0")
@@ -233,7 +233,7 @@ def test_an_adapter_that_was_there_at_the_harvest_can_be_merged():
     torch.testing.assert_close(merged(ROWS), before)
 
 
-def test_two_seeds_at_one_place_follow_an_adapter_in_their_order():
+def test_two_seeds_after_one_layer_run_after_an_adapter_in_their_order():
     plain = adapt(grown_harvest(grown_harvest()), "0")
     before = plain(ROWS)
     assert len(plain[0]._forward_hooks) == 2

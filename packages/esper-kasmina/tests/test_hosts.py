@@ -49,12 +49,12 @@ COUNTS = {
 }
 
 
-def test_every_named_host_has_its_count():
+def test_every_named_host_has_an_expected_parameter_count():
     assert COUNTS.keys() == HOST_SPECS.keys()
 
 
 @pytest.mark.parametrize("name", HOST_SPECS)
-def test_known_hosts(name, make_host, batch):
+def test_parameter_counts_and_output_shapes_of_named_hosts(name, make_host, batch):
     spec = HOST_SPECS[name]
     host = make_host(spec).eval()
     assert host.parameter_counts().host == COUNTS[name]
@@ -66,7 +66,7 @@ def test_known_hosts(name, make_host, batch):
         assert host(inputs).shape == (2, 10)
 
 
-def test_slots_stand_after_every_second_layer_of_a_transformer(make_host):
+def test_a_transformer_has_a_slot_after_every_second_layer(make_host):
     host = make_host(HOST_SPECS["gpt_small"])
     assert [slot and slot.name for _, slot in host.slotted_blocks] == [None, "r0c0", None, "r0c1"]
 
@@ -96,7 +96,7 @@ def test_short_sequences_fit_and_long_ones_are_refused(make_host):
         host(torch.zeros(2, 10, dtype=torch.long))
 
 
-def test_an_mlp_flattens_whatever_it_is_given(make_host):
+def test_an_mlp_flattens_its_inputs(make_host):
     host = make_host(MLPHostSpec(input_shape=(3, 4, 5), classes=7, widths=(6,)))
     inputs = torch.randn(2, 3, 4, 5)
     assert host(inputs).shape == (2, 7)
@@ -119,7 +119,7 @@ def test_pooling_before_relu_is_the_same_function(spec, make_host, batch):
     torch.testing.assert_close(host(inputs), expected)
 
 
-def test_a_blind_host_cannot_see_order(make_host, batch):
+def test_a_host_with_kernel_size_1_does_not_depend_on_the_order_of_positions(make_host, batch):
     spec = cnn((1, 24), (8, 8), 1, False)
     host = make_host(spec).eval()
     inputs = batch(spec)[0]
@@ -127,7 +127,7 @@ def test_a_blind_host_cannot_see_order(make_host, batch):
     torch.testing.assert_close(host(inputs), host(shuffled))
 
 
-def test_slots_are_those_enabled_row_major(family, make_host):
+def test_slots_are_the_enabled_ones_row_major(family, make_host):
     host = make_host(family, slots=("r0c1", "r0c0"))
     assert host.slots == ("r0c0", "r0c1")
     assert [report.slot for report in host.seed_reports()] == ["r0c0", "r0c1"]
@@ -141,14 +141,14 @@ def test_slots_are_those_enabled_row_major(family, make_host):
         (("r0c0", "r0c0"), "named twice"),
     ],
 )
-def test_wrong_slots_are_named(slots, message):
+def test_unknown_slots_are_refused(slots, message):
     spec = cnn((1, 8), (4, 4), 3, False)
     with pytest.raises(Exception, match=message) as caught:
         build_host(spec, HostOptions(slots=slots, rng_seed=0))
     assert isinstance(caught.value, KasminaError)
 
 
-def test_what_cannot_be_built_is_said():
+def test_hosts_that_cannot_be_built_are_refused():
     rules = LifecycleRules()
     deep = cnn((1, 4), (4, 4, 4), 3, True)
     with pytest.raises(KasminaError, match="cannot be halved 3 times"):
@@ -158,7 +158,7 @@ def test_what_cannot_be_built_is_said():
         build_host(flat, HostOptions(slots=flat.slots, rules=rules, max_seeds=0, rng_seed=0))
 
 
-def test_weights_follow_from_the_seed_alone(family, style, make_host, grow):
+def test_weights_depend_on_the_random_seed_alone(family, style, make_host, grow):
     torch.manual_seed(1)
     first = make_host(family, seed=5)
     grow(first, "r0c1", SeedStage.GERMINATED, style=style)
@@ -173,14 +173,14 @@ def test_weights_follow_from_the_seed_alone(family, style, make_host, grow):
     assert not all(torch.equal(mine, theirs) for mine, theirs in zip(*own, strict=True))
 
 
-def test_the_global_generator_is_untouched(family, style, make_host, grow):
+def test_the_global_generator_does_not_change(family, style, make_host, grow):
     torch.manual_seed(1)
     before = torch.get_rng_state()
     grow(make_host(family), "r0c0", SeedStage.GERMINATED, style=style)
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_each_birth_has_weights_of_its_own(make_host, grow):
+def test_each_germination_has_weights_of_its_own(make_host, grow):
     host = make_host()
     born = []
     for slot in ("r0c0", "r0c1"):
@@ -207,7 +207,7 @@ def grown(make_host, grow, family, style):
 @pytest.mark.parametrize(
     "copied", [copy.deepcopy, lambda host: pickle.loads(pickle.dumps(host))], ids=["deep", "pickle"]
 )
-def test_copies_are_whole_and_apart(grown, batch, copied, train):
+def test_deep_copies_are_complete_and_independent(grown, batch, copied, train):
     inputs = batch(grown.spec)[0]
     twin = copied(grown)
     assert torch.equal(twin(inputs), grown(inputs))
@@ -219,7 +219,7 @@ def test_copies_are_whole_and_apart(grown, batch, copied, train):
     assert grown.slot("r0c1").stage is SeedStage.HOLDING
 
 
-def test_newborn_seeds_follow_the_host(family, style, make_host, grow):
+def test_new_seeds_have_the_hosts_dtype(family, style, make_host, grow):
     host = make_host(family).double()
     grow(host, "r0c0", SeedStage.GERMINATED, style=style)
     assert {p.dtype for p in host.parameters()} == {torch.float64}

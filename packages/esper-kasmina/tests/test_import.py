@@ -1,4 +1,4 @@
-"""Importing Kasmina is light: torch itself, and none of what torch loads on demand."""
+"""Importing Kasmina imports torch, and nothing that torch loads on demand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A training seed leaves its host alone; a blended one never cuts it off (trap 3)."""
+"""A training seed does not change its host; a blended one never blocks its gradients."""
 
 from __future__ import annotations
 
@@ -43,7 +43,9 @@ def activations_of(slot, *, requires_grad=False):
     return torch.randn(shape, generator=generator).requires_grad_(requires_grad)
 
 
-def test_a_training_seed_changes_no_bit_of_the_host(planting, style, make_host, grow, pass_through):
+def test_outputs_and_gradients_with_a_training_seed_are_bit_identical(
+    planting, style, make_host, grow, pass_through
+):
     spec, blueprint = planting
     host, bare = make_host(spec), make_host(spec)
     for slot in host.slots:
@@ -56,7 +58,7 @@ def test_a_training_seed_changes_no_bit_of_the_host(planting, style, make_host, 
             assert host.slot(slot).seed.scale.grad.abs() > 0
 
 
-def test_a_host_trains_on_as_if_its_training_seeds_were_not_there(
+def test_a_host_trains_the_same_with_and_without_training_seeds(
     family, style, make_host, grow, train
 ):
     host, bare = make_host(family), make_host(family)
@@ -81,7 +83,7 @@ def test_a_germinated_seed_is_bypassed(family, style, make_host, grow, pass_thro
 
 @pytest.mark.parametrize("broken", ["scale", "everything"])
 @pytest.mark.parametrize("stage", [SeedStage.TRAINING, SeedStage.BLENDING])
-def test_a_seed_that_overflows_cannot_reach_the_host(
+def test_a_training_seed_that_overflows_does_not_change_the_host(
     family, style, make_host, grow, pass_through, *, stage, broken
 ):
     host, bare = make_host(family), make_host(family)
@@ -93,7 +95,7 @@ def test_a_seed_that_overflows_cannot_reach_the_host(
     assert_same(pass_through(host), pass_through(bare))
 
 
-def test_the_straight_through_form_is_the_textbook_one(planting, style, make_host, grow):
+def test_isolation_equals_the_straight_through_estimator(planting, style, make_host, grow):
     spec, blueprint = planting
     host = make_host(spec)
     grow(host, "r0c0", SeedStage.TRAINING, blueprint, style=style)
@@ -134,7 +136,7 @@ def first_layer(host):
             return host.positions.weight
 
 
-def test_at_full_alpha_the_gradient_reaches_the_stem(
+def test_at_full_alpha_gradients_reach_the_layers_before_the_slot(
     planting, style, make_host, grow, pass_through
 ):
     spec, blueprint = planting
@@ -149,7 +151,7 @@ def test_at_full_alpha_the_gradient_reaches_the_stem(
     assert ratios[0] > 0.05 * ratios[1]
 
 
-def test_at_full_alpha_the_output_is_the_seeds(family, style, make_host, grow):
+def test_at_full_alpha_the_output_is_that_of_the_seed(family, style, make_host, grow):
     host = make_host(family)
     grow(host, "r0c0", SeedStage.HOLDING, style=style)
     slot = host.slot("r0c0")
@@ -159,7 +161,7 @@ def test_at_full_alpha_the_output_is_the_seeds(family, style, make_host, grow):
     assert not torch.equal(slot(hidden), hidden)
 
 
-def test_the_algorithms_are_the_formulas(family, make_host, grow):
+def test_blend_algorithms_compute_their_formulas(family, make_host, grow):
     """At any alpha a: h + a (s - h), h (1 + a tanh(s - x)) and h + a g(x) (s - h)."""
     alpha = torch.tensor([0.25, 0.5, 0.75, 1.0])
     for style in (BlendStyle.LINEAR_ADD, BlendStyle.LINEAR_MULTIPLY, BlendStyle.GATED_GATE):
@@ -224,7 +226,7 @@ def test_a_scheduled_prune_ramps_a_frozen_seed_down(held, order, train):
     assert slot.seed is None
 
 
-def test_a_retarget_ends_on_its_target(held, order, train):
+def test_a_new_alpha_target_is_reached(held, order, train):
     host = held
     style = host.slot("r0c0").state.style
     order(host, "r0c0", SetAlphaTarget(style=style, alpha_target=0.5, ticks=3))
@@ -236,7 +238,7 @@ def test_a_retarget_ends_on_its_target(held, order, train):
 
 @pytest.mark.parametrize("ticks", ALPHA_SPEED_TICKS)
 @pytest.mark.parametrize("curve", list(AlphaCurve))
-def test_every_ramp_has_exact_ends(make_host, grow, order, curve, ticks):
+def test_every_ramp_starts_and_ends_exactly(make_host, grow, order, curve, ticks):
     """Down to every target, up again and out, in the value reported and in the value used."""
     host = make_host(min_prune_age=0)
     grow(host, "r0c0", SeedStage.HOLDING)
@@ -258,7 +260,7 @@ def test_every_ramp_has_exact_ends(make_host, grow, order, curve, ticks):
     assert slot.stage is SeedStage.PRUNED
 
 
-def test_a_seed_held_at_zero_is_gone_even_when_it_overflows(family, style, make_host, grow, batch):
+def test_a_seed_that_overflows_has_no_effect_at_alpha_zero(family, style, make_host, grow, batch):
     host, bare = make_host(family), make_host(family)
     grow(host, "r0c0", SeedStage.HOLDING, style=style)
     bare.load_state_dict(own_weights(host))

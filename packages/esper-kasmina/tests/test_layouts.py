@@ -1,4 +1,4 @@
-"""Where the channels are: read off the layers of a model, or asked for."""
+"""The axis of the channels is inferred from the layers of a model, or asked for."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def kind_at(model: nn.Module, place: str, inputs: torch.Tensor) -> ActivationSpe
         ("avgpool", ActivationSpec.maps(24)),
     ],
 )
-def test_the_layout_is_read_off_the_layers(place, expected):
+def test_the_layout_is_inferred_from_the_layers(place, expected):
     assert kind_at(convnext(), place, torch.randn(2, 3, 44, 44)) == expected
 
 
@@ -50,7 +50,7 @@ def test_swin_stages_have_their_channels_last():
     assert kind_at(small_swin(), "features.1", inputs) == ActivationSpec.maps(96, **LAST)
 
 
-def test_a_layout_that_two_layers_claim_is_asked_for():
+def test_an_ambiguous_layout_is_an_error():
     """At 16 x 16, the 16 may be the height or the channels of the stem."""
     inputs = torch.randn(2, 3, 64, 64)
     for place in ("features.1.0.block.1", "features.1.0.block.4"):
@@ -65,14 +65,14 @@ def test_a_layout_that_two_layers_claim_is_asked_for():
 
 
 @pytest.mark.parametrize("side", [6, 7])
-def test_an_activation_function_without_weights_takes_the_models_layers(side):
+def test_the_layout_after_an_activation_function_is_inferred_from_the_models_layers(side):
     plain = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 8, 1))
     assert kind_at(plain, "1", torch.randn(2, 3, side, side)) == ActivationSpec.maps(8)
     last = nn.Sequential(Permute([0, 2, 3, 1]), nn.Linear(3, 8), nn.GELU())
     assert kind_at(last, "2", torch.randn(2, 3, side, side)) == ActivationSpec.maps(8, **LAST)
 
 
-def test_a_norm_that_moves_the_axes_itself_is_no_evidence():
+def test_a_norm_that_permutes_the_axes_is_ignored():
     """torchvision's LayerNorm2d is a LayerNorm by class and takes the channels second."""
     inputs = torch.randn(1, 3, 64, 64)
     with pytest.raises(KasminaError, match="channels second or last"):
@@ -81,12 +81,12 @@ def test_a_norm_that_moves_the_axes_itself_is_no_evidence():
 
 
 @pytest.mark.parametrize("layout", ["NHWC", None, "channels_second"])
-def test_an_unknown_layout_is_named(layout):
+def test_an_unknown_layout_is_refused(layout):
     with pytest.raises(KasminaError, match="give 'channels_first' or 'channels_last'"):
         ActivationSpec.maps(3, layout=layout)
 
 
 @pytest.mark.parametrize("dimensions", [0, 4])
-def test_unsupported_dimensions_are_named(dimensions):
+def test_unsupported_dimensions_are_refused(dimensions):
     with pytest.raises(KasminaError, match=f"{dimensions} spatial dimensions are not supported"):
         ActivationSpec.maps(3, dimensions=dimensions)

@@ -151,7 +151,7 @@ def push(host, slot: str, orders, data) -> None:
 @pytest.mark.parametrize("spec", TINY.values(), ids=TINY)
 @settings(max_examples=20, deadline=None)
 @given(data=st.data(), rules=RULES, max_seeds=st.sampled_from([None, 1]))
-def test_permitted_is_exactly_what_is_accepted(spec, data, rules, max_seeds):
+def test_permitted_ops_are_exactly_the_accepted_commands(spec, data, rules, max_seeds):
     host = build_host(
         spec, HostOptions(slots=spec.slots, rules=rules, max_seeds=max_seeds, rng_seed=0)
     )
@@ -178,7 +178,7 @@ def test_permitted_is_exactly_what_is_accepted(spec, data, rules, max_seeds):
         check_moves_are_legal(host)
 
 
-def test_a_seed_lives_its_whole_life(family, style, make_host, grow):
+def test_a_seed_goes_through_all_stages(family, style, make_host, grow):
     host = make_host(family)
     grow(host, "r0c1", SeedStage.FOSSILIZED, style=style)
     changes = [e.target for e in host.take_events() if e.kind is SeedEventKind.STAGE_CHANGED]
@@ -193,7 +193,7 @@ def test_a_seed_lives_its_whole_life(family, style, make_host, grow):
     assert host.parameter_counts().live == 0
 
 
-def test_an_embargo_is_counted_once(make_host, grow, order):
+def test_ticks_of_an_embargo_are_counted_once(make_host, grow, order):
     host = make_host(min_prune_age=0, embargo_ticks=5)
     grow(host, "r0c0", SeedStage.TRAINING)
     order(host, "r0c0", Prune())
@@ -205,7 +205,7 @@ def test_an_embargo_is_counted_once(make_host, grow, order):
     assert stages == [SeedStage.PRUNED, *embargo, SeedStage.RESETTING]
 
 
-def test_a_slot_is_recycled(make_host, grow):
+def test_a_slot_can_be_used_again_after_a_prune(make_host, grow):
     host = make_host()
     grow(host, "r0c0", SeedStage.HOLDING)
     host.prune_live()
@@ -219,7 +219,7 @@ def retarget(style) -> SetAlphaTarget:
     return SetAlphaTarget(style=style, alpha_target=1.0, ticks=0)
 
 
-def test_a_gate_comes_and_goes_with_its_style(family, make_host, grow, order, train):
+def test_the_gate_is_added_and_removed_with_the_blend_style(family, make_host, grow, order, train):
     host = make_host(family)
     optimizer = torch.optim.SGD(host.parameters(), lr=0.05, momentum=0.9)
     grow(host, "r0c0", SeedStage.HOLDING, style=BlendStyle.LINEAR_ADD)
@@ -245,7 +245,7 @@ def test_a_gate_comes_and_goes_with_its_style(family, make_host, grow, order, tr
     assert all(optimizer.state[p] is state for p, state in momenta.items())
 
 
-def test_a_late_gate_leaves_the_global_generator_alone(family, make_host, grow, order):
+def test_adding_a_gate_does_not_change_the_global_generator(family, make_host, grow, order):
     host = make_host(family)
     grow(host, "r0c0", SeedStage.HOLDING)
     before = torch.get_rng_state()
@@ -261,7 +261,7 @@ def test_auto_forward_never_fossilizes(make_host, order, train):
     assert host.slot("r0c0").stage is SeedStage.HOLDING
 
 
-def test_strict_gates_ask_for_quality(make_host, order, train):
+def test_strict_gates_refuse_what_permissive_ones_accept(make_host, order, train):
     host = make_host(permissive_gates=False, g2_min_epochs=2, g2_min_gradient_ratio=1e-6)
     order(host, "r0c0", Germinate(blueprint=Blueprint.CONV_LIGHT))
     order(host, "r0c0", Advance())
@@ -274,7 +274,7 @@ def test_strict_gates_ask_for_quality(make_host, order, train):
     order(host, "r0c0", Advance())
 
 
-def test_max_seeds_counts_live_and_fossil_seeds(make_host, grow):
+def test_max_seeds_counts_live_and_fossilized_seeds(make_host, grow):
     host = make_host(max_seeds=2)
     grow(host, "r0c0", SeedStage.FOSSILIZED)
     grow(host, "r0c1", SeedStage.GERMINATED)
@@ -289,7 +289,7 @@ def test_max_seeds_counts_live_and_fossil_seeds(make_host, grow):
 
 
 @pytest.mark.parametrize("wrong", [Blueprint.LORA, Blueprint.MLP, Blueprint.NOOP])
-def test_other_blueprints_are_refused(make_host, wrong):
+def test_blueprints_of_another_topology_are_refused(make_host, wrong):
     command = SeedCommand(slot="r0c0", command=Germinate(blueprint=wrong))
     result = make_host().apply_command(command)
     assert not result.accepted
@@ -303,7 +303,7 @@ def test_a_command_to_an_unknown_slot_is_refused(make_host):
 
 
 @pytest.mark.parametrize("command", ["germinate", Op.GERMINATE, Advance])
-def test_what_is_no_command_is_named(make_host, command):
+def test_an_object_that_is_not_a_command_is_refused(make_host, command):
     with pytest.raises(KasminaError, match=r"is not a command; give Germinate\(\.\.\.\), Advance"):
         make_host().slot("r0c0").apply_command(command)
 
@@ -313,7 +313,7 @@ def test_a_command_to_a_host_has_to_name_its_slot(make_host):
         make_host().apply_command(Advance())
 
 
-def test_prune_live_spares_fossils_and_takes_everything_else(make_host, grow, order):
+def test_prune_live_removes_all_seeds_that_are_not_fossilized(make_host, grow, order):
     host = make_host(min_prune_age=3)
     grow(host, "r0c0", SeedStage.FOSSILIZED)
     grow(host, "r0c1", SeedStage.HOLDING)
@@ -335,6 +335,6 @@ def test_prune_live_spares_fossils_and_takes_everything_else(make_host, grow, or
         (lambda: ActivationSpec.maps(4, dimensions=4), KasminaError, "4 spatial dimensions"),
     ],
 )
-def test_impossible_slots_are_refused(make, error, message):
+def test_invalid_arguments_of_a_slot_are_refused(make, error, message):
     with pytest.raises(error, match=message):
         make()

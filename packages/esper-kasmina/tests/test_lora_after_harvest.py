@@ -1,4 +1,4 @@
-"""LoRA of the real ``peft``, added to the layer of GPT-2 that a harvested seed runs behind."""
+"""LoRA of ``peft``, added to the layer of GPT-2 after which a harvested seed runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Seeds that come and go leave nothing behind: no tensor, no state, no event, no memory."""
+"""Removed seeds leave no tensor, no optimizer state, no event and no memory."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MEMORY = Path("/proc/self/statm")
 
 @pytest.fixture(autouse=True)
 def only_ours():
-    """Hides what earlier tests left: their caches may let go of tensors at any moment."""
+    """Ignores tensors of earlier tests, whose caches may free them at any moment."""
     gc.collect()
     gc.freeze()
     yield
@@ -70,7 +70,7 @@ def resident() -> int:
 
 
 @pytest.mark.parametrize("name", ["signal", "vector", "text"])
-def test_a_hundred_seeds_leave_nothing(specs, name, make_host, cycle):
+def test_a_hundred_seeds_leave_no_tensors(specs, name, make_host, cycle):
     host = make_host(specs[name], min_prune_age=0, embargo_ticks=1)
     optimizer = torch.optim.SGD(host.parameters(), lr=0.01, momentum=0.9)
     cycle(host, optimizer, 2)
@@ -103,7 +103,7 @@ def test_tensors_of_earlier_tests_are_not_counted():
     assert living(optimizer)["tensors"] == 0 < counted
 
 
-def test_events_that_nobody_takes_do_not_pile_up(make_host, cycle):
+def test_the_number_of_unread_events_is_limited(make_host, cycle):
     host = make_host(min_prune_age=0, embargo_ticks=1)
     optimizer = torch.optim.SGD(host.parameters(), lr=0.01)
     cycle(host, optimizer, 200)

@@ -1,4 +1,4 @@
-"""Gradients are seen whatever a loop does with them, and "not measured" is not "bad"."""
+"""``GradientObserver`` measures gradients wherever a loop clears them."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def accuracy(model):
 
 
 @pytest.mark.parametrize("loop", LOOPS)
-def test_a_seed_grows_in_any_loop(loop):
+def test_a_seed_grows_in_loops_that_clear_gradients_anywhere(loop):
     model = Net()
     optimizer = torch.optim.SGD(parameter_groups(model), lr=0.1)
     growth = grow(
@@ -130,7 +130,7 @@ def training(rules=None):
 
 
 @pytest.mark.parametrize("loop", LOOPS)
-def test_what_is_observed_is_what_stood_at_the_step(loop):
+def test_the_measured_gradients_are_those_of_the_step(loop):
     model, optimizer = training()
     expected = {}
 
@@ -153,7 +153,7 @@ def test_what_is_observed_is_what_stood_at_the_step(loop):
     assert evidence.gradient_ratio == pytest.approx(ratio)
 
 
-def test_gradients_that_stand_without_a_step_are_measured():
+def test_without_a_step_the_gradients_at_the_end_are_measured():
     model, optimizer = training()
     with GradientObserver(optimizer, model):
         loss_of(model).backward()
@@ -171,7 +171,7 @@ def test_a_step_that_the_scaler_skips_is_not_measured_and_not_missing():
     assert model.slot.report().gradient_norm is None
 
 
-def test_what_was_not_measured_is_not_called_bad():
+def test_gradients_that_were_not_measured_are_not_reported_as_infinite():
     model, optimizer = training()
     after(model, optimizer)
     model.slot.record_gradients()
@@ -181,7 +181,7 @@ def test_what_was_not_measured_is_not_called_bad():
     assert "finite" not in result.reason
 
 
-def test_nothing_is_left_behind():
+def test_an_observer_removes_its_hooks():
     model, optimizer = training()
     with pytest.raises(ZeroDivisionError), GradientObserver(optimizer, model):
         raise ZeroDivisionError
@@ -204,7 +204,7 @@ def refused(model, train, evaluate=accuracy):
     return str(caught.value)
 
 
-def test_a_loop_that_ignores_the_model_is_named():
+def test_a_train_that_does_not_run_the_given_model_is_an_error():
     model, other = Net(), Net()
     message = refused(model, lambda _, optimizer: after(other, optimizer))
     assert "no gradient reached the seed in slot 'r0c0'" in message
@@ -212,7 +212,7 @@ def test_a_loop_that_ignores_the_model_is_named():
     assert model.slot.stage is SeedStage.DORMANT
 
 
-def test_a_place_that_is_never_run_is_named():
+def test_a_slot_that_is_never_run_is_an_error():
     class Unused(Net):
         def forward(self, inputs):
             return self.head(self.stem(inputs).relu())
@@ -233,12 +233,12 @@ class Checkpointed(nn.Module):
 
 
 @pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad:UserWarning")
-def test_reentrant_checkpointing_of_a_frozen_block_is_named():
+def test_reentrant_checkpointing_of_a_frozen_block_is_an_error():
     model = graft(Checkpointed(reentrant=True), {"r0c0": "block"}, example_inputs=INPUTS)
     assert "use_reentrant=False" in refused(model, after)
 
 
-def test_other_checkpointing_of_a_frozen_block_grows():
+def test_a_seed_grows_under_non_reentrant_checkpointing_of_a_frozen_block():
     model = graft(Checkpointed(reentrant=False), {"r0c0": "block"}, example_inputs=INPUTS)
     optimizer = torch.optim.SGD(model.head.parameters(), lr=0.1)
     growth = grow(

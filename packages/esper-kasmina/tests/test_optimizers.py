@@ -1,4 +1,4 @@
-"""Growth touches nobody else's optimiser state (trap 6)."""
+"""Growth does not change the optimizer state of other parameters."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def same(first, second) -> bool:
     return all(torch.equal(one, other) for one, other in zip(*flat, strict=True))
 
 
-def test_a_seed_joins_and_leaves_without_touching_the_rest(
+def test_adding_and_removing_a_seed_does_not_change_other_groups(
     make_host, make_optimizer, grow, order, train
 ):
     host = make_host(min_prune_age=0)
@@ -65,7 +65,7 @@ def test_a_seed_joins_and_leaves_without_touching_the_rest(
     train(host, optimizer=optimizer)
 
 
-def test_a_host_with_a_pruned_seed_trains_on_as_if_nothing_had_been(
+def test_a_host_trains_the_same_after_a_seed_was_pruned(
     make_host, make_optimizer, grow, order, train
 ):
     host, bare = make_host(min_prune_age=0), make_host()
@@ -82,7 +82,7 @@ def test_a_host_with_a_pruned_seed_trains_on_as_if_nothing_had_been(
     assert all(torch.equal(one, other) for one, other in pairs)
 
 
-def test_a_slot_grown_again_gets_a_fresh_group(make_host, make_optimizer, grow, train):
+def test_a_second_seed_in_a_slot_gets_a_new_group(make_host, make_optimizer, grow, train):
     host = make_host(min_prune_age=0, embargo_ticks=1)
     optimizer = make_optimizer(host.parameters())
     grow(host, "r0c0", SeedStage.TRAINING)
@@ -126,7 +126,7 @@ def test_seeds_known_from_the_start_move_to_their_own_group(make_host, grow, tra
     assert scale not in optimizer.state
 
 
-def test_foreign_groups_are_left_alone(slot):
+def test_groups_of_other_models_do_not_change(slot):
     foreign = torch.nn.Parameter(torch.ones(2))
     optimizer = torch.optim.SGD([{"params": [foreign], "lr": 0.3}], lr=0.1)
     slot.apply_command(Germinate(blueprint=Blueprint.NORM))
@@ -138,7 +138,7 @@ def test_foreign_groups_are_left_alone(slot):
     assert optimizer.param_groups[0]["lr"] == 0.3
 
 
-def test_an_optimizers_state_dict_survives_the_tags(make_host, grow, train):
+def test_a_state_dict_of_an_optimizer_with_seeds_is_loaded(make_host, grow, train):
     host = make_host()
     grow(host, "r0c0", SeedStage.TRAINING)
     optimizer = torch.optim.AdamW(host.parameter_groups()["host"], lr=0.01)
@@ -166,7 +166,7 @@ def test_slots_of_any_model_can_share_one_optimizer():
     assert [group.get(SLOT_KEY) for group in optimizer.param_groups] == [None, "r0c0", "r0c1"]
 
 
-def test_arguments_in_the_wrong_places_are_named():
+def test_arguments_in_the_wrong_order_are_refused():
     slot = SeedSlot("r0c0", ActivationSpec.features(4))
     optimizer = torch.optim.SGD(torch.nn.Linear(4, 4).parameters(), lr=0.1)
     with pytest.raises(KasminaError, match=r"the optimizer is a SeedSlot; .*comes first"):
@@ -175,7 +175,7 @@ def test_arguments_in_the_wrong_places_are_named():
         sync_optimizer(optimizer, slot, 0.1)
 
 
-def test_an_option_has_to_be_one_of_the_optimizer_or_of_its_groups():
+def test_options_that_the_optimizer_does_not_know_are_refused():
     slot = SeedSlot("r0c0", ActivationSpec.features(4))
     slot.apply_command(Germinate(blueprint=Blueprint.NORM))
     group = {"params": torch.nn.Linear(4, 4).parameters(), "scale": 1.0}

@@ -21,7 +21,7 @@ Pair = namedtuple("Pair", ["hidden", "extra"])
 
 
 class NamedDict(OrderedDict):
-    """A dict of a class of its own, as Hugging Face's ``ModelOutput`` is one."""
+    """A subclass of a dict, such as Hugging Face's ``ModelOutput``."""
 
 
 class OddDict(dict):
@@ -120,7 +120,7 @@ CASES = {
 
 
 @pytest.mark.parametrize(("wrap", "read", "key"), CASES.values(), ids=CASES)
-def test_a_seed_changes_its_element_and_nothing_else(wrap, read, key):
+def test_a_seed_changes_only_its_element_of_the_output(wrap, read, key):
     check(wrap, read, key)
 
 
@@ -133,7 +133,7 @@ def test_fields_of_a_dataclass_are_elements(tmp_path, monkeypatch):
     check(Wrap(record), by_field, "hidden")
 
 
-def test_a_dict_that_a_graph_cannot_build_is_named_at_harvest():
+def test_a_harvest_refuses_a_dict_that_a_graph_cannot_build():
     torch.manual_seed(0)
     inputs = torch.randn(3, 4)
     grafted = graft(Model(as_odd_dict, by_key), {"r0c0": SlotSite("inner", output="hidden")})
@@ -168,7 +168,7 @@ def check(wrap, read, key):
         assert (harvested.kind, harvested.rest) == (kind, ["extra"])
 
 
-def test_an_element_that_is_no_tensor_is_named():
+def test_an_element_that_is_not_a_tensor_is_refused():
     grafted = graft(Model(as_tuple, first), {"r0c0": SlotSite("inner", output=1)})
     with pytest.raises(KasminaError, match="returns a str; a slot takes one tensor"):
         grafted(torch.randn(3, 4))

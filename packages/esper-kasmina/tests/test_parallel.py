@@ -1,4 +1,4 @@
-"""Seeds whose gradients no wrapper would reduce are refused, not trained on each rank apart."""
+"""Seeds whose gradients would not be averaged over ranks are refused."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def birth(model):
 
 
 @pytest.mark.parametrize("make", [grafted, own])
-def test_a_seed_that_the_wrapper_does_not_know_is_refused(make):
+def test_a_seed_that_germinated_after_the_model_was_wrapped_is_refused(make):
     model = make()
     wrapped = DistributedDataParallel(model)
     wrapped(INPUTS).sum().backward()
@@ -89,7 +89,7 @@ def test_grow_takes_the_model_in_the_wrapper():
     assert model.slot("r0c0").stage is SeedStage.DORMANT
 
 
-def test_slots_alone_do_not_leave_seeds_unsharded():
+def test_slots_without_their_sharded_model_are_refused():
     model = grafted()
     mesh = distributed.device_mesh.init_device_mesh("cpu", (1,))
     fully_shard(model, mesh=mesh)

@@ -1,4 +1,4 @@
-"""Norm, halving and ReLU in one step: the numbers of torch's own three layers."""
+"""Norm, max pooling and ReLU in one step compute the numbers of torch's three layers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def pictures(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> 
 
 
 def norms(channels: int, dtype: torch.dtype = torch.float32) -> list[nn.BatchNorm2d]:
-    """Two equal norms with scales and shifts as they are after some training."""
+    """Two equal norms with random scales and shifts."""
     generator = torch.Generator().manual_seed(1)
     scale, shift = torch.rand(channels, generator=generator), torch.rand(channels) - 0.5
     made = [nn.BatchNorm2d(channels).to(dtype) for _ in range(2)]
@@ -51,7 +51,7 @@ def test_outputs_gradients_and_statistics_are_those_of_torchs_layers(shape):
         torch.testing.assert_close(buffer, own.get_buffer(name), rtol=1e-5, atol=1e-6)
 
 
-def test_gradients_are_the_slopes_of_the_function():
+def test_gradients_pass_gradcheck():
     norm, _ = norms(3, torch.float64)
     images = pictures(2, 3, 4, 4, dtype=torch.float64).requires_grad_()
 
@@ -85,7 +85,7 @@ def test_flat_regions_give_their_gradient_to_one_pixel():
 
 
 @pytest.mark.parametrize("shape", [(4, 8, 16, 16), (2, 3, 5, 7)])
-def test_evaluation_is_torchs_to_the_bit(shape):
+def test_evaluation_is_bit_identical_to_torchs_layers(shape):
     norm, _ = norms(shape[1])
     norm(pictures(*shape, seed=3))
     norm.eval()
@@ -103,7 +103,7 @@ def test_a_mean_far_from_zero_is_left_to_torch():
     assert norm.num_batches_tracked == 0
 
 
-def test_only_what_keeps_the_order_of_numbers_is_taken():
+def test_negative_scales_other_dtypes_and_other_layouts_are_left_to_torch():
     norm, _ = norms(2)
     images = pictures(4, 2, 8, 8)
     assert can_pool_first(norm, images)

@@ -1,4 +1,4 @@
-"""Each private name of torch that ``esper_kasmina._torch`` uses still means what it says.
+"""Each private name of torch that ``esper_kasmina._torch`` uses behaves as expected.
 
 A test's name says what breaks when torch changes it.
 """
@@ -83,7 +83,7 @@ def test_values_written_into_a_slot_are_noticed():
         assert _torch.version_of(torch.zeros(())) is None
 
 
-def test_a_seed_born_after_wrapping_in_data_parallel_is_noticed(one_rank):
+def test_a_seed_that_germinated_after_wrapping_in_data_parallel_is_noticed(one_rank):
     seen = []
 
     class Spy(nn.Linear):
@@ -101,7 +101,7 @@ def test_a_seed_born_after_wrapping_in_data_parallel_is_noticed(one_rank):
     ]
 
 
-def test_a_seed_born_after_sharding_takes_the_models_precision(one_rank):
+def test_a_seed_that_germinated_after_sharding_has_the_models_precision(one_rank):
     policy = MixedPrecisionPolicy(reduce_dtype=torch.float32)
     mesh = torch.distributed.init_device_mesh("cpu", (1,))
     layer = fully_shard(nn.Linear(2, 2), mesh=mesh, mp_policy=policy)

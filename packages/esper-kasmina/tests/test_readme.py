@@ -1,4 +1,4 @@
-"""What the README and the pages on growing layers say is so; each block runs alone."""
+"""The README and the pages on growing layers: each block of code runs, and statements hold."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SPIRALS = next(code for code, _ in EXAMPLES if "def spirals" in code)
 TORCH = tuple(int(part) for part in torch.__version__.split(".")[:2])
 NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?")
 TOLERANCE = 5.0
-"""How far a number with decimals may be off, in points: processors round in different ways."""
+"""Allowed difference of a printed number in points, because processors round differently."""
 
 
 def run(code: str) -> dict[str, object]:
@@ -54,7 +54,7 @@ def test_each_block_runs_alone_and_prints_what_it_says(number, capsys):
     assert_alike(printed, promised)
 
 
-def test_every_kind_of_block_is_there():
+def test_every_code_block_is_tested():
     assert len(EXAMPLES) == TEXT.count("```python")
     assert sum(bool(promised) for _, promised in EXAMPLES) == TEXT.count("```text")
     for words in ("grow(", "output=0", "load_state_dict", "register_blueprint("):
@@ -93,7 +93,7 @@ def test_the_gain_holds_for_five_seeds(seed, capsys):
         (Topology.TRANSFORMER, "For tokens of width D", ActivationSpec.tokens(384), (1, 256, 384)),
     ],
 )
-def test_the_costs_of_blueprints_are_so(topology, heading, activations, shape):
+def test_the_costs_of_blueprints_are_as_stated(topology, heading, activations, shape):
     table = TEXT.split(heading)[1].split("\n\n")[1]
     rows = re.findall(r"^\| `(\w+)` \|.*\| ([\d,]+) \| ([\d.]+) \|", table, re.MULTILINE)
     assert {name for name, *_ in rows} == set(BLUEPRINTS[topology])
@@ -107,7 +107,7 @@ def test_the_costs_of_blueprints_are_so(topology, heading, activations, shape):
         assert f"{counter.get_total_flops() / 1e6:.2f}" == flops, name
 
 
-def test_the_named_hosts_are_so():
+def test_the_parameters_of_named_hosts_are_as_stated():
     rows = dict(re.findall(r"^\| `(\w+)` \| \w.*\| ([\d,]+) \|$", TEXT, re.MULTILINE))
     for name, count in rows.items():
         if name not in HOST_SPECS:

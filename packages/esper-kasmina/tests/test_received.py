@@ -1,4 +1,4 @@
-"""A seed follows what it receives: its dtype at a border, and batches of one row."""
+"""Seeds take the dtype of their activations, and batches of one row."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Border(nn.Module):
 
 
 @pytest.mark.parametrize("place", ["backbone", "backbone.0", "backbone.1", "pool", "head"])
-def test_a_seed_has_the_dtype_of_what_flows_there(place):
+def test_a_seed_has_the_dtype_of_its_activations(place):
     torch.manual_seed(0)
     model, inputs = Border(), torch.randn(4, 3, 6, 6)
     expected = torch.float32 if place == "head" else torch.bfloat16
@@ -40,14 +40,14 @@ def test_a_seed_has_the_dtype_of_what_flows_there(place):
     assert grafted(inputs).dtype == torch.float32
 
 
-def test_a_slot_in_a_model_of_ones_own_follows_its_inputs():
+def test_a_slot_in_the_models_own_code_takes_the_dtype_of_its_inputs():
     slot = SeedSlot("r0c0", ActivationSpec.features(4))
     slot(torch.randn(3, 4, dtype=torch.float64))
     assert slot.apply_command(Germinate(blueprint=Blueprint.MLP)).accepted
     assert {p.dtype for p in slot.seed.parameters()} == {torch.float64}
 
 
-def test_autocast_does_not_make_seeds_narrow():
+def test_autocast_does_not_change_the_dtype_of_seeds():
     """Activations are narrow there, and weights are not."""
     model = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2))
     inputs = torch.randn(3, 4)
@@ -77,7 +77,7 @@ class Pooled(nn.Module):
 @pytest.mark.parametrize("stage", [SeedStage.TRAINING, SeedStage.HOLDING])
 @pytest.mark.parametrize("dimensions", [1, 2, 3])
 @pytest.mark.parametrize("blueprint", sorted(BLUEPRINTS[Topology.CNN]), ids=lambda b: b.name)
-def test_a_batch_of_one_row_is_taken_where_the_host_takes_it(blueprint, dimensions, stage):
+def test_a_batch_of_one_row_is_accepted_if_the_host_accepts_it(blueprint, dimensions, stage):
     torch.manual_seed(0)
     many = torch.randn(4, 3, *(5,) * dimensions)
     grafted = graft(Pooled(dimensions), {"r0c0": "pool"}, example_inputs=many)
@@ -97,7 +97,7 @@ def test_a_batch_of_one_row_is_taken_where_the_host_takes_it(blueprint, dimensio
     )
 
 
-def test_a_frozen_seed_stays_frozen_over_a_batch_of_one_row():
+def test_a_frozen_seed_stays_frozen_after_a_batch_of_one_row():
     grafted = graft(Pooled(2), {"r0c0": "pool"}, example_inputs=torch.randn(4, 3, 5, 5))
     give(grafted, "r0c0", Germinate(blueprint=Blueprint.NORM))
     give(grafted, "r0c0", Advance())

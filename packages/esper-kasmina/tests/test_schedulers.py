@@ -1,4 +1,4 @@
-"""Schedulers made before a germination go on after it, and after a prune."""
+"""Schedulers that were made before a germination work after it, and after a prune."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ MAKERS = {
 
 
 @pytest.mark.filterwarnings("ignore:.*lr_scheduler.step.*:UserWarning")
-def test_every_scheduler_of_torch_is_tried():
+def test_every_scheduler_of_torch_is_tested_here():
     own = torch.optim.SGD([nn.Parameter(torch.ones(1))], lr=0.1, momentum=0.9)
     tried = {type(part).__name__ for maker in MAKERS.values() for part in _parts(maker(own))}
     assert set(lr_scheduler.__all__) - {"LRScheduler"} <= tried
@@ -122,7 +122,7 @@ def test_a_seed_follows_its_hosts_schedule_by_its_factor(maker, scale, sync):
 @pytest.mark.parametrize(
     ("name", "peak"), [("one_cycle", 0.1), ("linear", 0.1), ("cyclic", 0.1), ("cosine", 0.1)]
 )
-def test_a_rate_is_that_at_the_top_of_the_schedule(name, peak, born):
+def test_lr_is_the_rate_at_the_top_of_the_schedule(name, peak, born):
     """A rate given during warm-up is not one for that moment; the seed's would peak far above."""
     host, seed = run(MAKERS[name], born=born, options={"lr": 0.05}, steps=14)
     assert max(host) == pytest.approx(peak, rel=0.05)
@@ -130,7 +130,7 @@ def test_a_rate_is_that_at_the_top_of_the_schedule(name, peak, born):
         assert rate == pytest.approx(0.5 * other)
 
 
-def test_without_a_schedule_a_rate_is_kept_to_the_bit():
+def test_without_a_scheduler_lr_is_used_exactly():
     own, slot = nn.Parameter(torch.ones(2)), SeedSlot("r0c0", ActivationSpec.features(4))
     optimizer = torch.optim.SGD([own], lr=0.3)
     slot.apply_command(Germinate(blueprint=Blueprint.NORM))
@@ -139,7 +139,7 @@ def test_without_a_schedule_a_rate_is_kept_to_the_bit():
     assert "initial_lr" not in optimizer.param_groups[1]
 
 
-def test_a_rate_and_a_factor_together_are_refused():
+def test_lr_and_lr_scale_together_are_refused():
     own, slot = nn.Parameter(torch.ones(2)), SeedSlot("r0c0", ActivationSpec.features(4))
     optimizer = torch.optim.SGD([own], lr=0.3)
     slot.apply_command(Germinate(blueprint=Blueprint.NORM))
@@ -168,7 +168,7 @@ def host_of_two_groups():
 
 
 @pytest.mark.parametrize(("slot", "owner"), [("r0c0", 0), ("r0c1", 0), ("r0c2", 1)])
-def test_a_newborn_takes_the_options_of_its_hosts_group(slot, owner):
+def test_a_new_seed_takes_the_options_of_its_hosts_group(slot, owner):
     grafted, optimizer = host_of_two_groups()
     grafted.slot(slot).apply_command(Germinate(blueprint=Blueprint.NORM))
     sync_optimizer(optimizer, grafted, {"eps": 1e-5})
@@ -179,7 +179,7 @@ def test_a_newborn_takes_the_options_of_its_hosts_group(slot, owner):
     assert newborn["eps"] == 1e-5
 
 
-def test_a_slot_written_into_a_model_takes_the_group_of_the_layer_before_it():
+def test_a_slot_in_the_models_own_code_takes_the_group_of_the_layer_before_it():
     model = nn.ModuleDict(
         {
             "stem": nn.Linear(4, 4),
@@ -197,7 +197,7 @@ def test_a_slot_written_into_a_model_takes_the_group_of_the_layer_before_it():
     assert optimizer.param_groups[2]["lr"] == 0.1
 
 
-def test_options_are_copies():
+def test_options_of_a_group_are_copied():
     grafted, optimizer = host_of_two_groups()
     optimizer.param_groups[0]["lr"] = torch.tensor(1e-3)
     grafted.slot("r0c0").apply_command(Germinate(blueprint=Blueprint.NORM))
@@ -244,7 +244,7 @@ PER_GROUP = {
 @pytest.mark.filterwarnings("ignore:.*epoch parameter.*:UserWarning")
 @pytest.mark.parametrize("reborn", [False, True])
 @pytest.mark.parametrize("maker", PER_GROUP.values(), ids=PER_GROUP)
-def test_settings_of_a_group_stay_with_the_group(maker, reborn):
+def test_entries_of_schedulers_stay_with_their_group(maker, reborn):
     def rates(prune):
         slots, optimizer = grown_three()
         scheduler = maker(optimizer)
@@ -291,7 +291,7 @@ def test_syncing_twice_changes_nothing():
     assert len(scheduler.lr_lambdas) == 1
 
 
-def test_sync_scheduler_takes_in_groups_that_were_added_by_hand():
+def test_sync_scheduler_adds_entries_for_groups_that_were_added_by_hand():
     optimizer = torch.optim.SGD([nn.Parameter(torch.ones(2))], lr=0.1)
     scheduler = lr_scheduler.LambdaLR(optimizer, lambda epoch: 0.5**epoch)
     optimizer.add_param_group({"params": [nn.Parameter(torch.ones(2))], "lr": 0.02})
@@ -301,7 +301,7 @@ def test_sync_scheduler_takes_in_groups_that_were_added_by_hand():
     assert [g["lr"] for g in optimizer.param_groups] == pytest.approx([0.05, 0.01])
 
 
-def test_a_scheduler_that_cannot_be_found_says_what_to_give():
+def test_a_scheduler_that_cannot_be_found_is_asked_for():
     slots, optimizer = grown_three()
     scheduler = PER_GROUP["lambda"](optimizer)
     gc.collect()
@@ -347,12 +347,12 @@ def test_wrappers_are_unwrapped_and_a_given_scheduler_needs_no_search():
 
 
 @pytest.mark.parametrize("given", [3, "cosine", nn.Linear(2, 2)])
-def test_what_is_no_scheduler_is_named(given):
+def test_an_object_that_is_not_a_scheduler_is_refused(given):
     with pytest.raises(KasminaError, match=f"the scheduler is a {type(given).__name__}"):
         sync_scheduler(given)
 
 
-def test_an_optimizer_with_names_keeps_them():
+def test_names_of_parameters_in_groups_are_kept():
     model = nn.ModuleDict(
         {"stem": nn.Linear(4, 4), "slot": SeedSlot("r0c0", ActivationSpec.features(4))}
     )

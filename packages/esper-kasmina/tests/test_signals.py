@@ -1,4 +1,4 @@
-"""Signals run as images of height one, and compute what torch's own layers do."""
+"""Layers for signals compute the same as torch's layers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from esper_kasmina.layers.signals import SignalConvolution, SignalNorm, max_pool
 
 
 @pytest.mark.parametrize(("kernel", "groups"), [(1, 1), (3, 1), (3, 4), (5, 2)])
-def test_convolutions_agree(kernel, groups):
+def test_convolutions_equal_torchs(kernel, groups):
     arguments = {"padding": kernel // 2, "groups": groups, "bias": False}
     ours, theirs = (
         kind(4, 8, kernel, **arguments).double() for kind in (SignalConvolution, nn.Conv1d)
@@ -22,7 +22,7 @@ def test_convolutions_agree(kernel, groups):
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_norms_agree(training):
+def test_norms_equal_torchs(training):
     ours, theirs = SignalNorm(4).double(), nn.BatchNorm1d(4).double()
     for norm in (ours, theirs):
         norm.train(training)
@@ -32,6 +32,6 @@ def test_norms_agree(training):
 
 
 @pytest.mark.parametrize("length", [8, 9])
-def test_halving_agrees(length):
+def test_max_pooling_equals_torchs(length):
     signal = torch.randn(3, 4, length)
     assert torch.equal(max_pool_2x(signal), max_pool1d(signal, 2))

@@ -11,7 +11,7 @@ from esper_leyline import BlendStyle, Blueprint, Germinate, Prune, SeedStage, Se
 
 @pytest.fixture
 def host(make_host, grow, order):
-    """A fossil, a seed in training and one on its way out."""
+    """A fossilized seed, a seed in training, and one that is being pruned."""
     host = make_host(min_prune_age=0)
     grow(host, "r0c0", SeedStage.FOSSILIZED)
     grow(host, "r0c1", SeedStage.HOLDING)
@@ -45,7 +45,7 @@ def test_restore_is_exact_and_repeatable(host, train, stored):
         assert all(p.grad is None for p in host.parameters())
 
 
-def test_a_restored_host_goes_the_same_way_again(host, train, grow):
+def test_a_restored_host_trains_the_same_again(host, train, grow):
     def onwards():
         optimizer = torch.optim.SGD(host.parameters(), lr=0.1)
         for _ in range(16):
@@ -72,7 +72,7 @@ def test_a_frozen_seed_is_restored_frozen(host, train):
     assert not host.train().slot("r0c1").seed.training
 
 
-def test_seeds_that_are_still_there_keep_their_parameters(host, train):
+def test_seeds_that_are_still_in_their_slot_keep_their_parameters(host, train):
     optimizer = torch.optim.SGD(host.parameters(), lr=0.1, momentum=0.9)
     host.sync_optimizer(optimizer)
     groups = [group.get(SLOT_KEY) for group in optimizer.param_groups]
@@ -85,7 +85,7 @@ def test_seeds_that_are_still_there_keep_their_parameters(host, train):
     assert [group.get(SLOT_KEY) for group in optimizer.param_groups] == groups
 
 
-def test_a_snapshot_stands_apart_from_its_host(make_host, order, train):
+def test_a_snapshot_is_independent_of_its_host(make_host, order, train):
     host = make_host()
     snapshot = host.snapshot()
     kept = {name: value.clone() for name, value in snapshot.tensors.items()}
@@ -97,7 +97,7 @@ def test_a_snapshot_stands_apart_from_its_host(make_host, order, train):
     assert host.take_events() == ()
 
 
-def test_a_seed_with_the_same_tensors_is_not_taken_for_the_one_that_was(specs, make_host, grow):
+def test_a_later_seed_of_the_same_kind_is_replaced(specs, make_host, grow):
     """Both kinds of attention have the same parameters, and are different functions."""
     host = make_host(specs["text"])
     fresh = host.snapshot()
@@ -111,9 +111,7 @@ def test_a_seed_with_the_same_tensors_is_not_taken_for_the_one_that_was(specs, m
     assert torch.equal(host.slot("r0c0").seed(hidden), expected)
 
 
-def test_the_revision_moves_with_what_is_trained_and_with_nothing_else(
-    make_host, grow, order, train
-):
+def test_the_revision_changes_only_with_the_trained_parameters(make_host, grow, order, train):
     host = make_host(min_prune_age=0)
     slot = host.slot("r0c0")
     seen = [slot.revision]
@@ -150,7 +148,7 @@ def test_the_revision_moves_with_what_is_trained_and_with_nothing_else(
     assert moved() == 1
 
 
-def test_nothing_put_back_over_nothing_is_no_revision(make_host):
+def test_restoring_an_empty_slot_to_empty_does_not_change_the_revision(make_host):
     host = make_host()
     before = [host.slot(name).revision for name in host.slots]
     host.restore(host.snapshot())

@@ -1,4 +1,4 @@
-"""Tiny hosts computed together are the hosts they were."""
+"""Small hosts that are computed together give the same results as alone."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def losses(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_a_stack_computes_what_its_hosts_do(spec, training):
+def test_a_stack_computes_the_same_as_its_hosts(spec, training):
     hosts = grown(spec)
     alone, (inputs, labels) = copy.deepcopy(hosts), data(spec)
     stack = hosts[0].stack(hosts[1:])
@@ -95,7 +95,7 @@ def train(hosts: list[CNNHost], steps: int = 4) -> None:
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 8])
-def test_a_hosts_path_does_not_depend_on_who_else_is_there(spec, size):
+def test_a_hosts_training_does_not_depend_on_other_hosts_in_the_stack(spec, size):
     many = [build(spec, seed) for seed in range(8)]
     few = [build(spec, seed) for seed in range(size)]
     train(many)
@@ -105,7 +105,7 @@ def test_a_hosts_path_does_not_depend_on_who_else_is_there(spec, size):
         assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_hosts_see_their_weights_move_and_can_be_put_back(spec):
+def test_hosts_share_weights_with_the_stack_and_can_be_restored(spec):
     hosts = [build(spec, seed) for seed in range(2)]
     inputs, _ = data(spec)
     snapshot = hosts[0].snapshot()
@@ -118,7 +118,7 @@ def test_hosts_see_their_weights_move_and_can_be_put_back(spec):
     assert torch.equal(hosts[0](inputs), before)
 
 
-def test_stacks_can_be_made_again_of_those_that_are_left(spec):
+def test_some_hosts_of_a_stack_can_be_stacked_again(spec):
     hosts = [build(spec, seed) for seed in range(3)]
     train(hosts)
     kept = copy.deepcopy(hosts[1].state_dict())
@@ -130,7 +130,7 @@ def test_stacks_can_be_made_again_of_those_that_are_left(spec):
     torch.testing.assert_close(again(inputs)[0], hosts[1](inputs))
 
 
-def test_others_are_not_stacked():
+def test_images_vectors_and_wide_hosts_are_not_stacked():
     image = build(HOST_SPECS["cifar10"], 0)
     assert image.stack([build(HOST_SPECS["cifar10"], 1)]) is None
     spec = HOST_SPECS["mnist1d_mlp"]
@@ -140,7 +140,7 @@ def test_others_are_not_stacked():
     assert build(wide, 0).stack([]) is None
 
 
-def test_impossible_stacks_are_named():
+def test_hosts_that_cannot_be_stacked_are_refused():
     with pytest.raises(KasminaError, match="no hosts to stack"):
         SignalStack([])
     with pytest.raises(KasminaError, match="different specs"):
@@ -150,7 +150,7 @@ def test_impossible_stacks_are_named():
 
 
 @pytest.mark.parametrize("length", [8, 9])
-def test_halving_has_the_gradient_of_max_pooling(length):
+def test_max_pooling_of_a_stack_has_torchs_gradient(length):
     """Of equal neighbours the first gets it, as signals are equal where they are zero."""
     generator = torch.Generator().manual_seed(length)
     hidden = torch.randint(-2, 3, (2, 3, length, 5), generator=generator).double()

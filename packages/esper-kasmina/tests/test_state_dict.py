@@ -93,7 +93,7 @@ def own_weights(host):
 
 
 @every_situation
-def test_a_fresh_host_becomes_the_same(host, make_host, batch):
+def test_a_new_host_that_loads_a_state_dict_is_the_same(host, make_host, batch):
     twin = make_host(host.spec, seed=1, **QUICK)
     twin.load_state_dict(saved_and_loaded(host.state_dict()))
     assert twin.seed_reports() == host.seed_reports()
@@ -128,14 +128,14 @@ def onwards(train):
 
 
 @every_situation
-def test_it_goes_on_as_if_never_interrupted(host, make_host, onwards):
+def test_a_loaded_host_trains_on_as_if_never_interrupted(host, make_host, onwards):
     twin = make_host(host.spec, **QUICK)
     twin.load_state_dict(saved_and_loaded(host.state_dict()))
     assert onwards(twin) == onwards(host)
     assert same_tensors(twin.state_dict(), host.state_dict())
 
 
-def test_the_next_seed_draws_the_same_weights(family, make_host, bring, grow):
+def test_the_next_seed_of_a_loaded_host_draws_the_same_weights(family, make_host, bring, grow):
     host, twin = make_host(family), make_host(family)
     bring(host, "training", BlendStyle.LINEAR_ADD)
     host.prune_live()
@@ -172,7 +172,7 @@ def test_an_optimizer_resumes_with_its_model(family, style, make_host, grow, tra
 
 
 @every_situation
-def test_a_model_that_matches_keeps_its_parameters(host, make_host, bring, style, stand):
+def test_a_model_with_the_stored_seed_keeps_its_parameters(host, make_host, bring, style, stand):
     twin = bring(make_host(host.spec, **QUICK), stand, style)
     with torch.no_grad():
         for parameter in twin.parameters():
@@ -189,7 +189,7 @@ def test_a_model_that_matches_keeps_its_parameters(host, make_host, bring, style
 
 @pytest.mark.parametrize("other", ["dormant", "training", "pruning", "embargoed"])
 @pytest.mark.parametrize("stand", STANDS)
-def test_a_model_that_does_not_match_grows_what_was_stored(make_host, bring, batch, stand, other):
+def test_a_model_with_another_seed_gets_the_stored_one(make_host, bring, batch, stand, other):
     host = bring(make_host(**QUICK), stand, BlendStyle.LINEAR_ADD)
     twin = bring(make_host(**QUICK), other, BlendStyle.GATED_GATE)
     twin.load_state_dict(host.state_dict())
@@ -202,7 +202,7 @@ TOKENS = ActivationSpec.tokens(8)
 
 @pytest.mark.parametrize("there", sorted(BLUEPRINTS[Topology.TRANSFORMER]))
 @pytest.mark.parametrize("stored", sorted(BLUEPRINTS[Topology.TRANSFORMER]))
-def test_a_slot_grows_the_blueprint_that_was_stored(stored, there):
+def test_a_slot_with_another_blueprint_gets_the_stored_one(stored, there):
     """Also where the two have the same tensors, as both kinds of attention do."""
     slot, twin = grown(TOKENS, stored), grown(TOKENS, there)
     nn.init.ones_(slot.seed.scale)
@@ -212,7 +212,7 @@ def test_a_slot_grows_the_blueprint_that_was_stored(stored, there):
 
 
 @pytest.mark.parametrize("stand", ["dormant", "embargoed", "resetting"])
-def test_the_weights_of_a_seedless_host_load_strictly(family, make_host, bring, stand):
+def test_empty_slots_load_a_state_dict_without_slots_strictly(family, make_host, bring, stand):
     plain = make_host(family, seed=8)
     host = bring(make_host(family, **QUICK), stand, BlendStyle.LINEAR_ADD)
     before = host.seed_reports()
@@ -221,7 +221,9 @@ def test_the_weights_of_a_seedless_host_load_strictly(family, make_host, bring, 
     assert host.seed_reports() == before
 
 
-def test_they_do_not_where_a_seed_would_be_left_without_values(family, make_host, bring):
+def test_a_slot_with_a_seed_does_not_load_a_state_dict_without_slots_strictly(
+    family, make_host, bring
+):
     host = bring(make_host(family), "training", BlendStyle.LINEAR_ADD)
     with pytest.raises(RuntimeError, match=r"Missing key.*seed_slots\.r0c1"):
         host.load_state_dict(own_weights(make_host(family)))
@@ -241,7 +243,7 @@ class Plain(nn.Module):
 
 
 @pytest.mark.parametrize("style", list(BlendStyle))
-def test_a_slot_in_a_plain_model_finds_its_seed_again(style):
+def test_a_slot_in_the_models_own_code_loads_its_seed(style):
     model, twin = Plain(), Plain()
     inputs = torch.randn(5, 3)
     model(inputs)
@@ -261,7 +263,7 @@ def test_a_slot_in_a_plain_model_finds_its_seed_again(style):
     assert not torch.equal(twin(inputs), twin.head(twin.stem(inputs)))
 
 
-def test_evidence_that_is_no_number_survives():
+def test_measurements_of_nan_and_infinity_are_saved():
     slot = grown(ActivationSpec.features(4))
     for parameter in slot.seed.parameters():
         parameter.grad = torch.full_like(parameter, math.nan)
@@ -287,7 +289,7 @@ def grown(activations, blueprint=Blueprint.NORM) -> SeedSlot:
     return slot
 
 
-def test_a_loaded_slot_still_forgets_its_oldest_events():
+def test_the_number_of_unread_events_of_a_loaded_slot_is_limited():
     slot, twin = grown(ActivationSpec.features(4)), SeedSlot("r0c0")
     twin.load_state_dict(slot.state_dict())
     for either in (slot, twin):

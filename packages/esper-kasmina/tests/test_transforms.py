@@ -1,4 +1,4 @@
-"""Forward-mode AD, ``torch.func`` and ticks under a graph, in every stage of a seed."""
+"""Forward-mode AD, ``torch.func``, and ticks before the backward pass, in every stage."""
 
 from __future__ import annotations
 
@@ -68,7 +68,9 @@ def named(case):
 
 @pytest.mark.parametrize("training", [True, False], ids=["training", "evaluation"])
 @pytest.mark.parametrize(("stage", "blueprint", "style"), CASES, ids=named)
-def test_derivatives_agree_with_those_of_the_backward_pass(stage, blueprint, style, training):
+def test_derivatives_by_torch_func_equal_those_of_the_backward_pass(
+    stage, blueprint, style, training
+):
     model = grown(stage, blueprint, style).train(training)
     parameters = {name: p.detach() for name, p in model.named_parameters()}
     direction = torch.ones_like(IMAGES)
@@ -98,7 +100,7 @@ def test_derivatives_agree_with_those_of_the_backward_pass(stage, blueprint, sty
 
 @pytest.mark.parametrize("training", [True, False], ids=["training", "evaluation"])
 @pytest.mark.parametrize("stage", STAGES, ids=named)
-def test_second_derivatives_agree(stage, training):
+def test_second_derivatives_by_torch_func_equal_those_of_autograd(stage, training):
     model = grown(stage).train(training)
     images = IMAGES[:2]
 

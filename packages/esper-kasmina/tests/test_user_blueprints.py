@@ -82,7 +82,7 @@ def make_grafted():
     return graft(make_model(), {"r0c0": "0", "r0c1": "2"}, example_inputs=IMAGES)
 
 
-def test_it_is_listed_and_knows_its_size(dilated):
+def test_a_registered_blueprint_is_listed_and_counts_its_parameters(dilated):
     assert BLUEPRINTS[Topology.CNN][NAME] is dilated
     assert NAME not in BLUEPRINTS[Topology.MLP]
     kind = ActivationSpec.maps(8)
@@ -90,7 +90,7 @@ def test_it_is_listed_and_knows_its_size(dilated):
 
 
 @pytest.mark.parametrize("topology", list(Topology))
-def test_built_in_blueprints_know_their_size(topology):
+def test_built_in_blueprints_count_their_parameters(topology):
     kind = {
         Topology.CNN: ActivationSpec.maps(8),
         Topology.TRANSFORMER: ActivationSpec.tokens(8),
@@ -107,7 +107,7 @@ def test_built_in_blueprints_know_their_size(topology):
 
 @pytest.mark.parametrize("style", BlendStyle)
 @pytest.mark.parametrize("layout", ["channels_first", "channels_last"])
-def test_a_seed_of_it_changes_nothing_at_birth_and_leaves_its_host_alone(dilated, style, layout):
+def test_a_new_seed_is_the_identity_and_is_isolated(dilated, style, layout):
     slot = SeedSlot("r0c0", ActivationSpec.maps(5, layout=layout))
     before = torch.get_rng_state()
     assert slot.apply_command(Germinate(blueprint=NAME, style=style)).accepted
@@ -133,7 +133,7 @@ def test_a_seed_of_it_changes_nothing_at_birth_and_leaves_its_host_alone(dilated
     algorithm=st.sampled_from(BlendAlgorithm),
     topology=st.sampled_from([Topology.MLP, Topology.TRANSFORMER]),
 )
-def test_any_small_network_is_the_identity_at_birth_and_survives_a_state_dict(
+def test_any_small_network_starts_as_the_identity_and_is_loaded_from_a_state_dict(
     width, hidden, nonlinearity, algorithm, topology
 ):
     def build(kind):
@@ -157,7 +157,7 @@ def test_any_small_network_is_the_identity_at_birth_and_survives_a_state_dict(
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script:FutureWarning")
-def test_it_lives_a_whole_life_in_a_grafted_model_and_its_harvest_differs_by_nothing(dilated):
+def test_a_seed_goes_through_all_stages_in_a_grafted_model_and_is_harvested(dilated):
     grafted = make_grafted()
     bare = make_model()
     raise_seed(grafted, "r0c0", SeedStage.TRAINING, NAME, IMAGES)
@@ -180,7 +180,7 @@ def test_it_lives_a_whole_life_in_a_grafted_model_and_its_harvest_differs_by_not
 
 
 @pytest.mark.slow
-def test_it_compiles_as_the_built_in_ones_do(dilated):
+def test_a_seed_of_a_registered_blueprint_is_compiled(dilated):
     grafted = make_grafted()
     raise_seed(grafted, "r0c0", SeedStage.BLENDING, NAME, IMAGES)
     compiled = torch.compile(grafted, backend="aot_eager")
@@ -188,7 +188,7 @@ def test_it_compiles_as_the_built_in_ones_do(dilated):
     torch.testing.assert_close(compiled(IMAGES), grafted(IMAGES))
 
 
-def test_a_state_dict_names_it_and_copies_hold_it(dilated):
+def test_state_dicts_and_copies_hold_a_seed_of_a_registered_blueprint(dilated):
     grafted = make_grafted()
     raise_seed(grafted, "r0c0", SeedStage.BLENDING, NAME, IMAGES)
     for twin in (make_grafted(), copy.deepcopy(grafted)):
@@ -201,7 +201,7 @@ def test_a_state_dict_names_it_and_copies_hold_it(dilated):
     assert grafted.slot("r0c0").state.blueprint == NAME
 
 
-def test_a_state_dict_of_one_that_is_not_registered_is_refused(dilated):
+def test_a_state_dict_of_a_blueprint_that_is_not_registered_is_refused(dilated):
     grafted = make_grafted()
     raise_seed(grafted, "r0c0", SeedStage.BLENDING, NAME, IMAGES)
     state = grafted.state_dict()
@@ -214,7 +214,7 @@ def test_a_state_dict_of_one_that_is_not_registered_is_refused(dilated):
     assert fresh.slot("r0c0").stage is SeedStage.DORMANT
 
 
-def test_grow_and_optimizer_groups_take_it(dilated):
+def test_grow_and_parameter_groups_take_a_registered_blueprint(dilated):
     grafted = make_grafted()
     labels = torch.arange(8) % 2
     optimizer = torch.optim.Adam(parameter_groups(grafted), lr=0.01)
@@ -251,14 +251,14 @@ def test_grow_and_optimizer_groups_take_it(dilated):
     ],
     ids=str,
 )
-def test_a_name_that_cannot_be_is_refused(name, reason):
+def test_an_invalid_name_is_refused(name, reason):
     before = {topology: dict(specs) for topology, specs in BLUEPRINTS.items()}
     with pytest.raises(KasminaError, match=reason):
         register_blueprint(name, Dilated, topologies=Topology.CNN)
     assert before == {topology: dict(specs) for topology, specs in BLUEPRINTS.items()}
 
 
-def test_a_name_is_given_once_unless_it_is_replaced(dilated):
+def test_a_taken_name_is_refused_unless_it_is_replaced(dilated):
     with pytest.raises(KasminaError, match=r"'DILATED' exists already; .* replace=True"):
         register_blueprint(NAME, Dilated, topologies=Topology.MLP)
     register_blueprint(NAME, Dilated, topologies=[Topology.MLP], replace=True)
@@ -280,13 +280,13 @@ def test_a_name_is_given_once_unless_it_is_replaced(dilated):
     ],
     ids=["none", "text", "number", "build", "parameters"],
 )
-def test_arguments_that_cannot_be_are_refused(arguments, reason):
+def test_invalid_arguments_are_refused(arguments, reason):
     with pytest.raises(KasminaError, match=reason):
         register_blueprint("X", **arguments)
     assert not any("X" in specs for specs in BLUEPRINTS.values())
 
 
-def test_a_built_in_blueprint_stays():
+def test_a_built_in_blueprint_cannot_be_removed():
     with pytest.raises(KasminaError, match="'norm' is built in and stays"):
         unregister_blueprint(Blueprint.NORM)
     unregister_blueprint("NEVER_THERE")
@@ -354,7 +354,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_branch_that_cannot_be_a_seed_is_refused_before_it_is_born(fault):
+def test_an_invalid_branch_is_refused_before_the_seed_germinates(fault):
     build, reason = FAULTS[fault]
     register_blueprint("FAULTY", build, topologies=Topology.MLP)
     slot = SeedSlot("r0c0", ActivationSpec.features(8))
@@ -368,7 +368,7 @@ def test_a_branch_that_cannot_be_a_seed_is_refused_before_it_is_born(fault):
     assert slot.births == 0
 
 
-def test_a_branch_that_sees_the_future_is_refused_where_tokens_are_causal():
+def test_a_branch_that_sees_later_tokens_is_refused_for_causal_activations():
     register_blueprint(
         "SEES", lambda kind: _Attends(causal=False), topologies=[Topology.TRANSFORMER]
     )
@@ -402,7 +402,7 @@ def test_a_blueprint_of_another_topology_is_refused_by_name(dilated):
     )
 
 
-def test_a_command_with_its_name_goes_over_the_wire(dilated):
+def test_a_command_with_a_registered_name_can_be_sent_as_json(dilated):
     adapter = TypeAdapter(SeedCommand)
     for blueprint in (NAME, Blueprint.DEPTHWISE):
         command = SeedCommand(slot="r0c0", command=Germinate(blueprint=blueprint))
@@ -410,7 +410,7 @@ def test_a_command_with_its_name_goes_over_the_wire(dilated):
         assert read == command
 
 
-def test_another_default_dtype_is_no_fault(dilated):
+def test_another_default_dtype_is_accepted(dilated):
     torch.set_default_dtype(torch.float64)
     try:
         slot = SeedSlot("r0c0", ActivationSpec.maps(4))

@@ -1,4 +1,4 @@
-"""What a new user does wrong with the README's example gets one line that says what to do."""
+"""Mistakes of new users get one line that says what to do."""
 
 from __future__ import annotations
 
@@ -108,9 +108,7 @@ def untrained(_model):
     ],
     ids=["train", "interrupt", "evaluate", "score", "unreached"],
 )
-def test_a_loop_that_fails_leaves_the_slot_as_it_was_so_that_the_cell_can_run_again(
-    loop, changes, kind
-):
+def test_after_an_error_in_the_loop_grow_can_be_called_again(loop, changes, kind):
     with pytest.raises(kind):
         loop.grow(**changes)
     assert loop.slot.stage is SeedStage.DORMANT
@@ -127,7 +125,7 @@ def test_a_slot_that_was_pruned_says_when_it_is_free(loop):
     assert loop.grow().fossilized
 
 
-def test_a_slot_with_a_fossil_or_a_seed_says_what_it_holds(loop):
+def test_an_occupied_slot_says_what_it_holds(loop):
     loop.slot.apply_command(Germinate(blueprint=Blueprint.NORM))
     with pytest.raises(KasminaError, match=r"holds a norm seed that is GERMINATED; prune it .*DO"):
         loop.grow()
@@ -138,7 +136,7 @@ def test_a_slot_with_a_fossil_or_a_seed_says_what_it_holds(loop):
 
 
 @pytest.mark.parametrize("part", ["train", "evaluate"])
-def test_a_function_that_does_not_take_the_model_is_named(loop, part):
+def test_a_function_that_does_not_take_the_model_is_refused(loop, part):
     with pytest.raises(KasminaError, match=f"^{part} does not take one argument.*; give a funct"):
         loop.grow(**{part: lambda: None})
     with pytest.raises(KasminaError, match=f"^{part} does not take one argument"):
@@ -146,7 +144,7 @@ def test_a_function_that_does_not_take_the_model_is_named(loop, part):
     assert loop.slot.stage is SeedStage.DORMANT
 
 
-def test_a_train_that_is_a_generator_is_named(loop):
+def test_a_train_that_is_a_generator_is_refused(loop):
     def train(model):
         yield model
 
@@ -154,7 +152,7 @@ def test_a_train_that_is_a_generator_is_named(loop):
         loop.grow(train=train)
 
 
-def test_a_train_that_is_a_coroutine_is_named(loop):
+def test_a_train_that_is_a_coroutine_is_refused(loop):
     async def train(model):
         del model
 
@@ -193,7 +191,7 @@ def test_a_train_that_is_a_coroutine_is_named(loop):
         *("negative_scale", "nan_scale"),
     ],
 )
-def test_what_is_of_another_kind_is_named_in_one_short_line(loop, changes, reason):
+def test_arguments_of_the_wrong_type_are_refused_in_one_short_line(loop, changes, reason):
     with pytest.raises(KasminaError, match=re.escape(reason)) as error:
         loop.grow(**changes)
     assert_one_line(error)
@@ -201,7 +199,7 @@ def test_what_is_of_another_kind_is_named_in_one_short_line(loop, changes, reaso
     assert len(loop.optimizer.param_groups) == 1
 
 
-def test_an_optimizer_of_another_model_is_named(loop):
+def test_an_optimizer_of_another_model_is_refused(loop):
     other = torch.optim.Adam(make_net().parameters(), lr=0.1)
     with pytest.raises(KasminaError, match=r"Adam trains no parameter of the model; .*parameter_g"):
         loop.grow(optimizer=other)
@@ -212,7 +210,7 @@ def test_an_optimizer_of_another_model_is_named(loop):
     assert loop.grow().fossilized
 
 
-def test_a_scheduler_of_another_optimizer_is_named(loop):
+def test_a_scheduler_of_another_optimizer_is_refused(loop):
     other = torch.optim.SGD(make_net().parameters(), lr=0.1)
     scheduler = torch.optim.lr_scheduler.StepLR(other, 1)
     with pytest.raises(KasminaError, match="StepLR belongs to another optimizer"):
@@ -222,7 +220,7 @@ def test_a_scheduler_of_another_optimizer_is_named(loop):
     assert loop.slot.stage is SeedStage.DORMANT
 
 
-def test_an_optimizer_of_one_group_is_named_before_a_birth(loop):
+def test_an_optimizer_with_one_group_only_is_refused_before_a_seed_germinates(loop):
     single = torch.optim.LBFGS(loop.model.parameters())
     with pytest.raises(KasminaError, match=r"LBFGS takes one parameter group only"):
         loop.grow(optimizer=single)
@@ -231,7 +229,7 @@ def test_an_optimizer_of_one_group_is_named_before_a_birth(loop):
     assert loop.slot.stage is SeedStage.DORMANT
 
 
-def test_a_group_that_the_optimizer_refuses_is_named_and_the_slot_stays_empty(loop):
+def test_a_group_that_the_optimizer_refuses_leaves_the_slot_empty(loop):
     class Picky(torch.optim.SGD):
         def add_param_group(self, group):
             if getattr(self, "ready", False):
@@ -257,12 +255,12 @@ def test_a_group_that_the_optimizer_refuses_is_named_and_the_slot_stays_empty(lo
     ],
     ids=str,
 )
-def test_a_schedule_of_other_kinds_is_named(options, reason):
+def test_schedules_with_values_of_the_wrong_type_are_refused(options, reason):
     with pytest.raises(KasminaError, match=re.escape(reason)):
         Schedule(**options)
 
 
-def test_a_schedule_may_hold_a_tensor_free_number_of_points():
+def test_min_contribution_may_be_a_whole_number():
     assert Schedule(min_contribution=1).min_contribution == 1
 
 
@@ -276,12 +274,12 @@ def test_a_schedule_may_hold_a_tensor_free_number_of_points():
     ],
     ids=["seed_slots", "parameter_groups", "harvest", "observer"],
 )
-def test_no_model_is_named(call):
+def test_an_object_that_is_not_a_model_is_refused(call):
     with pytest.raises(KasminaError, match=r"the model is a .*; give an instance of nn.Module"):
         call()
 
 
-def test_other_arguments_of_other_kinds_are_named(loop):
+def test_further_arguments_of_the_wrong_type_are_refused(loop):
     optimizer = loop.optimizer
     for slots in ([loop.model], "r0c0", [None]):
         with pytest.raises(KasminaError, match="give the model, or its SeedSlots"):
@@ -301,13 +299,13 @@ def test_other_arguments_of_other_kinds_are_named(loop):
 
 
 @pytest.mark.parametrize("channels", ["8", 8.5, None])
-def test_channels_that_are_no_number_are_named(channels):
+def test_channels_that_are_not_a_number_are_refused(channels):
     with pytest.raises(KasminaError, match=re.escape(f"{channels!r} channels")):
         ActivationSpec.features(channels)
 
 
 @pytest.mark.parametrize("name", ["slot0", 0, None])
-def test_a_slot_of_no_id_is_named(name):
+def test_an_invalid_slot_id_is_refused(name):
     with pytest.raises(KasminaError, match="is not a slot id; write r<row>c<col>"):
         SeedSlot(name)
 
@@ -323,7 +321,7 @@ def test_a_slot_of_no_id_is_named(name):
     ],
     ids=str,
 )
-def test_a_command_of_impossible_numbers_is_refused(loop, options, reason):
+def test_a_command_with_invalid_values_is_refused(loop, options, reason):
     result = loop.slot.apply_command(Germinate(blueprint=Blueprint.MLP, **options))
     assert not result.accepted
     assert reason in result.reason
@@ -341,13 +339,13 @@ class Unused(nn.Module):
         return self.net(points)
 
 
-def test_a_place_that_no_pass_has_reached_is_named_at_the_birth():
+def test_a_slot_that_no_pass_has_reached_refuses_to_germinate():
     model = graft(Unused(), {"r0c0": "unused"}, example_inputs=POINTS)
     result = model.slot("r0c0").apply_command(Germinate(blueprint=Blueprint.MLP))
     assert "no pass has reached submodule 'unused'" in result.reason
 
 
-def test_example_inputs_by_name_say_what_else_to_do():
+def test_example_inputs_as_a_dict_are_refused_with_advice():
     class Named(nn.Module):
         def __init__(self):
             super().__init__()
@@ -364,7 +362,7 @@ def test_example_inputs_by_name_say_what_else_to_do():
 
 
 @pytest.mark.parametrize("name", ["Muon", "SparseAdam"])
-def test_an_optimizer_that_seeds_cannot_use_is_named_before_a_birth(loop, name):
+def test_an_optimizer_that_cannot_train_seeds_is_refused_before_a_seed_germinates(loop, name):
     if not hasattr(torch.optim, name):
         pytest.skip(f"this torch has no {name}")
     matrices = [p for p in loop.model.parameters() if p.dim() == 2]
@@ -374,7 +372,7 @@ def test_an_optimizer_that_seeds_cannot_use_is_named_before_a_birth(loop, name):
     assert loop.slot.stage is SeedStage.DORMANT
 
 
-def test_the_gradients_of_such_an_optimizer_can_be_observed(loop):
+def test_gradients_of_an_optimizer_that_cannot_train_seeds_can_be_observed(loop):
     with GradientObserver(torch.optim.LBFGS(loop.model.parameters()), loop.model) as observed:
         pass
     assert observed.missing == ()
@@ -397,17 +395,17 @@ def test_a_released_model_says_that_it_has_no_slots_any_more(loop):
     ],
     ids=["module", "float", "list", "activations"],
 )
-def test_a_place_of_other_kinds_is_named(place, reason):
+def test_slot_sites_with_values_of_the_wrong_type_are_refused(place, reason):
     with pytest.raises(KasminaError, match=re.escape(reason)):
         place()
 
 
-def test_an_element_of_a_single_tensor_is_named():
+def test_an_element_of_a_single_tensor_is_refused():
     with pytest.raises(KasminaError, match=r"'1' returns one tensor, which has no ele.*leave outp"):
         graft(make_net(), {"r0c0": SlotSite("1", output=0)}, example_inputs=POINTS)
 
 
-def test_other_arguments_of_a_grafted_model_are_named(loop):
+def test_invalid_arguments_of_a_grafted_model_are_refused(loop):
     with pytest.raises(KasminaError, match=r"sets of slot ids, such as \[\{'r0c0'\}\]"):
         loop.model.counterfactuals(POINTS, ["r0c0"])
     with pytest.raises(KasminaError, match=r"alpha is 0.5; give a tensor with one row a sample"):
@@ -419,7 +417,7 @@ def test_other_arguments_of_a_grafted_model_are_named(loop):
 
 
 @pytest.mark.parametrize("inputs", [torch.randn(3, 5), "text"], ids=["width", "text"])
-def test_a_harvest_on_inputs_that_the_model_does_not_take_is_named(loop, inputs):
+def test_a_harvest_with_inputs_that_the_model_does_not_take_is_refused(loop, inputs):
     loop.grow()
     with pytest.raises(KasminaError, match="grown model does not run on the inputs to compare"):
         harvest(loop.model, example_inputs=inputs)
@@ -427,7 +425,7 @@ def test_a_harvest_on_inputs_that_the_model_does_not_take_is_named(loop, inputs)
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning")
 @pytest.mark.parametrize("kind", ["script", "trace"])
-def test_a_model_of_torchscript_is_named(kind):
+def test_a_model_of_torchscript_is_refused(kind):
     scripted = (
         torch.jit.script(make_net())
         if kind == "script"
@@ -437,7 +435,7 @@ def test_a_model_of_torchscript_is_named(kind):
         graft(scripted, {"r0c0": "1"}, example_inputs=POINTS)
 
 
-def test_a_train_that_removes_the_seed_is_named(loop):
+def test_a_train_that_removes_the_seed_is_an_error(loop):
     before = {name: value.clone() for name, value in loop.model.state_dict().items()}
 
     def prune(model):
@@ -455,7 +453,7 @@ def test_a_train_that_removes_the_seed_is_named(loop):
     assert loop.grow().fossilized
 
 
-def test_two_slots_of_one_id_are_named():
+def test_two_slots_of_one_id_are_refused():
     pair = nn.Sequential(Loop().model, Loop().model)
     optimizer = torch.optim.SGD(pair.parameters(), lr=0.1)
     for call in (
@@ -479,7 +477,7 @@ def test_a_model_grafted_and_run_in_inference_mode_can_grow():
     assert loop.grow().fossilized
 
 
-def test_a_slot_that_meets_another_dtype_in_inference_mode_can_grow():
+def test_a_slot_that_takes_another_dtype_in_inference_mode_can_grow():
     slot = SeedSlot("r0c0")
     with torch.inference_mode():
         slot(POINTS.double())
@@ -490,7 +488,7 @@ def test_a_slot_that_meets_another_dtype_in_inference_mode_can_grow():
     assert slot(POINTS.double()).dtype is torch.float64
 
 
-def test_a_train_that_makes_no_step_of_the_optimizer_is_named(loop):
+def test_a_train_that_makes_no_step_of_the_optimizer_is_an_error(loop):
     def without_step(model):
         loop.optimizer.zero_grad()
         cross_entropy(model.train()(POINTS), LABELS).backward()
@@ -513,7 +511,7 @@ def test_a_train_that_makes_no_step_of_the_optimizer_is_named(loop):
 
 
 @pytest.mark.parametrize("runs", [True, False], ids=["forward only", "nothing"])
-def test_a_train_without_a_backward_pass_is_named(loop, runs):
+def test_a_train_without_a_backward_pass_is_an_error(loop, runs):
     def train(model):
         if runs:
             model.train()(POINTS)
@@ -523,7 +521,7 @@ def test_a_train_without_a_backward_pass_is_named(loop, runs):
         loop.grow(train=train)
 
 
-def test_an_epoch_in_which_a_scaler_skips_the_step_is_no_mistake(loop):
+def test_an_epoch_in_which_a_scaler_skips_the_step_is_accepted(loop):
     # The first gradients overflow; the next scale is 30 orders of magnitude smaller.
     scaler = torch.amp.GradScaler("cpu", init_scale=3e38, backoff_factor=1e-30)
     skipped = []

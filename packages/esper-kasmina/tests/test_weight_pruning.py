@@ -1,4 +1,4 @@
-"""Grown models and harvests under libraries that prune weights: by structure, and by masks."""
+"""Grown models and harvests with pruned channels, and with masked weights."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ CASES = [
 @pytest.mark.filterwarnings("ignore:Unwrapped parameters detected")
 @pytest.mark.filterwarnings("ignore:.*torch.jit.*")
 @pytest.mark.parametrize(("blueprint", "topology"), CASES)
-def test_a_harvest_is_pruned_by_structure(blueprint, topology):
+def test_channels_of_a_harvest_can_be_pruned(blueprint, topology):
     grafted, inputs = grown(blueprint, topology)
     plain = harvest(grafted)
     size = sum(p.numel() for p in plain.parameters())
@@ -82,7 +82,7 @@ def test_a_harvest_is_pruned_by_structure(blueprint, topology):
 
 @pytest.mark.parametrize("stage", [SeedStage.TRAINING, SeedStage.HOLDING, SeedStage.FOSSILIZED])
 @pytest.mark.parametrize(("blueprint", "topology"), CASES)
-def test_a_grown_model_is_masked_and_harvested(blueprint, topology, stage):
+def test_a_grown_model_with_masked_weights_is_harvested(blueprint, topology, stage):
     grafted, inputs = grown(blueprint, topology, stage)
     layers = [
         (module, "weight")

@@ -1,4 +1,4 @@
-"""A grafted model passes for the model in it, and says so when a slot no longer runs."""
+"""A grafted model gives access to the model in it, and reports slots that no longer run."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def grown(model, place="norm", stage=SeedStage.FOSSILIZED):
     return grafted.eval()
 
 
-def test_a_new_head_is_the_models():
+def test_a_new_head_is_set_in_the_model():
     grafted = grown(Net())
     grafted.fc = nn.Linear(8, 5)
     grafted.bonus = 1.0
@@ -71,13 +71,13 @@ def test_a_new_head_is_the_models():
 
 
 @pytest.mark.parametrize("name", ["model", "sites", "seed_slots"])
-def test_what_holds_the_slots_is_not_replaced(name):
+def test_model_sites_and_slots_cannot_be_replaced(name):
     grafted = grown(Net())
     with pytest.raises(KasminaError, match=f"{name} of a grafted model cannot be replaced"):
         setattr(grafted, name, nn.Linear(1, 1))
 
 
-def test_items_are_the_models():
+def test_items_length_and_iteration_are_the_models():
     layers = nn.Sequential(nn.Conv2d(3, 8, 1), nn.ReLU())
     grafted = graft(layers, {"r0c0": "0"}, example_inputs=IMAGES)
     assert len(grafted) == 2
@@ -119,7 +119,7 @@ def test_attributes_that_the_wrapper_would_hide_are_refused(name, kind):
     assert not any(module._forward_hooks for module in model.modules())
 
 
-def test_a_model_called_model_is_under_its_own():
+def test_an_attribute_called_model_is_read_from_the_inner_model():
     outer = nn.Module()
     outer.model = Net()
     outer.forward = outer.model.forward
@@ -137,7 +137,7 @@ class Alpha(nn.Module):
         return self.conv(inputs) * alpha
 
 
-def test_a_model_keeps_its_own_alpha():
+def test_an_argument_alpha_of_the_model_is_passed_to_it():
     model = Alpha()
     grafted = graft(model, {"r0c0": "conv"}, example_inputs=IMAGES)
     assert torch.equal(grafted(IMAGES, alpha=3.0), model.conv(IMAGES) * 3.0)
@@ -148,7 +148,7 @@ class Faulty(Net):
         return super().forward(inputs) + self.forgotten
 
 
-def test_attribute_errors_of_the_user_stay_theirs():
+def test_attribute_errors_of_the_model_are_not_changed():
     with pytest.raises(AttributeError, match="'Faulty' object has no attribute 'forgotten'"):
         graft(Faulty(), {"r0c0": "norm"}, example_inputs=IMAGES)
     grafted = graft(Faulty(), {"r0c0": "norm"})
@@ -180,7 +180,7 @@ def removed(grafted):
 
 @pytest.mark.parametrize("change", [converted, replaced, unhooked, removed])
 @pytest.mark.parametrize("stage", [SeedStage.TRAINING, SeedStage.FOSSILIZED])
-def test_a_lost_slot_is_named_at_the_next_pass(change, stage):
+def test_a_slot_whose_submodule_was_replaced_is_an_error_at_the_next_pass(change, stage):
     grafted = grown(Net(), stage=stage)
     change(grafted)
     message = rf"slot 'r0c0' \({stage.name}\) is lost: submodule 'norm' is now"
@@ -189,7 +189,7 @@ def test_a_lost_slot_is_named_at_the_next_pass(change, stage):
             run(IMAGES)
 
 
-def test_a_lost_parent_is_named_too():
+def test_a_slot_whose_parent_was_replaced_is_an_error_at_the_next_pass():
     grafted = grown(nn.Sequential(nn.Sequential(nn.Conv2d(3, 8, 1)), nn.ReLU()), "0.0")
     grafted[0] = nn.Sequential(nn.Conv2d(3, 8, 1))
     with pytest.raises(KasminaError, match=r"submodule '0\.0' is now a Conv2d without"):
@@ -205,7 +205,7 @@ class Attends(nn.Module):
         return self.attention(tokens, tokens, tokens)[0]
 
 
-def test_a_layer_that_is_not_called_is_named():
+def test_a_layer_that_is_not_called_is_an_error():
     place = SlotSite("attention.out_proj", ActivationSpec.tokens(8))
     grafted = graft(Attends(), {"r0c0": place})
     for model in (grafted, grafted):  # it does not give in
@@ -227,7 +227,7 @@ class Dense(nn.Module):
         return self.head(self.block(inputs))
 
 
-def test_a_container_with_a_forward_pass_of_its_own_is_a_place():
+def test_a_container_with_its_own_forward_can_have_a_slot():
     grafted = grown(Dense(), "block")
     torch.testing.assert_close(harvest(grafted)(IMAGES), grafted(IMAGES))
     body = IntermediateLayerGetter(nn.Sequential(nn.Conv2d(3, 8, 1)), {"0": "out"})
@@ -257,7 +257,7 @@ def test_a_parallel_model_is_grafted_before_it_is_wrapped():
         graft(DataParallel(Net()), {"r0c0": "module.norm"})
 
 
-def test_a_state_of_slots_at_other_places_is_refused():
+def test_a_state_dict_of_slots_at_other_submodules_is_refused():
     stored = grown(Net(), "norm").state_dict()
     with pytest.raises(KasminaError, match=r"after submodule 'conv', .* of one after 'norm'"):
         graft(Net(), {"r0c0": "conv"}, example_inputs=IMAGES).load_state_dict(stored)
