@@ -6,6 +6,7 @@ import io
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -213,7 +214,7 @@ def test_listing_reads_no_log_where_there_is_a_summary(runs, monkeypatch):
 def test_a_crashed_run_is_called_crashed_with_the_command_that_resumes_it(runs):
     run = runs / "20250101-120002-mnist1d-running"
     RunLock(run, "ppo").release()
-    command = f"resume with: uv run esper-train ppo --resume {run}"
+    command = f"resume with: cd {Path.cwd()} && uv run esper-train ppo --resume {run}"
     said = "crashed: its process is gone; last event epoch_completed 12 s ago"
     shown = printed(lambda console: show_run(run, console, now=NOW))
     assert shown[-2:] == [said, command]

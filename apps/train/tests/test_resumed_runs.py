@@ -128,7 +128,7 @@ def stopped(interrupt, command, small, tmp_path_factory) -> Path:
     endless = command("ppo", *small, "--rounds", "500", "--workers", "1", "--runs", str(folder))
     output = interrupt(endless, "round   1/")
     (path,) = folder.iterdir()
-    assert f"resume with: uv run esper-train ppo --resume {path}" in output
+    assert f"resume with: cd {Path.cwd()} && uv run esper-train ppo --resume {path}" in output
     return path
 
 
@@ -210,7 +210,7 @@ def test_a_run_killed_after_its_last_round_repeats_it_and_ends(ppo_run, tmp_path
     shutil.copytree(ppo_run.directory, path)
     (path / "summary.json").unlink()
     assert main(["ppo", "--resume", str(path), "--no-tui"]) == 0
-    assert "was killed before its end: its last rounds are repeated" in capfd.readouterr().out
+    assert "did not reach its end: its last rounds are repeated" in capfd.readouterr().out
     summary = RunSummary.model_validate_json((path / "summary.json").read_text())
     assert summary.mean_test_accuracy == ppo_run.summary.mean_test_accuracy
     assert summary.status is RunStatus.COMPLETED

@@ -46,10 +46,11 @@ def test_the_advice_can_be_followed(
     assert summary.status is RunStatus.FAILED
     assert f"resume with: {summary.resume}" in captured.out
     words = shlex.split(str(summary.resume))
-    assert words[:5] == ["uv", "run", "esper-train", "ppo", "--resume"]
+    assert words[:3] == ["cd", str(Path.cwd()), "&&"]
+    assert words[3:8] == ["uv", "run", "esper-train", "ppo", "--resume"]
 
     before = read_config(failed / "config.json").ppo.learning_rate
-    assert main(words[3:]) == 0
+    assert main(words[6:]) == 0
     assert f"ppo.learning_rate: {before} in the checkpoint" in capsys.readouterr().out
     assert list(tmp_path.iterdir()) == [failed]
     assert read_config(failed / "config.json").ppo.learning_rate == pytest.approx(before / 10)

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from esper_karn import Liveness, liveness_of, liveness_text, peek, read_run, resume_command
+from esper_karn import (
+    Liveness,
+    crash_command,
+    liveness_of,
+    liveness_text,
+    peek,
+    read_run,
+    resume_command,
+)
 from esper_leyline import RunStatus, TrainingConfig
 from esper_leyline.run_lock import LockProbe, LockState, RunOwner
 from esper_nissa import RunDirectory, RunLock
@@ -70,8 +81,8 @@ def test_a_crash_is_told_at_once_by_list_and_show(run):
     now = read_run(run.path).last_event
     for seen in (peek(run.path), read_run(run.path)):
         assert seen.liveness(now) is Liveness.CRASHED
-        assert resume_command(run.path, seen.lock) == (
-            f"uv run esper-train ppo --resume {run.path}"
+        assert crash_command(run.path, seen.lock) == (
+            f"cd {Path.cwd()} && uv run esper-train ppo --resume {run.path}"
         )
 
 
@@ -84,4 +95,29 @@ def test_a_run_that_is_trained_is_live_however_old_its_last_event_is(run):
 
 def test_a_run_of_another_command_has_no_command_that_resumes_it(run):
     RunLock(run.path, "heuristic").release()
-    assert resume_command(run.path, read_run(run.path).lock) is None
+    assert crash_command(run.path, read_run(run.path).lock) is None
+
+
+def test_a_command_that_resumes_quotes_its_paths():
+    line = resume_command(Path("a run"), folder="/my $HOME", more=("--save", "it's.safetensors"))
+    start, words = line.split(" && ")
+    assert start == "cd '/my $HOME'"
+    assert shlex.split(words)[4:] == ["--resume", "/my $HOME/a run", "--save", "it's.safetensors"]
+    assert resume_command(Path("/a/run"), folder=None) == "uv run esper-train ppo --resume /a/run"
+
+
+def test_a_crashed_run_in_a_relative_folder_has_a_command_for_any_directory(run, monkeypatch):
+    RunLock(run.path, "ppo").release()
+    monkeypatch.chdir(run.path.parent)
+    command = crash_command(Path(run.path.name), read_run(Path(run.path.name)).lock)
+    assert str(command).endswith(f"--resume {run.path}")
+
+
+def test_a_lock_file_without_a_folder_is_still_read(run):
+    RunLock(run.path, "ppo").release()
+    path = run.path / "run.lock"
+    old = json.loads(path.read_text())
+    assert old.pop("folder") == str(Path.cwd())
+    path.write_text(json.dumps(old))
+    lock = read_run(run.path).lock
+    assert crash_command(run.path, lock) == f"uv run esper-train ppo --resume {run.path}"

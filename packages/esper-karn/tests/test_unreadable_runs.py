@@ -84,7 +84,7 @@ def test_a_last_line_nested_too_deeply_leaves_the_rest_readable(run, run_of, as_
     record = read_run(run.path)
     assert record.report.rounds_done == 3
     assert f"line {len(events) + 1} of" in record.unread
-    assert next_position(run.events).sequence == events[-1].sequence + 1
+    assert next_position(run.events, events[0].run_id).sequence == events[-1].sequence + 1
 
 
 @pytest.mark.parametrize("line", [DEEP + b"\n", b"garbage\n", b"\n", b'{"kind":"x"}\n'])
@@ -107,7 +107,7 @@ def test_a_line_over_the_limit_is_skipped_and_counted(run, run_of, as_log, at_en
     seen = peek(run.path)
     assert (seen.task, seen.problem) == ("mnist1d", None)
     assert ("longer than 4 MiB" in (seen.note or "")) == at_end
-    assert next_position(run.events).sequence == events[-1].sequence + 1
+    assert next_position(run.events, events[0].run_id).sequence == events[-1].sequence + 1
 
 
 def test_a_long_line_is_not_kept_in_memory(run):
@@ -119,7 +119,7 @@ def test_a_long_line_is_not_kept_in_memory(run):
     with EventReader(run.events) as reader:
         assert list(reader.read()) == []
         assert reader.problem_count == 1
-    assert next_position(run.events).sequence == 0
+    assert next_position(run.events, "run-1").sequence == 0
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 3 * MAX_LINE

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from esper_leyline import (
     HEADS,
@@ -16,7 +19,7 @@ from esper_leyline import (
     parse_config,
     read_config,
 )
-from esper_leyline.config.overrides import FLAT_KEYS
+from esper_leyline.config.overrides import FLAT_KEYS, flatten_config
 
 REFERENCE = {
     "task": "cifar10",
@@ -184,6 +187,36 @@ def test_a_bad_file_is_one_line_with_its_name(tmp_path, content, says):
     assert message.startswith(f"config '{path}'")
     assert says in message
     assert "\n" not in message
+
+
+_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=10),
+    lambda each: st.lists(each, max_size=3) | st.dictionaries(st.text(max_size=9), each),
+    max_leaves=6,
+)
+_KEYS = sorted(flatten_config(TrainingConfig(task="mnist1d").model_dump(mode="json")))
+
+
+@settings(deadline=None)
+@given(
+    content=st.binary(max_size=100)
+    | st.builds(
+        lambda key, value: json.dumps({key: value}).encode(),
+        st.sampled_from([*_KEYS, *FLAT_KEYS, *TrainingConfig.model_fields]),
+        _VALUES,
+    )
+)
+def test_any_file_is_a_config_or_one_line(tmp_path_factory, content):
+    path = tmp_path_factory.getbasetemp() / "any.json"
+    path.write_bytes(content)
+    try:
+        read_config(path)
+    except ConfigError as error:
+        said = str(error)
+    else:
+        return
+    assert said.startswith(f"config '{path}'")
+    assert "\n" not in said
 
 
 def test_a_file_that_cannot_be_read_is_one_line(tmp_path):

@@ -106,14 +106,14 @@ def test_a_torn_last_line_is_ended_and_nothing_is_removed(tmp_path):
 
 def test_a_log_continues_where_it_stopped(tmp_path):
     path = tmp_path / "events.jsonl"
-    assert next_position(path) == LogPosition(boot=0, sequence=0)
+    assert next_position(path, "run-1") == LogPosition(boot=0, sequence=0)
     path.write_bytes(b"")
-    assert next_position(path) == LogPosition(boot=0, sequence=0)
+    assert next_position(path, "run-1") == LogPosition(boot=0, sequence=0)
     for boot in range(3):
-        position = next_position(path)
+        position = next_position(path, "run-1")
         assert position == LogPosition(boot=boot, sequence=7 * boot)
         with Hub(
-            "r", [JsonlSink(path)], EVERY_KIND, boot=position.boot, sequence=position.sequence
+            "run-1", [JsonlSink(path)], EVERY_KIND, boot=position.boot, sequence=position.sequence
         ) as hub:
             for _ in range(7):
                 hub.emit(Vitals())
@@ -126,7 +126,7 @@ def test_the_position_is_found_behind_torn_and_long_lines(tmp_path, padding):
     write(path, [event(0), event(1)])
     with path.open("ab") as file:
         file.write(b"x" * padding + b"\n\n" + event(2).model_dump_json().encode()[:-9])
-    assert next_position(path) == LogPosition(boot=1, sequence=2)
+    assert next_position(path, "run-1") == LogPosition(boot=1, sequence=2)
 
 
 def test_a_log_that_cannot_be_opened_is_one_line(tmp_path):
@@ -136,7 +136,7 @@ def test_a_log_that_cannot_be_opened_is_one_line(tmp_path):
     ):
         JsonlSink(tmp_path / "file" / "events.jsonl")
     with pytest.raises(NissaError, match="cannot read event log"):
-        next_position(tmp_path / "file" / "events.jsonl")
+        next_position(tmp_path / "file" / "events.jsonl", "run-1")
 
 
 def test_a_named_pipe_is_refused_without_blocking(tmp_path):
@@ -393,7 +393,7 @@ def test_the_log_of_a_killed_writer_can_be_continued(tmp_path):
     events = [Event.model_validate_json(line) for line in whole]
     assert len(events) > 100
     assert [each.sequence for each in events] == list(range(len(events)))
-    position = next_position(path)
+    position = next_position(path, "run-1")
     with Hub(
         "run-1", [JsonlSink(path)], EVERY_KIND, boot=position.boot, sequence=position.sequence
     ) as hub:
@@ -410,4 +410,11 @@ def test_a_log_of_another_schema_version_is_not_continued(tmp_path):
     line = event(7).model_dump_json().replace('"schema_version":2', '"schema_version":1')
     path.write_text(line + "\n", encoding="utf-8")
     with pytest.raises(NissaError, match="has schema version 1, and this Esper reads version 2"):
-        next_position(path)
+        next_position(path, "run-1")
+
+
+def test_a_log_of_another_run_is_not_continued(tmp_path):
+    path = tmp_path / "events.jsonl"
+    write(path, [event(0), event(1)])
+    with pytest.raises(NissaError, match="is of run 'run-1', not of 'run-2'; move it away"):
+        next_position(path, "run-2")

@@ -151,6 +151,15 @@ def test_a_task_name_that_is_no_folder_name_is_refused(tmp_path, task):
         RunDirectory.create(tmp_path, task)
 
 
+@pytest.mark.parametrize("name", [".", "checkpoints/..", "../link"])
+def test_a_run_has_its_id_by_whatever_path_it_is_opened(tmp_path, monkeypatch, name):
+    run = RunDirectory.create(tmp_path, "mnist1d")
+    run.write_config(TrainingConfig(task="mnist1d"))
+    (tmp_path / "link").symlink_to(run.path.name)
+    monkeypatch.chdir(run.path)
+    assert RunDirectory.open(Path(name)).run_id == run.run_id
+
+
 def test_a_folder_that_is_no_run_is_not_opened(tmp_path):
     with pytest.raises(NissaError, match=r"is not a run directory: it holds no config.json"):
         RunDirectory.open(tmp_path / "nothing")

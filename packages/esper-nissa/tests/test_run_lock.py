@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import json
 import os
 import signal
 import subprocess
@@ -12,8 +13,10 @@ import threading
 import time
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from esper_leyline.run_lock import LockState, probe_lock
+from esper_leyline.run_lock import LockState, RunOwner, probe_lock
 from esper_nissa import NissaError, RunDirectory, RunLock
 
 HOLD = """
@@ -109,6 +112,26 @@ def test_a_child_of_the_trainer_does_not_keep_the_lock(run):
 def test_a_lock_file_that_names_nobody_says_nothing(run, content):
     (run / "run.lock").write_text(content)
     assert probe_lock(run).state is LockState.UNKNOWN
+
+
+_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda each: st.lists(each, max_size=3) | st.dictionaries(st.text(max_size=9), each),
+    max_leaves=6,
+)
+_LOCKS = st.binary(max_size=200) | _VALUES.map(json.dumps).map(str.encode)
+_OWNERS = st.dictionaries(st.sampled_from([*RunOwner.model_fields, "more"]), _VALUES)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(content=_LOCKS | _OWNERS.map(json.dumps).map(str.encode))
+def test_any_lock_file_names_an_owner_or_nobody(run, content):
+    (run / "run.lock").write_bytes(content)
+    probe = probe_lock(run)
+    assert probe.owner is None or isinstance(probe.owner, RunOwner)
+    # A trainer writes over whatever is there.
+    with RunLock(run, "ppo"):
+        assert probe_lock(run).owner.command == "ppo"
 
 
 def test_a_run_without_a_lock_file_says_nothing(run):

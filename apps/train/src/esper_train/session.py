@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import platform
 import resource
-import shlex
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 
 import torch
 
-from esper_karn import ClosingTable, RunReport, SafeConsole, echo, echo_error
+from esper_karn import (
+    ClosingTable,
+    RunReport,
+    SafeConsole,
+    echo,
+    echo_error,
+    resume_command,
+)
 from esper_karn.weights_and_biases.options import given_flags
 from esper_leyline import (
     Environment,
@@ -35,6 +42,7 @@ from esper_leyline.events import (
     TestEvaluated,
     kinds_written,
 )
+from esper_leyline.files.paths import working_directory
 from esper_leyline.ports import TelemetrySink
 from esper_leyline.summary import TelemetryLoss
 from esper_nissa import (
@@ -114,6 +122,8 @@ class RunSession:
         self.progress = Progress()
         self.status = RunStatus.RUNNING
         self._options = options
+        # Now, because it may be removed during the run.
+        self._folder = working_directory()
         self._started = time.time()
         # For durations: the wall clock may be set back while a run trains.
         self._began = time.monotonic()
@@ -202,6 +212,10 @@ class RunSession:
             return self.stop.exit_code
         return 0 if self.status is RunStatus.COMPLETED else FAILED
 
+    def resume_command(self, run: Path, more: Sequence[str] = ()) -> str:
+        """Returns the command that resumes from a run directory or a file, with more arguments."""
+        return resume_command(run, folder=self._folder, more=more)
+
     def phase(self, phase: Phase, detail: str | None = None) -> None:
         """Writes to the log what the run does from now on."""
         self.telemetry.emit(RunPhase(phase=phase, detail=detail))
@@ -255,7 +269,9 @@ class RunSession:
         if resumption is None or resumption.directory is None:
             return self._given or create_directory(self.plan.config, self._options)
         directory = resumption.directory
-        self._position = next_position(directory.events)
+        self._position = next_position(directory.events, directory.run_id)
+        if self._position.boot == 0 and not self._is_silent:
+            echo(f"event log '{directory.events}' is missing or holds no event: a new one begins")
         if read_config(directory.config) != self.plan.config:
             directory.write_config(self.plan.config)
         # It describes the process before; without it, readers take the log.
@@ -363,21 +379,20 @@ class RunSession:
         return gone
 
     def _resume_command(self) -> str | None:
-        """Returns the command that resumes the run, if rounds are left."""
+        """Returns the command that resumes the run, unless it completed."""
         progress, wanted = self.progress, self.plan.config.n_episodes
-        finished = len(progress.rounds) >= wanted
-        if self.command != "ppo" or (finished and not progress.remedy):
+        if self.command != "ppo" or self.status is RunStatus.COMPLETED:
             return None
-        words = ["uv", "run", "esper-train", "ppo", "--resume", str(self.directory.path)]
+        words: list[str] = []
         for key, value in progress.remedy.items():
             words += ["--set", f"{key}={value:g}"]
-        if finished:
+        if progress.remedy and len(progress.rounds) >= wanted:
             words += ["--rounds", str(wanted + MOST_SKIPS)]
         if self._options.wandb:
             words += ["--wandb", *given_flags(self._options.wandb_options)]
         if progress.save is not None:
             words += ["--save", str(progress.save)]
-        return shlex.join(words)
+        return self.resume_command(self.directory.path, words)
 
     def _set_status(self, error: BaseException | None) -> None:
         if isinstance(error, KeyboardInterrupt):

@@ -11,7 +11,13 @@ from esper_karn.formatting import MISSING, format_count, format_number, format_s
 from esper_karn.log.reader import EventReader, Problem
 from esper_karn.pictures.growth import growth_svg
 from esper_karn.runs.folder import is_run_directory, resolve_log
-from esper_karn.runs.liveness import Liveness, liveness_of, liveness_text, resume_command
+from esper_karn.runs.liveness import (
+    Liveness,
+    crash_command,
+    liveness_of,
+    liveness_text,
+    resume_command,
+)
 from esper_karn.runs.records import (
     RunPeek,
     RunRecord,
@@ -117,6 +123,7 @@ __all__ = [
     "Trend",
     "Verdict",
     "Workers",
+    "crash_command",
     "echo",
     "echo_all",
     "echo_error",

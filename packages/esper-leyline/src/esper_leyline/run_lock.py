@@ -16,11 +16,11 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from esper_leyline.errors import LeylineError
-from esper_leyline.files.paths import open_regular
+from esper_leyline.files.paths import open_regular, working_directory
 from esper_leyline.run_files import LOCK_FILE
 from esper_leyline.wire import Contract
 
-MOST_BYTES = 1 << 12
+MOST_BYTES = 1 << 15
 """Largest lock file that is read."""
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -36,6 +36,8 @@ class RunOwner(Contract):
         machine: Identifies the machine since it was started (``this_machine``).
         locked: Whether its file system has locks.
         group: The comparison that the run is an arm of; ``None`` outside one.
+        folder: Its working directory, which relative paths of its settings start from; ``None``
+            if that is not known.
     """
 
     command: str
@@ -44,6 +46,7 @@ class RunOwner(Contract):
     machine: str
     locked: bool
     group: str | None = None
+    folder: str | None = None
 
 
 class LockState(StrEnum):
@@ -110,6 +113,7 @@ def owner_here(command: str, *, locked: bool, group: str | None = None) -> RunOw
         machine=this_machine(),
         locked=locked,
         group=group,
+        folder=working_directory(),
     )
 
 

@@ -27,18 +27,22 @@ class LogPosition:
     sequence: int
 
 
-def next_position(log: Path) -> LogPosition:
+def next_position(log: Path, run_id: str) -> LogPosition:
     """Finds boot and sequence number for the next hub on a log, reading only its end.
 
     An unfinished, malformed or overlong last line does not count: its sequence number is
     used again.
 
+    Args:
+        log: The log.
+        run_id: The run that it has to be of.
+
     Returns:
         Boot 0 and sequence 0 for a log that is missing or holds no event.
 
     Raises:
-        NissaError: If the log cannot be read, is not a regular file, or was written under
-            another schema version.
+        NissaError: If the log cannot be read, is not a regular file, was written under
+            another schema version, or is of another run.
     """
     try:
         with open_regular(log) as file:
@@ -49,6 +53,11 @@ def next_position(log: Path) -> LogPosition:
                     event = parse_event(line)
                 except (ValidationError, RecursionError):
                     continue
+                if event.run_id != run_id:
+                    raise NissaError(
+                        f"event log '{log}' is of run '{event.run_id}', not of '{run_id}'; move it "
+                        "away, and the run continues with a new log"
+                    )
                 return LogPosition(boot=event.boot + 1, sequence=event.sequence + 1)
     except FileNotFoundError:
         pass

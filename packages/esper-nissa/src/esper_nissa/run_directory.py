@@ -93,9 +93,13 @@ class RunDirectory:
     def open(cls, path: Path) -> RunDirectory:
         """Opens an existing run's folder.
 
+        A link, ``.`` and ``..`` are followed, because the run's id is its folder's name.
+
         Raises:
             NissaError: If it is not one.
         """
+        if path.name in {"", ".."} or path.is_symlink():
+            path = path.resolve()
         if not (path / CONFIG_FILE).is_file():
             raise NissaError(
                 f"'{path}' is not a run directory: it holds no {CONFIG_FILE}; "

@@ -13,6 +13,7 @@ from esper_karn import (
     KarnError,
     Liveness,
     RunsTable,
+    crash_command,
     fold,
     format_number,
     health,
@@ -21,7 +22,6 @@ from esper_karn import (
     peek,
     read_run,
     resolve_log,
-    resume_command,
 )
 from esper_leyline import printable
 from esper_leyline.files.paths import os_reason
@@ -138,6 +138,6 @@ def find_runs(folder: Path) -> list[Path]:
 
 
 def _print_resume(path: Path, lock: LockProbe, console: Console) -> None:
-    command = resume_command(path, lock)
+    command = crash_command(path, lock)
     if command is not None:
         console.print(Text(printable(f"resume with: {command}")), soft_wrap=True)

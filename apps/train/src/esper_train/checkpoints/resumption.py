@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from esper_leyline import CheckpointManifest, TrainingConfig, read_config
+from esper_karn import KarnError, read_summary
+from esper_leyline import CheckpointManifest, RunStatus, TrainingConfig, read_config
 from esper_leyline.run_files import CONFIG_FILE
 from esper_leyline.run_lock import probe_lock
 from esper_nissa import RunDirectory
+from esper_simic import MOST_SKIPS
 from esper_train.checkpoints.files import SUFFIX, DamagedError, load_checkpoint
 from esper_train.errors import TrainError
 from esper_train.settings.options import TelemetryOptions
@@ -67,11 +70,12 @@ class Resumption:
 
     @property
     def ends(self) -> bool:
-        """Whether only the end is missing: all rounds are trained, and there is no summary."""
+        """Whether all rounds are trained, and only the run's end is missing."""
         return (
             self.directory is not None
             and self.manifest is not None
-            and _lacks_its_end(self.directory, self.manifest)
+            and self.state is not None
+            and _lacks_its_end(self.directory, self.manifest, self.state)
         )
 
     @property
@@ -180,12 +184,23 @@ def _read(run: RunDirectory, paths: list[Path], *, repair: bool) -> Resumption:
     if repair:
         for each in damaged:
             each.rename(each.with_name(each.name + DAMAGED))
-    index = paths.index(path)
-    if _lacks_its_end(run, manifest) and path != paths[-1]:
+    if _lacks_its_end(run, manifest, state):
         # The hosts of the last round are gone, and the test split is evaluated on them.
-        notes.append(f"run '{run.path}' was killed before its end: its last rounds are repeated")
-        path = paths[index + 1]
-        manifest, state = load_checkpoint(path)
+        older = paths[paths.index(path) + 1 :]
+        if not older and manifest.rounds_completed == 1:
+            notes.append(f"run '{run.path}' did not reach its end: its only round is repeated")
+            return Resumption(
+                path=run.path, config=manifest.config, directory=run, notes=tuple(notes)
+            )
+        if older:
+            notes.append(f"run '{run.path}' did not reach its end: its last rounds are repeated")
+            path = older[0]
+            manifest, state = load_checkpoint(path)
+        else:
+            notes.append(
+                f"run '{run.path}' did not reach its end, and no older checkpoint is left to "
+                "repeat its last round from: it ends without a test accuracy"
+            )
     same = manifest.run_id == run.run_id
     if not same:
         notes.append(
@@ -202,10 +217,28 @@ def _read(run: RunDirectory, paths: list[Path], *, repair: bool) -> Resumption:
     )
 
 
-def _lacks_its_end(run: RunDirectory, manifest: CheckpointManifest) -> bool:
-    """Whether a run has trained all its rounds, and was killed before it wrote its summary."""
-    done = manifest.rounds_completed >= manifest.config.n_episodes
-    return done and not run.summary.exists()
+def _lacks_its_end(
+    run: RunDirectory, manifest: CheckpointManifest, state: Mapping[str, Any]
+) -> bool:
+    """Whether a run has trained all its rounds, and did not reach its end.
+
+    It was killed before its summary, or stopped after its last round. A run that its updates ended
+    continues with further rounds instead.
+    """
+    if manifest.rounds_completed < manifest.config.n_episodes:
+        return False
+    status = _status(run.summary)
+    ended_by_updates = state["ppo"]["consecutive_skips"] >= MOST_SKIPS
+    return status is None or (status is not RunStatus.COMPLETED and not ended_by_updates)
+
+
+def _status(summary: Path) -> RunStatus | None:
+    """Returns how a run ended; ``None`` without a summary that can be read."""
+    try:
+        found = read_summary(summary)
+    except KarnError:
+        return None
+    return None if found is None else found.status
 
 
 def _latest(runs: Path) -> RunDirectory:

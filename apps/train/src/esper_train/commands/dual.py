@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -140,8 +141,9 @@ def resume_instructions(plan: DualPlan, runs: Sequence[ArmRun], folder: Path) ->
         for run in runs
     ]
     judge = (
-        f"uv run esper-train evaluate --arms {' '.join(policies)} --baseline {policies[1]} "
-        f"--seeds {plan.seeds} --out {folder}"
+        f"uv run esper-train evaluate --arms {shlex.join(policies)} "
+        f"--baseline {shlex.quote(policies[1])} --seeds {plan.seeds} "
+        f"--out {shlex.quote(str(folder))}"
     )
     return [*lines, f"compare: {judge}"]
 

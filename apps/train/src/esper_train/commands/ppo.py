@@ -148,6 +148,8 @@ def train_ppo(
         with stop.breakable():
             run = PPORun(plan, reward, session, resumption)
         run.train(stop, save)
+    if session.status is RunStatus.COMPLETED:
+        run.remove_old()
     return session.exit_code
 
 
@@ -243,9 +245,8 @@ class PPORun:
             except TrainError as failure:
                 notes.append(str(failure))
             else:
-                return [
-                    f"checkpoint of {done} rounds saved to {target}; resume with: --resume {target}"
-                ]
+                command = self._session.resume_command(target)
+                return [f"checkpoint of {done} rounds saved to {target}; resume with: {command}"]
         rest = f"the last checkpoint holds {self._kept}" if self._kept else "there is no checkpoint"
         return [*notes, f"what the policy learned in {done} rounds is lost: {rest}"]
 
@@ -257,12 +258,15 @@ class PPORun:
         in_place = resumption.directory is not None
         state = align_state(resumption.state, manifest.blueprints, self._policy)
         self._runner.load_state_dict(state, saved=in_place)
-        if resumption.directory is not None:
-            self._written = checkpoints_of(resumption.directory)
-            self._kept = manifest.rounds_completed
         self._session.telemetry.emit(
             CheckpointLoaded(path=path, rounds_completed=manifest.rounds_completed)
         )
+        if resumption.directory is not None:
+            self._written = checkpoints_of(resumption.directory)
+            self._kept = manifest.rounds_completed
+        else:
+            # Killed before its first own checkpoint, the run would start again at round 1.
+            self._runner.save()
 
     def _save(self, state: dict[str, Any]) -> None:
         done = self._runner.rounds_completed
@@ -275,7 +279,9 @@ class PPORun:
             self._write(path, done, state)
             self._session.progress.checkpoint, self._kept = shown, done
             self._session.telemetry.emit(CheckpointSaved(path=shown, rounds_completed=done))
-            self._remove_old()
+            # A run that is killed between its last checkpoint and its end repeats its last rounds.
+            if done < self._plan.config.n_episodes:
+                self.remove_old()
 
     def _write(self, path: Path, done: int, state: dict[str, Any]) -> None:
         """Writes a checkpoint; on a full disk it removes older ones and tries again."""
@@ -284,12 +290,12 @@ class PPORun:
         except TrainError:
             if len(self._written) < 2:
                 raise
-            self._remove_old(keep=1)
+            self.remove_old(keep=1)
             save_checkpoint(path, self._manifest(done), state)
         if path not in self._written:
             self._written.append(path)
 
-    def _remove_old(self, keep: int | None = None) -> None:
+    def remove_old(self, keep: int | None = None) -> None:
         """Removes all of this run's checkpoints but the newest."""
         count = self._plan.config.checkpoints.keep if keep is None else keep
         old = self._written[:-count] if count else []

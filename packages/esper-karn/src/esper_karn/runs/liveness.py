@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 
@@ -78,8 +79,23 @@ def liveness_text(
     return f"stale, {last}: whether {who} is alive cannot be told from here"
 
 
-def resume_command(run_directory: Path, lock: LockProbe) -> str | None:
+def resume_command(run: Path, *, folder: str | None, more: Sequence[str] = ()) -> str:
+    """Returns a shell command that resumes a run, from whatever directory it is started.
+
+    Args:
+        run: What to resume; an absolute path, or one that starts at ``folder``.
+        folder: Where the run was started: relative paths of its settings start there, and ``uv``
+            finds its project there. ``None`` if that is not known.
+        more: Further arguments.
+    """
+    run = run if folder is None else Path(folder, run)
+    words = ["uv", "run", "esper-train", "ppo", "--resume", str(run), *more]
+    start = "" if folder is None else f"cd {shlex.quote(folder)} && "
+    return start + shlex.join(words)
+
+
+def crash_command(run_directory: Path, lock: LockProbe) -> str | None:
     """Returns the command that resumes a crashed run; ``None`` if it was no run of ``ppo``."""
     if lock.owner is None or lock.owner.command != "ppo":
         return None
-    return shlex.join(["uv", "run", "esper-train", "ppo", "--resume", str(run_directory)])
+    return resume_command(run_directory.absolute(), folder=lock.owner.folder)

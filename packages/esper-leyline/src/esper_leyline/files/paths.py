@@ -138,6 +138,16 @@ def name_flag(flag: str, path: Path) -> Iterator[None]:
         raise LeylineError(f"{flag} {path} {error}") from None
 
 
+def working_directory() -> str | None:
+    """Returns the working directory; ``None`` if it was removed, or its name is not UTF-8."""
+    try:
+        folder = str(Path.cwd())
+        folder.encode()
+    except (FileNotFoundError, UnicodeEncodeError):
+        return None
+    return folder
+
+
 def create_folders(path: Path) -> tuple[Path, ...]:
     """Creates a folder where it is missing, with its parents.
 
