@@ -39,12 +39,13 @@ from esper_simic import (
 from esper_simic._torch import Adam
 from esper_train import main
 
-ELSEWHERE = {"governor_rolled_back", "worker_restarted", "profile_measured"}
-"""Provoked by other tests: a host that breaks, a worker that is killed. No part writes profiles."""
+ELSEWHERE = {"governor_rolled_back", "worker_restarted"}
+"""Provoked by other tests: a host that breaks, a worker that is killed."""
 
 SMALL = (
     *("--task", "mnist1d_blind", "--max-batches", "3", "--set", "n_envs=2"),
     *("--device", "cpu", "--telemetry-level", "debug", "--no-tui"),
+    *("--telemetry-profile", "research"),
 )
 POLICY = ("--memory-size", "16", "--workers", "1")
 

@@ -15,6 +15,15 @@ MISTAKES = {
     "unknown task": (["--task", "mnist"], ["task", "'mnist'", "mnist1d"]),
     "unknown preset": (["--preset", "mnist"], ["preset", "'mnist'", "mnist1d"]),
     "unknown level": (["--telemetry-level", "loud"], ["loud", "minimal", "debug"]),
+    "unknown profile": (["--telemetry-profile", "deep"], ["deep", "minimal", "research"]),
+    "a profile without telemetry": (
+        ["--preset", "mnist1d", "--telemetry-profile", "standard", "--telemetry-level", "off"],
+        ["'standard'", "'off'", "--telemetry-level normal", "--telemetry-profile minimal"],
+    ),
+    "a profile that is not written": (
+        ["--set", "telemetry.profile=research", "--telemetry-level", "minimal"],
+        ["'research'", "'minimal'", "--telemetry-level normal"],
+    ),
     "slot that the host lacks": (
         ["--preset", "mnist1d_blind", "--slots", "r0c0", "r0c7"],
         ["r0c7", "r0c0, r0c1, r0c2"],

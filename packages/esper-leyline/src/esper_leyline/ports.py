@@ -6,7 +6,7 @@ T steps, N environments, B samples, S slots, C classes, F features and H units.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -112,6 +112,9 @@ class MorphogeneticHost(Protocol):
 
     def parameter_counts(self) -> ParameterCounts:
         """Counts trainable parameters, frozen ones of a seed being pruned included."""
+
+    def named_parameters(self) -> Iterable[tuple[str, Parameter]]:
+        """Yields every parameter of the host and its seeds with its name, once, as in torch."""
 
     def parameter_groups(self) -> Mapping[str, Sequence[Parameter]]:
         """Returns the host's parameters under ``HOST_GROUP`` and each seed's under its slot."""

@@ -11,6 +11,7 @@ from esper_leyline.actions import BlendStyle, BlueprintName, FactoredAction, Op
 from esper_leyline.lifecycle.gates import GateResult
 from esper_leyline.lifecycle.machine import AlphaMode
 from esper_leyline.lifecycle.stages import OCCUPIED_STAGES, SeedStage
+from esper_leyline.profiles import HostProfile
 from esper_leyline.wire import WIRE_CONFIG, Float
 
 
@@ -269,6 +270,7 @@ class StepReport(HostReport):
         history: Validation (loss, accuracy) of the last five epochs, oldest first.
         counterfactuals: The configurations validated this epoch.
         shapley: Measured on an episode's last epoch, where it was requested.
+        profile: What the telemetry profile measured, in the epochs in which it measures.
         ended: Why the episode is over, ``None`` while it runs.
         seconds: Wall time of the step's parts by name.
     """
@@ -287,6 +289,7 @@ class StepReport(HostReport):
     counterfactuals: tuple[CounterfactualConfig, ...] = ()
     shapley: ShapleyValues | None = None
     rollback: Rollback | None = None
+    profile: HostProfile | None = None
     ended: EpisodeEnd | None = None
     seconds: dict[str, float] = field(default_factory=dict)
 

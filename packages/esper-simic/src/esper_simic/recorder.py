@@ -45,7 +45,7 @@ class RoundRecorder:
 
     Within a step the events of one environment come in this order: what happened to its
     seeds, the decision that led there, suspicions about its reward, the epoch, the
-    counterfactuals, Shapley values, a rollback, the episode's outcome.
+    counterfactuals, Shapley values, a profile, a rollback, the episode's outcome.
 
     Args:
         telemetry: Where events go.
@@ -149,6 +149,8 @@ class RoundRecorder:
             self._emit(CounterfactualMatrix(configurations=report.counterfactuals), report)
         if report.shapley is not None:
             self._emit(report.shapley, report)
+        if report.profile is not None:
+            self._emit(report.profile, report)
         if report.rollback is not None:
             self._emit(report.rollback, report)
         if report.ended is not None:

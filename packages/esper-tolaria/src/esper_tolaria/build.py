@@ -11,6 +11,7 @@ import torch
 from esper_leyline import Measurement, NullTelemetry, TaskSpec, Telemetry, TrainingConfig
 from esper_leyline.events import Phase, RunPhase
 from esper_leyline.ports import HostFactory
+from esper_leyline.profiles import Profile
 from esper_tolaria.datasets.feeds import check_feed
 from esper_tolaria.engine.devices import default_device, resolve_device
 from esper_tolaria.engine.local import LocalEnvironment
@@ -31,6 +32,7 @@ def build_environment(
     workers: int | None = None,
     *,
     requires: Collection[Measurement] = (),
+    profile: Profile | None = None,
     telemetry: Telemetry | None = None,
 ) -> LocalEnvironment | ShardedEnvironment:
     """Builds the environment that should be fastest on this machine; its ``plan`` describes it.
@@ -53,6 +55,7 @@ def build_environment(
             and where that is ``None`` too, chooses. 1 keeps the hosts here.
         requires: Counterfactuals to measure besides those of ``config.counterfactuals``: what the
             run's reward and telemetry need.
+        profile: What to measure on hosts for telemetry; ``None`` for nothing.
         telemetry: Receives the phases (starting workers, preparing data, building), and
             ``worker_restarted``.
 
@@ -65,7 +68,8 @@ def build_environment(
     workers = config.workers if workers is None else workers
     check_environment(task, config, places, workers)
     measured = add_required(config.counterfactuals, requires)
-    setup = make_setup(task, config.model_copy(update={"counterfactuals": measured}), host_factory)
+    config = config.model_copy(update={"counterfactuals": measured})
+    setup = make_setup(task, config, host_factory, profile)
     if len(places) == 1:
         places *= _worker_count(config.n_envs, places[0], workers)
     if len(places) > 1:

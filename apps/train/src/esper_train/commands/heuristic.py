@@ -11,7 +11,7 @@ from esper_tamiyo import HeuristicConfig, HeuristicController
 from esper_tolaria import build_environment
 from esper_train.data import make_data_ready
 from esper_train.interrupts import StopRequest
-from esper_train.measurements import required_measurements
+from esper_train.measurements import required_measurements, required_profile
 from esper_train.paths import check_places
 from esper_train.session import RunSession
 from esper_train.settings.flags import SettingFlags
@@ -49,6 +49,7 @@ def _grow(plan: Plan, session: RunSession, stop: StopRequest) -> None:
         config,
         build_host,
         requires=required_measurements(config, reward),
+        profile=required_profile(config),
         telemetry=session.telemetry,
     )
     session.built(environment.spec, environment.plan)

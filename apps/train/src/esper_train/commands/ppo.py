@@ -40,7 +40,7 @@ from esper_train.checkpoints.resumption import (
 from esper_train.data import make_data_ready
 from esper_train.errors import TrainError
 from esper_train.interrupts import StopRequest
-from esper_train.measurements import required_measurements
+from esper_train.measurements import required_measurements, required_profile
 from esper_train.paths import check_places, check_writable
 from esper_train.session import RunSession
 from esper_train.settings.flags import SettingFlags
@@ -176,6 +176,7 @@ class PPORun:
             config,
             build_host,
             requires=required_measurements(config, reward),
+            profile=required_profile(config),
             telemetry=session.telemetry,
         )
         # The policy's initial weights are the only draw from the global generator.

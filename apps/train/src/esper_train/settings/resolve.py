@@ -18,6 +18,7 @@ from esper_nissa import SINKS
 from esper_simic import build_reward, check_minibatches
 from esper_tolaria import check_environment, find_preset, find_task, preset_names
 from esper_train.errors import TrainError
+from esper_train.measurements import check_profile
 from esper_train.settings.draft import Draft
 from esper_train.settings.flags import SettingFlags
 from esper_train.settings.given import read_given
@@ -161,6 +162,7 @@ def finish_plan(draft: Draft) -> Plan:
         draft = draft.set({"slots": slots}, f"task {task.name}")
     config = draft.config
     _check_precision(draft)
+    check_profile(config)
     devices = [torch.device(name) for name in config.devices or [config.device or "cpu"]]
     check_environment(task, config, devices, config.workers)
     _check_plugins(config, task)

@@ -31,8 +31,8 @@ from esper_leyline.events import (
     CounterfactualMatrix,
     EpisodeOutcome,
     EpisodeStarted,
-    ProfileMeasured,
 )
+from esper_leyline.profiles import HostProfile
 from esper_leyline.reports import HostReport, ShapleyValues
 
 
@@ -217,7 +217,7 @@ class EnvironmentDraft:
     episode: EpisodeDraft
     best_episode: Episode | None
     last_return: float | None
-    profile: Stamped[ProfileMeasured] | None
+    profile: Stamped[HostProfile] | None
     test: EvaluationReport | None
     test_round: int | None
     frozen: EnvironmentState | None

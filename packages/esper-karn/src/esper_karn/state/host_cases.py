@@ -17,9 +17,9 @@ from esper_leyline.events import (
     EpisodeStarted,
     EpochCompleted,
     Event,
-    ProfileMeasured,
     TestEvaluated,
 )
+from esper_leyline.profiles import HostProfile
 from esper_leyline.reports import ShapleyValues
 
 COMPONENTS = 16
@@ -80,7 +80,7 @@ def test_evaluated(draft: Draft, event: Event, payload: TestEvaluated) -> None:
     draft.report, draft.report_at = replace(draft.report, mean_test_accuracy=mean), event.sequence
 
 
-def profile_measured(draft: Draft, event: Event, payload: ProfileMeasured) -> None:
+def profile_measured(draft: Draft, event: Event, payload: HostProfile) -> None:
     """A telemetry profile was measured on a host."""
     _environment(draft, event).profile = stamp(event, payload)
 

@@ -16,7 +16,6 @@ from esper_leyline import EvaluationReport, RunStatus
 from esper_leyline.events import (
     EnvironmentBuilt,
     PPOUpdate,
-    ProfileMeasured,
     RunPhase,
     RunStarted,
     Throughput,
@@ -24,6 +23,7 @@ from esper_leyline.events import (
     WorkerRestarted,
 )
 from esper_leyline.health import SpeedHistory
+from esper_leyline.profiles import HostProfile
 from esper_leyline.wire import WIRE_CONFIG, Float
 
 NOTICES = 100
@@ -57,7 +57,7 @@ class EnvironmentState:
     episode: Episode = field(default_factory=Episode)
     best_episode: Episode | None = None
     last_return: Float | None = None
-    profile: Stamped[ProfileMeasured] | None = None
+    profile: Stamped[HostProfile] | None = None
     test: EvaluationReport | None = None
     test_round: int | None = None
 

@@ -11,7 +11,7 @@ from typing import Any
 from esper_karn.errors import KarnError
 from esper_karn.state.run import EnvironmentState, RunState
 from esper_karn.state.series import Bucket
-from esper_karn.views import hosts, policy, summary
+from esper_karn.views import hosts, policy, profile, summary
 from esper_karn.views.host import HostView, host_view
 from esper_leyline.events import SCHEMA_VERSION
 
@@ -145,6 +145,15 @@ _PANELS: Mapping[str, tuple[Callable[[RunState], int], Callable[[RunState], Any]
                 lambda state: _latest(each.at for each in state.environments),
                 hosts.hosts,
             ),
+            "profiles": (
+                lambda state: _latest(
+                    [
+                        state.report_at,
+                        *(each.profile.sequence for each in state.environments if each.profile),
+                    ]
+                ),
+                profile.profiles,
+            ),
             "leaderboard": (lambda state: state.leaderboard.at, hosts.leaderboard),
             "policy": (lambda state: state.update_at, policy.policy),
             "rewards": (lambda state: state.rewards.at, policy.rewards),
@@ -155,7 +164,7 @@ _PANELS: Mapping[str, tuple[Callable[[RunState], int], Callable[[RunState], Any]
 VIEWS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "run": tuple(_PANELS),
-        "hosts": ("header", "phase", "health", "hosts", "leaderboard"),
+        "hosts": ("header", "phase", "health", "hosts", "profiles", "leaderboard"),
         "policy": ("header", "health", "policy", "rewards"),
         "charts": ("header",),
         "log": ("header", "log"),

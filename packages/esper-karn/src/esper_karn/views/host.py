@@ -8,8 +8,9 @@ from esper_karn.state.episode import Episode, Lifeline
 from esper_karn.state.run import EnvironmentState
 from esper_karn.state.stamped import Stamped
 from esper_karn.views.hosts import HostCard, host_card
+from esper_karn.views.profile import ProfileView, profile_view
 from esper_leyline import SeedReport
-from esper_leyline.events import CounterfactualMatrix, LayerProfile, ProfileMeasured
+from esper_leyline.events import CounterfactualMatrix
 from esper_leyline.wire import Float
 
 
@@ -128,19 +129,6 @@ class Counterfactuals:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ProfileView:
-    """What a telemetry profile measured last."""
-
-    profile: str
-    round: int | None
-    epoch: int | None
-    layers: tuple[LayerProfile, ...]
-    class_accuracy: tuple[Float | None, ...]
-    sharpness: Float | None
-    seconds: Float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class HostView:
     """One host in full.
 
@@ -183,7 +171,7 @@ def host_view(environment: EnvironmentState) -> HostView:
         shapley=episode.shapley.payload.values if episode.shapley else None,
         test_accuracy=test.test_accuracy if test else None,
         test_loss=test.test_loss if test else None,
-        profile=_profile(environment.profile),
+        profile=profile_view(environment.profile),
     )
 
 
@@ -277,19 +265,4 @@ def _counterfactuals(found: Stamped[CounterfactualMatrix] | None) -> Counterfact
         epoch=found.epoch,
         waterfall=waterfall(found.payload),
         configurations=tuple((each.active, each.accuracy) for each in found.payload.configurations),
-    )
-
-
-def _profile(found: Stamped[ProfileMeasured] | None) -> ProfileView | None:
-    if found is None:
-        return None
-    payload = found.payload
-    return ProfileView(
-        profile=payload.profile,
-        round=found.round,
-        epoch=found.epoch,
-        layers=payload.layers,
-        class_accuracy=payload.class_accuracy,
-        sharpness=payload.sharpness,
-        seconds=payload.seconds,
     )

@@ -13,11 +13,11 @@ from esper_leyline.events import (
     EpochCompleted,
     Event,
     PPOUpdate,
-    ProfileMeasured,
     RoundCompleted,
     TestEvaluated,
     Vitals,
 )
+from esper_leyline.profiles import HostProfile
 
 _HOST_FIELDS = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "total_parameters")
 
@@ -117,12 +117,14 @@ def _test(event: Event, payload: TestEvaluated) -> dict[str, float]:
     return found
 
 
-def _profile(_event: Event, payload: ProfileMeasured) -> dict[str, float]:
-    found = numbers(payload.model_copy(update={"layers": ()}), "profile")
+def _profile(event: Event, payload: HostProfile) -> dict[str, float]:
+    found = numbers(payload.class_accuracy, "class_accuracy")
     for layer in payload.layers:
         for name, value in numbers(layer, "").items():
-            found[f"profile{name}/{layer.name}"] = value
-    return found
+            found[f"{name[1:]}/{layer.name}"] = value
+    if payload.sharpness is not None:
+        found["sharpness"] = payload.sharpness.mean_rise
+    return {f"profile/{name}/host_{event.environment}": found[name] for name in found}
 
 
 _Case = Callable[[Event, Any], dict[str, float]]

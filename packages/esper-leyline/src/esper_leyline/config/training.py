@@ -18,6 +18,7 @@ from esper_leyline.config.policy import PolicyConfig
 from esper_leyline.config.ppo import PPOConfig
 from esper_leyline.config.reward import RewardConfig
 from esper_leyline.lifecycle.gates import LifecycleRules
+from esper_leyline.profiles import ProfileName
 from esper_leyline.ranges import (
     MOST_BLUEPRINTS,
     MOST_DEVICES,
@@ -42,6 +43,12 @@ class TelemetryConfig(Settings):
     level: TelemetryLevel = Field(default="normal", description="Amount of telemetry in the log.")
     lifecycle_only: bool = Field(
         default=False, description="Keep lifecycle events of run and seeds at any level."
+    )
+    profile: ProfileName = Field(
+        default="minimal",
+        description="What is measured on hosts besides losses and accuracies. minimal: nothing; "
+        "standard: norms of gradients and weights by layer; diagnostic: also percentiles of "
+        "gradients and accuracy by class; research: also sharpness of the loss.",
     )
     sinks: tuple[Name, ...] = Field(
         default=(),

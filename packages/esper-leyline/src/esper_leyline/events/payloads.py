@@ -1,6 +1,7 @@
 """What events carry.
 
-Some payloads are parts of a report: ``SeedEvent``, ``ShapleyValues``, ``Rollback``.
+Some payloads are parts of a report: ``SeedEvent``, ``ShapleyValues``, ``Rollback``,
+``HostProfile``.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pydantic import Field
 
 from esper_leyline.actions import FactoredAction
 from esper_leyline.config.training import TrainingConfig
+from esper_leyline.profiles import HostProfile
 from esper_leyline.reports import (
     CounterfactualConfig,
     EpisodeEnd,
@@ -208,45 +210,6 @@ class TestEvaluated(Contract):
 
     kind: Literal["test_evaluated"] = "test_evaluated"
     result: EvaluationReport
-
-
-class LayerProfile(Contract):
-    """The gradients and weights of one layer of a host, or of one of its seeds.
-
-    Attributes:
-        name: Name of the layer in the host.
-        gradient_norm: L2 norm of its gradient, mean over the measured batches.
-        gradient_percentiles: Of the gradient's absolute values, by percentile.
-        zero_share: Share of the gradient's values that are zero, 0 to 1.
-        weight_norm: L2 norm of its weights.
-    """
-
-    name: str
-    gradient_norm: Float | None = None
-    gradient_percentiles: dict[int, Float] = Field(default_factory=dict)
-    zero_share: Float | None = None
-    weight_norm: Float | None = None
-
-
-class ProfileMeasured(Contract):
-    """What a telemetry profile measured on one live host after an epoch.
-
-    Attributes:
-        profile: Name of the profile.
-        layers: Gradients and weights by layer.
-        class_accuracy: Validation accuracy by class, in percent; ``None`` for a class without
-            samples; empty where it was not measured.
-        sharpness: Largest rise of the training loss over filter-normalized directions
-            (Li et al., 2018), in nats; ``None`` where it was not measured.
-        seconds: Wall time of the measurement.
-    """
-
-    kind: Literal["profile_measured"] = "profile_measured"
-    profile: str
-    layers: tuple[LayerProfile, ...] = ()
-    class_accuracy: tuple[Float | None, ...] = ()
-    sharpness: Float | None = None
-    seconds: Float
 
 
 class GpuVitals(Contract):
@@ -546,7 +509,7 @@ AnyPayload = (
     | EpisodeStarted
     | EpisodeOutcome
     | TestEvaluated
-    | ProfileMeasured
+    | HostProfile
     | Throughput
     | ThroughputWarning
     | Vitals

@@ -29,6 +29,7 @@ from esper_tolaria.engine.precision import build_precision
 from esper_tolaria.engine.setup import HostSetup
 from esper_tolaria.engine.trainer import Trainer
 from esper_tolaria.errors import TolariaError
+from esper_tolaria.profiles.profiler import HostProfiler
 from esper_tolaria.validation.counterfactuals import (
     FULL_ONLY,
     Comparison,
@@ -58,8 +59,14 @@ class Episode:
         self._setup = setup
         self._host = setup.build_host(rng_seed, device)
         precision = build_precision(setup.config, device)
+        self._profiler = profiler = self._build_profiler(rng_seed)
         self._trainer = Trainer(
-            self._host, setup.training, rng_seed=rng_seed, device=device, precision=precision
+            self._host,
+            setup.training,
+            rng_seed=rng_seed,
+            device=device,
+            precision=precision,
+            observe_gradients=None if profiler is None else profiler.record_gradients,
         )
         self._precision = precision
         self._governor = Governor(setup.task.data.classes, setup.config.governor)
@@ -105,6 +112,8 @@ class Episode:
         self._result = self._apply(action)
         self._trainer.sync()
         self._trainer.start_epoch(self.report.epoch + 1)
+        if self._profiler is not None:
+            self._profiler.start_epoch(self.report.epoch + 1)
         self._seconds = {"command": perf_counter() - started}
 
     def train_batch(self, inputs: Tensor, targets: Tensor, *, last: bool) -> None:
@@ -121,8 +130,12 @@ class Episode:
             last=epoch >= last,
             key=(self.report.rng_seed, epoch),
         )
-        self._scores = self._score(split, self._comparison)
+        profiler = self._profiler
+        by_class = profiler is not None and profiler.wants_class_accuracy
+        self._scores = self._score(split, self._comparison, by_class=by_class)
         self._seconds["validate"] = perf_counter() - started
+        if profiler is not None:
+            profiler.measure(lambda: self._score(split, FULL_ONLY).loss)
 
     def finish(self, targets: Tensor, train_seconds: float) -> StepReport:
         """Ends the epoch: lifecycle, governor and report.
@@ -137,6 +150,9 @@ class Episode:
         validation = read(self._scores, self._comparison)
         self._seconds["train"] = train_seconds
         self._seconds["validate"] += perf_counter() - started
+        profile = None if self._profiler is None else self._profiler.read(self._scores)
+        if profile is not None:
+            self._seconds["profile"] = profile.seconds
 
         started = perf_counter()
         self._host.record_validation(validation.accuracy, validation.measurements)
@@ -147,7 +163,11 @@ class Episode:
         report = self._describe(epoch, validation, events, instability)
         self._seconds["lifecycle"] = perf_counter() - started
         self.report = replace(
-            report, train_loss=train_loss, train_accuracy=train_accuracy, seconds=self._seconds
+            report,
+            train_loss=train_loss,
+            train_accuracy=train_accuracy,
+            profile=profile,
+            seconds=self._seconds,
         )
         return self.report
 
@@ -162,10 +182,18 @@ class Episode:
             parameters=self.report.total_parameters,
         )
 
-    def _score(self, split: Split, comparison: Comparison) -> Scores:
+    def _build_profiler(self, rng_seed: int) -> HostProfiler | None:
+        profile = self._setup.profile
+        if profile is None:
+            return None
+        return HostProfiler(
+            self._host, profile, rng_seed=rng_seed, max_epochs=self._setup.config.max_epochs
+        )
+
+    def _score(self, split: Split, comparison: Comparison, *, by_class: bool = False) -> Scores:
         classes = self._setup.task.data.classes
         with self._precision.autocast():
-            return score(self._host, split, comparison.disabled, classes=classes)
+            return score(self._host, split, comparison.disabled, classes, by_class=by_class)
 
     def _apply(self, action: FactoredAction) -> CommandResult:
         slots, task = self._setup.slots, self._setup.task

@@ -16,6 +16,7 @@ from esper_leyline import (
     check_slots,
 )
 from esper_leyline.ports import HostFactory
+from esper_leyline.profiles import Profile
 from esper_leyline.specs.tasks import check_blueprints
 from esper_tolaria.errors import TolariaError
 
@@ -40,12 +41,14 @@ class HostSetup:
     Attributes:
         host_factory: Importable by name where worker processes are used.
         slots: The enabled slots, row-major.
+        profile: What is measured on hosts for telemetry; ``None`` for nothing.
     """
 
     task: TaskSpec
     config: TrainingConfig
     host_factory: HostFactory
     slots: tuple[str, ...]
+    profile: Profile | None = None
 
     @property
     def training(self) -> HostTraining:
@@ -86,7 +89,12 @@ class HostSetup:
         )
 
 
-def make_setup(task: TaskSpec, config: TrainingConfig, host_factory: HostFactory) -> HostSetup:
+def make_setup(
+    task: TaskSpec,
+    config: TrainingConfig,
+    host_factory: HostFactory,
+    profile: Profile | None = None,
+) -> HostSetup:
     """Combines a task and a configuration.
 
     Raises:
@@ -95,7 +103,9 @@ def make_setup(task: TaskSpec, config: TrainingConfig, host_factory: HostFactory
     slots = check_task(task, config)
     if config.blueprints is not None:
         task = task.model_copy(update={"blueprints": config.blueprints})
-    return HostSetup(task=task, config=config, host_factory=host_factory, slots=slots)
+    return HostSetup(
+        task=task, config=config, host_factory=host_factory, slots=slots, profile=profile
+    )
 
 
 def check_task(task: TaskSpec, config: TrainingConfig) -> tuple[str, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
@@ -24,16 +26,19 @@ class Trainer:
         rng_seed: int,
         device: torch.device,
         precision: Precision | None = None,
+        observe_gradients: Callable[[], None] | None = None,
     ) -> None:
         """Takes a fresh host on a device; ``rng_seed`` seeds the augmentation of its images.
 
-        Without ``precision`` the host computes in float32.
+        Without ``precision`` the host computes in float32. ``observe_gradients`` is called when
+        the host records its gradients, and may read them.
         """
         self._host = host
         self._training = training
         self._rng_seed = rng_seed
         self._device = device
         self._precision = precision or Precision()
+        self._observe_gradients = observe_gradients
         self._optimizer = build_optimizer(host, training)
         self._seed_options = seed_options(training)
         self._generator: torch.Generator | None = None
@@ -81,7 +86,7 @@ class Trainer:
             )
         self._precision.backward(loss)
         if last and self._precision.unscale(self._optimizer):
-            self._host.record_gradients()
+            self._record_gradients()
         self.update()
         self.record_batch(loss.detach(), logits.detach(), targets)
 
@@ -94,7 +99,7 @@ class Trainer:
 
         The stack updates the host's own parameters; seeds keep their gradients.
         """
-        self._host.record_gradients()
+        self._record_gradients()
         for parameter in self._host.parameter_groups()[HOST_GROUP]:
             parameter.grad = None
 
@@ -119,6 +124,11 @@ class Trainer:
         correct = (torch.cat(self._predictions) == targets).sum().item()
         self._losses, self._predictions = [], []
         return loss, 100.0 * correct / answers
+
+    def _record_gradients(self) -> None:
+        self._host.record_gradients()
+        if self._observe_gradients is not None:
+            self._observe_gradients()
 
     def parameters_finite(self) -> bool:
         """Whether every parameter of the host and its seeds is a finite number."""

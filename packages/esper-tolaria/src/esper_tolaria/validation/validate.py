@@ -48,35 +48,73 @@ class Scores:
         loss: Summed cross-entropy of the first configuration, scalar.
         correct: Correct predictions of each of C configurations, [C] int64.
         answers: Number of predictions: one per row, or one per token.
+        by_class: Correct predictions of the first configuration and targets by class, [2, classes]
+            int64; ``None`` where they were not counted.
     """
 
     loss: Tensor
     correct: Tensor
     answers: int
+    by_class: Tensor | None = None
+
+    def class_accuracies(self) -> tuple[float | None, ...]:
+        """Returns the accuracy by class in percent; waits for the device.
+
+        ``None`` stands for a class without targets; empty where classes were not counted.
+        """
+        if self.by_class is None:
+            return ()
+        correct, targets = self.by_class.tolist()
+        return tuple(
+            100.0 * right / count if count else None
+            for right, count in zip(correct, targets, strict=True)
+        )
 
 
 @torch.inference_mode()
 def score(
-    host: MorphogeneticHost, split: Split, disabled: tuple[frozenset[str], ...], classes: int
+    host: MorphogeneticHost,
+    split: Split,
+    disabled: tuple[frozenset[str], ...],
+    classes: int,
+    *,
+    by_class: bool = False,
 ) -> Scores:
-    """Runs every configuration over a split, chunk by chunk; does not wait for the device."""
+    """Runs every configuration over a split, chunk by chunk; does not wait for the device.
+
+    With ``by_class`` predictions are also counted by class, if a row has one target.
+    """
     host.train(False)
     rows = chunk_rows(split, classes)
-    losses, correct = [], []
+    losses, correct, right = [], [], []
     for inputs, targets in zip(split.inputs.split(rows), split.targets.split(rows), strict=True):
         logits = host.counterfactuals(inputs, disabled)
         losses.append(cross_entropy(logits[0].flatten(0, -2), targets.flatten(), reduction="sum"))
-        correct.append((logits.argmax(-1) == targets).flatten(1).sum(-1))
+        hits = logits.argmax(-1) == targets
+        correct.append(hits.flatten(1).sum(-1))
+        right.append(hits[0])
     return Scores(
         loss=torch.stack(losses).sum(),
         correct=torch.stack(correct).sum(0),
         answers=len(split) * split.answers,
+        by_class=_count_classes(torch.cat(right), split.targets, classes)
+        if by_class and split.targets.dim() == 1
+        else None,
     )
 
 
 def chunk_rows(split: Split, classes: int) -> int:
     """Returns the number of rows of a forward pass."""
     return max(1, min(CHUNK, CHUNK_LOGITS // (split.answers * classes)))
+
+
+def _count_classes(correct: Tensor, targets: Tensor, classes: int) -> Tensor:
+    """Counts correct predictions [N] bool, and targets [N], by class, [2, classes] int64."""
+    counts = targets.new_zeros(2, classes)
+    # Not bincount, which waits for the device.
+    counts[0].index_add_(0, targets, correct.long())
+    counts[1].index_add_(0, targets, torch.ones_like(targets))
+    return counts
 
 
 def read(scores: Scores, comparison: Comparison) -> Validation:

@@ -1,0 +1,1 @@
+"""Measures what a telemetry profile asks for, on live hosts, without changing them."""
