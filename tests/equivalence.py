@@ -10,6 +10,8 @@ record for each kind of machine, in ``tests/digests/``. ``test_equivalence.py`` 
 
 A digest covers values and not the names they have in a log, a summary or a state dict, and not
 the order in which a record holds them. Clocks, sizes of memory and configurations are left out.
+Events are digested before they are written, because a log holds six digits of each number and
+leaves out what has its default.
 """
 
 from __future__ import annotations
@@ -37,6 +39,9 @@ NOT_RESULTS = frozenset(
     }
 )
 Digests = dict[str, str]
+
+EXACT_LOG = "exact_events.jsonl"
+"""Every event of a run, in full and exactly: what a sink of this tool writes."""
 
 OF_THE_MACHINE = frozenset({"vitals", "memory_warning", "throughput_warning"})
 """Kinds of event that depend on the machine and its load."""
@@ -91,11 +96,44 @@ def tensors(state: Any) -> Iterator[str]:
             yield from tensors(value)
 
 
+class ExactLog:
+    """A sink that writes every event in full, with all digits of its numbers."""
+
+    def __init__(self, folder: Path) -> None:
+        from pydantic import TypeAdapter
+
+        from esper_leyline.events import Event
+
+        self._encode = TypeAdapter(Event).dump_json
+        self._file = (folder / EXACT_LOG).open("wb")
+
+    def emit(self, event: Any) -> None:
+        """Writes one event."""
+        self._file.write(self._encode(event) + b"\n")
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._file.close()
+
+
+_PROGRAM = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from equivalence import ExactLog
+from esper_nissa import SINKS
+from esper_train.cli import main
+SINKS.register("exact", ExactLog)
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[2:]))
+"""
+
+
 def esper_train(*arguments: str, folder: Path) -> None:
-    """Runs ``esper-train`` in a folder."""
-    program = Path(sys.executable).with_name("esper-train")
+    """Runs ``esper-train`` in a folder, with ``ExactLog`` as the sink ``exact``."""
+    program = folder / "esper_train_with_exact_log.py"
+    program.write_text(_PROGRAM, encoding="utf-8")
     done = subprocess.run(
-        [str(program), *arguments, "--device", "cpu"],
+        [sys.executable, str(program), str(Path(__file__).parent), *arguments, "--device", "cpu"],
         cwd=folder,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
@@ -109,7 +147,7 @@ def esper_train(*arguments: str, folder: Path) -> None:
 def digests_of_run(run: Path) -> Digests:
     """Digests a run directory: its log by kind of event, its summary and its last checkpoint."""
     kinds: dict[str, list[str]] = defaultdict(list)
-    for line in (run / "events.jsonl").read_text(encoding="utf-8").splitlines():
+    for line in (run / EXACT_LOG).read_text(encoding="utf-8").splitlines():
         event = json.loads(line)
         if event["payload"]["kind"] in OF_THE_MACHINE:
             continue
@@ -128,7 +166,8 @@ def digests_of_run(run: Path) -> Digests:
 
 def train(*arguments: str, folder: Path) -> Digests:
     """Runs a training command and digests its run directory."""
-    esper_train(*arguments, "--telemetry-level", "debug", folder=folder)
+    telemetry = ("--telemetry-level", "debug", "--telemetry-sinks", "exact")
+    esper_train(*arguments, *telemetry, folder=folder)
     (run,) = (folder / "runs").iterdir()
     return digests_of_run(run)
 

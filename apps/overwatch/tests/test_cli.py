@@ -171,9 +171,9 @@ def test_a_picture_is_written_to_the_file_that_is_named(runs, capsys):
 def test_a_log_of_schema_version_1_is_refused_in_one_line(runs, capsys, tmp_path, command):
     run = runs / "20250101-120002-mnist1d-running"
     log = run / "events.jsonl"
-    log.write_text(log.read_text().replace('"schema_version":2', '"schema_version":1'))
+    log.write_text(log.read_text().replace('"schema_version":3', '"schema_version":1'))
     refusal = (
-        f"event log '{log}' has schema version 1, and this Esper reads version 2: "
+        f"event log '{log}' has schema version 1, and this Esper reads version 3: "
         "read it with the Esper that wrote it, or train again"
     )
     if command == "list":

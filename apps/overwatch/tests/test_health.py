@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from esper_leyline.events import Event, RoundCompleted, Vitals
+from esper_leyline.events import Event, RoundCompleted, Vitals, encode_event
 from esper_overwatch.cli import main
 
 
@@ -15,7 +15,7 @@ def test_a_check_that_is_not_well_is_printed_with_advice(tmp_path, capsys, a_rou
         Event(run_id="run", sequence=number, monotonic=number, wall_time=number, payload=payload)
         for number, payload in enumerate(payloads)
     ]
-    lines = [event.model_dump_json() + "\n" for event in events]
+    lines = [encode_event(event).decode() + "\n" for event in events]
     (run / "events.jsonl").write_text("".join(lines))
     assert main(["show", str(run)]) == 0
     lines = capsys.readouterr().out.splitlines()

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from esper_karn import EventReader
 from esper_train.interrupts import StopRequest
 from esper_train.session import RunSession
 from esper_train.settings.options import HEURISTIC_FLAGS, SetOptions, TelemetryOptions
@@ -116,8 +117,9 @@ def test_a_run_completes_without_its_output(redirection, tmp_path):
     assert done.stderr == ""
     run = only_run(tmp_path)
     assert summary_of(run)["status"] == "completed"
-    lines = (run / "events.jsonl").read_text(encoding="utf-8").splitlines()
-    assert all(json.loads(line)["run_id"] == run.name for line in lines)
+    with EventReader(run / "events.jsonl") as reader:
+        assert {event.run_id for event in reader.read()} == {run.name}
+        assert reader.problem_count == 0
 
 
 @pytest.mark.slow

@@ -30,6 +30,8 @@ from esper_leyline.events import (
     RoundCompleted,
     RunCompleted,
     RunStarted,
+    encode_event,
+    parse_event,
 )
 from esper_leyline.reports import HostReport
 
@@ -182,7 +184,7 @@ def make_events(
     end: bool = True,
     run_id: str = "20250101-120000-mnist1d-0123abcd",
 ) -> list[Event]:
-    """A run of which every event takes half a second of its own time."""
+    """A run of which every event takes half a second of its own time, as its log holds it."""
     return list(_made(rounds, policy, update_first, end, run_id))
 
 
@@ -191,7 +193,7 @@ def _made(
     rounds: int, policy: int | None, update_first: bool, end: bool, run_id: str
 ) -> tuple[Event, ...]:
     made = payloads(rounds, policy=policy, update_first=update_first, end=end)
-    return tuple(
+    events = (
         Event(
             run_id=run_id,
             sequence=number,
@@ -202,6 +204,7 @@ def _made(
         )
         for number, (payload, where) in enumerate(made)
     )
+    return tuple(parse_event(encode_event(event)) for event in events)
 
 
 @pytest.fixture(scope="session")
@@ -210,7 +213,7 @@ def run_of() -> Callable[..., list[Event]]:
 
 
 def log_text(events: list[Event]) -> bytes:
-    return b"".join(event.model_dump_json().encode() + b"\n" for event in events)
+    return b"".join(encode_event(event) + b"\n" for event in events)
 
 
 @pytest.fixture(scope="session")

@@ -5,19 +5,23 @@ from __future__ import annotations
 import math
 import shutil
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import TypeAdapter
 
 from esper_karn import EventReader, KarnError
 from esper_karn.analytics import cache as cache_module
 from esper_karn.analytics.database import open_runs
 from esper_karn.analytics.tables import TABLES
 from esper_karn.analytics.views import VIEWS
-from esper_leyline.events import PAYLOADS, RunResumed
+from esper_leyline import SeedEvent, SeedEventKind, SeedStage
+from esper_leyline.events import PAYLOADS, Event, RunResumed, encode_event
+from esper_leyline.lifecycle.gates import Gate, GateResult
 
 
 def ask(caches, runs, sql):
@@ -82,21 +86,30 @@ def test_every_kind_of_event_is_in_the_view_of_events(caches, write_run, run_of)
 
 
 def test_values_that_a_log_leaves_out_have_their_defaults(caches, write_run, run_of):
-    lines = [event.model_dump_json(exclude_defaults=True).encode() for event in run_of()]
-    lines = [
-        line.replace(b'"payload":{', b'"payload":{"kind":"%s",' % event.kind.encode(), 1)
-        if b'"kind"' not in line
-        else line
-        for line, event in zip(lines, run_of(), strict=True)
-    ]
-    lean = write_run("lean", b"\n".join(lines) + b"\n")
-    whole = write_run("whole")
+    full = TypeAdapter(Event)
+    lean = write_run("lean")
+    whole = write_run("whole", b"".join(full.dump_json(event) + b"\n" for event in run_of()))
     for sql in ("SELECT * EXCLUDE (run) FROM epochs", "SELECT * EXCLUDE (run) FROM seed_epochs"):
         rows = ask(caches, [lean, whole], sql.replace("epochs", "epochs WHERE run = 'lean'"))
         assert rows == ask(
             caches, [lean, whole], sql.replace("epochs", "epochs WHERE run = 'whole'")
         )
         assert rows
+
+
+def test_empty_collections_have_their_defaults_only_where_they_belong(caches, write_run, run_of):
+    seed = next(event for event in run_of() if event.kind == "seed_germinated")
+    passed = SeedEvent(
+        kind=SeedEventKind.GATE_EVALUATED,
+        slot="r0c0",
+        source=SeedStage.TRAINING,
+        target=SeedStage.BLENDING,
+        gate=GateResult(gate=Gate.G2, passed_checks=("a",)),
+    )
+    events = [seed, replace(seed, sequence=seed.sequence + 1, payload=passed)]
+    run = write_run(text=b"".join(encode_event(each) + b"\n" for each in events))
+    asked = "SELECT gate, failed_checks FROM seed_events ORDER BY sequence"
+    assert ask(caches, [run], asked) == [(None, None), ("g2", [])]
 
 
 def test_a_growing_log_is_read_on_and_an_unfinished_line_waits(caches, write_run, run_of, as_log):
@@ -134,15 +147,14 @@ def test_a_replaced_log_and_a_removed_run_leave_nothing_behind(caches, write_run
 def test_rounds_that_a_resumed_run_trained_again_count_once(caches, write_run, run_of, as_log):
     events = run_of(rounds=3, end=False)
     last = events[-1].sequence
-    resumed = events[0].model_copy(
-        update={
-            "sequence": last + 1,
-            "boot": 1,
-            "payload": RunResumed(checkpoint="checkpoints/1", rounds_completed=1),
-        }
+    resumed = replace(
+        events[0],
+        sequence=last + 1,
+        boot=1,
+        payload=RunResumed(checkpoint="checkpoints/1", rounds_completed=1),
     )
     again = [
-        event.model_copy(update={"sequence": last + 2 + number, "boot": 1})
+        replace(event, sequence=last + 2 + number, boot=1)
         for number, event in enumerate(each for each in run_of(rounds=4) if (each.round or 0) > 1)
     ]
     run = write_run(text=as_log([*events, resumed, *again]))
@@ -155,7 +167,7 @@ def test_rounds_that_a_resumed_run_trained_again_count_once(caches, write_run, r
 def test_a_log_of_another_schema_version_is_named_and_the_others_are_read(
     caches, write_run, as_log, run_of
 ):
-    old = write_run("old", as_log(run_of()).replace(b'"schema_version":2', b'"schema_version":1'))
+    old = write_run("old", as_log(run_of()).replace(b'"schema_version":3', b'"schema_version":1'))
     runs = [old, write_run("new")]
     with open_runs(runs, caches) as database:
         assert "has schema version 1" in database.runs[0].problem
@@ -268,7 +280,7 @@ GARBAGE = st.one_of(
     st.sampled_from(
         [
             *(b"", b"{}", b"null", b"[1]", b'{"payload":{"kind":"vitals"}}', b'"\x1f"', b"{\x00}"),
-            b'{"schema_version":2,"run_id":"x","sequence":"a","payload":7}',
+            b'{"schema_version":3,"run_id":"x","sequence":"a","payload":7}',
             *(b"{" * 3000, b"[" * 3000, b'{"a":' * 900 + b"1" + b"}" * 900, b"\xff\xfe{}"),
             b'{"sequence":99999999999999999999999,"wall_time":1e308,"payload":{"kind":"vitals"}}',
         ]

@@ -16,7 +16,7 @@ from rich.console import Console
 from esper_karn import ClosingTable, ConsoleView, KarnError, RunReport, fold, follow
 from esper_karn.console.console_view import progress_line
 from esper_leyline import RunStatus, RunSummary, override
-from esper_leyline.events import Phase, RoundCompleted, RunPhase
+from esper_leyline.events import Phase, RoundCompleted, RunPhase, encode_event
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -110,7 +110,7 @@ def test_the_line_of_a_round_has_the_causes_of_rollbacks(run_of, width):
     (completed,) = [event for event in run_of(1) if event.kind == "round_completed"]
     causes = {"rollbacks": 3, "rollback_causes": {"divergence": 2, "non_finite": 1}}
     summary = completed.payload.summary.model_copy(update=causes)
-    unstable = completed.model_copy(update={"payload": RoundCompleted(summary=summary)})
+    unstable = replace(completed, payload=RoundCompleted(summary=summary))
     console = text_console(width)
     with ConsoleView(console, interactive=False) as view:
         view.feed(unstable)
@@ -200,7 +200,7 @@ def test_follow_ends_when_the_process_is_gone(tmp_path, run_of, as_log):
 
 def test_follow_refuses_a_log_of_another_version(tmp_path, run_of):
     path = tmp_path / "events.jsonl"
-    line = run_of(1)[0].model_dump_json().replace('"schema_version":2', '"schema_version":1')
+    line = encode_event(run_of(1)[0]).decode().replace('"schema_version":3', '"schema_version":1')
     path.write_text(line + "\n")
     with pytest.raises(KarnError, match="has schema version 1"):
         follow(path, text_console(), stop=lambda: False)
@@ -311,7 +311,7 @@ def test_a_run_without_rounds_in_its_log_says_which_level_they_need(run_of):
     config = override(first.payload.config, {"telemetry": {"level": "off", "lifecycle_only": True}})
     payload = first.payload.model_copy(update={"config": config})
     with ConsoleView(console, interactive=False) as view:
-        view.feed(first.model_copy(update={"payload": payload}))
+        view.feed(replace(first, payload=payload))
     assert text_of(console) == "rounds: needs --telemetry-level minimal\n"
 
 
@@ -328,7 +328,7 @@ def test_the_progress_line_names_the_phase_of_a_start(run_of, phase, line):
     events = [started]
     if phase is not None:
         update = {"sequence": 1, "payload": RunPhase(phase=phase)}
-        events.append(started.model_copy(update=update))
+        events.append(replace(started, **update))
     assert progress_line(fold(events), 80) == line
 
 
@@ -336,7 +336,7 @@ def test_the_progress_line_names_the_phases_after_the_start(run_of):
     events = run_of(1)[:2]
     for phase, words in ((Phase.COMPILING, "round 1/1 compiling"), (Phase.TRAINING, "round 1/1  ")):
         update = {"sequence": len(events), "payload": RunPhase(phase=phase)}
-        events = [*events, events[0].model_copy(update=update)]
+        events = [*events, replace(events[0], **update)]
         assert progress_line(fold(events), 80).startswith(words)
 
 

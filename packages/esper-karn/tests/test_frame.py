@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -45,8 +47,7 @@ def resumed_run(run_of):
     envelope = {"run_id": events[0].run_id, "boot": 1, "monotonic": 1.0, "wall_time": 2e9}
     first = Event(**envelope, sequence=count, payload=resumed)
     repeated = [
-        each.model_copy(update={"sequence": count + number, "boot": 1})
-        for number, each in enumerate(again, 1)
+        replace(each, sequence=count + number, boot=1) for number, each in enumerate(again, 1)
     ]
     return [*events, first, *repeated]
 

@@ -101,7 +101,7 @@ def grown_run():
         pruned=1,
     )
     return [
-        Event.model_construct(
+        Event(
             run_id="r",
             boot=0,
             sequence=number,
@@ -206,7 +206,7 @@ def test_names_from_a_log_are_escaped(events):
             first, *others = payload.host.seeds
             host = replace(payload.host, seeds=(replace(first, slot=bad), *others))
             payload = payload.model_copy(update={"host": host})
-        changed.append(event.model_copy(update={"payload": payload}))
+        changed.append(replace(event, payload=payload))
     text = growth_svg(growth_view(fold(changed)))
     root = ET.fromstring(text)
     assert not list(root.iter(f"{SVG}script"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -74,8 +75,8 @@ def test_a_run_without_an_epoch_for_long_is_stalled(run_of):
     last = events[-1]
     events.append(event(last.sequence + 1, speed, **run, round=4))
     beat = event(last.sequence + 2, Vitals(cpu_percent=1.0), **run)
-    soon = beat.model_copy(update={"monotonic": last.monotonic + 5})
-    late = beat.model_copy(update={"monotonic": last.monotonic + 200})
+    soon = replace(beat, monotonic=last.monotonic + 5)
+    late = replace(beat, monotonic=last.monotonic + 200)
     assert fold([*events, soon]).verdicts["stalled"].level is Level.OK
     assert fold([*events, late]).verdicts["stalled"].level is Level.WARNING
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import pytest
 
@@ -15,6 +16,7 @@ from esper_karn import (
     read_run,
 )
 from esper_leyline import RunStatus, RunSummary, TrainingConfig
+from esper_leyline.events import encode_event
 from esper_nissa import RunDirectory
 
 
@@ -75,7 +77,7 @@ def test_a_failed_run_without_a_summary_has_its_error(run, run_of, as_log):
 
     *events, last = run_of(2)
     failed = RunFailed(error="RuntimeError: gone", rounds_completed=2, seconds=3.0)
-    run.events.write_bytes(as_log([*events, last.model_copy(update={"payload": failed})]))
+    run.events.write_bytes(as_log([*events, replace(last, payload=failed)]))
     assert peek(run.path).status is RunStatus.FAILED
     assert read_run(run.path).report.error == "RuntimeError: gone"
 
@@ -137,7 +139,7 @@ def test_a_broken_summary_is_an_error(run, run_of, as_log, content):
 
 
 def test_a_log_of_another_version_is_a_problem_of_one_run(run, run_of):
-    line = run_of(1)[0].model_dump_json().replace('"schema_version":2', '"schema_version":1')
+    line = encode_event(run_of(1)[0]).decode().replace('"schema_version":3', '"schema_version":1')
     run.events.write_text(line + "\n")
     assert "has schema version 1" in peek(run.path).problem
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -22,10 +23,10 @@ LOCKED_AND_KILLED = (
 def statuses(write_run, run_of, as_log, caches):
     """Status by run, as SQL answers and as a list shows it."""
     unfinished = run_of(rounds=2, end=False)
-    recent = [each.model_copy(update={"wall_time": time.time()}) for each in unfinished]
+    recent = [replace(each, wall_time=time.time()) for each in unfinished]
     crashed = write_run("crashed", as_log(recent))
     subprocess.run([sys.executable, "-c", LOCKED_AND_KILLED, str(crashed)], check=False)
-    old = as_log(unfinished).replace(b'"schema_version":2', b'"schema_version":1')
+    old = as_log(unfinished).replace(b'"schema_version":3', b'"schema_version":1')
     runs = [
         *(crashed, write_run("stale", as_log(unfinished)), write_run("recent", as_log(recent))),
         *(write_run("empty", b""), write_run("completed"), write_run("locked", as_log(unfinished))),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -36,7 +37,7 @@ def rows_of(events: list[Event], builder: RowBuilder | None = None) -> list[Row]
 
 
 def numbered(events: list[Event]) -> list[Event]:
-    return [each.model_copy(update={"sequence": i}) for i, each in enumerate(events)]
+    return [replace(each, sequence=i) for i, each in enumerate(events)]
 
 
 def test_there_is_a_row_for_each_epoch_of_all_hosts(run_of):
@@ -81,13 +82,12 @@ def test_nan_is_sent_as_it_is(run_of):
 def test_measurements_of_the_machine_are_averaged_in_a_row_and_can_be_left_out(run_of):
     events = run_of(1)
     vitals = [
-        events[0].model_copy(
-            update={
-                "payload": Vitals(
-                    cpu_percent=percent,
-                    gpus=(GpuVitals(index=1, name="a GPU", percent=2 * percent),),
-                )
-            }
+        replace(
+            events[0],
+            payload=Vitals(
+                cpu_percent=percent,
+                gpus=(GpuVitals(index=1, name="a GPU", percent=2 * percent),),
+            ),
         )
         for percent in (10.0, 30.0)
     ]
@@ -104,10 +104,8 @@ def test_a_resumed_run_repeats_its_rounds_in_later_rows(run_of):
     events = run_of(2, end=False)
     cut = [each for each in events if (each.round or 0) < 2 or (each.epoch or 9) < 3]
     cut = [each for each in cut if each.kind != "episode_outcome" or each.round == 1]
-    resumed = events[0].model_copy(
-        update={"payload": RunResumed(checkpoint="a", rounds_completed=1)}
-    )
-    again = [each.model_copy(update={"boot": 1}) for each in (resumed, *events) if each.round != 1]
+    resumed = replace(events[0], payload=RunResumed(checkpoint="a", rounds_completed=1))
+    again = [replace(each, boot=1) for each in (resumed, *events) if each.round != 1]
     rows = rows_of(numbered([*cut, *again]))
     assert [row.values["round"] for row in rows if row.values["boot"] == 1] == pytest.approx(
         [4 / 3, 5 / 3, 2]

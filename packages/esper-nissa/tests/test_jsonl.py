@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import math
 import os
 import resource
 import shutil
@@ -11,13 +10,23 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from esper_leyline.events import PAYLOADS, Event, RunCompleted, RunResumed, Vitals
+from esper_leyline.events import (
+    PAYLOADS,
+    Event,
+    RunCompleted,
+    RunResumed,
+    Vitals,
+    encode_event,
+    parse_event,
+)
+from esper_leyline.run_files import MAX_LINE
 from esper_nissa import Hub, JsonlSink, LogError, LogPosition, NissaError, next_position
 
 EVERY_KIND = frozenset(PAYLOADS)
@@ -42,7 +51,7 @@ def write(path, events):
 
 
 def read(path):
-    return [Event.model_validate_json(line) for line in path.read_bytes().splitlines()]
+    return [parse_event(line) for line in path.read_bytes().splitlines()]
 
 
 def wait_for(condition):
@@ -55,13 +64,40 @@ def wait_for(condition):
 
 @given(values=st.lists(st.floats(allow_nan=True, allow_infinity=True), max_size=20))
 @settings(max_examples=30, deadline=None)
-def test_numbers_survive_the_file_nan_and_infinity_included(tmp_path_factory, values):
+def test_numbers_survive_the_file_with_six_digits_nan_and_infinity_included(
+    tmp_path_factory, values
+):
     path = tmp_path_factory.mktemp("log") / "events.jsonl"
     write(path, [event(number, value) for number, value in enumerate(values)])
     back = [each.payload.cpu_percent for each in read(path)]
     assert len(back) == len(values)
     for value, again in zip(values, back, strict=True):
-        assert again == value or (math.isnan(value) and math.isnan(again))
+        assert again == pytest.approx(value, rel=5.001e-6, abs=0.0, nan_ok=True)
+
+
+def test_only_the_first_line_of_each_process_names_the_run(tmp_path):
+    path = tmp_path / "events.jsonl"
+    write(path, [event(0), event(1)])
+    write(path, [event(2, boot=1), event(3, boot=1)])
+    lines = path.read_bytes().splitlines()
+    assert [b'"run_id":"run-1"' in line for line in lines] == [True, False, True, False]
+    assert parse_event(lines[1], "run-1") == event(1)
+
+
+def test_the_run_is_named_again_after_its_log_was_truncated(tmp_path):
+    path = tmp_path / "events.jsonl"
+    sink = JsonlSink(path)
+    for number in (0, 1):
+        sink.emit(event(number))
+        sink.flush()
+    os.truncate(path, 0)
+    sink.emit(event(2))
+    with pytest.raises(LogError, match="was truncated"):
+        sink.flush()
+    for number in (3, 4):
+        sink.emit(event(number))
+    sink.close()
+    assert [each.run_id for each in read(path)] == [None, "run-1", None]
 
 
 def test_lines_are_buffered_until_a_flush_or_a_durable_event(tmp_path):
@@ -73,7 +109,7 @@ def test_lines_are_buffered_until_a_flush_or_a_durable_event(tmp_path):
     assert len(read(path)) == 1
     end = RunCompleted(status="completed", rounds_completed=1, seconds=1.0)
     sink.emit(event(1))
-    sink.emit(event(2).model_copy(update={"payload": end}))
+    sink.emit(replace(event(2), payload=end))
     assert [each.sequence for each in read(path)] == [0, 1, 2]
     sink.close()
     sink.close()
@@ -101,7 +137,7 @@ def test_a_torn_last_line_is_ended_and_nothing_is_removed(tmp_path):
     write(path, [event(1, boot=1)])
     first, second, third = path.read_bytes().splitlines()
     assert first + b"\n" + second == torn
-    assert Event.model_validate_json(third) == event(1, boot=1)
+    assert parse_event(third) == event(1, boot=1)
 
 
 def test_a_log_continues_where_it_stopped(tmp_path):
@@ -125,7 +161,7 @@ def test_the_position_is_found_behind_torn_and_long_lines(tmp_path, padding):
     path = tmp_path / "events.jsonl"
     write(path, [event(0), event(1)])
     with path.open("ab") as file:
-        file.write(b"x" * padding + b"\n\n" + event(2).model_dump_json().encode()[:-9])
+        file.write(b"x" * padding + b"\n\n" + encode_event(event(2))[:-9])
     assert next_position(path, "run-1") == LogPosition(boot=1, sequence=2)
 
 
@@ -222,7 +258,7 @@ def test_a_truncated_log_reports_missing_events_and_continues(tmp_path, kept, ex
     assert f"{path}' was truncated from" in hub.lost.reason
     assert losses == [hub.lost]
     whole = [line for line in path.read_bytes().splitlines() if line.endswith(b"}}")]
-    found = [Event.model_validate_json(line).sequence for line in whole]
+    found = [parse_event(line).sequence for line in whole]
     assert found == [*range(10, 10 + kept), 15, 16, 17]
 
 
@@ -390,7 +426,7 @@ def test_the_log_of_a_killed_writer_can_be_continued(tmp_path):
         wait_for(lambda: path.exists() and path.stat().st_size > 100_000)
         writer.send_signal(signal.SIGKILL)
     *whole, last = path.read_bytes().split(b"\n")
-    events = [Event.model_validate_json(line) for line in whole]
+    events = [parse_event(line) for line in whole]
     assert len(events) > 100
     assert [each.sequence for each in events] == list(range(len(events)))
     position = next_position(path, "run-1")
@@ -400,16 +436,16 @@ def test_the_log_of_a_killed_writer_can_be_continued(tmp_path):
         hub.emit(Vitals())
     after = path.read_bytes().split(b"\n")
     assert after[: len(whole)] == whole
-    resumed = Event.model_validate_json(after[-2])
+    resumed = parse_event(after[-2])
     assert (resumed.boot, resumed.sequence) == (1, len(events))
     assert len(after) == len(whole) + 2 + bool(last)
 
 
 def test_a_log_of_another_schema_version_is_not_continued(tmp_path):
     path = tmp_path / "events.jsonl"
-    line = event(7).model_dump_json().replace('"schema_version":2', '"schema_version":1')
+    line = encode_event(event(7)).decode().replace('"schema_version":3', '"schema_version":1')
     path.write_text(line + "\n", encoding="utf-8")
-    with pytest.raises(NissaError, match="has schema version 1, and this Esper reads version 2"):
+    with pytest.raises(NissaError, match="has schema version 1, and this Esper reads version 3"):
         next_position(path, "run-1")
 
 
@@ -418,3 +454,11 @@ def test_a_log_of_another_run_is_not_continued(tmp_path):
     write(path, [event(0), event(1)])
     with pytest.raises(NissaError, match="is of run 'run-1', not of 'run-2'; move it away"):
         next_position(path, "run-2")
+
+
+@pytest.mark.parametrize("first", [b"garbage\n", b"x" * (MAX_LINE + 9) + b"\n"])
+def test_a_log_that_no_longer_names_its_run_is_continued(tmp_path, first):
+    path = tmp_path / "events.jsonl"
+    write(path, [event(0), event(1)])
+    path.write_bytes(first + path.read_bytes().split(b"\n", 1)[1])
+    assert next_position(path, "run-2") == LogPosition(boot=1, sequence=2)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import NamedTuple, Protocol, runtime_checkable
 
-from esper_leyline.events import SAMPLE_KINDS, SCHEMA_VERSION, AnyPayload, Event
+from esper_leyline.events import SAMPLE_KINDS, AnyPayload, Event
 from esper_leyline.ports import TelemetrySink
 from esper_leyline.summary import TelemetryLoss
 from esper_nissa.errors import LogError, NissaError
@@ -231,9 +231,7 @@ class Hub:
     def _event(self, stamped: _Stamped) -> Event:
         self._passing = stamped.sequence
         payload, number, epoch, environment, group = stamped.emitted
-        # The payload was validated when it was built; the stamps are the hub's own.
-        return Event.model_construct(
-            schema_version=SCHEMA_VERSION,
+        return Event(
             run_id=self._run_id,
             boot=self._boot,
             sequence=stamped.sequence,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from pydantic import ValidationError
 
 from esper_leyline import LeylineError, open_regular
 from esper_leyline.events import parse_event
 from esper_leyline.files.paths import os_reason
-from esper_leyline.run_files import lines_backwards
+from esper_leyline.run_files import MAX_LINE, lines_backwards
 from esper_nissa.errors import NissaError
 
 
@@ -35,7 +36,7 @@ def next_position(log: Path, run_id: str) -> LogPosition:
 
     Args:
         log: The log.
-        run_id: The run that it has to be of.
+        run_id: The run that it has to be of, if its first or its last line names one.
 
     Returns:
         Boot 0 and sequence 0 for a log that is missing or holds no event.
@@ -53,9 +54,10 @@ def next_position(log: Path, run_id: str) -> LogPosition:
                     event = parse_event(line)
                 except (ValidationError, RecursionError):
                     continue
-                if event.run_id != run_id:
+                named = event.run_id or _first_named(file)
+                if named not in (None, run_id):
                     raise NissaError(
-                        f"event log '{log}' is of run '{event.run_id}', not of '{run_id}'; move it "
+                        f"event log '{log}' is of run '{named}', not of '{run_id}'; move it "
                         "away, and the run continues with a new log"
                     )
                 return LogPosition(boot=event.boot + 1, sequence=event.sequence + 1)
@@ -66,3 +68,12 @@ def next_position(log: Path, run_id: str) -> LogPosition:
     except LeylineError as error:
         raise NissaError(f"event log '{log}' {error}") from None
     return LogPosition(boot=0, sequence=0)
+
+
+def _first_named(log: BinaryIO) -> str | None:
+    """Returns the run that the first line of a log names, ``None`` if it names none."""
+    log.seek(0)
+    try:
+        return parse_event(log.readline(MAX_LINE)).run_id
+    except (ValidationError, RecursionError):
+        return None

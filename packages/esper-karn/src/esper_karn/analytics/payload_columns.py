@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from functools import cache
 from types import NoneType, UnionType
@@ -23,10 +23,15 @@ class Part:
     Attributes:
         annotation: Its type, without ``None``.
         default: Its value where the log leaves it out; ``None`` without a default.
+        optional: Whether it may be ``None``.
+        below_optional: How many names of its path follow the last part that may be ``None``;
+            where that part is missing, the default does not hold. 0 without such a part.
     """
 
     annotation: Any
     default: object = None
+    optional: bool = False
+    below_optional: int = 0
 
     @property
     def sql_type(self) -> str:
@@ -45,8 +50,12 @@ class Part:
 
     def expression(self, value: str) -> str:
         """Returns SQL for the column, given SQL for the value in the log."""
-        if isinstance(self.default, bool | int | float | str):
-            value = f"coalesce({value}, {literal(self.default)})"
+        if self.default is not None:
+            whole = f"coalesce({value}, {literal(self.default)})"
+            if self.below_optional:
+                above = value.rsplit(".", self.below_optional)[0]
+                whole = f"CASE WHEN {above} IS NOT NULL THEN {whole} END"
+            value = whole
         if _is_names(self.annotation):
             cases = " ".join(f"WHEN {each.value} THEN '{each.name}'" for each in self.annotation)
             return f"CASE {value} {cases} END"
@@ -64,9 +73,11 @@ def find_part(annotation: Any, path: str) -> Part:
         AttributeError: If there is no such field.
     """
     part = Part(bare(annotation))
+    below = 0
     for name in path.split("."):
+        below = 1 if part.optional else below + (below > 0)
         part = _field(part.annotation, name)
-    return part
+    return replace(part, below_optional=below)
 
 
 def element(annotation: Any) -> Any:
@@ -103,7 +114,10 @@ def structure(parts: Mapping[str, Any]) -> object:
 
 
 def literal(value: object) -> str:
-    """Returns a number, a truth value or a text as SQL."""
+    """Returns a number, a truth value, a text or an empty collection as SQL."""
+    if isinstance(value, tuple | dict):
+        assert not value, value
+        return "MAP {}" if isinstance(value, dict) else "[]"
     if isinstance(value, bool):
         return "TRUE" if value else "FALSE"
     if isinstance(value, IntEnum):
@@ -130,17 +144,31 @@ def _field(annotation: Any, name: str) -> Part:
         return Part(getattr(annotation, name))
     if get_origin(annotation) is dict:
         return Part(bare(get_args(annotation)[1]))  # the value of one key
-    if issubclass(annotation, BaseModel):
-        field = annotation.model_fields.get(name)
+    default = _default(annotation, name)
+    hint = _hints(annotation)[name]
+    return Part(bare(hint), default, optional=_is_optional(hint))
+
+
+def _default(record: Any, name: str) -> object:
+    """Returns the default of a field, ``None`` if it has none."""
+    if issubclass(record, BaseModel):
+        field = record.model_fields.get(name)
         if field is None:
-            raise AttributeError(f"{annotation.__name__} has no field '{name}'")
-        default = None if field.default is PydanticUndefined else field.default
-        return Part(bare(_hints(annotation)[name]), default)
-    for each in dataclasses.fields(annotation):
+            raise AttributeError(f"{record.__name__} has no field '{name}'")
+        default = field.get_default(call_default_factory=True)
+        return None if default is PydanticUndefined else default
+    for each in dataclasses.fields(record):
         if each.name == name:
-            default = None if each.default is dataclasses.MISSING else each.default
-            return Part(bare(_hints(annotation)[name]), default)
-    raise AttributeError(f"{annotation.__name__} has no field '{name}'")
+            if each.default_factory is not dataclasses.MISSING:
+                return each.default_factory()
+            return None if each.default is dataclasses.MISSING else each.default
+    raise AttributeError(f"{record.__name__} has no field '{name}'")
+
+
+def _is_optional(hint: Any) -> bool:
+    if get_origin(hint) is Annotated:
+        hint = get_args(hint)[0]
+    return NoneType in get_args(hint)
 
 
 @cache

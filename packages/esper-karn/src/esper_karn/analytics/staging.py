@@ -20,7 +20,6 @@ _SEPARATOR = b"\x1f"
 
 _EVENT = {
     "schema_version": "INTEGER",
-    "run_id": "VARCHAR",
     "monotonic": "DOUBLE",
     "sequence": "BIGINT",
     "boot": "INTEGER",
@@ -37,7 +36,7 @@ _STAGE = f"""
 CREATE OR REPLACE TEMP TABLE staged AS
 SELECT key, e.sequence AS sequence, coalesce(e.boot, 0) AS boot,
     TRY(make_timestamp(CAST(e.wall_time * 1000000 AS BIGINT))) AS time,
-    e.run_id IS NOT NULL AND e.monotonic IS NOT NULL AND e.wall_time IS NOT NULL AS whole,
+    e.monotonic IS NOT NULL AND e.wall_time IS NOT NULL AS whole,
     e.round AS round, e.environment AS environment, e.epoch AS epoch,
     coalesce(e.coalesced, 0) AS coalesced, e."group" AS run_group,
     e.payload AS payload, e.payload->>'$.kind' AS kind,

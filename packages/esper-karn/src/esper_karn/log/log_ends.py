@@ -40,6 +40,8 @@ def first_event(log: Path) -> Event | None:
 class LogTail:
     """The complete lines near the end of a log, read once.
 
+    Their events seldom name the run: that is in the first line of each process.
+
     Args:
         log: The log; a missing one has no lines.
 

@@ -124,10 +124,10 @@ def read_run(run_directory: Path) -> RunRecord:
         ended = summary.started + summary.seconds
         return RunRecord(run_id=run_id, report=RunReport.of(summary), last_event=ended)
     state, count, first = _read_log(log, _OUTLINE)
-    if state.run_id is None:
+    if state.cursor.sequence < 0:
         # None of these kinds: read all lines, so that the error can describe them.
         state, count, first = _read_log(log, None)
-    if state.run_id is None and first is not None:
+    if state.cursor.sequence < 0 and first is not None:
         raise KarnError(f"run '{run_directory}' has no event: {problems_text(log, count, first)}")
     last = next(LogTail(log).events(), None)
     return RunRecord(

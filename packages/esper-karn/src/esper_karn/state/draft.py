@@ -178,7 +178,7 @@ class Draft:
         self.speeds = SpeedHistory()
         old = self.cursor
         self.cursor = Cursor(
-            run_id=event.run_id,
+            run_id=old.run_id if event.run_id is None else event.run_id,
             boot=event.boot,
             first_wall=event.wall_time if old.first_wall is None else old.first_wall,
             boot_start=event.monotonic,

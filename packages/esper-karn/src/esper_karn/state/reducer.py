@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -51,8 +52,12 @@ class Folding:
     def take(self, event: Event) -> bool:
         """Folds one event; returns whether it was new."""
         draft = self._draft
-        if draft.cursor.run_id != event.run_id:
-            self._draft = draft = Draft.of(RunState(cursor=Cursor(run_id=event.run_id)))
+        known = draft.cursor.run_id
+        if event.run_id is not None and event.run_id != known:
+            if known is None:
+                draft.cursor = replace(draft.cursor, run_id=event.run_id)
+            else:
+                self._draft = draft = Draft.of(RunState(cursor=Cursor(run_id=event.run_id)))
         if event.sequence <= draft.sequence:
             return False
         if draft.sequence < 0 or event.boot != draft.cursor.boot:

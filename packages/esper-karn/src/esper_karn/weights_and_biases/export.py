@@ -101,7 +101,7 @@ class Exporter:
     Args:
         source: The run.
         options: Where it goes.
-        first: The first event of its log, which names it.
+        first: The first event of its log, which names it; its folder does otherwise.
 
     Attributes:
         state: The run's state after the events so far.
@@ -113,10 +113,11 @@ class Exporter:
     def __init__(self, source: Source, options: WandbOptions, first: Event) -> None:
         self.state = RunState()
         self._options = options
+        name = first.run_id or source.run.resolve().name
         self._client = WandbRun(
             options,
-            run_id=wandb_id(first.run_id),
-            name=first.run_id,
+            run_id=wandb_id(name),
+            name=name,
             group=first.group,
             folder=source.folder,
             process=source.process,

@@ -1,6 +1,12 @@
 """Events: the envelope, every payload, and what each telemetry level writes."""
 
-from esper_leyline.events.envelope import SCHEMA_VERSION, Event, EventVersionError, parse_event
+from esper_leyline.events.envelope import (
+    SCHEMA_VERSION,
+    Event,
+    EventVersionError,
+    encode_event,
+    parse_event,
+)
 from esper_leyline.events.levels import (
     LIFECYCLE_KINDS,
     SAMPLE_KINDS,
@@ -97,6 +103,7 @@ __all__ = [
     "ValueCollapse",
     "Vitals",
     "WorkerRestarted",
+    "encode_event",
     "kinds_at",
     "kinds_written",
     "least_level",

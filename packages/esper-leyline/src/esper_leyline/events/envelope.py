@@ -1,23 +1,29 @@
-"""The envelope of events, and how a line of a log is read."""
+"""The envelope of events, and how a line of a log is written and read."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Annotated, Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from esper_leyline.errors import LeylineError, show_text
-from esper_leyline.events.payloads import Payload
-from esper_leyline.wire import Contract, Float
+from esper_leyline.events.payloads import PAYLOADS, Payload
+from esper_leyline.wire import SIX_DIGITS, WIRE_CONFIG
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Version of the event schema; it changes with every change to any public contract."""
 
 
-class Event(Contract):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
     """One line of a run's log.
 
     Attributes:
+        run_id: The run; ``None`` if neither the line nor a line before it says so.
         boot: Counts the processes that have written this run's log, from 0.
         sequence: Counts the run's events without gaps, from 0, across boots.
         monotonic: Seconds since the boot's start, for durations.
@@ -30,12 +36,14 @@ class Event(Contract):
         coalesced: How many other samples of this kind were left out in favour of this one.
     """
 
+    __pydantic_config__ = WIRE_CONFIG
+
     schema_version: int = SCHEMA_VERSION
-    run_id: str
-    boot: int = Field(default=0, ge=0)
-    sequence: int = Field(ge=0)
-    monotonic: Float
-    wall_time: Float
+    run_id: str | None = None
+    boot: Annotated[int, Field(ge=0)] = 0
+    sequence: Annotated[int, Field(ge=0)]
+    monotonic: float
+    wall_time: float
     group: str | None = None
     round: int | None = None
     epoch: int | None = None
@@ -53,8 +61,40 @@ class EventVersionError(LeylineError):
     """An event was written under another version of the event schema."""
 
 
-def parse_event(line: bytes) -> Event:
+def encode_event(event: Event, *, name_run: bool = True) -> bytes:
+    """Writes an event as one line of a log, without the newline.
+
+    What has its default is left out, but for the configuration of a run: its defaults may be
+    others for the Esper that reads it. Floats have six or seven significant digits, the two
+    clocks three decimals.
+
+    Args:
+        event: The event.
+        name_run: Whether to write ``run_id``; ``parse_event`` takes it where the line lacks it.
+    """
+    payload = event.payload
+    kind = payload.kind
+    rest = _ADAPTERS[kind].dump_json(
+        payload,
+        exclude={"kind"},
+        exclude_defaults=kind not in _WRITTEN_IN_FULL,
+        context=SIX_DIGITS,
+    )
+    separator = b"," if len(rest) > len(b"{}") else b""
+    return b'%b,"payload":{"kind":"%b"%b%b}' % (
+        _stamps(event, name_run=name_run).encode(),
+        kind.encode(),
+        separator,
+        rest[1:],
+    )
+
+
+def parse_event(line: bytes, run_id: str | None = None) -> Event:
     """Reads one line of a log.
+
+    Args:
+        line: The line.
+        run_id: The run, where the line does not name it.
 
     Raises:
         EventVersionError: If the line was written under another schema version.
@@ -62,12 +102,39 @@ def parse_event(line: bytes) -> Event:
         RecursionError: If it is nested too deep.
     """
     try:
-        event = Event.model_validate_json(line)
+        event = _EVENT.validate_json(line)
     except ValidationError:
         _check_version(_claimed_version(line))
         raise
     _check_version(event.schema_version)
+    if event.run_id is None and run_id is not None:
+        # Nobody else has the event yet; a copy would take as long as reading a short line.
+        object.__setattr__(event, "run_id", run_id)
     return event
+
+
+def _stamps(event: Event, *, name_run: bool) -> str:
+    """Returns the beginning of a line: the envelope, without the closing brace."""
+    parts = [f'{{"schema_version":{event.schema_version}']
+    if name_run and event.run_id is not None:
+        parts.append(f'"run_id":{json.dumps(event.run_id)}')
+    if event.boot:
+        parts.append(f'"boot":{event.boot}')
+    parts.append(
+        f'"sequence":{event.sequence},"monotonic":{event.monotonic:.3f},'
+        f'"wall_time":{event.wall_time:.3f}'
+    )
+    if event.group is not None:
+        parts.append(f'"group":{json.dumps(event.group)}')
+    if event.round is not None:
+        parts.append(f'"round":{event.round}')
+    if event.epoch is not None:
+        parts.append(f'"epoch":{event.epoch}')
+    if event.environment is not None:
+        parts.append(f'"environment":{event.environment}')
+    if event.coalesced:
+        parts.append(f'"coalesced":{event.coalesced}')
+    return ",".join(parts)
 
 
 def _check_version(version: object) -> None:
@@ -87,3 +154,12 @@ def _claimed_version(line: bytes) -> object:
     return (
         record.get("schema_version", SCHEMA_VERSION) if isinstance(record, dict) else SCHEMA_VERSION
     )
+
+
+_EVENT = TypeAdapter(Event)
+
+_ADAPTERS: Mapping[str, TypeAdapter[Any]] = MappingProxyType(
+    {kind: TypeAdapter(payload) for kind, payload in PAYLOADS.items()}
+)
+
+_WRITTEN_IN_FULL = frozenset({"run_started"})

@@ -360,9 +360,9 @@ class Decision(Contract):
 
     kind: Literal["decision"] = "decision"
     action: FactoredAction
-    slot: SlotId | None
-    succeeded: bool
-    forced: bool
+    slot: SlotId | None = None
+    succeeded: bool = True
+    forced: bool = False
     reason: str | None = None
     rejection: str | None = None
     heads: dict[str, HeadDecision] = Field(default_factory=dict)

@@ -95,8 +95,8 @@ class GateResult:
     __pydantic_config__ = WIRE_CONFIG
 
     gate: Gate
-    passed_checks: tuple[str, ...]
-    failed_checks: tuple[str, ...]
+    passed_checks: tuple[str, ...] = ()
+    failed_checks: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:

@@ -9,7 +9,7 @@ import stat
 import time
 from pathlib import Path
 
-from esper_leyline.events import Event
+from esper_leyline.events import Event, encode_event
 from esper_leyline.files.paths import os_reason
 from esper_nissa.errors import LogError, NissaError
 from esper_nissa.run_lock import NO_LOCKS
@@ -43,7 +43,8 @@ class JsonlSink:
     """Appends events to a file, one JSON object a line.
 
     Lines are written whenever the hub's queue is empty, at least every ``FLUSH_INTERVAL``
-    seconds under load, and synced to disk after the events of ``DURABLE_KINDS``.
+    seconds under load, and synced to disk after the events of ``DURABLE_KINDS``. Only the first
+    line of each process names the run.
 
     Nothing is ever removed from the file: if a killed writer left an unfinished last line,
     a newline is added first. Readers report that line as malformed, and a reader that
@@ -66,6 +67,7 @@ class JsonlSink:
         self._path = path
         self._lines: list[bytes] = []
         self._first_line: int | None = None
+        self._named = False
         self._written = WrittenEvents()
         self._unchecked = False
         self._start = self._size = 0
@@ -90,7 +92,8 @@ class JsonlSink:
         """
         if self._first_line is None:
             self._first_line = event.sequence
-        self._lines.append(event.model_dump_json().encode())
+        self._lines.append(encode_event(event, name_run=not self._named))
+        self._named = True
         if event.kind in DURABLE_KINDS:
             self._flush(durable=True)
         elif time.monotonic() - self._flushed >= FLUSH_INTERVAL:
@@ -166,6 +169,7 @@ class JsonlSink:
             return None
         before, self._size = self._size, size
         self._start = min(self._start, size)
+        self._named = False  # the line that named the run may be gone
         lost = self._written.keep(self._count_lines())
         self._end_line()
         first, count = (None, 0) if lost is None else lost
