@@ -39,12 +39,12 @@ def gae(
     deltas = torch.where(valid, rewards + gamma * following - values[:-1], 0.0)
     # A_t = delta_t + gamma * lambda * A_{t+1}, within an episode
     carry = torch.full_like(deltas, gamma * lam).masked_fill(last | ~valid, 0.0)
-    advantages = torch.empty_like(deltas)
     running = torch.zeros_like(deltas[0])
-    for step in reversed(range(len(deltas))):
-        running = deltas[step] + carry[step] * running
-        advantages[step] = running
-    return advantages
+    advantages = []
+    for delta, factor in zip(deltas.flip(0), carry.flip(0), strict=True):
+        running = delta + factor * running
+        advantages.append(running)
+    return torch.stack(advantages).flip(0)
 
 
 def lambda_returns(advantages: Tensor, values: Tensor) -> Tensor:
@@ -65,14 +65,14 @@ def discounted_sums(
     This is the running return by which rewards are scaled (Engstrom et al. 2020). Where
     ``starts`` is true an episode starts, and R[t] = r[t].
     """
-    sums = torch.zeros_like(rewards)
+    first = ~valid if starts is None else starts | ~valid
+    carry = torch.full_like(rewards, gamma).masked_fill(first, 0.0)
     running = torch.zeros_like(rewards[0])
-    for step in range(len(rewards)):
-        if starts is not None:
-            running = torch.where(starts[step], 0.0, running)
-        running = torch.where(valid[step], gamma * running + rewards[step], 0.0)
-        sums[step] = running
-    return sums
+    sums = []
+    for reward, factor in zip(torch.where(valid, rewards, 0.0), carry, strict=True):
+        running = factor * running + reward
+        sums.append(running)
+    return torch.stack(sums)
 
 
 def head_advantages(
