@@ -69,7 +69,9 @@ def play(log, harms):
     reward = build_reward(config.reward, gamma=config.ppo.gamma)
     with Hub("governed", [JsonlSink(log)], frozenset(PAYLOADS)) as hub:
         hub.emit(RunStarted(command="heuristic", config=config, versions={}))
-        outcome = run_controllers(environment, controllers, reward, config, hub)
+        outcome = run_controllers(
+            environment, controllers, reward, hub, rounds=3, rng_seed=config.seed
+        )
         hub.emit(RunCompleted(status=outcome.status, rounds_completed=3, seconds=1.0))
     environment.close()
     with EventReader(log) as reader:

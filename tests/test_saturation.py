@@ -34,7 +34,9 @@ def watched_run(config: TrainingConfig) -> tuple[torch.Tensor, torch.Tensor]:
         torch.manual_seed(config.seed)
         policy = WatchedPolicy(environment.spec, config.policy)
         reward = build_reward(config.reward, gamma=config.ppo.gamma)
-        PPORunner(environment, policy, reward, config).learn()
+        PPORunner(environment, policy, reward, config.ppo, rng_seed=config.seed).learn(
+            config.n_episodes
+        )
     finally:
         environment.close()
     encoded, standardized = zip(*policy.seen, strict=True)

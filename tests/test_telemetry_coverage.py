@@ -124,7 +124,9 @@ def provoke(hub):
         speed = 1.0 if slow else 10.0
         monitor.emit(Throughput(host_epochs_per_second=speed, seconds={}), round=number)
         monitor.emit(Vitals(memory_mb=99.0, total_memory_mb=100.0))
-    for found in detect_anomalies(update(), thresholds_for(PolicyConfig(), 3), round_number=20):
+    for found in detect_anomalies(
+        update(), thresholds_for(PolicyConfig().floors, 3), round_number=20
+    ):
         hub.emit(found, round=20)
     flagged(hub)
 

@@ -26,7 +26,7 @@ from external_tasks import (
     task_reward,
 )
 
-from esper_leyline import FactoredAction, Op, PPOConfig, TrainingConfig
+from esper_leyline import FactoredAction, Op, PPOConfig
 from esper_simic import PPORunner
 
 BUDGET, LENGTH, ENVIRONMENTS, SIZE = 100_000, 500, 8, 64
@@ -68,8 +68,7 @@ def _seen(state) -> Pairs:
 def train(seed: int) -> tuple[ExternalPolicy, int]:
     world = ExternalEnvironment(CartPole, ENVIRONMENTS, LENGTH)
     policy = external_policy(world, SIZE, seed)
-    config = TrainingConfig(seed=seed, n_envs=ENVIRONMENTS, max_epochs=LENGTH, ppo=PPO)
-    trainer = PPORunner(world, policy, task_reward, config)
+    trainer = PPORunner(world, policy, task_reward, PPO, rng_seed=seed)
     steps = 0
     while steps < BUDGET:
         last = trainer.learn(trainer.rounds_completed + 1).rounds[-1]

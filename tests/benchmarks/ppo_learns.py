@@ -36,7 +36,8 @@ def train(environment, config: TrainingConfig) -> tuple[RoundSummary, ...]:
     torch.manual_seed(config.seed)
     policy = RecurrentPolicy(environment.spec, config.policy, critic=config.ppo.critic)
     reward = build_reward(config.reward, gamma=config.ppo.gamma)
-    return PPORunner(environment, policy, reward, config).learn().rounds
+    runner = PPORunner(environment, policy, reward, config.ppo, rng_seed=config.seed)
+    return runner.learn(config.n_episodes).rounds
 
 
 def control(
@@ -45,7 +46,7 @@ def control(
     reward = build_reward(config.reward, gamma=config.ppo.gamma)
     first = config.n_episodes - EDGE + 1
     return run_controllers(
-        environment, controllers, reward, config, rounds=EDGE, first_round=first
+        environment, controllers, reward, rounds=EDGE, first_round=first, rng_seed=config.seed
     ).rounds
 
 

@@ -27,7 +27,7 @@ from external_tasks import (
     task_reward,
 )
 
-from esper_leyline import FactoredAction, Op, PPOConfig, TrainingConfig
+from esper_leyline import FactoredAction, Op, PPOConfig
 from esper_simic import PPORunner
 
 CARDS, SUITS, DELAY = 52, 4, 4
@@ -74,8 +74,7 @@ def _shown(suit: int | None) -> Pairs:
 def train(seed: int, *, memory: bool, rounds: int) -> float:
     world = ExternalEnvironment(RepeatPrevious, ENVIRONMENTS, CARDS, slots=SUITS)
     policy = external_policy(world, SIZE, seed, memory=memory)
-    config = TrainingConfig(seed=seed, n_envs=ENVIRONMENTS, max_epochs=CARDS, ppo=PPO)
-    trainer = PPORunner(world, policy, task_reward, config)
+    trainer = PPORunner(world, policy, task_reward, PPO, rng_seed=seed)
     for number in range(25, rounds + 1, 25):
         last = trainer.learn(number).rounds[-1]
         print(f"  round {number:>3}  return {last.mean_return:+.2f}", flush=True)

@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 import torch
 from external_tasks import ExternalEnvironment, Outcome, Pairs, external_policy, task_reward
 
-from esper_leyline import FactoredAction, Op, PPOConfig, SeedReport, StepReport, TrainingConfig
+from esper_leyline import FactoredAction, Op, PPOConfig, SeedReport, StepReport
 from esper_leyline.actions import ALPHA_SPEED_TICKS
 from esper_simic import PPORunner
 
@@ -102,8 +102,7 @@ def _in_pairs(numbers: Sequence[float]) -> Pairs:
 def make_trainer(seed: int, ppo: PPOConfig = PPO, *, memory: bool = True) -> PPORunner:
     world = ThreeHeadEnvironment(ThreeHeadRecall, ENVIRONMENTS, LENGTH, slots=SLOTS)
     policy = external_policy(world, SIZE, seed, memory=memory)
-    config = TrainingConfig(seed=seed, n_envs=ENVIRONMENTS, max_epochs=LENGTH, ppo=ppo)
-    return PPORunner(world, policy, task_reward, config)
+    return PPORunner(world, policy, task_reward, ppo, rng_seed=seed)
 
 
 def last_return(trainer: PPORunner) -> float:

@@ -64,7 +64,7 @@ def test_no_round_but_the_first_compiles(
     policy = RecurrentPolicy(environment.spec, config.policy, critic=config.ppo.critic)
     policy.compile_evaluation("default")
     reward = build_reward(config.reward, gamma=config.ppo.gamma)
-    trainer = PPORunner(environment, policy, reward, config)
+    trainer = PPORunner(environment, policy, reward, config.ppo, rng_seed=config.seed)
     trainer.learn(1)
     first = counter.frame_count
     assert first > 0

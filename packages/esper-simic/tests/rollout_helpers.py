@@ -6,7 +6,7 @@ from dataclasses import fields, replace
 
 import torch
 
-from esper_leyline import NullTelemetry, PPOConfig, TrainingConfig
+from esper_leyline import NullTelemetry, PPOConfig
 from esper_simic import (
     PPO,
     PolicyActor,
@@ -17,16 +17,16 @@ from esper_simic import (
     episode_seeds,
 )
 
-from .toy_environments import PuzzleEnvironment, recall_reward
+from .toy_environments import recall_reward
 
 UNIT_SCALE = ReturnScale(mean=0.0, std=1.0, critic_scale=1.0, reward_scale=1.0)
 
 
-def config(environment: PuzzleEnvironment, **ppo) -> TrainingConfig:
-    facts = {"epochs": 3, "learning_rate": 3e-3, "entropy_coefficient": 0.01} | ppo
-    return TrainingConfig(
-        seed=7, n_envs=environment.environments, n_episodes=3, ppo=PPOConfig(**facts)
-    )
+RNG_SEED = 7
+
+
+def config(**ppo) -> PPOConfig:
+    return PPOConfig(**{"epochs": 3, "learning_rate": 3e-3, "entropy_coefficient": 0.01} | ppo)
 
 
 def play(environment, policy, reward=recall_reward, *, seed: int = 3) -> Rollout:

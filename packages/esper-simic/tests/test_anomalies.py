@@ -9,7 +9,7 @@ from esper_leyline.actions import least_entropy
 from esper_leyline.events import PPOUpdate
 from esper_simic import AnomalyThresholds, detect_anomalies, thresholds_for
 
-THRESHOLDS = thresholds_for(PolicyConfig(), slots=3)
+THRESHOLDS = thresholds_for(PolicyConfig().floors, slots=3)
 
 
 def update(**facts) -> PPOUpdate:

@@ -8,7 +8,7 @@ from esper_simic import PPORunner, build_reward, run_controllers
 from esper_tamiyo import RandomMaskedController, RecurrentPolicy
 from esper_tolaria import find_preset
 
-from .rollout_helpers import config
+from .rollout_helpers import RNG_SEED, config
 from .simulated_hosts import PaperEnvironment
 from .toy_environments import (
     ForgetfulPolicy,
@@ -27,7 +27,7 @@ def mean_return(outcome, rounds: int = 5) -> float:
 def test_the_op_that_pays_is_learnt(amp):
     world = PuzzleEnvironment(environments=16, length=2, open_steps=2)
     policy = small_policy(world)
-    trainer = PPORunner(world, policy, bandit_reward, config(world, epochs=4, amp=amp))
+    trainer = PPORunner(world, policy, bandit_reward, config(epochs=4, amp=amp), rng_seed=RNG_SEED)
     assert mean_return(trainer.learn(15)) > 1.8
 
 
@@ -43,10 +43,12 @@ def test_a_head_that_collapsed_on_the_wrong_choice_recovers_by_its_floor(floor, 
     policy = small_policy(world, floor=floor)
     with torch.no_grad():
         policy.policy.heads["slot"].bias[0] += 12.0
-    settings = config(world, epochs=4, learning_rate=1e-2)
+    settings = config(epochs=4, learning_rate=1e-2)
     returns = [
         each.mean_return
-        for each in PPORunner(world, policy, second_slot_reward, settings).learn(24).rounds
+        for each in PPORunner(world, policy, second_slot_reward, settings, rng_seed=RNG_SEED)
+        .learn(24)
+        .rounds
     ]
     assert max(returns[:3]) < 0.3
     assert (returns[-1] > 1.5) == recovers
@@ -65,7 +67,7 @@ RECALL = {"epochs": 8, "learning_rate": 3e-3}
 @pytest.mark.nightly
 def test_memory_recalls_the_cue(recall):
     policy = small_policy(recall, size=32)
-    trainer = PPORunner(recall, policy, recall_reward, config(recall, **RECALL))
+    trainer = PPORunner(recall, policy, recall_reward, config(**RECALL), rng_seed=RNG_SEED)
     for rounds in range(10, 121, 10):
         outcome = trainer.learn(rounds)
         if mean_return(outcome) > 0.95:
@@ -77,7 +79,9 @@ def test_memory_recalls_the_cue(recall):
 def test_without_memory_the_cue_is_lost(recall):
     policy = small_policy(recall, size=32)
     policy.__class__ = ForgetfulPolicy
-    outcome = PPORunner(recall, policy, recall_reward, config(recall, **RECALL)).learn(60)
+    outcome = PPORunner(recall, policy, recall_reward, config(**RECALL), rng_seed=RNG_SEED).learn(
+        60
+    )
     assert 0.3 < mean_return(outcome) < 0.7
 
 
@@ -92,9 +96,11 @@ def test_growing_is_learnt_on_paper(seed):
     reward = build_reward(settings.reward, gamma=settings.ppo.gamma)
     torch.manual_seed(seed)
     policy = RecurrentPolicy(world.spec, settings.policy)
-    learnt = PPORunner(world, policy, reward, settings).learn()
+    learnt = PPORunner(world, policy, reward, settings.ppo, rng_seed=seed).learn(
+        settings.n_episodes
+    )
     random = [RandomMaskedController(world.spec) for _ in range(settings.n_envs)]
-    guessed = run_controllers(world, random, reward, settings)
+    guessed = run_controllers(world, random, reward, rounds=settings.n_episodes, rng_seed=seed)
     first, last = learnt.rounds[:10], learnt.rounds[-10:]
     assert mean_return(learnt, 10) > 1.0 + sum(r.mean_return for r in first) / 10
     assert mean_return(learnt, 10) > 1.0 + mean_return(guessed, 30)

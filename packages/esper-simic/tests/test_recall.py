@@ -17,7 +17,7 @@ from .recall import (
     cued_slot,
     recall_reward,
 )
-from .rollout_helpers import config
+from .rollout_helpers import RNG_SEED, config
 from .toy_environments import ForgetfulPolicy, small_policy
 
 LEARNER = {
@@ -56,7 +56,7 @@ def mean_return(outcome, rounds: int) -> float:
 def test_the_optimum_is_what_rules_earn(remembers, earned):
     world = TwoHeadRecall(environments=400)
     rules = [Answer(remembers=remembers) for _ in range(400)]
-    outcome = run_controllers(world, rules, recall_reward, config(world), rounds=5)
+    outcome = run_controllers(world, rules, recall_reward, rounds=5, rng_seed=RNG_SEED)
     # Five standard errors of 2,000 fair guesses.
     assert mean_return(outcome, 5) == pytest.approx(earned, abs=0.05)
 
@@ -85,8 +85,7 @@ def test_the_question_says_nothing_of_the_cue():
 def test_memory_recalls_op_and_slot(seed):
     world = TwoHeadRecall(environments=64)
     policy = small_policy(world, size=32, seed=seed)
-    settings = config(world, **LEARNER).model_copy(update={"seed": seed})
-    trainer = PPORunner(world, policy, recall_reward, settings)
+    trainer = PPORunner(world, policy, recall_reward, config(**LEARNER), rng_seed=seed)
     for rounds in range(10, 151, 10):
         outcome = trainer.learn(rounds)
         if mean_return(outcome, 10) > 0.9 * OPTIMUM:
@@ -99,6 +98,8 @@ def test_without_memory_the_analytic_bound_holds():
     world = TwoHeadRecall(environments=64)
     policy = small_policy(world, size=32)
     policy.__class__ = ForgetfulPolicy
-    outcome = PPORunner(world, policy, recall_reward, config(world, **LEARNER)).learn(100)
+    outcome = PPORunner(world, policy, recall_reward, config(**LEARNER), rng_seed=RNG_SEED).learn(
+        100
+    )
     # It learns to answer at all, and then guesses: 20 rounds of 64 are within four standard errors.
     assert mean_return(outcome, 20) == pytest.approx(WITHOUT_MEMORY, abs=0.05)

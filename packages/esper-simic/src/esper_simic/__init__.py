@@ -23,7 +23,9 @@ from esper_simic.rewards import REWARDS, ComposedReward, build_reward, reward_mo
 from esper_simic.rollout.actor import Actor, ActorStep, ControllerActor
 from esper_simic.rollout.collect import action_seed, collect_round, episode_seeds
 from esper_simic.rollout.storage import Rollout, RolloutStorage
-from esper_simic.runner import MOST_SKIPS, PPORunner, RunOutcome, run_controllers
+from esper_simic.runner.controllers import run_controllers
+from esper_simic.runner.outcome import RunOutcome
+from esper_simic.runner.ppo import MOST_SKIPS, PPORunner
 from esper_simic.vector.policy import MultiDiscretePolicy
 from esper_simic.vector.runner import VectorRound, VectorRunner
 

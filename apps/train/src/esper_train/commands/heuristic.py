@@ -61,8 +61,9 @@ def _grow(plan: Plan, session: RunSession, stop: StopRequest) -> None:
                 environment,
                 [HeuristicController(environment.spec, rules) for _ in range(config.n_envs)],
                 reward,
-                config,
                 session.telemetry,
+                rounds=config.n_episodes,
+                rng_seed=config.seed,
                 should_stop=stop,
                 after_round=session.progress.rounds.append,
             ).status

@@ -21,7 +21,7 @@ from esper_leyline import (
 from esper_leyline.events import CheckpointLoaded, CheckpointSaved, Phase
 from esper_leyline.files.paths import check_file_of
 from esper_nissa import RunDirectory
-from esper_simic import PPORunner, SkippedUpdatesError, build_reward
+from esper_simic import PPORunner, SkippedUpdatesError, build_reward, thresholds_for
 from esper_tamiyo import RecurrentPolicy
 from esper_tolaria import build_environment
 from esper_train.checkpoints.contents import align_state
@@ -190,9 +190,14 @@ class PPORun:
             self._environment,
             self._policy,
             reward,
-            config,
+            config.ppo,
             session.telemetry,
-            checkpoint=self._save,
+            rng_seed=config.seed,
+            thresholds=thresholds_for(
+                config.policy.floors, len(spec.slots), spec.blueprint_choices
+            ),
+            checkpoints=config.checkpoints,
+            write_checkpoint=self._save,
             compiled=plan.compile_mode is not None,
         )
         session.built(spec, self._environment.plan, policy_parameters=self._policy_parameters())
@@ -202,12 +207,13 @@ class PPORun:
     def train(self, stop: StopRequest, copy_to: Path | None) -> None:
         """Trains until the last round or a stop request."""
         session, progress = self._session, self._session.progress
+        rounds = self._plan.config.n_episodes
         progress.save = copy_to
         before = None if copy_to is None else file_version(copy_to)
         try:
             with stop.breakable():
                 session.phase(Phase.TRAINING)
-                session.status = self._runner.learn(should_stop=stop).status
+                session.status = self._runner.learn(rounds, should_stop=stop).status
                 if session.status is RunStatus.COMPLETED:
                     session.test_hosts(self._environment, self._runner.rounds_completed)
         except SkippedUpdatesError as error:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from esper_leyline import BUILT_IN_BLUEPRINTS, PolicyConfig, head_sizes
+from esper_leyline import BUILT_IN_BLUEPRINTS, head_sizes
 from esper_leyline.actions import least_entropy
 from esper_leyline.events import (
     EntropyCollapse,
@@ -60,18 +60,18 @@ class AnomalyThresholds:
 
 
 def thresholds_for(
-    policy: PolicyConfig, slots: int, blueprints: Sequence[str] = BUILT_IN_BLUEPRINTS
+    floors: Mapping[str, float], slots: int, blueprints: Sequence[str] = BUILT_IN_BLUEPRINTS
 ) -> AnomalyThresholds:
-    """Returns thresholds that know how low a policy's probability floors let entropy fall.
+    """Returns thresholds for a policy whose probability floors keep its entropy up.
 
     Args:
-        policy: Its floors count.
+        floors: Smallest probability of an open choice, by head.
         slots: Number of enabled slots.
         blueprints: The choices of the blueprint head.
     """
     entropy = {
         head: ENTROPY_MARGIN
-        + max(least_entropy(policy.floors[head], choices) for choices in range(2, max(size, 2) + 1))
+        + max(least_entropy(floors[head], choices) for choices in range(2, max(size, 2) + 1))
         for head, size in head_sizes(slots, blueprints).items()
     }
     return AnomalyThresholds(entropy=entropy)

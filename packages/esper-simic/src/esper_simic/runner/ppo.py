@@ -1,8 +1,8 @@
-"""Training a policy with PPO round by round, and playing rounds with controllers."""
+"""Trains a policy on hosts with PPO, round by round."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
@@ -10,7 +10,6 @@ from typing import Any
 from torch import Tensor
 
 from esper_leyline import (
-    Controller,
     Environment,
     EsperError,
     NullTelemetry,
@@ -19,37 +18,21 @@ from esper_leyline import (
     RoundSummary,
     RunStatus,
     Telemetry,
-    TrainingConfig,
 )
+from esper_leyline.config.training import CheckpointConfig
 from esper_leyline.events import Phase, PPOUpdate, RunPhase
-from esper_simic.errors import SimicError, SkippedUpdatesError
+from esper_simic.errors import SkippedUpdatesError
 from esper_simic.ppo.actor import PolicyActor
-from esper_simic.ppo.anomalies import detect_anomalies, thresholds_for
+from esper_simic.ppo.anomalies import AnomalyThresholds, detect_anomalies
 from esper_simic.ppo.batch import check_minibatches
 from esper_simic.ppo.policy import TrainableHostPolicy
 from esper_simic.ppo.ppo import BAD_OBSERVATION, BAD_REWARD, PPO
 from esper_simic.recorder import RoundRecorder
-from esper_simic.rollout.actor import Actor, ControllerActor
 from esper_simic.rollout.collect import action_seed, collect_round, episode_seeds
+from esper_simic.runner.outcome import RunOutcome, never
 
 MOST_SKIPS = 3
 """Skipped updates in a row that end a run."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunOutcome:
-    """How a run of rounds ended.
-
-    Attributes:
-        status: Completed, or interrupted between two steps.
-        rounds: Every complete round, including those before the run was resumed.
-        discarded_steps: Steps of the interrupted round. Nothing was learnt from them, and no
-            event of a round covers them.
-    """
-
-    status: RunStatus
-    rounds: tuple[RoundSummary, ...]
-    discarded_steps: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,32 +43,28 @@ class _Finished:
     state: dict[str, Any] = field(default_factory=dict)
 
 
-def never() -> bool:
-    """Returns False: no stop was requested."""
-    return False
-
-
 class PPORunner:
-    """Trains a policy on hosts.
+    """Trains a policy on all hosts of an environment.
 
-    Everything random follows from the run seed and the round's number. A run resumed at a round
-    boundary is bit-identical to an uninterrupted one.
+    A run resumed at a round boundary is bit-identical to an uninterrupted one.
 
     Args:
-        environment: The hosts.
+        environment: The hosts; a round is one episode of each.
         policy: Trained in place.
         reward: Computes the reward of each step.
-        config: ``seed``, ``n_episodes``, ``n_envs``, ``ppo``, ``checkpoints`` and
-            ``policy.floors`` are read.
+        config: Settings of PPO.
         telemetry: Receives the events.
-        checkpoint: Called with the state after the last complete round, tensors on the CPU:
-            after the first round, then as ``config.checkpoints`` says, and when a run ends,
-            whether it completed, was interrupted or failed.
+        rng_seed: Hosts and sampled actions follow from it and the round's number.
+        thresholds: Limits beyond which an update is reported as an anomaly;
+            ``thresholds_for`` returns those of a policy with probability floors.
+        checkpoints: When ``write_checkpoint`` is called.
+        write_checkpoint: Called with the state after the last complete round, tensors on the CPU:
+            after the first round, then as ``checkpoints`` says, and when a run ends, whether it
+            completed, was interrupted or failed.
         compiled: Whether the first update compiles the policy; telemetry then gets that phase.
 
     Raises:
-        SimicError: If the environment has fewer hosts than ``n_envs``, or ``n_envs`` is
-            less than ``ppo.minibatches``.
+        SimicError: If there are more minibatches than hosts.
     """
 
     def __init__(
@@ -93,24 +72,28 @@ class PPORunner:
         environment: Environment,
         policy: TrainableHostPolicy,
         reward: RewardFunction,
-        config: TrainingConfig,
+        config: PPOConfig,
         telemetry: Telemetry | None = None,
         *,
-        checkpoint: Callable[[dict[str, Any]], None] | None = None,
+        rng_seed: int = 0,
+        thresholds: AnomalyThresholds | None = None,
+        checkpoints: CheckpointConfig | None = None,
+        write_checkpoint: Callable[[dict[str, Any]], None] | None = None,
         compiled: bool = False,
     ) -> None:
-        check_environments(environment, config)
-        check_minibatches(config.n_envs, config.ppo.minibatches)
+        self._hosts = environment.spec.environments
+        check_minibatches(self._hosts, config.minibatches)
         self._environment = environment
         self._policy = policy
         self._reward = reward
         self._config = config
         self._telemetry = telemetry or NullTelemetry()
-        self._checkpoint = checkpoint or _keep_nothing
-        self._ppo = PPO(policy, config.ppo)
+        self._rng_seed = rng_seed
+        self._thresholds = thresholds or AnomalyThresholds()
+        self._checkpoints = checkpoints or CheckpointConfig()
+        self._write_checkpoint = write_checkpoint or _write_nothing
+        self._ppo = PPO(policy, config)
         self._compiles_next = compiled
-        spec = environment.spec
-        self._thresholds = thresholds_for(config.policy, len(spec.slots), spec.blueprint_choices)
         self._finished = _Finished()
         self._saved_at = monotonic()
         self._discarded_steps = 0
@@ -126,13 +109,11 @@ class PPORunner:
         """Rounds whose updates the policy contains."""
         return len(self._finished.rounds)
 
-    def learn(
-        self, rounds: int | None = None, should_stop: Callable[[], bool] = never
-    ) -> RunOutcome:
+    def learn(self, rounds: int, should_stop: Callable[[], bool] = never) -> RunOutcome:
         """Trains until ``rounds`` rounds are complete, including those before a resumption.
 
         Args:
-            rounds: ``config.n_episodes`` if not given.
+            rounds: Number of the last round.
             should_stop: Asked before every step. When it returns true, the current round is
                 discarded, and the policy is as it was at the start of that round.
 
@@ -141,12 +122,11 @@ class PPORunner:
 
         Whatever is raised, a checkpoint of the complete rounds is written first.
         """
-        last = self._config.n_episodes if rounds is None else rounds
         status = RunStatus.COMPLETED
         self._finish_round(self.rounds)
         self._saved_at = monotonic()
         try:
-            while self.rounds_completed < last:
+            while self.rounds_completed < rounds:
                 number = self.rounds_completed + 1
                 recorder = self._recorder(number)
                 if not self._collect(number, recorder, should_stop):
@@ -169,7 +149,7 @@ class PPORunner:
         if before == self._saved:
             return
         try:
-            self._checkpoint(self._finished.state)
+            self._write_checkpoint(self._finished.state)
         except BaseException:
             self._saved = before
             raise
@@ -200,21 +180,19 @@ class PPORunner:
             self._saved = self.rounds_completed
 
     def _recorder(self, number: int) -> RoundRecorder:
-        environments = self._config.n_envs
-        return RoundRecorder(self._telemetry, round_number=number, environments=environments)
+        return RoundRecorder(self._telemetry, round_number=number, environments=self._hosts)
 
     def _collect(
         self, number: int, recorder: RoundRecorder, should_stop: Callable[[], bool]
     ) -> bool:
         """Plays a round; false if it was interrupted."""
-        seed = self._config.seed
         interrupted_at = collect_round(
             self._environment,
-            PolicyActor(self._ppo, self._policy, rng_seed=action_seed(seed, number)),
+            PolicyActor(self._ppo, self._policy, rng_seed=action_seed(self._rng_seed, number)),
             self._reward,
             recorder.step,
             recorder.watch,
-            rng_seeds=episode_seeds(seed, number, self._config.n_envs),
+            rng_seeds=episode_seeds(self._rng_seed, number, self._hosts),
             should_stop=should_stop,
             record_start=recorder.start,
         )
@@ -253,11 +231,10 @@ class PPORunner:
         self._finished = _Finished(rounds, _on_cpu(state))
 
     def _checkpoint_is_due(self) -> bool:
-        policy = self._config.checkpoints
         return (
             self._saved is None
-            or self.rounds_completed % policy.every == 0
-            or monotonic() - self._saved_at >= policy.minutes * 60
+            or self.rounds_completed % self._checkpoints.every == 0
+            or monotonic() - self._saved_at >= self._checkpoints.minutes * 60
         )
 
     def _save_before(self, error: BaseException) -> None:
@@ -283,79 +260,7 @@ class PPORunner:
         if self._ppo.consecutive_skips < MOST_SKIPS:
             return
         self.save()
-        raise _skipped_updates(update.skipped or "", self.rounds_completed, self._config.ppo)
-
-
-def run_controllers(
-    environment: Environment,
-    controllers: Sequence[Controller],
-    reward: RewardFunction,
-    config: TrainingConfig,
-    telemetry: Telemetry | None = None,
-    *,
-    rounds: int | None = None,
-    first_round: int = 1,
-    should_stop: Callable[[], bool] = never,
-    after_round: Callable[[RoundSummary], None] | None = None,
-) -> RunOutcome:
-    """Plays rounds with one controller for each environment; nothing is learnt.
-
-    Args:
-        environment: The hosts.
-        controllers: ``config.n_envs`` of them.
-        reward: Computes the reward of each step, so that returns can be compared.
-        config: ``seed``, ``n_episodes`` and ``n_envs`` are read; the hosts of a round
-            are those that ``PPORunner`` trains on with the same seed.
-        telemetry: Receives the events.
-        rounds: ``config.n_episodes`` if not given.
-        first_round: Number of the first of them, so that any
-            rounds of a ``PPORunner`` can be played on the same hosts.
-        should_stop: Asked before every step; the interrupted round is discarded.
-        after_round: Called with each complete round, even if the run fails later.
-
-    Raises:
-        SimicError: If the numbers of controllers, hosts and environments do not agree.
-    """
-    check_environments(environment, config)
-    events = telemetry or NullTelemetry()
-    actor: Actor = ControllerActor(controllers)
-    summaries: list[RoundSummary] = []
-    count = config.n_episodes if rounds is None else rounds
-    for number in range(first_round, first_round + count):
-        recorder = RoundRecorder(events, round_number=number, environments=config.n_envs)
-        interrupted_at = collect_round(
-            environment,
-            actor,
-            reward,
-            recorder.step,
-            recorder.watch,
-            rng_seeds=episode_seeds(config.seed, number, config.n_envs),
-            should_stop=should_stop,
-            record_start=recorder.start,
-        )
-        if interrupted_at is not None:
-            return RunOutcome(
-                status=RunStatus.INTERRUPTED,
-                rounds=tuple(summaries),
-                discarded_steps=interrupted_at,
-            )
-        summaries.append(recorder.finish())
-        if after_round is not None:
-            after_round(summaries[-1])
-    return RunOutcome(status=RunStatus.COMPLETED, rounds=tuple(summaries))
-
-
-def check_environments(environment: Environment, config: TrainingConfig) -> None:
-    """Checks that an environment has enough hosts for a round.
-
-    Raises:
-        SimicError: If it has fewer hosts than ``config.n_envs``.
-    """
-    if environment.spec.environments < config.n_envs:
-        raise SimicError(
-            f"n_envs is {config.n_envs}, the environment has {environment.spec.environments} "
-            "hosts; build it with as many"
-        )
+        raise _skipped_updates(update.skipped or "", self.rounds_completed, self._config)
 
 
 def _skipped_updates(reason: str, rounds: int, config: PPOConfig) -> SkippedUpdatesError:
@@ -390,5 +295,5 @@ def _on_cpu(value: Any) -> Any:
     return value
 
 
-def _keep_nothing(state: dict[str, Any]) -> None:
+def _write_nothing(state: dict[str, Any]) -> None:
     """Writes no checkpoint."""

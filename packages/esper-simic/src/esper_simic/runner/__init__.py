@@ -1,0 +1,1 @@
+"""Training and playing round by round, with events and checkpoints."""
