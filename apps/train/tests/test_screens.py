@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import os
 import pty
 import re
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
+from esper_karn import SafeConsole
 from esper_leyline.events import PAYLOADS, EnvironmentBuilt, RunStarted
 from esper_nissa import Hub, JsonlSink, RunDirectory
 from esper_simic.evaluation import (
@@ -234,7 +238,7 @@ def test_ending_the_view_gives_the_cursor_back(live_run: Path, sent: int | None)
         stdout=theirs,
         stderr=subprocess.PIPE,
         text=True,
-        env=os.environ | {"TERM": "xterm"},
+        env=os.environ | {"TERM": "xterm", "LINES": "20"},
     )
     os.close(theirs)
     assert process.stderr is not None
@@ -252,6 +256,57 @@ def test_ending_the_view_gives_the_cursor_back(live_run: Path, sent: int | None)
     assert process.returncode == 0
     assert seen.rfind(b"\x1b[?25h") > seen.rfind(b"\x1b[?25l")
     assert not Path(f"/proc/{child}").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sent", [None, signal.SIGKILL], ids=["ended", "killed"])
+def test_the_dashboard_gives_the_terminal_back(live_run: Path, sent: int | None) -> None:
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
+    process = subprocess.Popen(
+        [sys.executable, "-c", _VIEW, str(live_run)],
+        stdin=subprocess.PIPE,
+        stdout=theirs,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={k: v for k, v in os.environ.items() if k not in {"CI", "COLUMNS", "LINES"}}
+        | {"TERM": "xterm"},
+    )
+    os.close(theirs)
+    assert process.stderr is not None
+    child = int(process.stderr.readline())
+    seen = b""
+    while b"round 1/3" not in seen:
+        seen += os.read(ours, 1024)
+    assert b"\x1b[?1049h" in seen
+    if sent is not None:
+        os.kill(child, sent)
+    process.communicate("finish\n" if sent == signal.SIGKILL else "end\n", timeout=60)
+    with os.fdopen(ours, "rb", buffering=0) as terminal:
+        while chunk := _read(terminal):
+            seen += chunk
+    assert process.returncode == 0
+    assert seen.rfind(b"\x1b[?1049l") > seen.rfind(b"\x1b[?1049h")
+    assert seen.rfind(b"\x1b[?25h") > seen.rfind(b"\x1b[?25l")
+
+
+@pytest.mark.parametrize(
+    ("environment", "moving"),
+    [({}, True), ({"CI": "true"}, False), ({"TERM": "dumb"}, False)],
+)
+def test_the_view_moves_only_where_a_person_watches(
+    environment, moving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CI", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    ours, theirs = pty.openpty()
+    with os.fdopen(theirs, "w") as terminal:
+        assert viewer.is_moving(SafeConsole(terminal), plain=False) is moving
+        assert not viewer.is_moving(SafeConsole(terminal), plain=True)
+    os.close(ours)
+    assert not viewer.is_moving(SafeConsole(io.StringIO()), plain=False)
 
 
 def _read(terminal: io.RawIOBase) -> bytes:

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
-from esper_karn import SafeConsole, follow, guard_streams, resolve_log
+from esper_karn import SafeConsole, follow, guard_streams, has_room, resolve_log, watch
 from esper_train.arguments import ArgumentParser
 from esper_train.interrupts import STOPPING, ignore_signals
 
@@ -33,8 +33,9 @@ ENDED = 143
 class Viewer:
     """A running console view."""
 
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], *, plain: bool) -> None:
         self._process = process
+        self._plain = plain
 
     @classmethod
     def start(cls, run: Path, *, plain: bool, since: int = 0) -> Viewer:
@@ -51,7 +52,7 @@ class Viewer:
             command.append("--plain")
         with _signals_blocked():
             process = subprocess.Popen(command, stdin=subprocess.DEVNULL)  # noqa: S603 - our own module
-        return cls(process)
+        return cls(process, plain=plain)
 
     def finish(self) -> int | None:
         """Waits until the view has shown the end of the log.
@@ -65,7 +66,7 @@ class Viewer:
             # A view that hangs or is stopped (SIGSTOP) has to be killed.
             self.end()
             return None
-        self._show_cursor()
+        self._restore_terminal()
         return code
 
     def end(self) -> None:
@@ -79,12 +80,17 @@ class Viewer:
             # A stopped process (SIGSTOP) handles no other signal.
             self._process.kill()
             self._process.wait()
-        self._show_cursor()
+        self._restore_terminal()
 
-    def _show_cursor(self) -> None:
-        """Shows the cursor where a view that was killed left it hidden."""
-        if self._process.returncode not in {0, ENDED}:
-            SafeConsole().show_cursor()
+    def _restore_terminal(self) -> None:
+        """Leaves the full screen and shows the cursor where a view that was killed could not."""
+        if self._process.returncode in {0, ENDED}:
+            return
+        console = SafeConsole()
+        if not self._plain and is_moving(console, plain=False):
+            if has_room(console):
+                console.set_alt_screen(False)
+            console.show_cursor()
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -102,18 +108,26 @@ def main(arguments: list[str] | None = None) -> int:
     ignore_signals()
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     console = SafeConsole(colors=not options.plain)
-    interactive = console.is_terminal and not options.plain
+    log, stop = resolve_log(options.run), partial(has_no_writer, options.parent)
+    moving = is_moving(console, plain=options.plain)
     try:
-        follow(
-            resolve_log(options.run),
-            console,
-            interactive=interactive,
-            stop=partial(has_no_writer, options.parent),
-            since=options.since,
-        )
+        if moving and has_room(console):
+            watch(log, console, stop=stop, since=options.since)
+        else:
+            follow(log, console, interactive=moving, stop=stop, since=options.since)
     except EndedError:
         return ENDED
     return 0
+
+
+def is_moving(console: SafeConsole, *, plain: bool) -> bool:
+    """Whether the view may move the cursor: on a terminal that can, with a person before it."""
+    return (
+        not plain
+        and console.is_terminal
+        and not console.is_dumb_terminal
+        and not os.environ.get("CI")
+    )
 
 
 @contextmanager

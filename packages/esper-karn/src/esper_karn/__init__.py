@@ -2,6 +2,8 @@
 
 from esper_karn.console.closing_table import ClosingTable
 from esper_karn.console.console_view import ConsoleView, follow
+from esper_karn.console.dashboard.dashboard import Dashboard
+from esper_karn.console.dashboard.screen import has_room, watch
 from esper_karn.console.layout import Column, FittedTable, TableVariant
 from esper_karn.console.runs_table import RunsTable
 from esper_karn.console.screen import SafeConsole, echo, echo_all, echo_error
@@ -75,6 +77,7 @@ __all__ = [
     "Column",
     "ConsoleView",
     "Cursor",
+    "Dashboard",
     "DecisionRecord",
     "Decisions",
     "EnvironmentState",
@@ -136,6 +139,7 @@ __all__ = [
     "growth_svg",
     "growth_view",
     "guard_streams",
+    "has_room",
     "header",
     "health",
     "host_view",
@@ -158,4 +162,5 @@ __all__ = [
     "resume_command",
     "rewards",
     "round_view",
+    "watch",
 ]

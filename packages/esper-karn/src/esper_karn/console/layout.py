@@ -77,14 +77,20 @@ class FittedTable:
         variants: From the widest to the narrowest; all have the same rows.
         breaks: Indices of the rows that have an empty line before them.
         rule: Whether a line is drawn below the headings.
+        brief: Whether the names of the columns left out are all that is said of them.
     """
 
     def __init__(
-        self, *variants: TableVariant, breaks: frozenset[int] = frozenset(), rule: bool = True
+        self,
+        *variants: TableVariant,
+        breaks: frozenset[int] = frozenset(),
+        rule: bool = True,
+        brief: bool = False,
     ) -> None:
         self._variants = [_escaped(each) for each in variants]
         self._breaks = breaks
         self._rule = rule
+        self._brief = brief
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         width = options.max_width
@@ -95,13 +101,18 @@ class FittedTable:
         yield from self._rows(variant.columns, width)
         notes = list(variant.notes)
         if left_out:
-            notes.append(
-                f"left out at {width} columns: {', '.join(left_out)}; a wider screen or a pipe "
-                "(| cat) has them"
-            )
+            notes.append(self._left_out(left_out, width))
         for note in notes:
             for line in wrapped(note, width):
                 yield from _line(line, _NOTE)
+
+    def _left_out(self, names: Sequence[str], width: int) -> str:
+        if self._brief:
+            return f"no room: {', '.join(names)}"
+        return (
+            f"left out at {width} columns: {', '.join(names)}; a wider screen or a pipe "
+            "(| cat) has them"
+        )
 
     def _fit(self, width: int) -> tuple[TableVariant, list[str]]:
         """Returns the variant to print, without columns if none fits, and the names left out."""

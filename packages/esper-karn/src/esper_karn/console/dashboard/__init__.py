@@ -1,0 +1,1 @@
+"""The full-screen dashboard of a run, drawn with Rich."""

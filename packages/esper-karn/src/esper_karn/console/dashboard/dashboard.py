@@ -1,0 +1,158 @@
+"""The whole dashboard: which panels are drawn, and where."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.layout import Layout
+from rich.panel import Panel
+from rich.text import Text
+
+from esper_karn.console.dashboard.panels import (
+    health_panel,
+    hosts_panel,
+    ops_panel,
+    policy_panel,
+    rewards_panel,
+)
+from esper_karn.console.layout import GAP, Part, fit_parts, join
+from esper_karn.formatting import format_duration, format_fixed, format_index, pluralize
+from esper_karn.state.run import RunState
+from esper_karn.views.summary import Header, header, phase
+from esper_leyline import RunStatus
+from esper_leyline.health import Level
+
+TWO_COLUMNS = 120
+"""From this width on, panels stand in two columns."""
+
+SMALLEST = (80, 24)
+"""Columns and rows of the smallest terminal that gets a dashboard."""
+
+_PANELS: Mapping[str, Callable[[RunState], RenderableType]] = MappingProxyType(
+    {
+        "hosts": hosts_panel,
+        "policy": policy_panel,
+        "reward": rewards_panel,
+        "ops": ops_panel,
+        "health": health_panel,
+    }
+)
+"""Every panel by name, the most important first."""
+
+_LEAST_ROWS = MappingProxyType({"hosts": 5, "policy": 9, "reward": 5, "ops": 5, "health": 4})
+"""Rows below which a panel is left out, with its frame."""
+
+_WHOLE_ROWS = MappingProxyType({"policy": 9, "reward": 12, "ops": 9})
+"""Rows that a panel needs to show everything, with its frame; more goes to the others."""
+
+_LEFT = ("hosts", "reward")
+
+
+@dataclass(frozen=True, slots=True)
+class Dashboard:
+    """A run on the whole of a terminal.
+
+    No number is cut: panels that have no room are named in the last line, and panels leave out
+    whole rows and columns, which they name too.
+    """
+
+    state: RunState
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        width, height = options.max_width, options.height or options.max_height
+        names, left_out = _choose(width, height - 2)
+        layout = Layout()
+        layout.split_column(
+            Layout(Text(title(self.state, width), "bold"), size=1, name="title"),
+            self._body(names, width, height - 2),
+            Layout(Text(_footer(left_out, width, height), "dim"), size=1, name="footer"),
+        )
+        yield layout
+
+    def _body(self, names: list[str], width: int, height: int) -> Layout:
+        body = Layout(name="body")
+        if width < TWO_COLUMNS:
+            body.split_column(*self._column(names, height))
+            return body
+        left, right = Layout(name="left", ratio=11), Layout(name="right", ratio=10)
+        left.split_column(*self._column([name for name in names if name in _LEFT], height))
+        right.split_column(*self._column([name for name in names if name not in _LEFT], height))
+        body.split_row(left, right)
+        return body
+
+    def _column(self, names: list[str], height: int) -> list[Layout]:
+        """Gives each panel the rows that it can use; the last one takes what remains."""
+        whole = {**_WHOLE_ROWS, "hosts": len(self.state.environments) + 4}
+        rows = {name: _LEAST_ROWS[name] for name in names}
+        for name in names:
+            spare = height - sum(rows.values())
+            rows[name] += max(0, min(spare, whole.get(name, height) - rows[name]))
+        rows[names[-1]] += max(0, height - sum(rows.values()))
+        return [
+            Layout(
+                Panel(_PANELS[name](self.state), title=name, title_align="left"),
+                name=name,
+                size=rows[name],
+            )
+            for name in names
+        ]
+
+
+def title(state: RunState, width: int) -> str:
+    """Returns the first line: the run, how far it is, and how it stands."""
+    found = header(state)
+    parts = [
+        Part(text=f"esper {found.command or ''}".rstrip()),
+        Part(text=" · ".join(filter(None, [found.task, found.device])), name="task", rank=4),
+        *_progress_parts(state, found),
+    ]
+    if found.anomalies:
+        parts.append(Part(text=f"▲ {pluralize(found.anomalies, 'anomaly', 'anomalies')}"))
+    if found.health is Level.BAD:
+        parts.append(Part(text="✖ see health"))
+    kept, _ = fit_parts(width, parts)
+    return join(kept)
+
+
+def _progress_parts(state: RunState, found: Header) -> list[Part]:
+    if found.status is not RunStatus.RUNNING:
+        return [Part(text=found.status.value)]
+    now = phase(state)
+    if state.built is None:
+        text = (now.phase or "starting").replace("_", " ")
+        return [Part(text=f"{text} {now.detail or ''}".rstrip())]
+    total = f"/{format_index(found.rounds_total)}" if found.rounds_total else ""
+    done = round(20 * min(1.0, max(0.0, found.share or 0.0)))
+    parts = [
+        Part(text=f"round {format_index(found.round)}{total}"),
+        Part(text="━" * done + "─" * (20 - done), name="bar", rank=5),
+        Part(text=f"ETA {format_duration(found.eta)}", name="ETA", rank=1),
+    ]
+    if found.mean_accuracy is not None:
+        text = f"accuracy {format_fixed(found.mean_accuracy, 1)} %"
+        parts.append(Part(text=text, name="accuracy", rank=2))
+    if now.phase not in {None, "training"}:
+        parts.append(Part(text=str(now.phase).replace("_", " "), name="phase", rank=3))
+    return parts
+
+
+def _choose(width: int, height: int) -> tuple[list[str], list[str]]:
+    """Returns the panels that fit, and those that do not."""
+    names: list[str] = []
+    rooms = [height, height] if width >= TWO_COLUMNS else [height]
+    for name in _PANELS:
+        side = 0 if len(rooms) == 1 or name in _LEFT else 1
+        if rooms[side] >= _LEAST_ROWS[name]:
+            rooms[side] -= _LEAST_ROWS[name]
+            names.append(name)
+    return names, [name for name in _PANELS if name not in names]
+
+
+def _footer(left_out: list[str], width: int, height: int) -> str:
+    parts = ["Ctrl-C stops the run and saves it"]
+    if left_out:
+        parts.append(f"no room at {width}×{height}: {', '.join(left_out)}")
+    return GAP.join(parts)
