@@ -123,12 +123,50 @@ def test_a_seed_that_was_lost_with_its_layer_is_named(change):
         plain(ROWS)
 
 
-@pytest.mark.parametrize("change", [replace_layer, replace_parent, convert])
-def test_a_seed_lost_after_a_pickle_is_an_error_too(change):
-    plain = pickle.loads(pickle.dumps(harvest(grown(ReadsWeight(), "block.1"))))
+def unpickled(plain: nn.Module) -> nn.Module:
+    return pickle.loads(pickle.dumps(plain))
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_an_unpickled_harvest_names_a_seed_that_was_lost_with_its_layer(change):
+    plain = unpickled(unpickled(harvest(grown(ReadsWeight(), "block.1")).eval()))
     plain(ROWS)
-    with pytest.raises(AttributeError, match="no attribute 'grown_handle'"):
-        change(plain)(ROWS)
+    change(plain)
+    with pytest.raises(
+        AssertionError, match=r"the seed of slot 'r0c0' is lost: submodule 'block\.1'.*remove\(\)"
+    ):
+        plain(ROWS)
+
+
+def test_an_unpickled_harvest_names_a_seed_whose_submodule_does_not_exist_any_more():
+    plain = unpickled(harvest(grown(nn.Sequential(ReadsWeight(), nn.Tanh()), "0.block.1")))
+    del plain[0]
+    with pytest.raises(AssertionError, match=r"is lost: submodule '0\.block\.1'"):
+        plain(ROWS)
+
+
+def test_an_unpickled_harvest_runs_without_a_seed_whose_check_was_removed():
+    plain = replace_parent(unpickled(harvest(grown(ReadsWeight(), "block.1"))))
+    for check in plain.grown_checks["block.1"]:
+        check.remove()
+    assert plain(ROWS).shape == (6, 8)
+
+
+def test_an_unpickled_harvest_with_a_check_for_lost_seeds_is_exported_and_compiled():
+    plain = unpickled(harvest(grown(ReadsWeight(), "block.1")).eval())
+    exported = torch.export.export(plain, (ROWS,)).module()
+    torch.testing.assert_close(exported(ROWS), plain(ROWS))
+    compiled = torch.compile(plain, backend="eager", fullgraph=True)
+    torch.testing.assert_close(compiled(ROWS), plain(ROWS))
+
+
+def test_an_unpickled_harvest_whose_hook_was_registered_again_still_runs():
+    plain = harvest(grown(ReadsWeight(), "block.1")).eval()
+    hooks = plain.block[1]._forward_hooks
+    (hook,) = hooks.values()
+    hooks.clear()
+    plain.block[1].register_forward_hook(hook)  # as torch.ao does when it swaps a module
+    torch.testing.assert_close(unpickled(plain)(ROWS), plain(ROWS))
 
 
 def test_a_harvest_runs_without_a_seed_whose_check_was_removed():

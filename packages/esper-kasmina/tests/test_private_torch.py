@@ -130,14 +130,14 @@ def test_names_are_looked_up_through_compiled_modules():
     assert torch.compile(layer).get_submodule(_torch.COMPILED) is layer
 
 
-def test_pickled_checks_for_lost_seeds_are_graphs():
-    graph = fx.Graph()
-    graph.call_function(_torch.graph_assert, (graph.placeholder("value"), "no value"))
-    graph.output(None)
-    module = fx.symbolic_trace(fx.GraphModule(nn.Module(), graph))
-    module(value=1)
-    with pytest.raises(AssertionError, match="no value"):
-        module(value=None)
+def test_pickled_checks_for_lost_seeds_are_graphs_that_can_be_traced_again():
+    hook = fx.symbolic_trace(nn.Identity())
+    check = fx.symbolic_trace(_torch.hook_check("0", hook, "no hook"))
+    model = nn.Sequential(nn.Identity())
+    with pytest.raises(AssertionError, match="no hook"):
+        check(model, ())
+    model[0].register_forward_hook(hook)
+    check(model, ())
 
 
 def test_compound_schedulers_follow_growth():

@@ -8,10 +8,11 @@
 from __future__ import annotations
 
 import copy
+import operator
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm as BatchNormBase
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.hooks import RemovableHandle
@@ -24,8 +25,8 @@ __all__ = [
     "children",
     "forward_hooks",
     "forward_pre_hooks",
-    "graph_assert",
     "has_backward_hooks",
+    "hook_check",
     "is_compiled",
     "max_pool_2x2",
     "max_pool_2x2_backward",
@@ -43,9 +44,6 @@ COMPILED = "_orig_mod"
 
 LAST_RATES = "_last_lr"
 """Attribute of a scheduler: the learning rates of its last step, one a group."""
-
-graph_assert = torch._assert
-"""The assertion that ``torch.fx`` traces."""
 
 _HALVE = ([2, 2], [2, 2])
 _NO_PADDING = ([0, 0], [1, 1], False)
@@ -88,6 +86,38 @@ def forward_pre_hooks(module: nn.Module) -> dict[int, Any]:
 def has_backward_hooks(module: nn.Module) -> bool:
     """Whether the module has full backward hooks or pre-hooks."""
     return bool(module._backward_hooks or module._backward_pre_hooks)
+
+
+def hook_check(path: str, hook: nn.Module, message: str) -> fx.GraphModule:
+    """Returns a graph that checks that a submodule of a model has a forward hook.
+
+    The graph is called as a forward pre-hook of the model. It raises ``AssertionError(message)``
+    if no submodule has this name now, or if the submodule does not have the hook. It looks
+    everything up in dictionaries, because ``getattr`` with a default does not survive the
+    pickling of a ``torch.fx`` graph.
+
+    Args:
+        path: Name of the submodule.
+        hook: The forward hook. It is a module, because a pickled graph refers to modules only.
+        message: The text of the error.
+    """
+    graph = fx.Graph()
+    module = graph.placeholder("model")
+    graph.placeholder("inputs")
+    for part in path.split("."):
+        children_by_name = graph.call_function(getattr, (module, "_modules"))
+        module = graph.call_method("get", (children_by_name, part))
+        present = graph.call_function(operator.ne, (module, None))
+        graph.call_function(torch._assert, (present, message))
+    hooks = graph.call_function(getattr, (module, "_forward_hooks"))
+    # {hook: True for each hook}.get(hook): torch.fx cannot trace ``in``
+    present_hooks = graph.call_method(
+        "fromkeys", (hooks, graph.call_method("values", (hooks,)), True)
+    )
+    found = graph.call_method("get", (present_hooks, graph.get_attr("hook")))
+    graph.call_function(torch._assert, (found, message))
+    graph.output(None)
+    return fx.GraphModule(nn.ModuleDict({"hook": hook}), graph, class_name="LostSeedCheck")
 
 
 def scheduler_parts(scheduler: Any) -> list[Any]:

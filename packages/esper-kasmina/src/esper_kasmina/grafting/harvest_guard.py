@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import fx, nn
 
-from esper_kasmina._torch import children, forward_hooks, graph_assert, move_forward_hook
+from esper_kasmina._torch import children, forward_hooks, hook_check, move_forward_hook
 from esper_kasmina.errors import KasminaError
 
 
@@ -19,8 +19,9 @@ class LostSeedCheck:
     Tools that replace a layer (``convert_sync_batchnorm``, a new head) drop the hooks of the
     old one. A tool may move the hook to another module, as fusing does. An adapter around the
     layer (LoRA of ``peft``) adds to the layer's output, so the seed has to run after the adapter:
-    the hook moves to it, and back when the adapter is merged into the layer. A pickle, which has
-    to load without Esper, holds the same check as a graph that looks at the hook's place.
+    the hook moves to it, and back when the adapter is merged into the layer. A pickle must be
+    loadable without Esper, so it stores the check as a ``torch.fx`` graph, which raises
+    ``AssertionError`` with the same message, and does not move hooks.
 
     Attributes:
         slot: Id of the slot in which the seed grew.
@@ -58,9 +59,10 @@ class LostSeedCheck:
     @property
     def _message(self) -> str:
         return (
-            f"the seed of slot '{self.slot}' is lost: submodule '{self.path}', which it ran "
-            "behind, was replaced; replace it before the harvest, or, if the seed is not wanted "
-            f"any more, call remove() of each of model.grown_checks['{self.path}']"
+            f"the seed of slot '{self.slot}' is lost: submodule '{self.path}', after which it ran, "
+            "was replaced, or its hooks were removed; replace the submodule before the harvest, "
+            "or, if you do not want the seed, call remove() of each handle in "
+            f"model.grown_checks['{self.path}']"
         )
 
     def _place(self, model: nn.Module) -> nn.Module | None:
@@ -79,16 +81,12 @@ class LostSeedCheck:
         return LostSeedCheck(self.slot, self.path, hook, module)
 
     def __reduce__(self) -> Any:
-        """Leaves a graph in a pickle, which looks for the handle beside the hook."""
-        graph = fx.Graph()
-        module = graph.placeholder("module")
-        graph.placeholder("inputs")
-        for part in (*self.path.split("."), "grown_handle"):
-            module = graph.call_function(getattr, (module, part))
-        graph.call_function(graph_assert, (module, self._message))
-        graph.output(None)
-        # The function alone, because torch.fx traces no module that is not registered.
-        return getattr, (fx.GraphModule(nn.Module(), graph, class_name="GrownCheck"), "forward")
+        """Pickles the check as the ``forward`` of a graph.
+
+        It is ``forward`` and not the graph module, because ``torch.fx`` cannot trace a call of a
+        module that is not a submodule of the model.
+        """
+        return getattr, (hook_check(self.path, self.hook, self._message), "forward")
 
 
 def _first(place: nn.Module | None, model: nn.Module) -> Iterator[nn.Module]:
