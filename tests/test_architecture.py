@@ -180,6 +180,7 @@ def test_the_search_for_foreign_names_finds_them():
 
 PRINTERS = {
     "packages/esper-karn/src/esper_karn/console/screen.py",
+    "packages/esper-karn/src/esper_karn/schemas/export.py",  # for developers
     "packages/esper-leyline/src/esper_leyline/schemas/export.py",  # for developers
 }
 """The modules that may write to the standard streams."""

@@ -13,6 +13,8 @@ from esper_karn.formatting import MISSING, format_count, format_number, format_s
 from esper_karn.log.reader import EventReader, Problem
 from esper_karn.pictures.growth import growth_svg
 from esper_karn.runs.folder import is_run_directory, resolve_log
+from esper_karn.runs.frames import run_condition, run_frame
+from esper_karn.runs.listing import RunRow, RunsList, list_runs
 from esper_karn.runs.liveness import (
     Liveness,
     crash_command,
@@ -48,23 +50,28 @@ from esper_karn.state.run import (
 from esper_karn.state.run_report import RunReport, Trend
 from esper_karn.state.series import Bucket, Series
 from esper_karn.state.stamped import Stamped
-from esper_karn.views.frame import VIEWS, Frame, PanelFrame, SeriesFrame, frame
+from esper_karn.views.charts import Charts, charts
+from esper_karn.views.condition import Condition
+from esper_karn.views.decisions import DecisionCard, DecisionsView, decisions
+from esper_karn.views.frame import VIEWS, Frame, PanelFrame, SeriesFrame, encode_frame, frame
 from esper_karn.views.growth import GrowthView, growth_view
 from esper_karn.views.host import HostView, host_view
 from esper_karn.views.hosts import Hosts, LeaderboardView, hosts, leaderboard
 from esper_karn.views.levels import level_needed
+from esper_karn.views.log import Log, LogLine, log_lines
+from esper_karn.views.moment import Moment, moment
 from esper_karn.views.policy import Policy, Rewards, policy, rewards
 from esper_karn.views.progress import Progress, progress
-from esper_karn.views.rounds import RoundView, round_view
+from esper_karn.views.rounds import Rounds, RoundView, round_view, rounds
 from esper_karn.views.summary import (
     Header,
     Health,
-    Log,
     Machine,
+    PhaseView,
     header,
     health,
-    log_lines,
     machine,
+    phase,
 )
 
 __all__ = [
@@ -72,14 +79,18 @@ __all__ = [
     "MISSING",
     "VIEWS",
     "Bucket",
+    "Charts",
     "Check",
     "ClosingTable",
     "Column",
+    "Condition",
     "ConsoleView",
     "Cursor",
     "Dashboard",
+    "DecisionCard",
     "DecisionRecord",
     "Decisions",
+    "DecisionsView",
     "EnvironmentState",
     "Episode",
     "EventReader",
@@ -97,11 +108,14 @@ __all__ = [
     "Lifeline",
     "Liveness",
     "Log",
+    "LogLine",
     "Machine",
     "Mean",
+    "Moment",
     "Notice",
     "Notices",
     "PanelFrame",
+    "PhaseView",
     "Policy",
     "Problem",
     "Progress",
@@ -111,11 +125,14 @@ __all__ = [
     "RoundHistory",
     "RoundStats",
     "RoundView",
+    "Rounds",
     "RunPeek",
     "RunReader",
     "RunRecord",
     "RunReport",
+    "RunRow",
     "RunState",
+    "RunsList",
     "RunsTable",
     "SafeConsole",
     "Series",
@@ -126,10 +143,13 @@ __all__ = [
     "Trend",
     "Verdict",
     "Workers",
+    "charts",
     "crash_command",
+    "decisions",
     "echo",
     "echo_all",
     "echo_error",
+    "encode_frame",
     "fold",
     "follow",
     "format_count",
@@ -147,12 +167,15 @@ __all__ = [
     "is_run_directory",
     "leaderboard",
     "level_needed",
+    "list_runs",
     "liveness_of",
     "liveness_text",
     "log_lines",
     "machine",
+    "moment",
     "output_failure",
     "peek",
+    "phase",
     "policy",
     "progress",
     "read_run",
@@ -162,5 +185,8 @@ __all__ = [
     "resume_command",
     "rewards",
     "round_view",
+    "rounds",
+    "run_condition",
+    "run_frame",
     "watch",
 ]

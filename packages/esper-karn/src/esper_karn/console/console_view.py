@@ -336,7 +336,7 @@ def _phase_text(state: RunState) -> str:
     """Describes what a run is doing before its first round."""
     if state.phase is None:
         return "starting"
-    return state.phase.payload.phase.value.replace("_", " ")
+    return state.phase.phase.value.replace("_", " ")
 
 
 def _progress_parts(state: RunState) -> list[Part]:
@@ -345,7 +345,7 @@ def _progress_parts(state: RunState) -> list[Part]:
     if now.rounds_total:
         where += f"/{format_index(now.rounds_total)}"
     done = round(BAR_WIDTH * min(1.0, max(0.0, now.share or 0.0)))
-    if state.phase is not None and state.phase.payload.phase is not Phase.TRAINING:
+    if state.phase is not None and state.phase.phase is not Phase.TRAINING:
         where += f" {_phase_text(state)}"
     parts = [
         Part(text=where),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -27,6 +28,9 @@ OUTDATED_AFTER = 10.0
 
 SUMMARY_LIMIT = 256 << 20
 """Largest summary that is read, in bytes: half a million rounds."""
+
+SPARK = 24
+"""Rounds whose accuracy a list shows, the latest ones."""
 
 _OUTLINE = frozenset(
     {
@@ -76,6 +80,9 @@ class RunPeek:
         rounds_done: Number of the last finished round.
         rounds_total: Rounds of the whole run, ``None`` if not known.
         last_round: The last finished round, ``None`` if it was not found.
+        accuracies: Mean final validation accuracy of the latest rounds, in percent.
+        best_accuracies: Best final validation accuracy of these rounds; of all rounds for a run
+            with a summary.
         last_event: Unix time of the last event, ``None`` without one.
         last_kind: The kind of that event; ``None`` for a run with a summary.
         lock: What the run's lock said before its log was read.
@@ -89,6 +96,8 @@ class RunPeek:
     rounds_done: int = 0
     rounds_total: int | None = None
     last_round: RoundStats | None = None
+    accuracies: tuple[float | None, ...] = ()
+    best_accuracies: tuple[float | None, ...] = ()
     last_event: float | None = None
     last_kind: str | None = None
     lock: LockProbe = field(default_factory=LockProbe)
@@ -219,6 +228,8 @@ def _peek_at_summary(run_id: str, summary: RunSummary) -> RunPeek:
         status=summary.status,
         rounds_done=last.last if last else 0,
         last_round=last,
+        accuracies=tuple(each.mean_accuracy for each in summary.rounds[-SPARK:]),
+        best_accuracies=tuple(each.best_accuracy for each in summary.rounds),
         last_event=summary.started + summary.seconds,
     )
 
@@ -231,9 +242,12 @@ def _peek_at_log(run_id: str, log: Path, lock: LockProbe) -> RunPeek:
     unread = tail.last_problem()
     if first is None and last is None and unread is not None:
         raise KarnError(f"no event at either end of log '{log}'; its last line: {unread}")
-    ended = next(tail.events(_ROUND), None)
-    done = ended.payload if ended and isinstance(ended.payload, RoundCompleted) else None
-    last_round = RoundStats.of(done.summary) if done else None
+    rounds = [
+        event.payload.summary
+        for event in islice(tail.events(_ROUND), SPARK)
+        if isinstance(event.payload, RoundCompleted)
+    ][::-1]
+    last_round = RoundStats.of(rounds[-1]) if rounds else None
     # Without a finished round near the end, count the rounds before the current one.
     before = max(0, (last.round or 1) - 1) if last else 0
     return RunPeek(
@@ -243,6 +257,8 @@ def _peek_at_log(run_id: str, log: Path, lock: LockProbe) -> RunPeek:
         rounds_done=last_round.last if last_round else before,
         rounds_total=started.config.n_episodes if started else None,
         last_round=last_round,
+        accuracies=tuple(each.mean_accuracy for each in rounds),
+        best_accuracies=tuple(each.best_accuracy for each in rounds),
         last_event=last.wall_time if last else None,
         last_kind=last.kind if last else None,
         lock=lock,

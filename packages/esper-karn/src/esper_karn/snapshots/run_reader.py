@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 from esper_karn.log.mark import digest_ends, mark_of
@@ -41,10 +40,13 @@ class RunReader:
         self._due = (self._folding.sequence + 1) // EVERY + 1
         self._restarts = 0
         self._inode = 0
+        self._replay: _Replay | None = None
 
     def close(self) -> None:
         """Closes the log."""
         self._reader.close()
+        if self._replay is not None:
+            self._replay.close()
 
     def __enter__(self) -> RunReader:
         return self
@@ -76,20 +78,26 @@ class RunReader:
     def read_at(self, sequence: int) -> RunState:
         """Returns the state after an event; after the last one if the log does not reach so far.
 
+        Going on from the moment before folds only what is between.
+
         Args:
             sequence: Sequence number of the event; -1 for the state before the first.
         """
-        found = self._store.latest(sequence) if self._store and sequence >= 0 else None
-        folding = Folding(found.state if found else None)
-        with EventReader(self._log, start=found.position if found else None) as reader:
-            for event in _until(reader.read(), sequence):
-                folding.take(event)
-        return folding.state()
+        replay = self._replay
+        if replay is None or not replay.reaches(sequence):
+            if replay is not None:
+                replay.close()
+            found = self._store.latest(sequence) if self._store and sequence >= 0 else None
+            replay = self._replay = _Replay(self._log, found)
+        return replay.state_at(sequence)
 
     def _start_again_if_replaced(self) -> None:
         if self._reader.restarts != self._restarts:
             self._restarts = self._reader.restarts
             self._folding, self._due = Folding(), 1
+            if self._replay is not None:
+                self._replay.close()
+                self._replay = None
 
     def _keep(self) -> None:
         """Writes a snapshot, unless the position in the log is not known: then the next one is."""
@@ -123,8 +131,35 @@ def _snapshot(log: Path, state: RunState, position: ReadPosition) -> Snapshot | 
     return Snapshot(state=state, mark=mark, line=position.line)
 
 
-def _until(events: Iterator[Event], sequence: int) -> Iterator[Event]:
-    for event in events:
-        if event.sequence > sequence:
-            return
-        yield event
+class _Replay:
+    """The state of a run at a moment, from where one may go on."""
+
+    def __init__(self, log: Path, found: Snapshot | None) -> None:
+        self._reader = EventReader(log, start=found.position if found else None)
+        self._events = self._reader.read()
+        self._folding = Folding(found.state if found else None)
+        self._next: Event | None = None
+
+    def reaches(self, sequence: int) -> bool:
+        """Whether it is quicker to go on from here than from a snapshot."""
+        ahead = sequence - self._folding.sequence
+        return 0 <= ahead <= EVERY and self._reader.restarts == 0
+
+    def state_at(self, sequence: int) -> RunState:
+        """Goes on to an event."""
+        while (event := self._upcoming()) is not None and event.sequence <= sequence:
+            self._folding.take(event)
+            self._next = None
+        return self._folding.state()
+
+    def close(self) -> None:
+        """Closes the log."""
+        self._reader.close()
+
+    def _upcoming(self) -> Event | None:
+        """Returns the next event without taking it, ``None`` at the end of the log."""
+        if self._next is None:
+            self._next = next(self._events, None)
+            if self._next is None:
+                self._events = self._reader.read()  # a later call finds what is added until then
+        return self._next

@@ -17,6 +17,7 @@ from esper_karn.state.run import (
     Decisions,
     EnvironmentState,
     Leaderboard,
+    PhaseStart,
     RewardSums,
     RunState,
     Workers,
@@ -28,7 +29,6 @@ from esper_leyline.events import (
     EnvironmentBuilt,
     Event,
     PPOUpdate,
-    RunPhase,
     RunStarted,
     Throughput,
     Vitals,
@@ -53,7 +53,7 @@ class Draft:
     coalesced: int
     missing: int
     started: RunStarted | None
-    phase: Stamped[RunPhase] | None
+    phases: tuple[PhaseStart, ...]
     built: EnvironmentBuilt | None
     report: RunReport
     report_at: int
@@ -84,7 +84,7 @@ class Draft:
             coalesced=cursor.coalesced,
             missing=cursor.missing,
             started=state.started,
-            phase=state.phase,
+            phases=state.phases,
             built=state.built,
             report=state.report,
             report_at=state.report_at,
@@ -109,7 +109,7 @@ class Draft:
         return RunState(
             cursor=self._cursor(),
             started=self.started,
-            phase=self.phase,
+            phases=self.phases,
             built=self.built,
             report=self.report,
             report_at=self.report_at,

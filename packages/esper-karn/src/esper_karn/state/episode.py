@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from esper_karn.state.series import Series
@@ -20,6 +21,9 @@ ALPHA_CAPACITY = 64
 
 LIFELINES = 64
 """Slots of an episode that are followed; a host has no more."""
+
+COMPONENTS = 16
+"""Reward components that are added up; a reward has at most 7."""
 
 SPANS = 64
 """Largest number of stage spans kept of a slot, the latest ones."""
@@ -72,6 +76,7 @@ class Episode:
         lifelines: One per slot.
         counterfactuals: The latest counterfactual accuracies.
         shapley: The latest Shapley values.
+        rewards: Sum of the rewards so far, by component.
         germinated: Seeds germinated; likewise ``fossilized`` and ``pruned``.
     """
 
@@ -86,6 +91,7 @@ class Episode:
     lifelines: tuple[Lifeline, ...] = ()
     counterfactuals: Stamped[CounterfactualMatrix] | None = None
     shapley: Stamped[ShapleyValues] | None = None
+    rewards: Mapping[str, Float] = field(default_factory=dict)
     germinated: int = 0
     fossilized: int = 0
     pruned: int = 0

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from esper_karn.state.episode import (
     ACCURACY_CAPACITY,
+    COMPONENTS,
     LIFELINES,
     SPANS,
     Episode,
@@ -89,6 +91,7 @@ class EpisodeDraft:
     lifelines: dict[str, LifelineDraft] = field(default_factory=dict)
     counterfactuals: Stamped[CounterfactualMatrix] | None = None
     shapley: Stamped[ShapleyValues] | None = None
+    rewards: dict[str, float] = field(default_factory=dict)
     germinated: int = 0
     fossilized: int = 0
     pruned: int = 0
@@ -110,6 +113,7 @@ class EpisodeDraft:
             lifelines={line.slot: LifelineDraft(line) for line in episode.lifelines},
             counterfactuals=episode.counterfactuals,
             shapley=episode.shapley,
+            rewards=dict(episode.rewards),
             germinated=episode.germinated,
             fossilized=episode.fossilized,
             pruned=episode.pruned,
@@ -145,9 +149,20 @@ class EpisodeDraft:
         self.slots = outcome.host.seeds
         self.events.clear()
         self.best_accuracy = outcome.best_val_accuracy
+        self.rewards = {}
+        self.add_rewards(outcome.reward_components)
         self.germinated = outcome.germinated
         self.fossilized = outcome.fossilized
         self.pruned = outcome.pruned
+
+    def add_rewards(self, components: Mapping[str, float]) -> None:
+        """Takes what a decision earned, by component."""
+        rewards = self.rewards
+        for name, value in components.items():
+            if name in rewards:
+                rewards[name] += value
+            elif len(rewards) < COMPONENTS:
+                rewards[name] = value
 
     def add_event(self, epoch: int, event: SeedEvent) -> None:
         """Takes a lifecycle event of a seed."""
@@ -186,6 +201,7 @@ class EpisodeDraft:
             lifelines=tuple(line.freeze() for line in self.lifelines.values()),
             counterfactuals=self.counterfactuals,
             shapley=self.shapley,
+            rewards=dict(self.rewards),
             germinated=self.germinated,
             fossilized=self.fossilized,
             pruned=self.pruned,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from esper_karn.state.draft import Draft
-from esper_karn.state.episode import better_episode
+from esper_karn.state.episode import COMPONENTS, better_episode
 from esper_karn.state.episode_draft import EnvironmentDraft, EpisodeDraft
 from esper_karn.state.leaderboard import rank, with_ranked
 from esper_karn.state.run import Leaderboard, RewardSums
@@ -13,6 +13,7 @@ from esper_karn.state.stamped import stamp
 from esper_leyline import SeedEvent, SeedEventKind
 from esper_leyline.events import (
     CounterfactualMatrix,
+    Decision,
     EpisodeOutcome,
     EpisodeStarted,
     EpochCompleted,
@@ -21,9 +22,6 @@ from esper_leyline.events import (
 )
 from esper_leyline.profiles import HostProfile
 from esper_leyline.reports import ShapleyValues
-
-COMPONENTS = 16
-"""Reward components that are added up; a reward has at most 7."""
 
 
 def episode_started(draft: Draft, event: Event, payload: EpisodeStarted) -> None:
@@ -48,6 +46,13 @@ def episode_outcome(draft: Draft, event: Event, payload: EpisodeOutcome) -> None
     if board != draft.leaderboard.episodes:
         draft.leaderboard = Leaderboard(at=event.sequence, episodes=board)
     draft.rewards = _with_reward(draft.rewards, event, payload)
+
+
+def decision(draft: Draft, event: Event, payload: Decision) -> None:
+    """A controller decided for a host."""
+    host = event.environment
+    if payload.reward is not None and host is not None and draft.has_room_for(host):
+        _episode(draft, event).add_rewards(payload.reward.components)
 
 
 def seed_event(draft: Draft, event: Event, payload: SeedEvent) -> None:

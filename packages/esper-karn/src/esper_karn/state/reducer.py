@@ -148,7 +148,7 @@ _CASES: Mapping[str, tuple[_Case, ...]] = MappingProxyType(
         "memory_warning": (host_cases.anomaly,),
         "throughput_warning": (host_cases.anomaly,),
         "ppo_update": (policy_cases.ppo_update,),
-        "decision": (policy_cases.decision,),
+        "decision": (policy_cases.decision, host_cases.decision),
         "episode_started": (host_cases.episode_started,),
         "epoch_completed": (host_cases.epoch_completed,),
         "episode_outcome": (host_cases.episode_outcome,),

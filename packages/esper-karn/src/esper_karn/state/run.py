@@ -15,8 +15,8 @@ from esper_karn.state.stamped import Stamped
 from esper_leyline import EvaluationReport, RunStatus
 from esper_leyline.events import (
     EnvironmentBuilt,
+    Phase,
     PPOUpdate,
-    RunPhase,
     RunStarted,
     Throughput,
     Vitals,
@@ -31,6 +31,9 @@ NOTICES = 100
 
 ENVIRONMENTS = 1024
 """Environments that are followed; a run has no more."""
+
+PHASES = 12
+"""Phases that are kept, the latest ones; the start of a process has at most six."""
 
 SERIES = 96
 """Series that are kept; a run of the built-in policy has about 70."""
@@ -190,12 +193,30 @@ class Workers:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PhaseStart:
+    """The run entered a phase.
+
+    Attributes:
+        sequence: Sequence number of its event.
+        boot: Which of the processes that wrote the log entered it.
+        monotonic: When, in seconds since that process began.
+        detail: What exactly is done, for people.
+    """
+
+    sequence: int
+    boot: int
+    monotonic: Float
+    phase: Phase
+    detail: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunState:
     """A run as its events describe it, in parts that change together.
 
     Attributes:
         started: The run's own description, with its configuration; ``None`` before it.
-        phase: What the run is doing, ``None`` before its first phase.
+        phases: The latest phases of the run, the current one last.
         built: Slots and sizes, ``None`` before the environment is built.
         report: How the run stands, and its rounds.
         report_at: Sequence number of the event that changed ``started``, ``built`` or ``report``.
@@ -218,7 +239,7 @@ class RunState:
 
     cursor: Cursor = field(default_factory=Cursor)
     started: RunStarted | None = None
-    phase: Stamped[RunPhase] | None = None
+    phases: tuple[PhaseStart, ...] = ()
     built: EnvironmentBuilt | None = None
     report: RunReport = field(default_factory=RunReport)
     report_at: int = -1
@@ -240,6 +261,11 @@ class RunState:
     def run_id(self) -> str | None:
         """The run's id, ``None`` before the first event."""
         return self.cursor.run_id
+
+    @property
+    def phase(self) -> PhaseStart | None:
+        """What the run is doing, ``None`` before its first phase."""
+        return self.phases[-1] if self.phases else None
 
     @property
     def status(self) -> RunStatus:

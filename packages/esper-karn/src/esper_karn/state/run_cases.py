@@ -10,7 +10,7 @@ from esper_karn.state.decisions import DECISIONS
 from esper_karn.state.draft import Draft
 from esper_karn.state.episode_draft import EnvironmentDraft, EpisodeDraft, slots_of
 from esper_karn.state.rounds import RoundStats
-from esper_karn.state.run import Leaderboard, RewardSums, Workers
+from esper_karn.state.run import PHASES, Leaderboard, PhaseStart, RewardSums, Workers
 from esper_karn.state.series import CHART_CAPACITY
 from esper_karn.state.stamped import stamp
 from esper_leyline import RunStatus
@@ -46,7 +46,14 @@ def run_started(draft: Draft, event: Event, payload: RunStarted) -> None:
 
 def run_phase(draft: Draft, event: Event, payload: RunPhase) -> None:
     """A run entered a phase."""
-    draft.phase = stamp(event, payload)
+    start = PhaseStart(
+        sequence=event.sequence,
+        boot=event.boot,
+        monotonic=event.monotonic,
+        phase=payload.phase,
+        detail=payload.detail,
+    )
+    draft.phases = (*draft.phases, start)[-PHASES:]
 
 
 def environment_built(draft: Draft, event: Event, payload: EnvironmentBuilt) -> None:

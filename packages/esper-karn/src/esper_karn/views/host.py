@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from esper_karn.state.episode import Episode, Lifeline
-from esper_karn.state.run import EnvironmentState
+from esper_karn.state.run import EnvironmentState, RunState
 from esper_karn.state.stamped import Stamped
 from esper_karn.views.hosts import HostCard, host_card
+from esper_karn.views.levels import why_empty
 from esper_karn.views.profile import ProfileView, profile_view
 from esper_leyline import SeedReport
 from esper_leyline.events import CounterfactualMatrix
-from esper_leyline.wire import Float
+from esper_leyline.wire import WIRE_CONFIG, Float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,8 +136,14 @@ class HostView:
 
     Attributes:
         shapley: By slot, what its seed adds to accuracy on average, in points.
+        rewards: Sum of the episode's rewards so far, by component.
+        episode_return: Their sum, ``None`` before the first reward.
         test_accuracy: On the test split, in percent; ``None`` before it was evaluated.
+        empty: Why there is no measurement, ``None`` if there is one; likewise
+            ``counterfactuals_empty``.
     """
+
+    __pydantic_config__ = WIRE_CONFIG
 
     card: HostCard
     train_loss: Float | None
@@ -148,13 +156,23 @@ class HostView:
     best: EpisodeView | None
     counterfactuals: Counterfactuals | None
     shapley: dict[str, Float] | None
+    rewards: dict[str, Float]
+    episode_return: Float | None
     test_accuracy: Float | None
     test_loss: Float | None
     profile: ProfileView | None
+    empty: str | None
+    counterfactuals_empty: str | None
 
 
-def host_view(environment: EnvironmentState) -> HostView:
-    """Selects one host in full."""
+def host_view(environment: EnvironmentState, state: RunState | None = None) -> HostView:
+    """Selects one host in full.
+
+    Args:
+        environment: The host's.
+        state: The run, which says why measurements are missing; ``None`` not to say it.
+    """
+    run = state or RunState()
     episode, best = environment.episode, environment.best_episode
     host, test = episode.host, environment.test
     return HostView(
@@ -169,9 +187,20 @@ def host_view(environment: EnvironmentState) -> HostView:
         best=None if best is None else _episode(best),
         counterfactuals=_counterfactuals(episode.counterfactuals),
         shapley=episode.shapley.payload.values if episode.shapley else None,
+        rewards=dict(episode.rewards),
+        episode_return=math.fsum(episode.rewards.values()) if episode.rewards else None,
         test_accuracy=test.test_accuracy if test else None,
         test_loss=test.test_loss if test else None,
         profile=profile_view(environment.profile),
+        empty=why_empty(
+            run, ["epoch_completed"], "no epoch of this episode yet", shown=host is not None
+        ),
+        counterfactuals_empty=why_empty(
+            run,
+            ["counterfactual_matrix"],
+            "not measured in this episode yet",
+            shown=episode.counterfactuals is not None,
+        ),
     )
 
 

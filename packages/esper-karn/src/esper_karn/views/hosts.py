@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from esper_karn.state.run import EnvironmentState, RunState
+from esper_karn.views.levels import why_empty
 from esper_leyline import SeedReport
-from esper_leyline.wire import Float
+from esper_leyline.wire import WIRE_CONFIG, Float
 
 SPARK = 24
 """Points of a host's small picture of its accuracy."""
@@ -61,9 +62,16 @@ class HostCard:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hosts:
-    """Every host of the run, by environment."""
+    """Every host of the run, by environment.
+
+    Attributes:
+        empty: Why there is no measurement of any, ``None`` if there is one.
+    """
+
+    __pydantic_config__ = WIRE_CONFIG
 
     hosts: tuple[HostCard, ...]
+    empty: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,14 +104,29 @@ class LeaderboardRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeaderboardView:
-    """The best episodes, the best first."""
+    """The best episodes, the best first.
+
+    Attributes:
+        empty: Why there is none, ``None`` if there is one.
+    """
+
+    __pydantic_config__ = WIRE_CONFIG
 
     rows: tuple[LeaderboardRow, ...]
+    empty: str | None
 
 
 def hosts(state: RunState) -> Hosts:
     """Selects the grid of hosts."""
-    return Hosts(hosts=tuple(host_card(each) for each in state.environments))
+    return Hosts(
+        hosts=tuple(host_card(each) for each in state.environments),
+        empty=why_empty(
+            state,
+            ["epoch_completed"],
+            "no host has finished an epoch yet",
+            shown=any(each.episode.host is not None for each in state.environments),
+        ),
+    )
 
 
 def host_card(environment: EnvironmentState) -> HostCard:
@@ -164,7 +187,13 @@ def leaderboard(state: RunState) -> LeaderboardView:
                 ended=each.ended.value,
             )
             for rank, each in enumerate(state.leaderboard.episodes, 1)
-        )
+        ),
+        empty=why_empty(
+            state,
+            ["episode_outcome"],
+            "no episode has ended yet",
+            shown=bool(state.leaderboard.episodes),
+        ),
     )
 
 

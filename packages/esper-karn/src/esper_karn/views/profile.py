@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from esper_karn.state.run import RunState
 from esper_karn.state.stamped import Stamped
+from esper_karn.views.levels import why_empty
 from esper_leyline.profiles import HostProfile, LayerProfile, Sharpness
-from esper_leyline.wire import Float
+from esper_leyline.wire import WIRE_CONFIG, Float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,12 +69,13 @@ class Profiles:
     """The last profile of each host.
 
     Attributes:
-        needs: The flag without which nothing is measured; ``None`` if the run has it, or before
-            its first event.
+        empty: Why there is none, for example the flag that it needs; ``None`` if there is one.
     """
 
+    __pydantic_config__ = WIRE_CONFIG
+
     rows: tuple[ProfileRow, ...]
-    needs: str | None
+    empty: str | None
 
 
 def profile_view(found: Stamped[HostProfile] | None) -> ProfileView | None:
@@ -96,13 +98,12 @@ def profiles(state: RunState) -> Profiles:
     """Selects a row for each host that was measured."""
     started = state.started
     unmeasured = started is not None and started.config.telemetry.profile == "minimal"
+    rows = tuple(
+        _row(each.index, each.profile) for each in state.environments if each.profile is not None
+    )
+    waiting = "needs --telemetry-profile standard" if unmeasured else "not measured yet"
     return Profiles(
-        rows=tuple(
-            _row(each.index, each.profile)
-            for each in state.environments
-            if each.profile is not None
-        ),
-        needs="needs --telemetry-profile standard" if unmeasured else None,
+        rows=rows, empty=why_empty(state, ["profile_measured"], waiting, shown=bool(rows))
     )
 
 

@@ -1,20 +1,17 @@
-"""Panels of the run as a whole: header, phase, health, machine, log."""
+"""Panels of the run as a whole: header, phase, health, machine."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from esper_karn.state.health import CHECKS
-from esper_karn.state.run import Notice, RunState
+from esper_karn.state.run import RunState
+from esper_karn.views.levels import why_empty
 from esper_karn.views.progress import progress
 from esper_leyline import RunStatus
 from esper_leyline.events import GpuVitals
 from esper_leyline.health import Level, Limits
-from esper_leyline.wire import Float
-
-LOG_LINES = 100
-"""Lines of the log panel, the latest ones."""
+from esper_leyline.wire import WIRE_CONFIG, Float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +32,8 @@ class Header:
         coalesced: Samples that later ones stand for.
         health: The worst level of all verdicts.
     """
+
+    __pydantic_config__ = WIRE_CONFIG
 
     run_id: str | None
     command: str | None
@@ -66,11 +65,33 @@ class Header:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PhaseStep:
+    """A phase of the current process.
+
+    Attributes:
+        seconds: How long it took; ``None`` for the current one.
+    """
+
+    phase: str
+    detail: str | None
+    seconds: Float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PhaseView:
-    """What the run is doing, for example ``building``; ``None`` before its first phase."""
+    """What the run is doing, for example ``building``; ``None`` before its first phase.
+
+    Attributes:
+        since: Seconds of the run's process when it began.
+        steps: The phases of the current process so far, the current one last.
+    """
+
+    __pydantic_config__ = WIRE_CONFIG
 
     phase: str | None
     detail: str | None
+    since: Float | None
+    steps: tuple[PhaseStep, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +120,8 @@ class VerdictView:
 class Health:
     """Every check that was made, the worst first."""
 
+    __pydantic_config__ = WIRE_CONFIG
+
     verdicts: tuple[VerdictView, ...]
 
 
@@ -110,45 +133,25 @@ class Machine:
         seconds: Wall time of the latest round by part.
         restarts: Worker processes that were started again.
         latest_restart: Why the latest one was.
+        empty: Why nothing was measured, ``None`` if something was.
+        speed_empty: The same for the speed of hosts.
     """
+
+    __pydantic_config__ = WIRE_CONFIG
 
     cpu_percent: Float | None
     rss_mb: Float | None
     memory_mb: Float | None
     total_memory_mb: Float | None
     disk_free_mb: Float | None
+    total_disk_mb: Float | None
     gpus: tuple[GpuVitals, ...]
     host_epochs_per_second: Float | None
     seconds: dict[str, Float]
     restarts: int
     latest_restart: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogLine:
-    """One notice.
-
-    Attributes:
-        sequence: Sequence number of its event.
-        group: What it is about.
-    """
-
-    sequence: int
-    wall_time: Float
-    group: Literal["anomaly", "seed", "host", "run"]
-    kind: str
-    text: str
-    round: int | None
-    epoch: int | None
-    environment: int | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Log:
-    """The latest notices, oldest first, and the number of all anomalies."""
-
-    lines: tuple[LogLine, ...]
-    anomalies: int
+    empty: str | None
+    speed_empty: str | None
 
 
 def header(state: RunState) -> Header:
@@ -188,10 +191,21 @@ def header(state: RunState) -> Header:
 
 def phase(state: RunState) -> PhaseView:
     """Selects what the run is doing."""
-    found = state.phase
+    phases = [each for each in state.phases if each.boot == state.cursor.boot]
+    current = phases[-1] if phases else None
+    ends = [each.monotonic for each in phases[1:]]
     return PhaseView(
-        phase=found.payload.phase.value if found else None,
-        detail=found.payload.detail if found else None,
+        phase=current.phase.value if current else None,
+        detail=current.detail if current else None,
+        since=current.monotonic if current else None,
+        steps=tuple(
+            PhaseStep(
+                phase=each.phase.value,
+                detail=each.detail,
+                seconds=None if end is None else end - each.monotonic,
+            )
+            for each, end in zip(phases, [*ends, None], strict=False)
+        ),
     )
 
 
@@ -229,29 +243,15 @@ def machine(state: RunState) -> Machine:
         memory_mb=vitals.memory_mb if vitals else None,
         total_memory_mb=vitals.total_memory_mb if vitals else None,
         disk_free_mb=vitals.disk_free_mb if vitals else None,
+        total_disk_mb=vitals.total_disk_mb if vitals else None,
         gpus=vitals.gpus if vitals else (),
         host_epochs_per_second=speed.host_epochs_per_second if speed else None,
         seconds=speed.seconds if speed else {},
         restarts=state.workers.restarts,
         latest_restart=f"worker {latest.worker}: {latest.reason}" if latest else None,
+        empty=why_empty(state, ["vitals"], "not measured yet", shown=vitals is not None),
+        speed_empty=why_empty(state, ["throughput"], "no round yet", shown=speed is not None),
     )
-
-
-def log_lines(state: RunState) -> Log:
-    """Selects the latest notices of all groups."""
-    notices = state.notices
-    lines = [
-        *(_line("anomaly", each) for each in notices.anomalies),
-        *(_line("seed", each) for each in notices.lifecycle),
-        *(_line("host", each) for each in notices.hosts),
-        *(_line("run", each) for each in notices.run),
-    ]
-    lines.sort(key=lambda line: line.sequence)
-    return Log(lines=tuple(lines[-LOG_LINES:]), anomalies=notices.anomaly_count)
-
-
-def _threshold(limits: Limits, level: Level) -> float:
-    return limits.warning if limits.bad is None or level is not Level.BAD else limits.bad
 
 
 def _worst(state: RunState) -> Level:
@@ -259,14 +259,5 @@ def _worst(state: RunState) -> Level:
     return max(levels, key=lambda level: level.rank, default=Level.UNKNOWN)
 
 
-def _line(group: Literal["anomaly", "seed", "host", "run"], notice: Notice) -> LogLine:
-    return LogLine(
-        sequence=notice.sequence,
-        wall_time=notice.wall_time,
-        group=group,
-        kind=notice.kind,
-        text=notice.text,
-        round=notice.round,
-        epoch=notice.epoch,
-        environment=notice.environment,
-    )
+def _threshold(limits: Limits, level: Level) -> float:
+    return limits.warning if limits.bad is None or level is not Level.BAD else limits.bad

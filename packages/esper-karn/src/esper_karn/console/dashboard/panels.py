@@ -29,8 +29,9 @@ from esper_karn.formatting import (
 from esper_karn.state.run import RunState
 from esper_karn.views.hosts import HostCard, SlotCard, hosts
 from esper_karn.views.levels import level_needed
+from esper_karn.views.log import LogLine, log_lines
 from esper_karn.views.policy import policy, rewards
-from esper_karn.views.summary import Health, LogLine, health, log_lines, machine
+from esper_karn.views.summary import Health, health, machine
 from esper_leyline.health import Level
 
 SPARK_WIDTH = 8

@@ -1,0 +1,1 @@
+"""JSON Schemas of the view models, and TypeScript types made from them."""
