@@ -5,6 +5,7 @@ from esper_karn.console.console_view import ConsoleView, follow
 from esper_karn.console.dashboard.dashboard import Dashboard
 from esper_karn.console.dashboard.screen import has_room, watch
 from esper_karn.console.layout import Column, FittedTable, TableVariant
+from esper_karn.console.profiles_table import ProfilesTable
 from esper_karn.console.runs_table import RunsTable
 from esper_karn.console.screen import SafeConsole, echo, echo_all, echo_error
 from esper_karn.console.streams import guard_streams, output_failure
@@ -61,6 +62,7 @@ from esper_karn.views.levels import level_needed
 from esper_karn.views.log import Log, LogLine, log_lines
 from esper_karn.views.moment import Moment, moment
 from esper_karn.views.policy import Policy, Rewards, policy, rewards
+from esper_karn.views.profile import Profiles, profiles
 from esper_karn.views.progress import Progress, progress
 from esper_karn.views.rounds import Rounds, RoundView, round_view, rounds
 from esper_karn.views.summary import (
@@ -118,6 +120,8 @@ __all__ = [
     "PhaseView",
     "Policy",
     "Problem",
+    "Profiles",
+    "ProfilesTable",
     "Progress",
     "RankedEpisode",
     "RewardSums",
@@ -177,6 +181,7 @@ __all__ = [
     "peek",
     "phase",
     "policy",
+    "profiles",
     "progress",
     "read_run",
     "read_summary",

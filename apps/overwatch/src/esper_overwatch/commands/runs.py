@@ -10,8 +10,10 @@ from rich.text import Text
 from esper_karn import (
     ClosingTable,
     EventReader,
+    Health,
     KarnError,
     Liveness,
+    ProfilesTable,
     RunsTable,
     crash_command,
     fold,
@@ -20,6 +22,7 @@ from esper_karn import (
     is_run_directory,
     liveness_text,
     peek,
+    profiles,
     read_run,
     resolve_log,
 )
@@ -29,7 +32,7 @@ from esper_leyline.health import Level
 from esper_leyline.run_lock import LockProbe
 from esper_overwatch.errors import OverwatchError
 
-_JUDGED = frozenset(
+_FOLDED = frozenset(
     {
         "run_started",
         "environment_built",
@@ -39,9 +42,10 @@ _JUDGED = frozenset(
         "ppo_update",
         "throughput",
         "vitals",
+        "profile_measured",
     }
 )
-"""Kinds from which a run's health is judged; the other lines of its log are not parsed."""
+"""Kinds from which health and profiles are told; the other lines of a log are not parsed."""
 
 _OF_WHOLE_LOGS = ("telemetry", "stalled")
 """Checks that need every line of a log."""
@@ -70,7 +74,7 @@ def list_runs(folder: Path, console: Console, *, now: float) -> None:
 
 
 def show_run(path: Path, console: Console, *, now: float) -> None:
-    """Prints the closing table of a run.
+    """Prints the closing table of a run, the last profile of its hosts, and what is not well.
 
     Args:
         path: The run directory.
@@ -83,7 +87,7 @@ def show_run(path: Path, console: Console, *, now: float) -> None:
     record = read_run(path)
     console.print(Text(f"run {printable(record.run_id)}", "bold"), soft_wrap=True)
     console.print(ClosingTable(record.report))
-    _print_health(path, console)
+    _print_state(path, console)
     liveness = record.liveness(now)
     if liveness is not Liveness.ENDED:
         text = liveness_text(liveness, record.lock, record.last_event, now, record.last_kind)
@@ -94,16 +98,22 @@ def show_run(path: Path, console: Console, *, now: float) -> None:
         console.print(Text(printable(record.unread), "yellow"), soft_wrap=True)
 
 
-def _print_health(path: Path, console: Console) -> None:
-    """Prints each check of a run that is not well, with its value, its threshold and advice."""
+def _print_state(path: Path, console: Console) -> None:
+    """Prints what a summary does not have: profiles of hosts, and checks that are not well."""
     try:
-        with EventReader(resolve_log(path), kinds=_JUDGED) as reader:
-            verdicts = health(fold(reader.read())).verdicts
+        with EventReader(resolve_log(path), kinds=_FOLDED) as reader:
+            state = fold(reader.read())
     except KarnError as error:
         # The summary is enough for the table above.
         console.print(Text(printable(f"health not known: {error}"), "yellow"), soft_wrap=True)
         return
-    for each in verdicts:
+    console.print(ProfilesTable(profiles(state)))
+    _print_health(health(state), console)
+
+
+def _print_health(found: Health, console: Console) -> None:
+    """Prints each check of a run that is not well, with its value, its threshold and advice."""
+    for each in found.verdicts:
         if each.level in {Level.OK, Level.UNKNOWN} or each.name in _OF_WHOLE_LOGS:
             continue
         bound = f"{'below' if each.below else 'from'} {format_number(each.threshold, 3)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -143,9 +144,13 @@ def _by_layer(
 
 
 def _smallest(values: list[NamedValue]) -> NamedValue | None:
-    return min(values, key=lambda each: each.value, default=None)
+    return min(values, key=_order, default=None)
 
 
 def _largest(values: list[NamedValue]) -> NamedValue | None:
-    # NaN is no number to compare with, and the worst that a norm can be.
-    return max(values, key=lambda each: (each.value != each.value, each.value), default=None)
+    return max(values, key=_order, default=None)
+
+
+def _order(named: NamedValue) -> tuple[bool, float]:
+    # NaN, which has no order, comes last: it is the worst that a norm can be.
+    return math.isnan(named.value), 0.0 if math.isnan(named.value) else named.value
