@@ -10,8 +10,10 @@ from esper_overwatch.cli import main
 def test_a_check_that_is_not_well_is_printed_with_advice(tmp_path, capsys, a_round):
     run = tmp_path / "run"
     run.mkdir()
-    sample = Vitals(memory_mb=98.0, total_memory_mb=100.0, disk_free_mb=float("nan"))
-    payloads = (RoundCompleted(summary=a_round(1, rollbacks=2)), sample)
+    disk = {"disk_free_mb": float("nan"), "total_disk_mb": 1000.0}
+    sample = Vitals(memory_mb=98.0, total_memory_mb=100.0, **disk)
+    # One reading alone may be a moment.
+    payloads = (RoundCompleted(summary=a_round(1, rollbacks=2)), sample, sample)
     events = [
         Event(run_id="run", sequence=number, monotonic=number, wall_time=number, payload=payload)
         for number, payload in enumerate(payloads)
