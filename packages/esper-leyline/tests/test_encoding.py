@@ -8,13 +8,14 @@ import math
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from esper_leyline import FactoredAction, SeedReport, TrainingConfig
 from esper_leyline.events import (
     Decision,
     EpochCompleted,
     Event,
+    RunFailed,
     RunStarted,
     Vitals,
     encode_event,
@@ -108,3 +109,18 @@ def test_numbers_are_written_with_six_digits(value, written):
 def test_numbers_outside_the_log_are_exact(value):
     found = FLOAT.validate_json(FLOAT.dump_json(value))
     assert found == value or (math.isnan(found) and math.isnan(value))
+
+
+@pytest.mark.parametrize("number", ["1" * 19, "-" + "1" * 400, "1" * 5000])
+def test_an_integer_with_which_nobody_can_calculate_is_refused(number):
+    line = encode_event(event(Vitals(), round=3)).replace(
+        b'"round":3', b'"round":%b' % number.encode()
+    )
+    with pytest.raises(ValidationError, match=r"an integer has|number out of range"):
+        parse_event(line)
+
+
+def test_long_integers_in_texts_are_no_numbers():
+    text = "see [1234567890123456789012, -12345678901234567890123]"
+    read = parse_event(encode_event(event(RunFailed(error=text, rounds_completed=1, seconds=1e22))))
+    assert read.payload == RunFailed(error=text, rounds_completed=1, seconds=1e22)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter, ValidationError
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from esper_leyline.errors import LeylineError, show_text
 from esper_leyline.events.payloads import PAYLOADS, Payload
@@ -98,11 +100,14 @@ def parse_event(line: bytes, run_id: str | None = None) -> Event:
 
     Raises:
         EventVersionError: If the line was written under another schema version.
-        ValidationError: If it is no event.
+        ValidationError: If it is no event, or has an integer of more than 18 digits, with which
+            no reader could calculate.
         RecursionError: If it is nested too deep.
     """
     try:
         event = _EVENT.validate_json(line)
+        if _LONG_INTEGER.search(line):
+            _refuse_long_integers(line)
     except ValidationError:
         _check_version(_claimed_version(line))
         raise
@@ -137,6 +142,21 @@ def _stamps(event: Event, *, name_run: bool) -> str:
     return ",".join(parts)
 
 
+def _refuse_long_integers(line: bytes) -> None:
+    """Raises a ``ValidationError`` if a JSON value has an integer of more than 18 digits."""
+    digits = max(_integer_lengths(line), default=0)
+    if digits > _MOST_DIGITS:
+        message = f"an integer has {digits} digits, and at most {_MOST_DIGITS} are read"
+        error = InitErrorDetails(type=PydanticCustomError("integer_digits", message), input=None)
+        raise ValidationError.from_exception_data("Event", [error])
+
+
+def _integer_lengths(line: bytes) -> list[int]:
+    lengths: list[int] = []
+    json.loads(line, parse_int=lambda text: lengths.append(len(text.lstrip("-"))))
+    return lengths
+
+
 def _check_version(version: object) -> None:
     if version != SCHEMA_VERSION:
         raise EventVersionError(
@@ -163,3 +183,8 @@ _ADAPTERS: Mapping[str, TypeAdapter[Any]] = MappingProxyType(
 )
 
 _WRITTEN_IN_FULL = frozenset({"run_started"})
+
+_MOST_DIGITS = 18
+
+# It may also match in a text, so what it finds is looked at again.
+_LONG_INTEGER = re.compile(rb"[\[,:]\s*-?\d{%d}" % (_MOST_DIGITS + 1))
