@@ -134,7 +134,7 @@ def dormant(pairs: int) -> None:
     plain = resnet18(num_classes=10)
     data = images(32, 64)
     grafted = graft(copy.deepcopy(plain), {"r0c0": "layer1", "r0c1": "layer2", "r0c2": "layer3"})
-    grafted.look(data[0])
+    grafted.run_example(data[0])
     ratio = compare(step(grafted, *data), step(plain, *data), pairs=pairs, repeats=1)
     print(f"dormant         resnet18, batch 32, 64 x 64       {ratio}   bar 1.02")
 

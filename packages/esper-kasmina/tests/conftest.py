@@ -102,7 +102,7 @@ def style(request) -> BlendStyle:
         for blueprint in BLUEPRINTS[spec.topology]
     ],
 )
-def planting(request) -> tuple[HostSpec, Blueprint]:
+def spec_and_blueprint(request) -> tuple[HostSpec, Blueprint]:
     """A small host and a blueprint that fits it, in every combination."""
     return request.param
 
@@ -203,12 +203,12 @@ def grow(order, train) -> Callable[..., None]:
         stage: SeedStage,
         blueprint: Blueprint | None = None,
         *,
-        lively: bool = True,
+        nonzero_scale: bool = True,
         **germinate: object,
     ) -> None:
         grown = blueprint or USUAL[host.spec.topology]
         order(host, slot, Germinate(blueprint=grown, **germinate))
-        if lively:
+        if nonzero_scale:
             torch.nn.init.constant_(host.slot(slot).seed.scale, 0.5)
         if stage is SeedStage.GERMINATED:
             return

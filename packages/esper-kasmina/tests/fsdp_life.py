@@ -2,7 +2,7 @@
 
     python fsdp_life.py WHEN RANK WORLD STORE RESULT
 
-A seed is born ``before`` the model is sharded, or ``after``. Each rank trains on its part of
+A seed germinates ``before`` the model is sharded, or ``after``. Each rank trains on its part of
 every batch. With a world of one the model trains unsharded on the whole of it.
 """
 
@@ -27,7 +27,7 @@ def live(when: str, rank: int, world: int) -> dict[str, object]:
     rules = LifecycleRules(min_prune_age=0)
     host = graft(model, {"r0c0": "0", "r0c1": "2"}, example_inputs=INPUTS, rules=rules)
     if when == "before":
-        birth(host, "r0c0")
+        germinate(host, "r0c0")
     if world > 1:
         mesh = distributed.device_mesh.init_device_mesh("cpu", (world,))
         fully_shard(model[2], mesh=mesh)
@@ -35,7 +35,7 @@ def live(when: str, rank: int, world: int) -> dict[str, object]:
     optimizer = torch.optim.SGD(host.parameters(), lr=0.05, momentum=0.9)
     sync_optimizer(optimizer, host)
     train(host, optimizer, rank, world)
-    birth(host, "r0c1")
+    germinate(host, "r0c1")
     sync_optimizer(optimizer, host)
     train(host, optimizer, rank, world)
     norm = host.slot("r0c1").report().gradient_norm
@@ -63,7 +63,7 @@ def ramp_down(host, optimizer, rank: int, world: int) -> None:
     sync_optimizer(optimizer, host)
 
 
-def birth(host, slot: str) -> None:
+def germinate(host, slot: str) -> None:
     for command in (Germinate(blueprint=Blueprint.LORA), Advance()):
         result = host.apply_command(SeedCommand(slot=slot, command=command))
         assert result.accepted, result.reason

@@ -63,9 +63,9 @@ def test_a_seed_goes_through_all_stages_under_autocast(
     assert slot.stage is last
 
 
-def test_activations_keep_their_dtype(planting, style, make_host, grow):
+def test_activations_keep_their_dtype(spec_and_blueprint, style, make_host, grow):
     """A layer of the host may return either precision."""
-    spec, blueprint = planting
+    spec, blueprint = spec_and_blueprint
     host = make_host(spec)
     grow(host, "r0c0", SeedStage.TRAINING, blueprint, style=style)
     slot = host.slot("r0c0")

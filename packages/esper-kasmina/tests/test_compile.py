@@ -48,7 +48,7 @@ class Plain(nn.Module):
 
 @dataclass
 class Subject:
-    """A model, the slot in which a seed lives, and what it is fed."""
+    """A model, its slot, and inputs."""
 
     model: nn.Module
     slot: SeedSlot
@@ -129,7 +129,7 @@ def assert_as_eager(compiled: nn.Module, subject: Subject) -> None:
 
 @pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
 def test_steps_and_ticks_compile_nothing(subject, style, end):
-    """Only what changes the computation does: a birth, the end of isolation, a freezing."""
+    """Only a germination, the end of isolation and a freeze compile again."""
     counter = CompileCounter()
     compiled = torch.compile(subject.model, backend=counter)
     compilings = []

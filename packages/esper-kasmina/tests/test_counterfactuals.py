@@ -40,8 +40,8 @@ def make_inputs(spec):
     return torch.randn(8, *spec.input_shape, generator=generator)
 
 
-def place(slot, how, blueprint, style):
-    """Puts a lively seed into a slot at the wanted strength."""
+def put_seed(slot, how, blueprint, style):
+    """Puts a seed with a nonzero scale into a slot, at a strength."""
     if how == "dormant":
         return
     assert slot.apply_command(Germinate(blueprint=blueprint, style=style)).accepted
@@ -79,7 +79,7 @@ def test_counterfactuals_equal_separate_passes(spec, data):
     blueprints = st.sampled_from(sorted(BLUEPRINTS[spec.topology]))
     for slot in host.slots:
         style = data.draw(st.sampled_from(BlendStyle))
-        place(host.slot(slot), data.draw(stages), data.draw(blueprints), style)
+        put_seed(host.slot(slot), data.draw(stages), data.draw(blueprints), style)
     sets = st.frozensets(st.sampled_from(host.slots))
     disabled = data.draw(st.lists(sets, max_size=6))
     inputs = make_inputs(spec)
@@ -174,7 +174,7 @@ def test_an_override_can_be_set_as_an_attribute_of_the_slot(name, style):
     spec = SPECS[name]
     host = build_host(spec, HostOptions(slots=spec.slots, rng_seed=3))
     slot, inputs = host.slot("r0c1"), make_inputs(spec)
-    place(slot, "full", Blueprint.NORM, style)
+    put_seed(slot, "full", Blueprint.NORM, style)
     column = torch.linspace(0.0, 1.0, len(inputs))
     alpha = torch.full((len(inputs), 3), torch.nan)
     alpha[:, 1] = column

@@ -35,7 +35,7 @@ HOSTS = {
 
 
 def harvested(name):
-    """Returns a harvest with three fossils, one of each algorithm, and an input for it."""
+    """Returns a harvest with three fossilized seeds, one of each algorithm, and an input for it."""
     if name in SAMPLE_MODELS:
         inputs = SAMPLE_MODELS[name].inputs()
         host = graft(SAMPLE_MODELS[name].make(), SAMPLE_MODELS[name].sites, example_inputs=inputs)

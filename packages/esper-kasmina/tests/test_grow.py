@@ -23,9 +23,9 @@ from esper_leyline import Blueprint, Germinate, LifecycleRules, SeedStage
 
 SIGNALS, LABELS = torch.zeros(128, 1, 16), torch.arange(128) % 2
 for row in range(128):
-    place = (row * 7) % 15
-    SIGNALS[row, 0, place] = 1.0 - 2.0 * LABELS[row]
-    SIGNALS[row, 0, place + 1] = 2.0 * LABELS[row] - 1.0
+    position = (row * 7) % 15
+    SIGNALS[row, 0, position] = 1.0 - 2.0 * LABELS[row]
+    SIGNALS[row, 0, position + 1] = 2.0 * LABELS[row] - 1.0
 
 
 class Blind(nn.Module):

@@ -61,7 +61,7 @@ def grown(spec, blueprint, style):
     return host
 
 
-def foreign_modules(model: nn.Module) -> set[str]:
+def modules_not_of_torch(model: nn.Module) -> set[str]:
     return {
         type(module).__module__
         for module in model.modules()
@@ -83,7 +83,7 @@ def test_the_harvest_of_a_host_is_a_graph_with_the_same_outputs(spec, blueprint,
     plain, inputs = harvest(host), inputs_for(spec)
     assert isinstance(plain, fx.GraphModule)
     assert plain.training
-    assert foreign_modules(plain) == set()
+    assert modules_not_of_torch(plain) == set()
     kept = host.parameter_counts()
     assert sum(p.numel() for p in plain.parameters()) == kept.host + kept.fossil
     for training in (False, True):  # evaluation first: training moves the statistics
@@ -118,7 +118,7 @@ def test_the_harvest_of_a_grafted_model_has_the_models_class(name):
         raise_seed(grafted, slot, SeedStage.FOSSILIZED, sample.blueprint, inputs, style=style)
     plain = harvest(grafted)
     assert type(plain) is type(grafted.model)
-    assert foreign_modules(plain) == set()
+    assert modules_not_of_torch(plain) == set()
     counts = grafted.parameter_counts()
     assert sum(p.numel() for p in plain.parameters()) == counts.host + counts.fossil
     for training in (False, True):
@@ -227,7 +227,7 @@ def test_slots_in_a_models_own_code_become_plain_modules():
     plain = harvest(model, example_inputs=inputs).eval()
     torch.testing.assert_close(harvest(model, verify=False).eval()(inputs), plain(inputs))
     assert type(plain) is Own
-    assert foreign_modules(plain.slots) == set()
+    assert modules_not_of_torch(plain.slots) == set()
     assert isinstance(plain.slots[1], nn.Identity)
     torch.testing.assert_close(plain(inputs), model.eval()(inputs))
 

@@ -65,10 +65,10 @@ def halve_input(_module, inputs):
     return (inputs[0] / 2,)
 
 
-def grown(model, place="norm", inputs=IMAGES):
+def grown(model, site="norm", inputs=IMAGES):
     torch.manual_seed(0)
-    known = ActivationSpec.maps(8) if place == "drop" else None
-    grafted = graft(model, {"r0c0": SlotSite(place, known)}, example_inputs=inputs)
+    known = ActivationSpec.maps(8) if site == "drop" else None
+    grafted = graft(model, {"r0c0": SlotSite(site, known)}, example_inputs=inputs)
     raise_seed(grafted, "r0c0", SeedStage.FOSSILIZED, Blueprint.CONV_LIGHT, inputs)
     return grafted.eval()
 
@@ -82,19 +82,19 @@ def register(module: nn.Module, when: str) -> None:
 
 
 @pytest.mark.parametrize("whens", [("before",), ("after",), ("before", "after")])
-@pytest.mark.parametrize("place", ["conv", "norm"])
-def test_hooks_of_the_user_keep_their_order(whens, place):
+@pytest.mark.parametrize("site", ["conv", "norm"])
+def test_hooks_of_the_user_keep_their_order(whens, site):
     model = Net()
     if "before" in whens:
-        register(model.get_submodule(place), "before")
-    grafted = grown(model, place)
+        register(model.get_submodule(site), "before")
+    grafted = grown(model, site)
     if "after" in whens:
-        register(grafted.get_submodule(place), "after")
+        register(grafted.get_submodule(site), "after")
     plain = harvest(grafted)
     torch.testing.assert_close(plain(IMAGES), grafted(IMAGES))
     kinds = [
         [getattr(hook, "__name__", "seed") for hook in module._forward_hooks.values()]
-        for module in (grafted.get_submodule(place), plain.get_submodule(place))
+        for module in (grafted.get_submodule(site), plain.get_submodule(site))
     ]
     assert kinds[0] == kinds[1]
     assert kinds[0].count("seed") == 1
@@ -132,7 +132,7 @@ def test_a_harvest_that_differs_is_refused_with_the_difference(seen):
 
 def test_a_harvest_without_known_inputs_asks_for_example_inputs():
     grafted = copy.deepcopy(grown(Net()))
-    with pytest.raises(KasminaError, match="give example_inputs, or say verify=False"):
+    with pytest.raises(KasminaError, match="give example_inputs, or set verify=False"):
         harvest(grafted)
     harvest(grafted, example_inputs=IMAGES)
     grafted(IMAGES, scale=2.0)
@@ -219,11 +219,11 @@ CHANGES = [fused_by_graph, fused_by_name, nn.SyncBatchNorm.convert_sync_batchnor
 
 
 @pytest.mark.parametrize("change", CHANGES)
-@pytest.mark.parametrize("place", ["norm", "conv", "drop"])
-def test_seeds_stay_when_tools_replace_layers(change, place):
-    if change is fused_by_name and place == "conv":
-        pytest.skip("the seed stands between the two")
-    plain = harvest(grown(Net(), place))
+@pytest.mark.parametrize("site", ["norm", "conv", "drop"])
+def test_seeds_stay_when_tools_replace_layers(change, site):
+    if change is fused_by_name and site == "conv":
+        pytest.skip("the seed runs between the two")
+    plain = harvest(grown(Net(), site))
     after = change(copy.deepcopy(plain))
     torch.testing.assert_close(after(IMAGES), plain(IMAGES), rtol=1e-4, atol=1e-5)
     assert any("scale" in key for key in after.state_dict())

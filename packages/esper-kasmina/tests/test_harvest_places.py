@@ -203,8 +203,8 @@ TOKEN_SEEDS = [each for each in BLUEPRINTS[Topology.TRANSFORMER] if isinstance(e
 @pytest.mark.parametrize("blueprint", TOKEN_SEEDS, ids=lambda each: each.name)
 def test_seeds_of_every_blueprint_for_tokens_can_be_scripted(blueprint):
     tokens = torch.randint(20, (3, 7), generator=torch.Generator().manual_seed(3))
-    place = SlotSite("layer", ActivationSpec.tokens(16, causal=True))
-    grafted = graft(Words(), {"r0c0": place}, example_inputs=tokens)
+    site = SlotSite("layer", ActivationSpec.tokens(16, causal=True))
+    grafted = graft(Words(), {"r0c0": site}, example_inputs=tokens)
     raise_seed(grafted, "r0c0", SeedStage.FOSSILIZED, blueprint, tokens)
     plain = harvest(grafted.eval())
     torch.testing.assert_close(torch.jit.script(plain)(tokens), plain(tokens))

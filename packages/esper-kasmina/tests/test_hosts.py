@@ -79,13 +79,13 @@ def test_no_token_sees_a_later_one(make_host, grow, style, blueprint):
     grow(host, "r0c1", SeedStage.FOSSILIZED, blueprint, style=style)
     host.eval()
     text = torch.randint(11, (2, 9), generator=torch.Generator().manual_seed(0))
-    for place in (1, 4, 8):
+    for position in (1, 4, 8):
         changed = text.clone()
-        changed[:, place] = (changed[:, place] + 1) % 11
+        changed[:, position] = (changed[:, position] + 1) % 11
         with torch.no_grad():
             before, after = host(text), host(changed)
-        torch.testing.assert_close(after[:, :place], before[:, :place], rtol=0, atol=1e-6)
-        assert not torch.allclose(after[:, place], before[:, place])
+        torch.testing.assert_close(after[:, :position], before[:, :position], rtol=0, atol=1e-6)
+        assert not torch.allclose(after[:, position], before[:, position])
 
 
 def test_short_sequences_fit_and_long_ones_are_refused(make_host):
@@ -182,22 +182,22 @@ def test_the_global_generator_does_not_change(family, style, make_host, grow):
 
 def test_each_germination_has_weights_of_its_own(make_host, grow):
     host = make_host()
-    born = []
+    weights = []
     for slot in ("r0c0", "r0c1"):
         grow(host, slot, SeedStage.GERMINATED)
-        born.append(host.slot(slot).seed.branch[0].weight.clone())
+        weights.append(host.slot(slot).seed.branch[0].weight.clone())
     host.prune_live()
     for _ in range(7):
         host.tick()
     grow(host, "r0c0", SeedStage.GERMINATED)
-    born.append(host.slot("r0c0").seed.branch[0].weight)
-    assert not torch.equal(born[0], born[1])
-    assert not torch.equal(born[0], born[2])
+    weights.append(host.slot("r0c0").seed.branch[0].weight)
+    assert not torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
 
 
 @pytest.fixture
 def grown(make_host, grow, family, style):
-    """A host with a fossil and a seed held at full strength, in evaluation mode."""
+    """A host with a fossilized seed and one held at full strength, in evaluation mode."""
     host = make_host(family)
     grow(host, "r0c0", SeedStage.FOSSILIZED, style=style)
     grow(host, "r0c1", SeedStage.HOLDING, style=style)

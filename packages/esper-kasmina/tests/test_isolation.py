@@ -44,9 +44,9 @@ def activations_of(slot, *, requires_grad=False):
 
 
 def test_outputs_and_gradients_with_a_training_seed_are_bit_identical(
-    planting, style, make_host, grow, pass_through
+    spec_and_blueprint, style, make_host, grow, pass_through
 ):
-    spec, blueprint = planting
+    spec, blueprint = spec_and_blueprint
     host, bare = make_host(spec), make_host(spec)
     for slot in host.slots:
         grow(host, slot, SeedStage.TRAINING, blueprint, style=style)
@@ -65,13 +65,13 @@ def test_a_host_trains_the_same_with_and_without_training_seeds(
     for slot in host.slots:
         grow(host, slot, SeedStage.TRAINING, style=style)
     optimizers = [torch.optim.SGD(model.parameters(), lr=0.1) for model in (host, bare)]
-    born = copy.deepcopy(host.slot("r0c0").seed.state_dict())
+    initial = copy.deepcopy(host.slot("r0c0").seed.state_dict())
     for _ in range(3):
         train(host, optimizer=optimizers[0])
         train(bare, optimizer=optimizers[1])
     assert own_weights(host).keys() == own_weights(bare).keys()
     assert all(torch.equal(own_weights(host)[k], v) for k, v in own_weights(bare).items())
-    assert not torch.equal(host.slot("r0c0").seed.scale, born["scale"])
+    assert not torch.equal(host.slot("r0c0").seed.scale, initial["scale"])
 
 
 def test_a_germinated_seed_is_bypassed(family, style, make_host, grow, pass_through):
@@ -95,8 +95,10 @@ def test_a_training_seed_that_overflows_does_not_change_the_host(
     assert_same(pass_through(host), pass_through(bare))
 
 
-def test_isolation_equals_the_straight_through_estimator(planting, style, make_host, grow):
-    spec, blueprint = planting
+def test_isolation_equals_the_straight_through_estimator(
+    spec_and_blueprint, style, make_host, grow
+):
+    spec, blueprint = spec_and_blueprint
     host = make_host(spec)
     grow(host, "r0c0", SeedStage.TRAINING, blueprint, style=style)
     slot = host.slot("r0c0")
@@ -137,9 +139,9 @@ def first_layer(host):
 
 
 def test_at_full_alpha_gradients_reach_the_layers_before_the_slot(
-    planting, style, make_host, grow, pass_through
+    spec_and_blueprint, style, make_host, grow, pass_through
 ):
-    spec, blueprint = planting
+    spec, blueprint = spec_and_blueprint
     host = make_host(spec)
     for slot, stage in zip(host.slots, [SeedStage.HOLDING, SeedStage.FOSSILIZED], strict=False):
         grow(host, slot, stage, blueprint, style=style)

@@ -26,12 +26,12 @@ def small_swin() -> nn.Module:
     return swin_t(num_classes=3)
 
 
-def kind_at(model: nn.Module, place: str, inputs: torch.Tensor) -> ActivationSpec:
-    return graft(model, {"r0c0": place}, example_inputs=inputs).slot("r0c0").activations
+def kind_at(model: nn.Module, site: str, inputs: torch.Tensor) -> ActivationSpec:
+    return graft(model, {"r0c0": site}, example_inputs=inputs).slot("r0c0").activations
 
 
 @pytest.mark.parametrize(
-    ("place", "expected"),
+    ("site", "expected"),
     [
         ("features.1.0", ActivationSpec.maps(16)),
         ("features.1.0.block.0", ActivationSpec.maps(16)),
@@ -41,8 +41,8 @@ def kind_at(model: nn.Module, place: str, inputs: torch.Tensor) -> ActivationSpe
         ("avgpool", ActivationSpec.maps(24)),
     ],
 )
-def test_the_layout_is_inferred_from_the_layers(place, expected):
-    assert kind_at(convnext(), place, torch.randn(2, 3, 44, 44)) == expected
+def test_the_layout_is_inferred_from_the_layers(site, expected):
+    assert kind_at(convnext(), site, torch.randn(2, 3, 44, 44)) == expected
 
 
 def test_swin_stages_have_their_channels_last():
@@ -53,9 +53,9 @@ def test_swin_stages_have_their_channels_last():
 def test_an_ambiguous_layout_is_an_error():
     """At 16 x 16, the 16 may be the height or the channels of the stem."""
     inputs = torch.randn(2, 3, 64, 64)
-    for place in ("features.1.0.block.1", "features.1.0.block.4"):
+    for site in ("features.1.0.block.1", "features.1.0.block.4"):
         with pytest.raises(KasminaError, match=r"which may have its channels second or last"):
-            kind_at(convnext(), place, inputs)
+            kind_at(convnext(), site, inputs)
     grafted = graft(
         convnext(),
         {"r0c0": SlotSite("features.1.0.block.4", ActivationSpec.maps(64, **LAST))},

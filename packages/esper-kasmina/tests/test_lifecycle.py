@@ -231,7 +231,7 @@ def test_the_gate_is_added_and_removed_with_the_blend_style(family, make_host, g
 
     order(host, "r0c0", retarget(BlendStyle.GATED_GATE))
     host.sync_optimizer(optimizer)
-    assert torch.equal(host(inputs), before)  # a newborn gate is neutral
+    assert torch.equal(host(inputs), before)  # a new gate changes nothing
     assert seed.size == bare + seed.activations.channels + 1 == host.parameter_counts().live
     train(host, optimizer=optimizer)
     gate = list(seed.gate.parameters())

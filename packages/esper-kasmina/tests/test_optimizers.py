@@ -49,8 +49,8 @@ def test_adding_and_removing_a_seed_does_not_change_other_groups(
     grow(host, "r0c1", SeedStage.TRAINING)
     host.sync_optimizer(optimizer, {"lr": 0.001})
     assert same(before, state_of(optimizer, own))
-    newborn = optimizer.param_groups[-1]
-    assert (newborn[SLOT_KEY], newborn["lr"]) == ("r0c1", 0.001)
+    new_group = optimizer.param_groups[-1]
+    assert (new_group[SLOT_KEY], new_group["lr"]) == ("r0c1", 0.001)
     scale = host.slot("r0c1").seed.scale
     value = scale.item()
     train(host, optimizer=optimizer)
@@ -127,14 +127,14 @@ def test_seeds_known_from_the_start_move_to_their_own_group(make_host, grow, tra
 
 
 def test_groups_of_other_models_do_not_change(slot):
-    foreign = torch.nn.Parameter(torch.ones(2))
-    optimizer = torch.optim.SGD([{"params": [foreign], "lr": 0.3}], lr=0.1)
+    other = torch.nn.Parameter(torch.ones(2))
+    optimizer = torch.optim.SGD([{"params": [other], "lr": 0.3}], lr=0.1)
     slot.apply_command(Germinate(blueprint=Blueprint.NORM))
     slot.apply_command(Advance())
     sync_optimizer(optimizer, [slot])
     slot.prune_now()
     sync_optimizer(optimizer, [slot])
-    assert [group["params"] for group in optimizer.param_groups] == [[foreign]]
+    assert [group["params"] for group in optimizer.param_groups] == [[other]]
     assert optimizer.param_groups[0]["lr"] == 0.3
 
 

@@ -44,7 +44,7 @@ def own():
     return nn.Sequential(nn.Linear(6, 8), SeedSlot("r0c0", ActivationSpec.features(8)))
 
 
-def birth(model):
+def germinate(model):
     (slot,) = seed_slots(model)
     for command in (Germinate(blueprint=Blueprint.LORA), Advance()):
         assert slot.apply_command(command).accepted
@@ -57,7 +57,7 @@ def test_a_seed_that_germinated_after_the_model_was_wrapped_is_refused(make):
     wrapped = DistributedDataParallel(model)
     wrapped(INPUTS).sum().backward()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    slot = birth(model)
+    slot = germinate(model)
     for use in (
         lambda: wrapped(INPUTS),
         lambda: sync_optimizer(optimizer, wrapped),
@@ -94,7 +94,7 @@ def test_slots_without_their_sharded_model_are_refused():
     mesh = distributed.device_mesh.init_device_mesh("cpu", (1,))
     fully_shard(model, mesh=mesh)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    slot = birth(model)
+    slot = germinate(model)
     with pytest.raises(KasminaError, match=r"'r0c0' is not sharded, .* give sync_optimizer"):
         sync_optimizer(optimizer, [slot])
     sync_optimizer(optimizer, model)

@@ -28,13 +28,13 @@ class Border(nn.Module):
         return self.head(hidden.flatten(1).float())
 
 
-@pytest.mark.parametrize("place", ["backbone", "backbone.0", "backbone.1", "pool", "head"])
-def test_a_seed_has_the_dtype_of_its_activations(place):
+@pytest.mark.parametrize("site", ["backbone", "backbone.0", "backbone.1", "pool", "head"])
+def test_a_seed_has_the_dtype_of_its_activations(site):
     torch.manual_seed(0)
     model, inputs = Border(), torch.randn(4, 3, 6, 6)
-    expected = torch.float32 if place == "head" else torch.bfloat16
-    grafted = graft(model, {"r0c0": place}, example_inputs=inputs)
-    blueprint = Blueprint.MLP if place == "head" else Blueprint.DEPTHWISE
+    expected = torch.float32 if site == "head" else torch.bfloat16
+    grafted = graft(model, {"r0c0": site}, example_inputs=inputs)
+    blueprint = Blueprint.MLP if site == "head" else Blueprint.DEPTHWISE
     raise_seed(grafted, "r0c0", SeedStage.HOLDING, blueprint, inputs)
     assert {p.dtype for p in grafted.slot("r0c0").seed.parameters()} == {expected}
     assert grafted(inputs).dtype == torch.float32
@@ -51,8 +51,8 @@ def test_autocast_does_not_change_the_dtype_of_seeds():
     """Activations are narrow there, and weights are not."""
     model = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2))
     inputs = torch.randn(3, 4)
-    for place in ("0", "1"):
-        grafted = graft(copy.deepcopy(model), {"r0c0": place})
+    for site in ("0", "1"):
+        grafted = graft(copy.deepcopy(model), {"r0c0": site})
         with torch.autocast("cpu", dtype=torch.bfloat16):
             grafted(inputs)
         give(grafted, "r0c0", Germinate(blueprint=Blueprint.MLP))

@@ -77,7 +77,7 @@ def _parts(scheduler):
     ]
 
 
-def run(maker, *, born=None, pruned=None, options=None, sync=None, steps=14):
+def run(maker, *, germinates=None, pruned=None, options=None, sync=None, steps=14):
     """Returns the host's and the seed's learning rate, step by step."""
     own = nn.Parameter(torch.ones(2))
     slot = SeedSlot("r0c0", ActivationSpec.features(4))
@@ -85,7 +85,7 @@ def run(maker, *, born=None, pruned=None, options=None, sync=None, steps=14):
     scheduler = maker(optimizer)
     host, seed = [], []
     for step in range(steps):
-        if step == born:
+        if step == germinates:
             slot.apply_command(Germinate(blueprint=Blueprint.NORM))
         if step == pruned:
             slot.prune_now()
@@ -110,7 +110,7 @@ def run(maker, *, born=None, pruned=None, options=None, sync=None, steps=14):
 def test_a_seed_follows_its_hosts_schedule_by_its_factor(maker, scale, sync):
     alone, _ = run(maker)
     options = None if scale == 1.0 else {"lr_scale": scale}
-    host, seed = run(maker, born=3, pruned=9, options=options, sync=sync)
+    host, seed = run(maker, germinates=3, pruned=9, options=options, sync=sync)
     assert host == pytest.approx(alone)
     assert [rate is not None for rate in seed] == [3 <= step < 9 for step in range(14)]
     for rate, other in zip(seed[3:9], host[3:9], strict=True):
@@ -118,15 +118,15 @@ def test_a_seed_follows_its_hosts_schedule_by_its_factor(maker, scale, sync):
 
 
 @pytest.mark.filterwarnings("ignore:.*epoch parameter.*:UserWarning")
-@pytest.mark.parametrize("born", [0, 2])
+@pytest.mark.parametrize("germinates", [0, 2])
 @pytest.mark.parametrize(
     ("name", "peak"), [("one_cycle", 0.1), ("linear", 0.1), ("cyclic", 0.1), ("cosine", 0.1)]
 )
-def test_lr_is_the_rate_at_the_top_of_the_schedule(name, peak, born):
+def test_lr_is_the_rate_at_the_top_of_the_schedule(name, peak, germinates):
     """A rate given during warm-up is not one for that moment; the seed's would peak far above."""
-    host, seed = run(MAKERS[name], born=born, options={"lr": 0.05}, steps=14)
+    host, seed = run(MAKERS[name], germinates=germinates, options={"lr": 0.05}, steps=14)
     assert max(host) == pytest.approx(peak, rel=0.05)
-    for rate, other in zip(seed[born:], host[born:], strict=True):
+    for rate, other in zip(seed[germinates:], host[germinates:], strict=True):
         assert rate == pytest.approx(0.5 * other)
 
 
@@ -172,11 +172,11 @@ def test_a_new_seed_takes_the_options_of_its_hosts_group(slot, owner):
     grafted, optimizer = host_of_two_groups()
     grafted.slot(slot).apply_command(Germinate(blueprint=Blueprint.NORM))
     sync_optimizer(optimizer, grafted, {"eps": 1e-5})
-    newborn = optimizer.param_groups[-1]
-    assert newborn[SLOT_KEY] == slot
+    new_group = optimizer.param_groups[-1]
+    assert new_group[SLOT_KEY] == slot
     for key in ("lr", "weight_decay", "betas"):
-        assert newborn[key] == optimizer.param_groups[owner][key]
-    assert newborn["eps"] == 1e-5
+        assert new_group[key] == optimizer.param_groups[owner][key]
+    assert new_group["eps"] == 1e-5
 
 
 def test_a_slot_in_the_models_own_code_takes_the_group_of_the_layer_before_it():

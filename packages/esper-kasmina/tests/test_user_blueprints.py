@@ -365,7 +365,7 @@ def test_an_invalid_branch_is_refused_before_the_seed_germinates(fault):
     with pytest.raises(KasminaError, match=f"blueprint 'FAULTY' .*{reason}"):
         slot.build_in("FAULTY", BlendStyle.LINEAR_ADD)
     assert slot.stage is SeedStage.DORMANT
-    assert slot.births == 0
+    assert slot.germinations == 0
 
 
 def test_a_branch_that_sees_later_tokens_is_refused_for_causal_activations():

@@ -267,12 +267,14 @@ def test_min_contribution_may_be_a_whole_number():
 @pytest.mark.parametrize(
     "call",
     [
+        lambda: graft(None, {"r0c0": "0"}),
+        lambda: graft(nn.ReLU, {"r0c0": "0"}),
         lambda: seed_slots(None),
         lambda: parameter_groups([make_net()]),
         lambda: harvest(None),
         lambda: GradientObserver(torch.optim.SGD(make_net().parameters(), lr=0.1), None),
     ],
-    ids=["seed_slots", "parameter_groups", "harvest", "observer"],
+    ids=["graft", "a class", "seed_slots", "parameter_groups", "harvest", "observer"],
 )
 def test_an_object_that_is_not_a_model_is_refused(call):
     with pytest.raises(KasminaError, match=r"the model is a .*; give an instance of nn.Module"):
@@ -391,7 +393,7 @@ def test_a_released_model_says_that_it_has_no_slots_any_more(loop):
         (lambda: SlotSite(1), "the site is 1; give the name of a submodule"),
         (lambda: SlotSite("1", output=1.5), "output is 1.5; give a position, such as 0, or a name"),
         (lambda: SlotSite("1", output=[0]), "output is [0]; give a position"),
-        (lambda: SlotSite("1", ActivationSpec.features), "is no ActivationSpec; give one"),
+        (lambda: SlotSite("1", ActivationSpec.features), "is not an ActivationSpec; give one"),
     ],
     ids=["module", "float", "list", "activations"],
 )

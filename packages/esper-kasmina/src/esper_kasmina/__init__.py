@@ -13,8 +13,8 @@ from esper_kasmina.errors import KasminaError
 from esper_kasmina.grafting.graft import SlotSite, graft
 from esper_kasmina.grafting.grafted import Grafted
 from esper_kasmina.grafting.harvest import harvest
-from esper_kasmina.grow import grow
-from esper_kasmina.growth import Growth, Schedule
+from esper_kasmina.growth.grow import grow
+from esper_kasmina.growth.schedule import Growth, Schedule
 from esper_kasmina.hosts.base import HostSnapshot, SlottedHost
 from esper_kasmina.hosts.build import build_host
 from esper_kasmina.hosts.cnn import CNNHost
@@ -24,12 +24,12 @@ from esper_kasmina.hosts.sequential import SequentialHost
 from esper_kasmina.optim.averaging import sync_average
 from esper_kasmina.optim.gradient_observer import GradientObserver
 from esper_kasmina.optim.group_options import SLOT_KEY
-from esper_kasmina.optim.groups import parameter_groups, seed_slots, sync_optimizer
+from esper_kasmina.optim.groups import parameter_groups, sync_optimizer
 from esper_kasmina.optim.schedulers import sync_scheduler
 from esper_kasmina.slots.gradients import GradientMeasurement, measure_gradients
+from esper_kasmina.slots.lookup import seed_slots
 from esper_kasmina.slots.seed import Seed
-from esper_kasmina.slots.slot import SeedSlot
-from esper_kasmina.slots.storage import SlotSnapshot
+from esper_kasmina.slots.slot import SeedSlot, SlotSnapshot
 
 __all__ = [
     "BLUEPRINTS",

@@ -1,6 +1,7 @@
-"""Everything of torch that this package uses and torch does not document as public.
+"""The private parts of torch that this package uses.
 
-``tests/test_private_torch.py`` says for each function what stops working when torch changes it.
+``tests/test_private_torch.py`` has a test for each of them, whose name says what stops working
+when torch changes it.
 """
 
 # ruff: noqa: SLF001 - this module is where private names of torch are read
@@ -40,30 +41,30 @@ __all__ = [
 ]
 
 COMPILED = "_orig_mod"
-"""Name under which ``torch.compile`` holds the module that it was given."""
+"""Name of the child that is the original module in a module made by ``torch.compile``."""
 
 LAST_RATES = "_last_lr"
-"""Attribute of a scheduler: the learning rates of its last step, one a group."""
+"""Attribute of a scheduler: the learning rate of each parameter group at the last step."""
 
-_HALVE = ([2, 2], [2, 2])
-_NO_PADDING = ([0, 0], [1, 1], False)
+_KERNEL_AND_STRIDE = ([2, 2], [2, 2])
+_PADDING_DILATION_CEIL = ([0, 0], [1, 1], False)
 
 
 def children(module: nn.Module) -> dict[str, nn.Module | None]:
-    """Returns the module's own children by name, to look one up at every forward pass."""
+    """Returns the dictionary of the module's children; a look-up in it is fast."""
     return module._modules
 
 
 def forward_hooks(module: nn.Module) -> dict[int, Any]:
-    """Returns the module's own forward hooks by the number of their handle, in order."""
+    """Returns the module's forward hooks in the order of their calls, by handle id."""
     return module._forward_hooks
 
 
 def move_forward_hook(hook: object, source: nn.Module, target: nn.Module) -> None:
-    """Moves a forward hook to another module, under the number that it has.
+    """Moves a forward hook to another module; its id stays the same.
 
-    What a harvest keeps beside the hook goes along: its handle (``grown_handle``) and the form
-    that ``torch.jit.script`` compiles.
+    The two attributes that a harvest stores on the module with the hook move too: the hook's
+    handle (``grown_handle``) and what ``torch.jit.script`` compiles in place of the module.
     """
     hooks = forward_hooks(target)
     for key in [key for key, each in forward_hooks(source).items() if each is hook]:
@@ -72,19 +73,19 @@ def move_forward_hook(hook: object, source: nn.Module, target: nn.Module) -> Non
         handle.id = key
         target.__dict__["grown_handle"] = handle
         source.__dict__.pop("grown_handle", None)
-    form = source.__dict__.pop("__prepare_scriptable__", None)
-    if form is not None:
-        form.module = target
-        target.__dict__["__prepare_scriptable__"] = form
+    scriptable = source.__dict__.pop("__prepare_scriptable__", None)
+    if scriptable is not None:
+        scriptable.module = target
+        target.__dict__["__prepare_scriptable__"] = scriptable
 
 
 def forward_pre_hooks(module: nn.Module) -> dict[int, Any]:
-    """Returns the module's own forward pre-hooks by the number of their handle, in order."""
+    """Returns the module's forward pre-hooks in the order of their calls, by handle id."""
     return module._forward_pre_hooks
 
 
 def has_backward_hooks(module: nn.Module) -> bool:
-    """Whether the module has full backward hooks or pre-hooks."""
+    """Whether the module has backward hooks or backward pre-hooks."""
     return bool(module._backward_hooks or module._backward_pre_hooks)
 
 
@@ -126,7 +127,7 @@ def scheduler_parts(scheduler: Any) -> list[Any]:
 
 
 def shallow_copy(module: nn.Module) -> nn.Module:
-    """Returns a copy with the same children and hooks, in which these can be replaced."""
+    """Returns a copy that has the same children and hooks, in dictionaries of its own."""
     copied = copy.copy(module)
     copied._modules = copy.copy(module._modules)
     copied._forward_hooks = copy.copy(module._forward_hooks)
@@ -135,12 +136,12 @@ def shallow_copy(module: nn.Module) -> nn.Module:
 
 
 def is_compiled(module: nn.Module) -> bool:
-    """Whether a module came from ``torch.compile``, or its ``compile`` was called."""
+    """Whether a module was made by ``torch.compile``, or its method ``compile`` was called."""
     return COMPILED in module._modules or module._compiled_call_impl is not None
 
 
 def version_of(tensor: Tensor) -> int | None:
-    """Returns how often a tensor was written in place; ``None`` in inference mode."""
+    """Returns how often a tensor was modified in place; ``None`` for an inference tensor."""
     return None if tensor.is_inference() else tensor._version
 
 
@@ -162,20 +163,20 @@ def mixed_precision_policy(module: Any) -> Any:
 
 
 def max_pool_2x2(images: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns the maxima [B, C, H // 2, W // 2] and where they are, for the backward pass."""
-    largest, indices = torch.ops.aten.max_pool2d_with_indices(images, *_HALVE)
+    """Returns the maxima [B, C, H // 2, W // 2] and their indices, for the backward pass."""
+    largest, indices = torch.ops.aten.max_pool2d_with_indices(images, *_KERNEL_AND_STRIDE)
     return largest, indices
 
 
 def max_pool_2x2_backward(gradient: Tensor, images: Tensor, indices: Tensor) -> Tensor:
     """Returns the gradient [B, C, H, W] of ``max_pool_2x2``."""
-    spread: Tensor = torch.ops.aten.max_pool2d_with_indices_backward(
-        gradient, images, *_HALVE, *_NO_PADDING, indices
+    for_images: Tensor = torch.ops.aten.max_pool2d_with_indices_backward(
+        gradient, images, *_KERNEL_AND_STRIDE, *_PADDING_DILATION_CEIL, indices
     )
-    return spread
+    return for_images
 
 
 def relu_backward(gradient: Tensor, output: Tensor) -> Tensor:
-    """Returns the gradient of ReLU from its output."""
-    through: Tensor = torch.ops.aten.threshold_backward(gradient, output, 0)
-    return through
+    """Returns the gradient at the input of ReLU, given its output."""
+    for_input: Tensor = torch.ops.aten.threshold_backward(gradient, output, 0)
+    return for_input

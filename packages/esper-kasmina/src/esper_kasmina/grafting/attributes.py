@@ -1,4 +1,4 @@
-"""The attributes of a wrapped model, read and written through its wrapper."""
+"""Base class of a host around a user's model, which gives access to the model's attributes."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ from torch.nn import Parameter
 from esper_kasmina.errors import KasminaError
 from esper_kasmina.hosts.base import SlottedHost
 
-_FIXED = frozenset({"model", "sites", "seed_slots"})
+_READ_ONLY = frozenset({"model", "sites", "seed_slots"})
+"""Attributes of the wrapper that cannot be replaced after it was built."""
 
 
-class WrapsModel(SlottedHost):
+class ModelWrapper(SlottedHost):
     """Base of hosts around a user's model, ``self.model``.
 
-    What the host does not have itself is the model's, read, set and deleted; so are new
-    attributes, items, length and iteration.
+    An attribute that the wrapper does not have is read, set and deleted in the model. New
+    attributes, items, length and iteration are the model's too.
     """
 
     def __getattr__(self, name: str) -> Any:
-        """Looks an attribute up here, then in the model."""
+        """Returns an attribute of the wrapper, or else of the model."""
         try:
             return super().__getattr__(name)
         except AttributeError:
@@ -31,30 +32,30 @@ class WrapsModel(SlottedHost):
         return getattr(self.model, name)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Sets an attribute of the host, or else of the model."""
-        if not self._is_models(name):
+        """Sets an attribute of the wrapper if it has one of this name, or else of the model."""
+        if not self._belongs_to_model(name):
             super().__setattr__(name, value)
             return
-        if name in _FIXED:
+        if name in _READ_ONLY:
             raise KasminaError(
                 f"{name} of a grafted model cannot be replaced; graft the new model, or set "
-                "what is in it"
+                f"attributes and items of {name}"
             )
         setattr(self.model, name, value)
 
     def __delattr__(self, name: str) -> None:
-        """Deletes an attribute of the host, or else of the model."""
-        if self._is_models(name) and name not in _FIXED:
+        """Deletes an attribute of the wrapper if it has one of this name, or else of the model."""
+        if self._belongs_to_model(name) and name not in _READ_ONLY:
             delattr(self.model, name)
         else:
             super().__delattr__(name)
 
     def __dir__(self) -> list[str]:
-        """Lists the attributes of the host and of the model."""
+        """Lists the attributes of the wrapper and of the model."""
         return sorted({*super().__dir__(), *dir(self.model)})  # type: ignore[no-untyped-call]
 
     def __bool__(self) -> bool:
-        """Is true, as any module without a length."""
+        """Returns true, although the class has a length."""
         return True
 
     def __len__(self) -> int:
@@ -66,7 +67,7 @@ class WrapsModel(SlottedHost):
         return iter(cast("Any", self.model))
 
     def __contains__(self, item: object) -> bool:
-        """Says whether the model contains something."""
+        """Whether the model contains an item."""
         return item in cast("Any", self.model)
 
     def __getitem__(self, index: Any) -> Any:
@@ -83,54 +84,54 @@ class WrapsModel(SlottedHost):
 
     def add_module(self, name: str, module: nn.Module | None) -> None:
         """Adds a submodule to the model."""
-        if self._is_models(name) and name not in _FIXED:
+        if self._belongs_to_model(name) and name not in _READ_ONLY:
             self.model.add_module(name, module)
         else:
             super().add_module(name, module)
 
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
         """Adds a buffer to the model."""
-        if self._is_models(name):
+        if self._belongs_to_model(name):
             self.model.register_buffer(name, tensor, persistent)
         else:
             super().register_buffer(name, tensor, persistent)
 
     def register_parameter(self, name: str, param: Parameter | None) -> None:
         """Adds a parameter to the model."""
-        if self._is_models(name):
+        if self._belongs_to_model(name):
             self.model.register_parameter(name, param)
         else:
             super().register_parameter(name, param)
 
-    def _is_models(self, name: str) -> bool:
-        """Whether setting a name is the model's business, or that of neither."""
+    def _belongs_to_model(self, name: str) -> bool:
+        """Whether an attribute is not to be set in the wrapper itself."""
         if "model" not in self.__dict__.get("_modules", {}):
-            return False
-        if name in _FIXED:
+            return False  # the wrapper is being built
+        if name in _READ_ONLY:
             return True
         if name in self.__dict__ or hasattr(type(self), name):
             return False
-        # Libraries mark modules with private attributes of their own.
+        # Libraries mark a module by setting a private attribute of it.
         return not name.startswith("_") or _has(self.model, name)
 
 
-def hidden_names(model: nn.Module, wrapper: type[WrapsModel]) -> list[str]:
-    """Returns the model's attributes that a wrapper of this class would hide.
+def hidden_names(model: nn.Module, wrapper: type[ModelWrapper]) -> list[str]:
+    """Returns the model's attributes that could not be read through a wrapper of a class.
 
-    ``model`` is not one of them: it always is the whole model, whose own attribute of that
-    name is ``wrapper.model.model``.
+    ``model`` is not one of them: the wrapper's attribute ``model`` is the whole model, so the
+    model's own attribute of this name is ``wrapper.model.model``.
     """
     public = {name for name in dir(wrapper) if not name.startswith("_")}
-    reserved = {name for name in public if not hasattr(nn.Module, name)} | (_FIXED - {"model"})
+    reserved = {name for name in public if not hasattr(nn.Module, name)} | (_READ_ONLY - {"model"})
     return sorted(name for name in reserved if _has(model, name))
 
 
 def _has(model: nn.Module, name: str) -> bool:
-    """Whether a model has an attribute; does not run its properties."""
-    instance = (
+    """Whether a model has an attribute; properties are not evaluated."""
+    attributes_of_instance = (
         model.__dict__,
         dict(model.named_children()),
         dict(model.named_parameters(recurse=False)),
         dict(model.named_buffers(recurse=False)),
     )
-    return any(name in each for each in instance) or hasattr(type(model), name)
+    return any(name in each for each in attributes_of_instance) or hasattr(type(model), name)

@@ -1,4 +1,4 @@
-"""Deep copies of models whose weights are computed from others."""
+"""Deep copies of models whose weights are computed by hooks."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ Model = TypeVar("Model", bound=nn.Module)
 
 
 def copy_model(model: Model) -> Model:
-    """Returns a deep copy, also of a model that has run with masks or weight norms.
+    """Returns a deep copy, also of a model that has run with ``prune`` or ``weight_norm``.
 
-    ``torch.nn.utils.prune`` and ``weight_norm`` keep a layer's weight as a plain tensor with
-    the graph of its last pass, which ``copy.deepcopy`` refuses. Its values are copied.
+    These functions of ``torch.nn.utils`` store a layer's weight as a tensor with the graph of the
+    last pass, which ``copy.deepcopy`` refuses. Such tensors are copied without their graph.
     """
-    computed = {
+    memo = {
         id(value): value.detach().clone()
         for module in model.modules()
         for value in vars(module).values()
         if isinstance(value, Tensor) and value.grad_fn is not None
     }
-    return copy.deepcopy(model, computed)
+    return copy.deepcopy(model, memo)

@@ -1,4 +1,4 @@
-"""Slots in a model that knows nothing of them: any module becomes a host."""
+"""Adds slots to any model."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from esper_kasmina.errors import KasminaError
 from esper_kasmina.grafting.attributes import hidden_names
 from esper_kasmina.grafting.grafted import Grafted
 from esper_kasmina.grafting.slot_hooks import without_compiled
-from esper_kasmina.optim.groups import seed_slots
+from esper_kasmina.slots.lookup import seed_slots
 from esper_kasmina.slots.slot import SeedSlot
 from esper_leyline import LeylineError, LifecycleRules
 from esper_leyline.slots import order_slots
@@ -29,15 +29,16 @@ _PARALLEL = (DataParallel, DistributedDataParallel)
 
 @dataclass(frozen=True, slots=True)
 class SlotSite:
-    """A submodule after which a slot goes, and what flows there.
+    """A submodule after which a slot is placed, and the kind of activations there.
 
     Attributes:
-        module: Name of the submodule, as ``named_modules`` has it.
-        activations: What it returns, where that cannot be read off its output: tokens of
-            a language model, say (``ActivationSpec.tokens(width, causal=True)``).
-        output: The element that the slot takes where the submodule returns several: a
-            position in a tuple, or a key or field such as ``"last_hidden_state"``. The
-            other elements pass through.
+        module: Name of the submodule, as in ``named_modules``.
+        activations: The kind of activations that it returns; ``None`` infers it from an output.
+            It has to be given if the output does not show it, such as for tokens of a language
+            model (``ActivationSpec.tokens(width, causal=True)``).
+        output: The element that the slot takes if the submodule returns several: a position in
+            a tuple, or a key or field such as ``"last_hidden_state"``. The other elements are
+            returned unchanged.
     """
 
     module: str
@@ -48,7 +49,7 @@ class SlotSite:
         """Checks every value.
 
         Raises:
-            KasminaError: If one is of another kind.
+            KasminaError: If one has the wrong type.
         """
         if not isinstance(self.module, str):
             raise KasminaError(
@@ -56,7 +57,7 @@ class SlotSite:
             )
         if not isinstance(self.activations, ActivationSpec | None):
             raise KasminaError(
-                f"{shown(self.activations)} is no ActivationSpec; give one, such as "
+                f"{shown(self.activations)} is not an ActivationSpec; give one, such as "
                 "ActivationSpec.maps(8), or None"
             )
         if not isinstance(self.output, int | str | None):
@@ -75,32 +76,33 @@ def graft(
     max_seeds: int | None = None,
     rng_seed: int = 0,
 ) -> Grafted:
-    """Puts slots into a model, each after a submodule whose output it takes over.
+    """Adds slots to a model, each after a submodule.
 
-    The model keeps its code, its parameters and their names, and its output; the slots
-    run as forward hooks of the named submodules. Kinds of activations are read off the
-    first forward pass, or off ``example_inputs`` at once. Where a part of the model is compiled,
-    ``torch.compiler.reset()`` is called, so that it is compiled again with its slots.
+    The slots run as forward hooks of the submodules. The model's code, outputs, parameters and
+    their names stay the same. The kinds of activations are inferred from ``example_inputs``, or
+    else in the first forward pass. If a part of the model is compiled,
+    ``torch.compiler.reset()`` is called, so that torch compiles it again with its slots.
 
     Args:
         model: Any module.
-        sites: The submodule after which each slot goes, by slot id: a name such as
-            ``"layer2"``, or a ``SlotSite`` that also says what flows there.
-        example_inputs: One input, or a tuple of positional ones, for a pass in evaluation
-            mode without gradients, now.
+        sites: The submodule after which each slot is placed, by slot id: its name, such as
+            ``"layer2"``, or a ``SlotSite``.
+        example_inputs: One input, or a tuple of positional inputs. With them, ``graft`` runs one
+            forward pass in evaluation mode without gradients.
         rules: What the lifecycle accepts; ``None`` takes the permissive defaults.
-        max_seeds: Most seeds at a time, fossils included; ``None`` is one a slot.
-        rng_seed: Random seed of the weights of every seed.
+        max_seeds: Largest number of seeds at a time, fossilized ones included; ``None`` allows
+            one in each slot.
+        rng_seed: Random seed from which the weights of every seed are drawn.
 
     Returns:
-        The model as a ``MorphogeneticHost``; train it, save it and wrap it as any module.
+        The model as a ``MorphogeneticHost``; train, save and wrap it like any module.
 
     Raises:
-        KasminaError: If a submodule is not there, is used twice or returns what no slot
-            can take, or if the model has slots already, has attributes that the grafted
+        KasminaError: If a submodule does not exist, is given twice or returns something that no
+            slot can take, or if the model has slots already, has attributes that the grafted
             model would hide, or does not run on ``example_inputs``.
     """
-    _check_kinds(model, sites)
+    _check_types(model, sites)
     if seed_slots(model):
         raise KasminaError("the model has slots already; name all of them in one graft")
     if not sites:
@@ -123,14 +125,14 @@ def graft(
         torch.compiler.reset()  # code compiled earlier would run without the slots' hooks
     if example_inputs is not None:
         try:
-            grafted.look(example_inputs)
+            grafted.run_example(example_inputs)
         except KasminaError:
-            grafted.release()  # the model is as it was
+            grafted.release()  # leaves the model unchanged
             raise
     return grafted
 
 
-def _check_kinds(model: object, sites: object) -> None:
+def _check_types(model: object, sites: object) -> None:
     check_model(model)
     if isinstance(model, torch.jit.ScriptModule):
         raise KasminaError(
@@ -139,13 +141,13 @@ def _check_kinds(model: object, sites: object) -> None:
         )
     if not isinstance(sites, Mapping):
         raise KasminaError(
-            f"sites are a {_kind(sites)}; give slot ids and submodules, "
+            f"sites are a {_type_name(sites)}; give slot ids and submodules, "
             "such as {'r0c0': 'layer2'}"
         )
     for name, site in sites.items():
         if not isinstance(site, str | SlotSite):
             raise KasminaError(
-                f"slot '{name}' was given a {_kind(site)}; give the submodule's name, "
+                f"slot '{name}' was given a {_type_name(site)}; give the submodule's name, "
                 "such as 'layer2', or a SlotSite"
             )
 
@@ -153,8 +155,8 @@ def _check_kinds(model: object, sites: object) -> None:
 def _check_attributes(model: nn.Module) -> None:
     if isinstance(model, _PARALLEL):
         raise KasminaError(
-            f"the model is a {_kind(model)}, which would not see the seeds; graft the model in "
-            "it, and wrap the result"
+            f"the model is a {_type_name(model)}, which would not see the seeds; graft the "
+            "model in it, and wrap the result"
         )
     hidden = hidden_names(getattr(model, COMPILED, model), Grafted)
     if hidden:
@@ -166,7 +168,7 @@ def _check_attributes(model: nn.Module) -> None:
 
 
 def _full_name(model: nn.Module, path: str) -> str:
-    """Returns a name as ``named_modules`` has it; compiled modules may be left out of it."""
+    """Returns the name of a submodule in ``named_modules``; ``path`` may lack compiled wrappers."""
     names = [name for name, _ in model.named_modules(remove_duplicate=False)]
     if path in names:
         return path
@@ -177,7 +179,7 @@ def _has_forward(module: nn.Module) -> bool:
     return type(module).forward is not nn.Module.forward or "forward" in vars(module)
 
 
-def _kind(value: object) -> str:
+def _type_name(value: object) -> str:
     return type(value).__name__
 
 
@@ -192,9 +194,9 @@ def _check_sites(model: nn.Module, paths: Sequence[str]) -> None:
     known = {name: module for name, module in model.named_modules(remove_duplicate=False) if name}
     for path in paths:
         if path not in known:
-            shown = {without_compiled(name): module for name, module in known.items()}
-            shown.pop(COMPILED, None)
-            raise KasminaError(_unknown(path, shown))
+            listed = {without_compiled(name): module for name, module in known.items()}
+            listed.pop(COMPILED, None)
+            raise KasminaError(_unknown(path, listed))
         aliases = names[id(known[path])]
         if len(aliases) > 1:
             raise KasminaError(

@@ -1,4 +1,4 @@
-"""A model with slots in it, which are forward hooks of its submodules."""
+"""A model with slots that run as forward hooks of its submodules."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from esper_kasmina._torch import forward_pre_hooks
 from esper_kasmina.activations.inference import check_tensor, layer_sizes
 from esper_kasmina.activations.outputs import OutputKey
 from esper_kasmina.errors import KasminaError
-from esper_kasmina.grafting.attributes import WrapsModel
+from esper_kasmina.grafting.attributes import ModelWrapper
 from esper_kasmina.grafting.prefix_cache import PrefixCache
 from esper_kasmina.grafting.slot_hooks import PassHook, SlotHook, without_compiled
 from esper_kasmina.hosts.sequential import check_configurations, split_overrides
@@ -23,21 +23,21 @@ from esper_kasmina.slots.slot import SeedSlot
 
 
 def as_arguments(inputs: Any) -> tuple[Any, ...]:
-    """Returns one input, or a tuple of them, as positional arguments."""
+    """Returns one input, or a tuple of inputs, as positional arguments."""
     return inputs if isinstance(inputs, tuple) else (inputs,)
 
 
-class Grafted(WrapsModel):
-    """A model with slots in it; made by ``graft``.
+class Grafted(ModelWrapper):
+    """A model with slots, made by ``graft``.
 
-    Attributes that it does not have itself are the model's: ``grafted.fc`` is
-    ``grafted.model.fc``, and ``grafted.fc = nn.Linear(...)`` replaces it there. Items, length
-    and iteration are the model's too.
+    An attribute that this wrapper does not have is the model's: ``grafted.fc`` is
+    ``grafted.model.fc``, and ``grafted.fc = nn.Linear(...)`` replaces that. Items, length and
+    iteration are the model's too.
 
     Attributes:
-        model: The model as it was given, the same object, with a forward hook at every
-            slot's place; called alone it runs with its seeds.
-        sites: The submodule of each slot, by slot id.
+        model: The model that was given, the same object, with a forward hook for each slot. A
+            call of it runs its seeds too.
+        sites: Name of each slot's submodule, by slot id.
     """
 
     def __init__(
@@ -63,55 +63,60 @@ class Grafted(WrapsModel):
             SlotHook(slots[name], path, output=outputs.get(name), model_sizes=sizes)
             for name, path in sites.items()
         )
-        self._before = PassHook(self._hooks)
-        self._alpha_is_models = "alpha" in inspect.signature(model.forward).parameters
-        # Kept because unpickling a handle keeps later hooks from taking its number.
+        self._pass_hook = PassHook(self._hooks)
+        self._model_takes_alpha = "alpha" in inspect.signature(model.forward).parameters
+        # Unpickling the handles keeps torch from giving their ids to other hooks.
         self._handles: tuple[RemovableHandle, ...] = tuple(
             model.get_submodule(hook.path).register_forward_hook(hook) for hook in self._hooks
         )
-        self._before_handle = model.register_forward_pre_hook(self._before, with_kwargs=True)
-        self._watching = True
-        self.register_load_state_dict_post_hook(_follow_modules)  # type: ignore[no-untyped-call]
-        self.model = model  # last: from here on unknown attributes are the model's
+        self._pass_handle = model.register_forward_pre_hook(self._pass_hook, with_kwargs=True)
+        # Whether passes are checked, until one has run every slot.
+        self._checks_passes = True
+        self.register_load_state_dict_post_hook(_match_empty_slots)  # type: ignore[no-untyped-call]
+        self.model = model  # last, because from here on new attributes are set in the model
 
     def forward(self, *inputs: Any, alpha: Tensor | None = None, **options: Any) -> Any:
         """Runs the model.
 
         Args:
             inputs: The model's own positional arguments.
-            alpha: [B, S] overrides per sample and enabled slot; NaN keeps the seed's own.
-                The model's own argument where its ``forward`` has one of that name.
+            alpha: [B, S] overrides per sample and enabled slot; NaN keeps the seed's own alpha.
+                If the model's ``forward`` has an argument of this name, it is passed to the model.
             options: The model's own keyword arguments.
 
         Returns:
-            Whatever the model returns.
+            What the model returns.
 
         Raises:
-            KasminaError: If a slot no longer runs, because its submodule was replaced, or
-                never did in a training pass.
+            KasminaError: If a slot no longer runs because its submodule was replaced, or if a
+                training pass does not run a slot's submodule.
         """
-        if self._alpha_is_models and alpha is not None:
+        if self._model_takes_alpha and alpha is not None:
             options, alpha = {**options, "alpha": alpha}, None
-        # Compiled code cannot count; there places are taken on trust until an eager pass.
-        if self._watching and not torch.compiler.is_compiling():
-            return self._first_pass(*inputs, alpha=alpha, **options)
+        # Compiled code cannot count, so slots are checked in the first pass that is not compiled.
+        if self._checks_passes and not torch.compiler.is_compiling():
+            return self._run_checked(*inputs, alpha=alpha, **options)
         if not self._handles:
             raise KasminaError(
                 "release() has taken the slots out; run the model that it returned, or graft that"
             )
-        if self._before_handle.id not in forward_pre_hooks(self.model):
+        if self._pass_handle.id not in forward_pre_hooks(self.model):
             self._check_hooks()  # the model itself was replaced
         if alpha is None:
             return self.model(*inputs, **options)
-        with self._overridden(self._samples(inputs), alpha):
+        with self._overridden(self._batch_size(inputs), alpha):
             return self.model(*inputs, **options)
 
     @torch.no_grad()
-    def look(self, example_inputs: Any) -> None:
-        """Runs one pass in evaluation mode, so that the slots see what flows through them.
+    def run_example(self, example_inputs: Any) -> None:
+        """Runs one pass in evaluation mode, from which slots infer their activations.
+
+        Args:
+            example_inputs: One input, or a tuple of positional inputs.
 
         Raises:
-            KasminaError: If the model does not take these inputs, or a slot not what flows.
+            KasminaError: If the model does not run on these inputs, or a slot cannot take the
+                activations.
         """
         modes = {module: module.training for module in self.modules()}
         self.eval()
@@ -131,76 +136,80 @@ class Grafted(WrapsModel):
     def counterfactuals(self, inputs: Any, disabled: Sequence[frozenset[str]]) -> Tensor:
         """Runs the model once for each set of slots held at alpha zero.
 
-        What was computed before the first slot that differs is replayed, and
-        configurations that differ only in slots without effect are one. Run it in
-        evaluation mode without gradients; the model has to return one tensor.
+        What precedes the first slot that differs is computed once. Configurations that differ
+        only in slots without effect are computed once. Call it in evaluation mode without
+        gradients.
 
         Args:
-            inputs: One input, or a tuple of positional ones.
+            inputs: One input, or a tuple of positional inputs.
             disabled: The slots to hold at zero in each configuration.
 
         Returns:
             Outputs [len(disabled), ...].
 
         Raises:
-            KasminaError: If a slot is not enabled, or the model returns no tensor.
+            KasminaError: If a slot is not enabled, or the model does not return one tensor.
         """
         check_configurations(self, disabled)
         arguments = as_arguments(inputs)
-        if self._watching:
-            self._first_pass(*arguments)
+        if self._checks_passes:
+            self._run_checked(*arguments)
         effective = frozenset(s.name for s in self._slots if s.active and s.alpha > 0.0)
-        prefix = PrefixCache(self.model, {hook.path: hook.slot for hook in self._hooks})
+        cache = PrefixCache(self.model, {hook.path: hook.slot for hook in self._hooks})
         outputs: dict[frozenset[str], Tensor] = {}
         for off in [frozenset(), *(effective & each for each in disabled)]:
             if off not in outputs:
-                output = prefix.run(off, *arguments)
+                output = cache.run(off, *arguments)
                 outputs[off] = check_tensor(output, where=f"the {type(self.model).__name__}")
         chosen = [outputs[effective & each] for each in disabled]
         return torch.stack(chosen) if chosen else outputs[frozenset()].unsqueeze(0)[:0]
 
     def release(self, keep: Sequence[RemovableHandle] = ()) -> nn.Module:
-        """Takes the slots out of the model for good, and returns it.
+        """Removes the slots from the model and returns it; this cannot be undone.
 
         Args:
-            keep: Handles of hooks that stay, because something else has taken their place.
+            keep: Handles of hooks that stay, because their hooks were replaced by others.
         """
-        for handle in (*self._handles, self._before_handle):
+        for handle in (*self._handles, self._pass_handle):
             if handle not in keep:
                 handle.remove()
-        self._handles, self._hooks, self._watching = (), (), False
+        self._handles, self._hooks, self._checks_passes = (), (), False
         return self.model
 
     @property
     def last_inputs(self) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
         """Positional and keyword arguments of the last pass with a seed in the model."""
-        return self._before.inputs
+        return self._pass_hook.inputs
 
     @property
     def slot_hooks(self) -> tuple[tuple[SlotHook, RemovableHandle], ...]:
         """The slots' forward hooks and their handles, row-major."""
         return tuple(zip(self._hooks, self._handles, strict=True))
 
-    def _first_pass(self, *inputs: Any, alpha: Tensor | None = None, **options: Any) -> Any:
-        """Runs the model and checks that each place is passed once."""
+    def _run_checked(self, *inputs: Any, alpha: Tensor | None = None, **options: Any) -> Any:
+        """Runs the model and checks that each slot's submodule runs exactly once."""
         for hook in self._hooks:
             hook.passes = 0
             hook.counting = True
-        self._watching = False
+        self._checks_passes = False
         try:
             output = self(*inputs, alpha=alpha, **options)
         except BaseException:
-            self._watching = True
+            self._checks_passes = True
             raise
         finally:
             for hook in self._hooks:
                 hook.counting = False
-        self._watching = any(not hook.reached for hook in self._hooks)
+        self._checks_passes = any(not hook.reached for hook in self._hooks)
         self._check_reached()
         return output
 
     def _check_reached(self) -> None:
-        """Refuses a slot that cannot act; an auxiliary head may run in training only."""
+        """Checks that every slot has run.
+
+        In evaluation mode a slot without effect need not run: its submodule may run in training
+        only, as that of an auxiliary head.
+        """
         for hook in self._hooks:
             if not hook.reached and (self.training or hook.slot.active):
                 raise KasminaError(
@@ -214,8 +223,8 @@ class Grafted(WrapsModel):
         for hook in self._hooks:
             hook.check_registered(self.model)
 
-    def _samples(self, inputs: tuple[Any, ...]) -> int:
-        """Counts the samples of a batch by the first tensor handed in."""
+    def _batch_size(self, inputs: tuple[Any, ...]) -> int:
+        """Returns the number of samples in the first positional tensor."""
         for each in inputs:
             if isinstance(each, Tensor):
                 second = any(s.activations and not s.activations.batch_first for s in self._slots)
@@ -236,8 +245,8 @@ class Grafted(WrapsModel):
                 slot.override = None
 
 
-def _follow_modules(grafted: nn.Module, _incompatible_keys: Any) -> None:
-    """Lets empty slots take the dtype and device of weights that were assigned on loading."""
+def _match_empty_slots(grafted: nn.Module, _incompatible_keys: Any) -> None:
+    """Gives empty slots the dtype and device of weights that ``load_state_dict`` has assigned."""
     assert isinstance(grafted, Grafted)
     for hook, _ in grafted.slot_hooks:
         if hook.slot.seed is None and not hook.slot.follows_inputs:

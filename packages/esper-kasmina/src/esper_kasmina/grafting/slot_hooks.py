@@ -1,4 +1,4 @@
-"""The hooks of a grafted model: slots at its submodules, and a check before each pass."""
+"""The hooks of a grafted model: one runs a slot, the other checks all slots before each pass."""
 
 from __future__ import annotations
 
@@ -16,18 +16,19 @@ from esper_kasmina.slots.slot import SeedSlot
 
 
 class SlotHook:
-    """Runs a slot on what a submodule returns; an object, so that a copy holds a copied slot.
+    """Forward hook that runs a slot on what a submodule returns.
+
+    It is an object and not a function, so that ``copy.deepcopy`` copies the slot with it.
 
     Attributes:
         slot: The slot.
         path: Name of the submodule in the model.
-        output: The element that the slot takes; ``None`` where the submodule returns one
-            tensor.
+        output: The element that the slot takes; ``None`` if the submodule returns one tensor.
         model_sizes: The sizes of the model's layers.
-        container: The type of what the submodule returned.
-        reached: Whether a counted pass has run the submodule.
-        counting: Whether passes are counted now.
-        passes: How many there were.
+        container: The type of what the submodule returned; ``None`` before the first pass.
+        reached: Whether a forward pass of the model that counts has run the submodule.
+        counting: Whether the present forward pass counts.
+        passes: How often it has run the submodule.
     """
 
     def __init__(
@@ -44,7 +45,7 @@ class SlotHook:
         self._parts = tuple(path.split("."))
 
     def __call__(self, module: nn.Module, _inputs: Any, output: Any) -> Any:
-        """Returns the submodule's output with the slot's in its place."""
+        """Returns the submodule's output, with the slot's output in place of what the slot took."""
         where = f"submodule '{self.path}'"
         key = self.output
         element = output if key is None else select_output(output, key, where=where)
@@ -54,13 +55,13 @@ class SlotHook:
         if self.counting:
             self._count()
         if self.slot.activations is None:
-            known = infer(tensor, where=where, module=module, model_sizes=self.model_sizes)
-            self.slot.bind(known, example=tensor)
+            inferred = infer(tensor, where=where, module=module, model_sizes=self.model_sizes)
+            self.slot.bind(inferred, example=tensor)
         grown = self.slot(tensor)
         return grown if key is None else replace_output(output, key, grown)
 
     def check_registered(self, model: nn.Module) -> None:
-        """Checks that the submodule still carries this hook.
+        """Checks that the submodule still has this hook.
 
         Raises:
             KasminaError: If it was replaced or removed, so that the slot no longer runs.
@@ -87,10 +88,10 @@ class SlotHook:
 
 
 class PassHook:
-    """Runs before each pass of a grafted model: checks its slots, keeps the inputs.
+    """Forward pre-hook of a grafted model: checks its slots, and stores the inputs.
 
-    Inputs are kept while a slot holds a seed, without their graph, until the next pass; a
-    copy of the model does not take them along.
+    Inputs are stored if a slot holds a seed, without their graph and until the next pass. They
+    are not part of a copy or a pickle of the model.
 
     Attributes:
         inputs: Positional and keyword arguments of the last pass, ``None`` before it.
@@ -101,7 +102,7 @@ class PassHook:
         self.inputs: tuple[tuple[Any, ...], dict[str, Any]] | None = None
 
     def __call__(self, model: nn.Module, inputs: tuple[Any, ...], options: dict[str, Any]) -> None:
-        """Checks that every slot's hook is where it was put."""
+        """Checks that every slot still runs, and stores the inputs."""
         if torch.compiler.is_compiling():
             return
         for hook in self.hooks:
@@ -110,17 +111,17 @@ class PassHook:
             self.inputs = (_detached(inputs), _detached(options))
 
     def __getstate__(self) -> Mapping[str, Any]:
-        """Leaves the inputs out of copies and files."""
+        """Leaves the inputs out of copies and pickles."""
         return {**self.__dict__, "inputs": None}
 
 
 def without_compiled(path: str) -> str:
-    """Returns a submodule's name without the parts that ``torch.compile`` puts into it."""
+    """Returns a submodule's name without the parts that ``torch.compile`` adds."""
     return path.replace(f"{COMPILED}.", "")
 
 
 def _detached(value: Any) -> Any:
-    """Returns inputs without their graph; their memory is shared."""
+    """Returns inputs detached from their graph, with the same memory."""
     match value:
         case Tensor():
             return value.detach()

@@ -1,4 +1,4 @@
-"""What every host has in common: slots, their lifecycle and their measurements."""
+"""The base class of hosts: slots, their lifecycle and their measurements."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ from torch.optim import Optimizer
 
 from esper_kasmina.checks import check_snapshot, shown
 from esper_kasmina.errors import KasminaError
-from esper_kasmina.optim.groups import GroupSync
+from esper_kasmina.optim.group_sync import GroupSync
 from esper_kasmina.slots.gradients import measure_gradients
 from esper_kasmina.slots.record import MAX_UNREAD_EVENTS
-from esper_kasmina.slots.slot import SeedSlot
-from esper_kasmina.slots.storage import SlotSnapshot
+from esper_kasmina.slots.slot import SeedSlot, SlotSnapshot
 from esper_leyline import (
     CommandResult,
     Germinate,
@@ -43,13 +42,17 @@ class HostSnapshot:
 
 
 class SlottedHost(nn.Module):
-    """Base of hosts: everything of Leyline's ``MorphogeneticHost`` but the forward passes."""
+    """Base of hosts: all of Leyline's ``MorphogeneticHost`` except the forward passes."""
 
     def __init__(self, slots: Mapping[str, SeedSlot], *, max_seeds: int | None) -> None:
-        """Takes the enabled slots, row-major.
+        """Takes the slots.
+
+        Args:
+            slots: The enabled slots by id, row-major.
+            max_seeds: Largest number of seeds at a time; ``None`` allows one in each slot.
 
         Raises:
-            KasminaError: If ``max_seeds`` leaves no room for any seed.
+            KasminaError: If ``max_seeds`` is not a whole number of at least 1.
         """
         super().__init__()
         if max_seeds is not None and (not isinstance(max_seeds, int) or max_seeds < 1):
@@ -68,14 +71,14 @@ class SlottedHost(nn.Module):
 
     @property
     def revision(self) -> int:
-        """Counts the changes of what is trained; wrap the model in DDP again when it changes."""
+        """Changes when the set of trained parameters changes; wrap the model in DDP again then."""
         return sum(slot.revision for slot in self._slots)
 
     def slot(self, name: str) -> SeedSlot:
         """Returns an enabled slot.
 
         Raises:
-            KasminaError: If the host has no such slot, or it is not enabled.
+            KasminaError: If the host has no enabled slot of this id.
         """
         for slot in self._slots:
             if slot.name == name:
@@ -86,7 +89,7 @@ class SlottedHost(nn.Module):
         """Carries out a lifecycle command, or returns why it is refused and changes nothing.
 
         Raises:
-            KasminaError: If it does not name its slot.
+            KasminaError: If it is not a ``SeedCommand``, which names the slot.
         """
         if not isinstance(command, SeedCommand):
             raise KasminaError(
@@ -97,7 +100,7 @@ class SlottedHost(nn.Module):
             slot = self.slot(command.slot)
         except KasminaError as error:
             return CommandResult(accepted=False, reason=str(error))
-        if isinstance(command.command, Germinate) and self._full():
+        if isinstance(command.command, Germinate) and self._is_full():
             reason = f"the host holds {self._max_seeds} seeds, as many as it may"
             return CommandResult(accepted=False, reason=reason)
         result = slot.apply_command(command.command)
@@ -105,13 +108,17 @@ class SlottedHost(nn.Module):
         return result
 
     def record_gradients(self) -> None:
-        """Measures the present gradients; call it once an epoch, after a backward pass."""
+        """Measures the present gradients; call it once in an epoch, after a backward pass."""
         host = measure_gradients(self._own_parameters())
         for slot in self._slots:
             slot.record_gradients(host)
 
     def record_validation(self, accuracy: float, measurements: Sequence[SeedMeasurement]) -> None:
-        """Stores the results of validation, for gates and reports. Accuracy is in percent.
+        """Stores the results of a validation, for gates and reports.
+
+        Args:
+            accuracy: Accuracy of the whole host, in percent.
+            measurements: Contributions of seeds that were measured.
 
         Raises:
             KasminaError: If a measurement is of a slot without a seed.
@@ -121,21 +128,21 @@ class SlottedHost(nn.Module):
             slot.record_validation(accuracy, by_slot.get(slot.name))
 
     def tick(self) -> None:
-        """Ends an epoch: ramps, embargoes and auto-forwarding move on by one."""
+        """Ends an epoch: advances ramps of alpha, embargoes and automatic stage changes."""
         for slot in self._slots:
             slot.tick()
             self._events += slot.take_events()
 
     def prune_live(self) -> None:
-        """Removes every live seed at once, whatever its age (the governor's last resort)."""
+        """Removes all live seeds, whatever their age; for use when training collapses."""
         for slot in self._slots:
             slot.prune_now()
             self._events += slot.take_events()
 
     def take_events(self) -> tuple[SeedEvent, ...]:
-        """Returns what happened since the last call, in order, and forgets it.
+        """Returns the events since the last call in order, and clears them.
 
-        If they are never read, the oldest events are dropped.
+        At most ``MAX_UNREAD_EVENTS`` are stored; the oldest are dropped.
         """
         events = tuple(self._events)
         self._events.clear()
@@ -143,11 +150,11 @@ class SlottedHost(nn.Module):
 
     def seed_reports(self) -> tuple[SeedReport, ...]:
         """Returns the present state of every enabled slot, row-major."""
-        closed = frozenset({Op.GERMINATE}) if self._full() else frozenset()
+        closed = frozenset({Op.GERMINATE}) if self._is_full() else frozenset()
         return tuple(slot.report(closed) for slot in self._slots)
 
     def parameter_counts(self) -> ParameterCounts:
-        """Counts trainable parameters, frozen ones of a seed being pruned included."""
+        """Counts parameters of the host and of its seeds, frozen ones included."""
         sizes = [(slot.stage, slot.seed.size) for slot in self._slots if slot.seed is not None]
         return ParameterCounts(
             host=sum(p.numel() for p in self._own_parameters()),
@@ -166,17 +173,16 @@ class SlottedHost(nn.Module):
     def sync_optimizer(
         self, optimizer: Optimizer, seed_options: Mapping[str, Any] | None = None
     ) -> None:
-        """Adds the parameters of new seeds to an optimiser and drops those of removed seeds.
+        """Adds the parameters of new seeds to an optimizer and removes those of removed seeds.
 
-        The state of every other parameter is left as it is. ``esper_kasmina.sync_optimizer``
-        does the same, and finds schedulers that leave no trace in the groups
-        (``ReduceLROnPlateau``).
+        The state of other parameters is not changed. ``esper_kasmina.sync_optimizer`` does the
+        same, and also finds schedulers that add nothing to the groups (``ReduceLROnPlateau``).
         """
-        # A search among all objects would cost an engine of many hosts some time at each birth.
+        # Not thorough, because a search among all objects is slow with many hosts.
         GroupSync(optimizer, self._slots, self, seed_options, thorough=False).run()
 
     def stack(self, others: Sequence[MorphogeneticHost]) -> HostStack | None:
-        """Returns ``None``: hosts gain nothing by being computed together, unless they say so."""
+        """Returns ``None``: this host cannot be computed together with others."""
         del others
         return None
 
@@ -203,7 +209,7 @@ class SlottedHost(nn.Module):
         self._events = deque(snapshot.events, maxlen=MAX_UNREAD_EVENTS)
         self.zero_grad(set_to_none=True)
 
-    def _full(self) -> bool:
+    def _is_full(self) -> bool:
         return sum(slot.occupied for slot in self._slots) >= self._max_seeds
 
     def _own_tensors(self) -> list[tuple[str, Tensor]]:

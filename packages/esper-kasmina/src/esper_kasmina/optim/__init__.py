@@ -1,1 +1,1 @@
-"""Optimizers, schedulers and averages in step with growth."""
+"""Keeps optimizers, schedulers and averages of weights up to date when seeds come and go."""

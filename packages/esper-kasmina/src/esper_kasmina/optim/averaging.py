@@ -1,4 +1,4 @@
-"""Averages of weights (``AveragedModel``) that follow growth."""
+"""Updates an average of weights (``AveragedModel``) when seeds come and go."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from esper_kasmina.errors import KasminaError
-from esper_kasmina.optim.groups import seed_slots, slots_by_name
+from esper_kasmina.slots.lookup import seed_slots, slots_by_name
 from esper_kasmina.slots.slot import SeedSlot
 
 
@@ -17,9 +17,9 @@ def sync_average(averaged: nn.Module, model: nn.Module) -> None:
     """Gives an average of a model the seeds and the lifecycle that the model has now.
 
     Call it before ``averaged.update_parameters(model)``, and once more before the average is
-    evaluated if it was made with ``use_buffers=True``. A new seed joins with the values it
-    has in the model and is averaged from then on; a removed one leaves. The averages of all
-    other parameters stay as they are.
+    evaluated if it was made with ``use_buffers=True``. A new seed starts with its values in the
+    model, and is averaged from then on. A seed that the model has removed is removed. The averages
+    of other parameters do not change.
 
     Args:
         averaged: ``torch.optim.swa_utils.AveragedModel``, or any copy of the model.
@@ -28,31 +28,27 @@ def sync_average(averaged: nn.Module, model: nn.Module) -> None:
     Raises:
         KasminaError: If the two do not have the same slots.
     """
-    theirs = slots_by_name(seed_slots(averaged))
-    ours = slots_by_name(seed_slots(model))
-    if theirs.keys() != ours.keys():
+    averaged_slots = slots_by_name(seed_slots(averaged))
+    model_slots = slots_by_name(seed_slots(model))
+    if averaged_slots.keys() != model_slots.keys():
         raise KasminaError(
-            f"the average has the slots {', '.join(theirs) or 'none'} and the model "
-            f"{', '.join(ours) or 'none'}; make the average of the grafted model"
+            f"the average has the slots {', '.join(averaged_slots) or 'none'} and the model "
+            f"{', '.join(model_slots) or 'none'}; make the average of the grafted model"
         )
-    for name, slot in ours.items():
-        _follow(theirs[name], slot)
+    for name, slot in model_slots.items():
+        _sync_slot(averaged_slots[name], slot)
 
 
-def _follow(average: SeedSlot, slot: SeedSlot) -> None:
-    """Brings one slot of an average in step."""
-    known = {} if average.seed is None else dict(average.seed.state_dict())
-    same_birth = average.births == slot.births
-    kept = copy.deepcopy(known) if same_birth else {}
-    average.set_extra_state(slot.get_extra_state())
+def _sync_slot(averaged: SeedSlot, slot: SeedSlot) -> None:
+    """Gives a slot of an average the seed and the lifecycle of the model's slot."""
+    averages: dict[str, torch.Tensor] = {}
+    if averaged.seed is not None and averaged.germinations == slot.germinations:
+        averages = copy.deepcopy(dict(averaged.seed.state_dict()))
+    averaged.set_extra_state(slot.get_extra_state())
     if slot.seed is None:
         return
-    assert average.seed is not None
-    average.seed.load_state_dict({**slot.seed.state_dict(), **_fitting(kept, slot)})
-
-
-def _fitting(kept: dict[str, torch.Tensor], slot: SeedSlot) -> dict[str, torch.Tensor]:
-    """Drops what the seed no longer has, such as a gate that has gone with its blend style."""
-    assert slot.seed is not None
-    names = slot.seed.state_dict().keys()
-    return {name: value for name, value in kept.items() if name in names}
+    assert averaged.seed is not None
+    values = slot.seed.state_dict()
+    # The model's seed may have lost a gate since, with a change of its blend style.
+    values |= {name: average for name, average in averages.items() if name in values}
+    averaged.seed.load_state_dict(values)

@@ -1,4 +1,4 @@
-"""The options of a new seed's parameter group: those of the group that its slot belongs to."""
+"""The options of a new seed's parameter group, taken from the group of the module before it."""
 
 from __future__ import annotations
 
@@ -11,66 +11,68 @@ from torch import nn
 
 from esper_kasmina._torch import forward_hooks
 from esper_kasmina.errors import KasminaError
-from esper_kasmina.optim.schedulers import RATE_KEYS, Group, Origin, full_rate
+from esper_kasmina.optim.schedulers import RATE_KEYS, Group, GroupSource, peak_rate
 from esper_kasmina.slots.slot import SeedSlot
 
 SLOT_KEY = "esper_slot"
-"""Key under which a parameter group names the slot of its seed."""
+"""Key under which a seed's parameter group stores the id of its slot."""
 
 LR_SCALE = "lr_scale"
-"""Option of a seed's group: its learning rate over that of its host's group."""
+"""Option of a seed's group: its learning rate divided by that of the host's group."""
 
 
-def find_owner(groups: Sequence[Group], model: nn.Module | None, slot: SeedSlot) -> Group:
+def find_host_group(groups: Sequence[Group], model: nn.Module | None, slot: SeedSlot) -> Group:
     """Returns the parameter group that holds the module whose output a slot takes.
 
-    Where that module has parameters in several groups, it is the group with most of them;
-    where it has none, the module beside it, before it first, then those around it.
+    If that module has parameters in several groups, it is the group with most of them. If it has
+    none, other modules are tried: its siblings, those before it first, and then the siblings of
+    its parents.
 
     Args:
         groups: The optimizer's groups.
-        model: Holds the slot; ``None`` takes the first group that is not a seed's.
+        model: The model that holds the slot; ``None`` takes the first group that is not a seed's.
         slot: The slot.
     """
     own = [group for group in groups if SLOT_KEY not in group and group["params"]]
     if not own:
         return groups[0]
-    of_parameter = {id(p): index for index, group in enumerate(own) for p in group["params"]}
+    group_index = {id(p): index for index, group in enumerate(own) for p in group["params"]}
     for module in () if model is None else _nearest_modules(model, slot):
         sizes: Counter[int] = Counter()
         for parameter in module.parameters():
-            if id(parameter) in of_parameter:
-                sizes[of_parameter[id(parameter)]] += parameter.numel()
+            if id(parameter) in group_index:
+                sizes[group_index[id(parameter)]] += parameter.numel()
         if sizes:
             return own[sizes.most_common(1)[0][0]]
     return own[0]
 
 
-def newborn_options(
-    owner: Group, groups: Sequence[Group], schedulers: Iterable[Any], given: Mapping[str, Any]
-) -> tuple[Group, Origin]:
-    """Returns the options of a new seed's group, and how schedulers continue with it.
+def new_group_options(
+    host_group: Group, groups: Sequence[Group], schedulers: Iterable[Any], given: Mapping[str, Any]
+) -> tuple[Group, GroupSource]:
+    """Returns the options of a new seed's group, and where its entries in schedulers come from.
 
     Args:
-        owner: The group whose options and schedule it takes over.
+        host_group: The group whose options and schedule the new group takes.
         groups: All groups of the optimizer.
         schedulers: All schedulers of the optimizer.
-        given: What is to be different: ``lr_scale`` times the owner's rate, or ``lr``, the
-            rate where the owner's is at the top of its schedule; any other option as it is.
+        given: Options that differ. ``lr_scale`` is a factor of the host group's learning rate.
+            ``lr`` is the learning rate at the top of the schedule.
     """
-    scale = _rate_scale(owner, groups, schedulers, given)
+    scale = _rate_scale(host_group, groups, schedulers, given)
     left_out = {"params", "param_names", SLOT_KEY}
-    options = copy.deepcopy({k: v for k, v in owner.items() if k not in left_out})
+    options = copy.deepcopy({k: v for k, v in host_group.items() if k not in left_out})
     for key in RATE_KEYS:
         if options.get(key) is not None:
             options[key] = scale(options[key])
     options |= {key: value for key, value in given.items() if key not in ("lr", LR_SCALE)}
-    return options, Origin(owner=owner, scale=scale)
+    return options, GroupSource(group=host_group, scale=scale)
 
 
 def _rate_scale(
-    owner: Group, groups: Sequence[Group], schedulers: Iterable[Any], given: Mapping[str, Any]
+    host_group: Group, groups: Sequence[Group], schedulers: Iterable[Any], given: Mapping[str, Any]
 ) -> Callable[[Any], Any]:
+    """Returns the function that maps a learning rate of the host's group to the seed's."""
     if "lr" in given and LR_SCALE in given:
         raise KasminaError(
             f"seed_options have lr={given['lr']!r} and {LR_SCALE}={given[LR_SCALE]!r}; give one: "
@@ -79,13 +81,13 @@ def _rate_scale(
     if "lr" not in given:
         factor = given.get(LR_SCALE, 1.0)
         return lambda rate: factor * rate
-    wanted, full = given["lr"], full_rate(owner, groups, schedulers)
-    # Division last would round; where the host is at its full rate the seed gets ``lr`` exactly.
-    return lambda rate: wanted * (rate / full) if full else wanted * 1.0
+    lr, peak = given["lr"], peak_rate(host_group, groups, schedulers)
+    # The division comes first: at the peak it is exactly 1, so that the seed gets ``lr`` exactly.
+    return lambda rate: lr * (rate / peak) if peak else lr * 1.0
 
 
 def _nearest_modules(model: nn.Module, slot: SeedSlot) -> Iterator[nn.Module]:
-    """Yields modules of a model by their distance from a slot."""
+    """Yields modules of a model, those nearest to a slot first."""
     path = ""
     for name, module in model.named_modules():
         hooks = forward_hooks(module).values()

@@ -1,4 +1,4 @@
-"""Optimizers and schedulers inside wrappers, such as those of ``accelerate`` and Lightning."""
+"""Removes wrappers of optimizers and schedulers, such as those of ``accelerate``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 def unwrap_optimizer(optimizer: Any) -> Any:
     """Returns the optimizer inside wrappers that hold it as ``optimizer``."""
-    # The wrapper of ``accelerate`` is a subclass of Optimizer that lacks an optimizer's parts.
+    # Not by class: the wrapper of ``accelerate`` is a subclass of Optimizer.
     while hasattr(optimizer, "optimizer"):
         optimizer = optimizer.optimizer
     return optimizer

@@ -1,1 +1,1 @@
-"""A place for one seed: the seed, its lifecycle and what is measured of it."""
+"""Slots: the module that runs a seed, its lifecycle, and its measurements."""

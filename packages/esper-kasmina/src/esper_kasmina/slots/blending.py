@@ -1,4 +1,4 @@
-"""Blends a seed with its host: isolated while it trains, then with a strength per sample."""
+"""Trains a seed in isolation, and blends it with a separate strength for each sample."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from esper_kasmina.slots.seed import Seed
 
 
 class _StraightThrough(torch.autograd.Function):
-    """Returns the host's value, and passes the gradient of host + seed to both.
+    """Returns the host's value; the gradient is that of host + seed.
 
-    Value and gradient equal those of ``host + (seed - seed.detach())``, with one copy in place
-    of two sums. An infinite or NaN seed does not change the host's value.
+    Value and gradients equal those of ``host + (seed - seed.detach())``, but it takes one copy
+    instead of two sums, and an infinite or NaN seed does not change the value.
     """
 
     generate_vmap_rule = True
@@ -27,7 +27,7 @@ class _StraightThrough(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        """Saves nothing: the backward pass needs no values."""
+        """Saves nothing, because the backward pass needs no values."""
 
     @staticmethod
     def backward(_ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
@@ -36,11 +36,11 @@ class _StraightThrough(torch.autograd.Function):
 
 
 class _StraightThroughForward(_StraightThrough):
-    """The same with a forward-mode derivative, which ``torch.compile`` does not support."""
+    """The same with a forward-mode derivative, which ``torch.compile`` cannot trace."""
 
     @staticmethod
     def jvp(_ctx: Any, host: Tensor | None, seed: Tensor | None) -> Tensor | None:
-        """Adds the tangents of both; an input without a tangent is ``None``."""
+        """Returns the sum of both tangents; the tangent of an input that has none is ``None``."""
         if host is None or seed is None:
             return seed if host is None else host.clone()
         return host + seed
@@ -54,8 +54,8 @@ def isolate(hidden: Tensor, seed: Seed) -> Tensor:
     if not torch.is_grad_enabled() and not seed.training:
         return hidden
     function = _StraightThrough if torch.compiler.is_compiling() else _StraightThroughForward
-    joined: Tensor = function.apply(hidden, seed.blended(hidden.detach()))
-    return joined
+    output: Tensor = function.apply(hidden, seed.blended(hidden.detach()))
+    return output
 
 
 def blend_overridden(
@@ -67,11 +67,11 @@ def blend_overridden(
         hidden: The host's activations.
         seed: The seed.
         strength: The slot's own strength, [].
-        overrides: One value per sample, shaped to broadcast; NaN takes ``strength``.
+        overrides: One value per sample that broadcasts over ``hidden``; NaN takes ``strength``.
         isolated: Whether samples that take ``strength`` train the seed in isolation.
     """
     own = overrides.isnan()
     strengths = torch.where(own, strength, overrides)
-    # Not left to the product, because 0 * inf is NaN.
+    # ``where``, because strength 0 times an infinite seed would be NaN.
     blended = torch.where(strengths == 0.0, hidden, seed.blended(hidden, strengths))
     return torch.where(own, isolate(hidden, seed), blended) if isolated else blended

@@ -22,12 +22,12 @@ EXPLODING_NORM = 1e3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GradientMeasurement:
-    """The gradients of one group of parameters.
+    """Norm and health of the gradients of one group of parameters.
 
     Attributes:
         norm: L2 norm over the whole group.
-        per_root: ``norm`` divided by the square root of the number of parameters, so that
-            groups of different sizes can be compared.
+        per_root: ``norm`` divided by the square root of the number of parameters, so that groups
+            of different sizes can be compared.
         health: Share of parameter tensors whose gradient is finite and has not vanished.
         parameters_finite: Whether every parameter is finite.
     """
@@ -59,7 +59,7 @@ class GradientMeasurement:
 
 
 def measure_gradients(parameters: Iterable[Parameter]) -> GradientMeasurement | None:
-    """Measures the gradients that parameters have now; ``None`` if none of them has one.
+    """Measures the gradients that parameters have now. Returns ``None`` if none has a gradient.
 
     A parameter without a gradient counts as vanished if another parameter of the group has one.
 
@@ -94,15 +94,15 @@ def measure_norms(
     present = [norm for norm in gradients if norm is not None]
     if not present:
         return None
-    norms = torch.stack([_whole(n) for n in (*present, *map(_norm, group))]).tolist()
-    sizes, weights = norms[: len(present)], norms[len(present) :]
-    norm = math.hypot(*sizes)  # sqrt(sum of squared norms)
+    both = torch.stack([_full(norm) for norm in (*present, *map(_norm, group))]).tolist()
+    norms, parameter_norms = both[: len(present)], both[len(present) :]
+    norm = math.hypot(*norms)  # sqrt(sum of squared norms)
     count = sum(p.numel() for p in group)
     return GradientMeasurement(
         norm=norm,
         per_root=norm / math.sqrt(count),
-        health=sum(math.isfinite(s) and s >= VANISHING_NORM for s in sizes) / len(group),
-        parameters_finite=all(map(math.isfinite, weights)),
+        health=sum(math.isfinite(n) and n >= VANISHING_NORM for n in norms) / len(group),
+        parameters_finite=all(map(math.isfinite, parameter_norms)),
     )
 
 
@@ -113,7 +113,7 @@ def _norm(tensor: Tensor) -> Tensor:
     return norm
 
 
-def _whole(norm: Tensor) -> Tensor:
+def _full(norm: Tensor) -> Tensor:
     """Returns the norm over all ranks if the tensor is sharded (``DTensor``)."""
     full = getattr(norm, "full_tensor", None)
     return norm if full is None else full()

@@ -16,9 +16,9 @@ STORED = ConfigDict(extra="forbid", ser_json_inf_nan="strings")
 
 @dataclass(slots=True, kw_only=True)
 class SeedHistory:
-    """What was measured of one seed so far; a new seed starts with a new one.
+    """The measurements of one seed so far; a new seed gets a new history.
 
-    The lifecycle's gates read an extract of it, ``evidence``.
+    The lifecycle's gates read ``evidence``, which is computed from it.
 
     Attributes:
         accuracy: Latest validation accuracy of the host, in percent.

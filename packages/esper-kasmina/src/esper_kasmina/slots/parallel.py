@@ -1,4 +1,4 @@
-"""Seeds in models that ``DistributedDataParallel`` wraps."""
+"""Checks seeds in models that are wrapped in ``DistributedDataParallel``."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def check_in_running_ddp(seed: nn.Module, slot: str) -> None:
 
 
 def check_in_ddp(model: nn.Module, seed: nn.Module, slot: str) -> None:
-    """Checks the same for a model outside of a forward pass; other models pass.
+    """Checks the same outside of a forward pass, if the model is a ``DistributedDataParallel``.
 
     Raises:
         KasminaError: If the seed germinated after the model was wrapped.
@@ -35,10 +35,10 @@ def check_in_ddp(model: nn.Module, seed: nn.Module, slot: str) -> None:
 
 
 def check_not_wrapped(model: nn.Module) -> None:
-    """Refuses ``DistributedDataParallel`` as the model in which a seed germinates.
+    """Checks that the model in which a seed will germinate is not a ``DistributedDataParallel``.
 
     Raises:
-        KasminaError: If the model is one.
+        KasminaError: If it is one.
     """
     if isinstance(model, DistributedDataParallel):
         raise KasminaError(

@@ -1,9 +1,10 @@
-"""Everything that a slot remembers besides its modules."""
+"""The lifecycle of a slot: its state, measurements and events, without modules."""
 
 from __future__ import annotations
 
 import copy
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from esper_kasmina.slots.history import STORED, SeedHistory
@@ -15,17 +16,26 @@ from esper_leyline import (
     SeedReport,
     SeedStage,
     SeedState,
+    Tick,
+    advance,
 )
+from esper_leyline.commands import LifecycleInput
 from esper_leyline.lifecycle.gates import GateResult
-from esper_leyline.lifecycle.machine import evaluate_gate, permitted_ops
+from esper_leyline.lifecycle.machine import (
+    GATE_OF_STAGE,
+    Effect,
+    Transition,
+    evaluate_gate,
+    permitted_ops,
+)
 
 MAX_UNREAD_EVENTS = 1024
-"""A slot or a host stores this many unread events; after that the oldest are dropped."""
+"""Largest number of unread events of a slot or a host; then the oldest are dropped."""
 
 
 @dataclass(slots=True, kw_only=True)
 class SlotRecord:
-    """The state of the lifecycle, the seed's measurements, and the events not yet read.
+    """The state of the lifecycle, the seed's measurements, and the unread events.
 
     Attributes:
         slot: The slot's id.
@@ -57,8 +67,60 @@ class SlotRecord:
         """Returns an independent copy."""
         return replace(self, history=copy.copy(self.history))
 
-    def clear_seed(self) -> None:
-        """Resets what belongs to one seed; the host's accuracy is kept."""
+    def advance(
+        self, event: LifecycleInput, rules: LifecycleRules, perform: Callable[[Effect], None]
+    ) -> Transition:
+        """Gives a command or the end of an epoch to the lifecycle, and adds events.
+
+        Args:
+            event: The command, or the end of an epoch.
+            rules: What the lifecycle accepts.
+            perform: Performs an effect on the seed's module.
+        """
+        before = self.state
+        transition = advance(before, event, evidence=self.history.evidence, rules=rules)
+        self.state = transition.state
+        if isinstance(event, Tick) and before.blueprint is not None:
+            # A seed that is removed at the end of an epoch was trained in that epoch.
+            before = replace(before, age=before.age + 1)
+        source = before.stage
+        for gate in transition.gates:
+            kind, target = SeedEventKind.GATE_EVALUATED, GATE_OF_STAGE[source][1]
+            self._add_event(kind, before, source=source, target=target, gate=gate)
+        for effect in transition.effects:
+            self._perform(effect, before, perform)
+        for stage in transition.stages:
+            kind = SeedEventKind.STAGE_CHANGED
+            self._add_event(kind, self.state, source=source, target=stage)
+            self.history.enter_stage()
+            source = stage
+        return transition
+
+    def _perform(
+        self, effect: Effect, before: SeedState, perform: Callable[[Effect], None]
+    ) -> None:
+        """Performs an effect and adds its event, which describes the seed while it exists."""
+        source = before.stage
+        if effect is Effect.REMOVE_MODULE:
+            kind, stage = SeedEventKind.PRUNED, SeedStage.PRUNED
+            self._add_event(kind, before, source=source, target=stage)
+        perform(effect)
+        if effect is Effect.REMOVE_MODULE:
+            self._clear_seed()
+        elif effect is Effect.CREATE_MODULE:
+            kind, stage = SeedEventKind.GERMINATED, SeedStage.GERMINATED
+            self._add_event(kind, self.state, source=source, target=stage)
+        elif effect is Effect.FOSSILIZE_MODULE:
+            kind, stage = SeedEventKind.FOSSILIZED, SeedStage.FOSSILIZED
+            self._add_event(kind, self.state, source=source, target=stage)
+
+    def start_seed(self) -> None:
+        """Counts a germination, and resets what belongs to the seed before."""
+        self._clear_seed()
+        self.germinations += 1
+
+    def _clear_seed(self) -> None:
+        """Resets what belongs to one seed, but not the host's accuracy."""
         self.history = SeedHistory(accuracy=self.history.accuracy)
         self.parameters = 0
 
@@ -69,7 +131,7 @@ class SlotRecord:
         self.alpha_velocity = self.state.alpha - self.alpha_at_tick if occupied else 0.0
         self.alpha_at_tick = self.state.alpha
 
-    def add_event(
+    def _add_event(
         self,
         kind: SeedEventKind,
         state: SeedState,

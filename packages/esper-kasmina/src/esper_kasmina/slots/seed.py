@@ -1,4 +1,4 @@
-"""A seed: a branch behind a scale that starts at zero."""
+"""A seed: a branch whose output is multiplied by a scale that starts at zero."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from esper_leyline import BlendAlgorithm, SeedState, Topology
 
 
 class GateNetwork(nn.Module):
-    """Weights the seed at each position by a factor between 0 and 2, which is 1 at birth.
+    """Computes a factor between 0 and 2 for each position, by which the seed is multiplied.
 
-    A new gate is neutral, so adding one to a seed changes no output. The factor is
-    2 * sigmoid(logit), as in Swietojanski and Renals (2014).
+    The factor is 2 * sigmoid(logit), as in Swietojanski and Renals (2014). It is 1 at
+    initialisation, so adding a gate to a seed changes no output.
     """
 
     def __init__(self, activations: ActivationSpec) -> None:
@@ -37,16 +37,17 @@ class GateNetwork(nn.Module):
             nn.init.zeros_(parameter)
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """Takes activations and returns one number per position; the channel axis has size 1."""
+        """Returns one factor per position; the axis of the channels has size 1."""
         return 2.0 * torch.sigmoid(self.logit(hidden))
 
 
 class Seed(nn.Module):
-    """The module x + scale * branch(x), the identity at birth, blended by an algorithm.
+    """The module x + scale * branch(x), which is blended with the host by an algorithm.
 
-    ``scale`` is one number that starts at zero (ReZero, Bachlechner et al. 2021). It multiplies
-    the output of the branch's norm, so its first gradient is of ordinary size. The branch gets
-    gradients as soon as the scale is not zero any more.
+    ``scale`` is one number that starts at zero (ReZero, Bachlechner et al. 2021), so a new seed is
+    the identity. The scale multiplies the output of the branch's norm, so its first gradient is
+    neither very small nor very large. The branch gets gradients when the scale is not zero any
+    more.
 
     Attributes:
         blueprint: Name of the branch's blueprint.
@@ -54,8 +55,8 @@ class Seed(nn.Module):
         algorithm: How its output is blended with the host's.
         scale: Learnable scalar, shape [1].
         branch: The module that the blueprint built.
-        gate: The network of the GATE algorithm, ``None`` under the others.
-        frozen: Whether parameters and running statistics are fixed for good.
+        gate: The network of the GATE algorithm, ``None`` for the others.
+        frozen: Whether parameters and running statistics are fixed until the seed is removed.
     """
 
     def __init__(
@@ -83,7 +84,7 @@ class Seed(nn.Module):
         return self.blended(hidden)
 
     def blended(self, hidden: Tensor, strength: Tensor | None = None) -> Tensor:
-        """Blends the seed into activations; the host gets gradients through the identity path.
+        """Blends the seed with activations. The host gets gradients through the identity path.
 
         With branch b, scale c, gate g and strength a, activations x become
 
@@ -121,12 +122,12 @@ class Seed(nn.Module):
             self.gate = GateNetwork(self.activations).to(self.scale).train(self.training)
 
     def train(self, mode: bool = True) -> Seed:
-        """Sets the mode as in torch; a frozen seed stays in evaluation mode."""
+        """Sets the mode; a frozen seed stays in evaluation mode."""
         return super().train(mode and not self.frozen)
 
     @contextmanager
-    def evaluating(self) -> Iterator[None]:
-        """Runs a seed in evaluation mode, so that its norms use their running statistics."""
+    def in_eval_mode(self) -> Iterator[None]:
+        """Puts the seed into evaluation mode in the block, so that norms use running statistics."""
         super().train(mode=False)
         try:
             yield
@@ -152,7 +153,7 @@ class Seed(nn.Module):
         )
 
     def reset_parameters(self) -> None:
-        """Makes the seed the identity again; the layers of its branch have their own method."""
+        """Sets the scale to zero; the layers of the branch have their own method."""
         nn.init.zeros_(self.scale)
 
     def _load_from_state_dict(
@@ -172,12 +173,14 @@ class Seed(nn.Module):
 def build_seed(
     state: SeedState, activations: ActivationSpec, *, rng_parts: tuple[int | str, ...]
 ) -> Seed:
-    """Builds the seed that a state of the lifecycle describes; torch's generator is not used.
+    """Builds the seed that a state of the lifecycle describes.
+
+    The state of torch's global generator does not change.
 
     Args:
         state: A state with a blueprint.
         activations: The kind of activations in the slot.
-        rng_parts: What the weights are drawn from.
+        rng_parts: What the random seed of the weights is made of.
     """
     assert state.blueprint is not None
     assert state.style is not None

@@ -1,116 +1,140 @@
-"""A slot: a place in a network where a seed can grow."""
+"""A slot: a module in which a seed can grow."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
+import copy
+from dataclasses import dataclass, replace
 from numbers import Real
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from esper_kasmina.activations.inference import infer
-from esper_kasmina.blueprints import BLUEPRINTS, find_fault, why_unfit
-from esper_kasmina.checks import shown
+from esper_kasmina._torch import version_of
+from esper_kasmina.activations.spec import ActivationSpec
+from esper_kasmina.checks import check_snapshot, shown
 from esper_kasmina.errors import KasminaError
 from esper_kasmina.layers.seeding import seeded
-from esper_kasmina.slots.blending import blend_overridden, isolate
+from esper_kasmina.slots.commands import why_impossible
 from esper_kasmina.slots.gradients import GradientMeasurement, measure_gradients
-from esper_kasmina.slots.parallel import check_in_running_ddp
-from esper_kasmina.slots.storage import SlotStorage
+from esper_kasmina.slots.module import SlotModule
+from esper_kasmina.slots.record import SlotRecord
+from esper_kasmina.slots.seed import Seed, build_seed
+from esper_kasmina.slots.stored import StoredSlot, pack, unpack
 from esper_leyline import (
-    BUILT_IN_BLUEPRINTS,
-    AlphaCurve,
+    ACTIVE_STAGES,
+    LIVE_STAGES,
+    OCCUPIED_STAGES,
     BlendStyle,
     CommandResult,
     Germinate,
+    LeylineError,
     LifecycleRules,
     Op,
     Prune,
     SeedEvent,
-    SeedEventKind,
     SeedMeasurement,
     SeedReport,
     SeedStage,
     SeedState,
     Tick,
-    Topology,
-    advance,
 )
 from esper_leyline.commands import LifecycleInput, SlotCommand
 from esper_leyline.lifecycle.alpha import AlphaRamp
-from esper_leyline.lifecycle.machine import GATE_OF_STAGE, Effect, Transition
+from esper_leyline.lifecycle.machine import Effect, Transition
+from esper_leyline.slots import parse_slot
 
 
-class SeedSlot(SlotStorage):
-    """Returns its inputs unchanged until a command makes a seed grow in it.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlotSnapshot:
+    """A copy of a slot's state and seed, made by ``SeedSlot.snapshot``."""
 
-    Put it anywhere in a model where activations are feature maps, tokens or vectors. The
-    lifecycle is ``esper_leyline.advance``; the slot performs its effects on real modules.
-    In each epoch a training loop calls ``apply_command``, ``sync_optimizer``, trains, and calls
+    record: SlotRecord
+    seed: Seed | None
+
+
+class SeedSlot(SlotModule):
+    """A module that returns its inputs until a seed grows in it.
+
+    Put it anywhere in a model where activations are feature maps, tokens or vectors. The lifecycle
+    is ``esper_leyline.advance``; the slot performs its effects on the seed's module. In each epoch
+    a training loop calls ``apply_command``, ``sync_optimizer``, trains, and calls
     ``record_gradients``, ``record_validation``, ``tick`` and ``sync_optimizer``.
 
+    Its ``state_dict`` holds the seed's tensors and, as one tensor of bytes, the lifecycle. A new
+    slot that loads it holds the same seed.
+
     Attributes:
-        override: Strengths [B] that replace the seed's own in the forward passes of a grafted
-            model; ``None`` for none.
+        rules: What the lifecycle accepts.
+        rng_seed: Random seed from which the weights of seeds are drawn.
+        module_path: The submodule after which the slot runs in a grafted model; it is part of the
+            state dict.
     """
 
-    override: Tensor | None = None
-
-    def forward(self, hidden: Tensor, alpha: Tensor | None = None) -> Tensor:
-        """Runs the slot.
+    def __init__(
+        self,
+        name: str,
+        activations: ActivationSpec | None = None,
+        *,
+        rules: LifecycleRules | None = None,
+        rng_seed: int = 0,
+    ) -> None:
+        """Builds an empty slot.
 
         Args:
-            hidden: Activations.
-            alpha: Blend strength of each sample [B]; NaN keeps the seed's own.
-
-        Returns:
-            Activations of the same shape.
+            name: The slot's id, ``r<row>c<col>``, unique in its model.
+            activations: The kind of activations. ``None`` infers it from the first forward
+                pass, which cannot distinguish signals [B, C, L] from tokens [B, T, D].
+            rules: What the lifecycle accepts; ``None`` takes the permissive defaults.
+            rng_seed: Random seed; with the name and the number of germinations it determines
+                the weights of every seed.
 
         Raises:
-            KasminaError: If rank or channels differ from those of the first pass.
+            KasminaError: If the name is not a slot id, or ``activations`` or ``rules`` have the
+                wrong type.
         """
-        known = self.activations
-        if known is None:
-            known = self.bind(infer(hidden, where=f"slot '{self.name}'"), example=hidden)
-        if not known.fits(hidden):
+        try:
+            parse_slot(name)
+        except LeylineError as error:
+            raise KasminaError(str(error)) from None
+        if not isinstance(activations, ActivationSpec | None):
             raise KasminaError(
-                f"slot '{self.name}' holds {known}, and was given {tuple(hidden.shape)}; "
-                "put it where the number of axes and of channels is always the same"
+                f"activations of slot '{name}' are {shown(activations)}; give an ActivationSpec, "
+                "such as ActivationSpec.maps(8), or None"
             )
-        # Not in compiled code, which would compile again at a germination.
-        if not torch.compiler.is_compiling():
-            if self._placement.is_meta or (self.seed is None and self.follows_inputs):
-                self._match_inputs(hidden)
-            if not self.training:
-                self.check_tensors()
-        if not self.active:
-            return hidden
-        seed = self.seed
-        assert seed is not None
-        if self.training and not torch.compiler.is_compiling():
-            check_in_running_ddp(seed, self.name)
-        if seed.training and known.topology is Topology.CNN and known.is_single_value(hidden):
-            # Batch norm cannot train on one value per channel, and the host may have none.
-            with seed.evaluating():
-                return self._blend(hidden, alpha)
-        return self._blend(hidden, alpha)
+        if not isinstance(rules, LifecycleRules | None):
+            raise KasminaError(f"the rules are {shown(rules)}; give LifecycleRules(...) or None")
+        super().__init__(name, activations)
+        self.rules = LifecycleRules() if rules is None else rules
+        self.rng_seed = rng_seed
+        self.module_path: str | None = None
+        self._record = SlotRecord(slot=name)
+        self._packed: Tensor | None = None
 
-    def _blend(self, hidden: Tensor, alpha: Tensor | None) -> Tensor:
-        seed, known = self.seed, self.activations
-        assert seed is not None
-        assert known is not None
-        if alpha is None:
-            alpha = self.override
-        # A copy, because a tick before the backward pass would change the saved tensor.
-        strength = self._strength.clone()
-        if alpha is not None:
-            column = known.column(alpha)
-            return blend_overridden(hidden, seed, strength, column, isolated=self._isolated)
-        if self._isolated:
-            return isolate(hidden, seed)
-        return seed.blended(hidden, strength)
+    @property
+    def state(self) -> SeedState:
+        """The state of the lifecycle."""
+        return self._record.state
+
+    @property
+    def stage(self) -> SeedStage:
+        """The seed's stage."""
+        return self._record.state.stage
+
+    @property
+    def occupied(self) -> bool:
+        """Whether the slot holds a seed."""
+        return self._record.state.stage in OCCUPIED_STAGES
+
+    @property
+    def live(self) -> bool:
+        """Whether the slot holds a seed that can still be pruned."""
+        return self._record.state.stage in LIVE_STAGES
+
+    @property
+    def germinations(self) -> int:
+        """Number of seeds that have germinated here."""
+        return self._record.germinations
 
     def apply_command(self, command: SlotCommand) -> CommandResult:
         """Carries out a lifecycle command, or returns why it is refused and changes nothing.
@@ -123,7 +147,7 @@ class SeedSlot(SlotStorage):
                 f"{shown(command)} is not a command; give Germinate(...), Advance(), "
                 "SetAlphaTarget(...), Prune(...) or Fossilize()"
             )
-        reason = self._why_impossible(command)
+        reason = why_impossible(command, self.name, self.activations, self.module_path)
         if reason is not None:
             return CommandResult(accepted=False, reason=reason)
         transition = self._step(command)
@@ -137,7 +161,8 @@ class SeedSlot(SlotStorage):
         Raises:
             KasminaError: If the slot is not empty, or the blueprint does not fit.
         """
-        reason = self._why_impossible(Germinate(blueprint=blueprint, style=style))
+        germinate = Germinate(blueprint=blueprint, style=style)
+        reason = why_impossible(germinate, self.name, self.activations, self.module_path)
         if self.stage is not SeedStage.DORMANT:
             reason = f"slot '{self.name}' is {self.stage.name}; build into a DORMANT one"
         if reason is not None:
@@ -152,24 +177,15 @@ class SeedSlot(SlotStorage):
         )
         self._create_seed()
         self._record.alpha_at_tick = 1.0
-        self._read_state()
-
-    @contextmanager
-    def held_out(self) -> Iterator[None]:
-        """Runs the model as if this slot were empty, to measure what its seed contributes."""
-        active, self.active = self.active, False
-        try:
-            yield
-        finally:
-            self.active = active
+        self._update_strength()
 
     def tick(self) -> None:
-        """Ends an epoch: advances alpha's ramp, embargoes and automatic stage changes."""
+        """Ends an epoch: advances ramps of alpha, embargoes and automatic stage changes."""
         self._step(Tick())
         self._record.end_epoch()
 
     def prune_now(self) -> None:
-        """Removes a live seed at once, whatever its age; does nothing without one."""
+        """Removes a live seed, whatever its age; does nothing without one."""
         if not self.live:
             return
         # The lifecycle refuses to prune a seed whose alpha is already ramping down.
@@ -177,7 +193,7 @@ class SeedSlot(SlotStorage):
         self._step(Prune(), self.rules.model_copy(update={"min_prune_age": 0}))
 
     def record_gradients(self, host: GradientMeasurement | None = None) -> None:
-        """Measures the gradients that the seed has now; call it once an epoch.
+        """Measures the gradients that the seed has now; call it once in an epoch.
 
         If the loop clears gradients after its last step, there are none to measure; train
         inside a ``GradientObserver`` then.
@@ -223,7 +239,7 @@ class SeedSlot(SlotStorage):
         self._record.history.record_validation(accuracy, measurement)
 
     def take_events(self) -> tuple[SeedEvent, ...]:
-        """Returns the events since the last call, in order."""
+        """Returns the events since the last call in order, and clears them."""
         return self._record.take_events()
 
     def report(self, closed: frozenset[Op] = frozenset()) -> SeedReport:
@@ -234,71 +250,120 @@ class SeedSlot(SlotStorage):
         """
         return self._record.report(self.rules, closed)
 
-    def _why_impossible(self, command: SlotCommand) -> str | None:
-        """Returns why a command cannot be carried out in any stage, ``None`` if it can."""
-        for name, kind in (("style", BlendStyle), ("curve", AlphaCurve)):
-            value = getattr(command, name, None)
-            if value is not None and not isinstance(value, kind):
-                allowed = ", ".join(each.name for each in kind)
-                return f"{name} is {shown(value)}; give a {kind.__name__}: {allowed}"
-        if not isinstance(command, Germinate):
-            return None
-        if self.activations is None:
-            where = "it" if self.module_path is None else f"submodule '{self.module_path}'"
-            return (
-                f"slot '{self.name}' does not know its activations yet: no pass has reached "
-                f"{where}; run one forward pass, or give an ActivationSpec when you make the slot"
+    def snapshot(self) -> SlotSnapshot:
+        """Returns a copy of everything that ``restore`` needs."""
+        return SlotSnapshot(record=self._record.copy(), seed=copy.deepcopy(self.seed))
+
+    def restore(self, snapshot: SlotSnapshot) -> None:
+        """Restores a snapshot, which can be used again.
+
+        If the seed of the snapshot is still in the slot, its parameters stay the same objects,
+        so an optimizer's groups stay valid.
+
+        Raises:
+            KasminaError: If it is not a snapshot of a slot.
+        """
+        check_snapshot(snapshot, SlotSnapshot)
+        saved, seed = snapshot.seed, self.seed
+        same = snapshot.record.germinations == self._record.germinations
+        if saved is not None and seed is not None and same and saved.matches(seed):
+            seed.load_state_dict(saved.state_dict())
+            seed.zero_grad(set_to_none=True)
+        else:
+            self._replace_seed(copy.deepcopy(saved))
+        if self.seed is not None:
+            self.seed.to(self._strength.device).train(self.training)
+        self._record = snapshot.record.copy()
+        self._update_strength()
+
+    def get_extra_state(self) -> Tensor:
+        """Returns the lifecycle as JSON in a tensor of bytes.
+
+        If other code writes into that tensor, the slot reads it again, as it does with weights of
+        a ``state_dict`` that are changed in place.
+        """
+        stored = StoredSlot(
+            activations=self.activations, record=self._record, module_path=self.module_path
+        )
+        packed = pack(stored)
+        self._packed = None if packed.is_inference() else packed
+        return packed
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Loads what ``get_extra_state`` returned, and builds the seed; torch loads its tensors.
+
+        Raises:
+            KasminaError: If the state is unreadable, or was saved from another slot.
+        """
+        self._packed = None
+        stored = unpack(state, slot=self.name)
+        here, there = self.module_path, stored.module_path
+        if None not in (here, there) and here != there:
+            raise KasminaError(
+                f"slot '{self.name}' is after submodule '{here}', and the state is of one after "
+                f"'{there}'; give the model the same slots after the same submodules"
             )
-        reason = why_unfit(command.blueprint, self.activations.topology)
-        if reason is not None or command.blueprint in BUILT_IN_BLUEPRINTS:
-            return reason
-        spec = BLUEPRINTS[self.activations.topology][command.blueprint]
-        return find_fault(spec, self.activations.channels_second())
+        if stored.activations is not None:
+            self.bind(stored.activations)
+        seed = self._build_seed(stored.record)
+        if seed is None or self.seed is None or not seed.matches(self.seed):
+            self._replace_seed(seed)
+        self._record = stored.record
+        self._update_strength()
+
+    def check_tensors(self) -> None:
+        """Reads or refuses values that other code has written into the slot's tensors.
+
+        A library that averages a ``state_dict`` in place also writes the lifecycle, which is
+        then loaded from it. ``AveragedModel`` copies buffers, but not the lifecycle.
+
+        Raises:
+            KasminaError: If an average was given the buffers of a model with another alpha.
+        """
+        if self._packed is not None and version_of(self._packed):
+            self.set_extra_state(self._packed)
+        super().check_tensors()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Loads a pickle or a copy, whose tensors count their writes from 0."""
+        super().__setstate__(state)
+        self._packed = None
+
+    def _load_from_state_dict(  # noqa: PLR0917 - torch's own signature
+        self,
+        state_dict: dict[str, Any],
+        prefix: str,
+        local_metadata: dict[str, Any],
+        strict: bool,
+        missing_keys: list[str],
+        unexpected_keys: list[str],
+        error_msgs: list[str],
+    ) -> None:
+        key = f"{prefix}_extra_state"
+        lifecycle = state_dict.get(key)
+        assigned = local_metadata.get("assign_to_params_buffers", False)
+        if assigned and self._strength.is_meta and isinstance(lifecycle, Tensor):
+            # The seed that is built next gets tensors on the device of the state dict.
+            self._match_tensor(torch.empty(0, dtype=self._strength.dtype, device=lifecycle.device))
+        super()._load_from_state_dict(
+            state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
+        )
+        # An empty slot may load the weights of a model without slots.
+        if key in missing_keys and self.seed is None:
+            missing_keys.remove(key)
 
     def _step(self, event: LifecycleInput, rules: LifecycleRules | None = None) -> Transition:
-        record = self._record
-        before = record.state
-        transition = advance(
-            before, event, evidence=record.history.evidence, rules=rules or self.rules
-        )
-        record.state = transition.state
-        if isinstance(event, Tick) and before.blueprint is not None:
-            # A seed that is removed at the end of an epoch was trained in that epoch.
-            before = replace(before, age=before.age + 1)
-        self._perform(before, transition)
+        transition = self._record.advance(event, rules or self.rules, self._perform)
+        self._update_strength()
         return transition
 
-    def _perform(self, before: SeedState, transition: Transition) -> None:
-        """Performs a transition's effects and records its events."""
-        record, source = self._record, before.stage
-        for gate in transition.gates:
-            target = GATE_OF_STAGE[source][1]
-            kind = SeedEventKind.GATE_EVALUATED
-            record.add_event(kind, before, source=source, target=target, gate=gate)
-        for effect in transition.effects:
-            self._perform_effect(effect, before)
-        for stage in transition.stages:
-            kind = SeedEventKind.STAGE_CHANGED
-            record.add_event(kind, record.state, source=source, target=stage)
-            record.history.enter_stage()
-            source = stage
-        self._read_state()
-
-    def _perform_effect(self, effect: Effect, before: SeedState) -> None:
-        record, source = self._record, before.stage
+    def _perform(self, effect: Effect) -> None:
+        """Performs an effect of the lifecycle on the seed's module."""
         match effect:
             case Effect.CREATE_MODULE:
                 self._create_seed()
-                kind, target = SeedEventKind.GERMINATED, SeedStage.GERMINATED
-                record.add_event(kind, record.state, source=source, target=target)
             case Effect.REMOVE_MODULE:
-                kind, target = SeedEventKind.PRUNED, SeedStage.PRUNED
-                record.add_event(kind, before, source=source, target=target)
                 self._replace_seed(None)
-                record.clear_seed()
-            case Effect.FOSSILIZE_MODULE:
-                kind, target = SeedEventKind.FOSSILIZED, SeedStage.FOSSILIZED
-                record.add_event(kind, record.state, source=source, target=target)
             case Effect.FREEZE_PARAMETERS:
                 assert self.seed is not None
                 self.seed.freeze()
@@ -307,15 +372,13 @@ class SeedSlot(SlotStorage):
                 self._set_blend()
 
     def _create_seed(self) -> None:
-        record = self._record
-        record.clear_seed()
-        record.germinations += 1
-        self._replace_seed(self._build_seed(record))
+        self._record.start_seed()
+        self._replace_seed(self._build_seed(self._record))
         assert self.seed is not None
-        record.parameters = self.seed.size
+        self._record.parameters = self.seed.size
 
     def _set_blend(self) -> None:
-        """Gives the seed the blend algorithm of a new style."""
+        """Gives the seed the blend algorithm of its style."""
         seed, style = self.seed, self.state.style
         assert seed is not None
         assert style is not None
@@ -325,3 +388,19 @@ class SeedSlot(SlotStorage):
             seed.set_algorithm(style.algorithm)
         self._record.parameters = seed.size
         self.revision += size != seed.size
+
+    def _build_seed(self, record: SlotRecord) -> Seed | None:
+        """Builds a new seed of the kind that a record describes, ``None`` if it has none."""
+        if record.state.blueprint is None:
+            return None
+        assert self.activations is not None
+        with torch.inference_mode(mode=False):
+            parts = (self.rng_seed, self.name, record.germinations)
+            seed = build_seed(record.state, self.activations, rng_parts=parts)
+            if self.channels_last:
+                seed.to(memory_format=torch.channels_last)
+            return seed.to(self._strength).train(self.training)
+
+    def _update_strength(self) -> None:
+        """Sets what the forward pass needs from the lifecycle's state."""
+        self._set_strength(alpha=self.state.alpha, active=self.stage in ACTIVE_STAGES)

@@ -1,4 +1,4 @@
-"""What a slot's ``state_dict`` holds besides tensors: its lifecycle, as JSON in a tensor."""
+"""Writes a slot's lifecycle as JSON into a tensor, for its ``state_dict``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from esper_kasmina.slots.record import SlotRecord
 from esper_leyline import OCCUPIED_STAGES, SeedStage
 
 PAGE = 4096
-"""The tensor's length is a multiple of this many bytes; one page is enough without events."""
+"""The length of the tensor is a multiple of this; without events one page is enough."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +26,7 @@ class StoredSlot:
     Attributes:
         activations: The kind of activations; ``None`` if it is not known yet.
         record: The lifecycle's state and measurements.
-        module_path: The submodule behind which the slot runs in a grafted model.
+        module_path: The submodule after which the slot runs in a grafted model.
     """
 
     __pydantic_config__ = STORED
@@ -41,7 +41,7 @@ _BLENDED = OCCUPIED_STAGES - {SeedStage.GERMINATED, SeedStage.TRAINING}
 
 
 def pack(stored: StoredSlot) -> Tensor:
-    """Writes a slot's state as JSON into a tensor of bytes, which every format can store.
+    """Writes a slot's state as JSON into a tensor of bytes, which every file format can store.
 
     Spaces pad it to whole pages, because ``torch.distributed.checkpoint`` loads only tensors
     of the size that the model has now.
@@ -85,7 +85,7 @@ def _unreadable(slot: str, reason: str) -> KasminaError:
 
 
 def _find_contradiction(stored: StoredSlot) -> str | None:
-    """Returns which parts of a state exclude each other, ``None`` if none do."""
+    """Returns which parts of a state contradict each other, ``None`` if none do."""
     state, known = stored.record.state, stored.activations
     occupied, blended = state.stage in OCCUPIED_STAGES, state.stage in _BLENDED
     parts = (state.blueprint, state.style, state.tempo, state.blend_target)

@@ -1,4 +1,4 @@
-"""The schedule of a seed in a training loop, and the result of its growth."""
+"""The schedule by which a seed grows, and the result of its growth."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from esper_leyline import BlendStyle
 class Schedule:
     """How long a seed stays in each stage, and how much it must contribute.
 
-    An epoch is one call of ``train``. In isolation a seed gets the gradient at the host's output,
-    to which it adds nothing yet, so it learns a direction and no size: a few epochs are enough,
-    and at high learning rates more do harm.
+    An epoch is one call of ``train``. In TRAINING a seed gets the gradient at the host's output,
+    to which it adds nothing yet. It learns the direction of a correction but not its size, so a
+    few epochs are enough, and at high learning rates more of them do harm.
 
     Attributes:
-        training: Epochs in isolation (TRAINING), at least 1.
-        blending: Epochs of the ramp from alpha 0 to full strength (BLENDING), at least 0.
-        holding: Epochs at full strength before it is judged (HOLDING), at least 1.
-        patience: Epochs that a gate may fail after the stage's time before the seed is pruned,
-            at least 0.
+        training: Epochs in TRAINING, at least 1.
+        blending: Epochs in BLENDING, in which alpha rises from 0 to 1; at least 0.
+        holding: Epochs in HOLDING, at alpha 1, before the seed is kept or pruned; at least 1.
+        patience: Epochs after the end of a stage in which a gate may refuse the next stage before
+            the seed is pruned, at least 0.
         min_contribution: The seed is kept if its contribution is greater than this, in the
             units of the score.
-        style: How it is blended in.
+        style: How the seed is blended with the host.
     """
 
     training: int = 3
@@ -41,8 +41,8 @@ class Schedule:
         """Checks every value.
 
         Raises:
-            KasminaError: If a number of epochs is too small or not whole, the bound is no number,
-                or the style is none.
+            KasminaError: If a number of epochs is too small or not a whole number,
+                ``min_contribution`` is not a number, or ``style`` is not a ``BlendStyle``.
         """
         for name, least in {"training": 1, "blending": 0, "holding": 1, "patience": 0}.items():
             value = getattr(self, name)
@@ -50,10 +50,10 @@ class Schedule:
                 raise KasminaError(f"{name} is {shown(value)}; give a whole number of epochs")
             if value < least:
                 raise KasminaError(f"{name} is {value}; give at least {least}")
-        bound = self.min_contribution
-        if not isinstance(bound, Real) or math.isnan(bound):
+        minimum = self.min_contribution
+        if not isinstance(minimum, Real) or math.isnan(minimum):
             raise KasminaError(
-                f"min_contribution is {shown(bound)}; give a number of points, such as 0.0"
+                f"min_contribution is {shown(minimum)}; give a number of points, such as 0.0"
             )
         if not isinstance(self.style, BlendStyle):
             raise KasminaError(
@@ -69,12 +69,12 @@ class Growth:
         slot: Id of its slot.
         blueprint: Name of its blueprint.
         fossilized: Whether it was kept.
-        reason: Why, in a few words.
+        reason: Why it was kept or pruned, in a few words.
         parameters: How many parameters it added, 0 if it was pruned.
-        contribution: The score with it minus the score without it (leave one out), when it was
-            judged, in the units of the score.
-        score: Of the model as it is at the end, in the units of ``evaluate``.
-        epochs: How many epochs that took, one call of ``train`` each.
+        contribution: The score with it minus the score without it when that was last measured, in
+            the units of the score.
+        score: The score of the model at the end, with the seed if it was kept.
+        epochs: The number of epochs, each one call of ``train``.
     """
 
     slot: str

@@ -1,0 +1,1 @@
+"""Grows one seed inside a training loop, by a schedule."""
