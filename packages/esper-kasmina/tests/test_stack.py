@@ -9,7 +9,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from esper_kasmina import CNNHost, KasminaError, build_host
-from esper_kasmina.hosts.signal_stack import SignalStack, _Halved
+from esper_kasmina.hosts.signal_stack import SignalStack, _MaxPool2x
 from esper_leyline import (
     BlendStyle,
     Blueprint,
@@ -156,7 +156,7 @@ def test_max_pooling_of_a_stack_has_torchs_gradient(length):
     hidden = torch.randint(-2, 3, (2, 3, length, 5), generator=generator).double()
     weights = torch.randn(2, 3, length // 2, 5, generator=generator, dtype=torch.float64)
     outputs, gradients = [], []
-    for halve in (_Halved.apply, _max_pool):
+    for halve in (_MaxPool2x.apply, _max_pool):
         leaf = hidden.clone().requires_grad_()
         outputs.append(halve(leaf))
         (outputs[-1] * weights).sum().backward()

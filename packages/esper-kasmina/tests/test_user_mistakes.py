@@ -410,7 +410,7 @@ def test_an_element_of_a_single_tensor_is_refused():
 def test_invalid_arguments_of_a_grafted_model_are_refused(loop):
     with pytest.raises(KasminaError, match=r"sets of slot ids, such as \[\{'r0c0'\}\]"):
         loop.model.counterfactuals(POINTS, ["r0c0"])
-    with pytest.raises(KasminaError, match=r"alpha is 0.5; give a tensor with one row a sample"):
+    with pytest.raises(KasminaError, match=r"alpha is 0.5; give a tensor with one row per sample"):
         loop.model(POINTS, alpha=0.5)
     with pytest.raises(KasminaError, match=r"the snapshot is 3; give what snapshot\(\) returned"):
         loop.model.restore(3)

@@ -1,4 +1,4 @@
-"""Checks of what users hand in, and how a message shows it."""
+"""Checks of arguments, and how an error message shows a value."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from esper_kasmina.errors import KasminaError
 from esper_leyline import show_text
 
 _SHOWN = 60
-"""Characters of a value that a message shows."""
+"""Most characters of a value in an error message."""
 
 
 def shown(value: object) -> str:
-    """Returns a value as one short line of a message, however long its ``repr`` is."""
+    """Returns the ``repr`` of a value as one line, shortened if it is long."""
     return show_text(" ".join(repr(value).split()), _SHOWN)
 
 
@@ -23,7 +23,7 @@ def check_model(model: object) -> nn.Module:
     """Returns a model.
 
     Raises:
-        KasminaError: If it is none.
+        KasminaError: If it is not a module.
     """
     if not isinstance(model, nn.Module):
         raise KasminaError(f"the model is a {type(model).__name__}; give an instance of nn.Module")
@@ -31,7 +31,7 @@ def check_model(model: object) -> nn.Module:
 
 
 def check_snapshot(snapshot: object, kind: type) -> None:
-    """Checks that something is a snapshot of a kind.
+    """Checks that an object is a snapshot of a class.
 
     Raises:
         KasminaError: If it is not.
@@ -41,10 +41,10 @@ def check_snapshot(snapshot: object, kind: type) -> None:
 
 
 def check_rate(name: str, value: object) -> None:
-    """Checks a learning rate, or a factor of one; it may be a tensor of one number.
+    """Checks a learning rate, or a factor of one. It may be a tensor of one number.
 
     Raises:
-        KasminaError: If it is no finite number from 0.
+        KasminaError: If it is not a finite number of at least 0.
     """
     number = value.item() if isinstance(value, Tensor) and value.numel() == 1 else value
     if not isinstance(number, Real) or not 0 <= float(number) < math.inf:

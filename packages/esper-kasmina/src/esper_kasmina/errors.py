@@ -1,4 +1,4 @@
-"""The base of this distribution's errors."""
+"""The base class of this distribution's errors."""
 
 from __future__ import annotations
 
@@ -6,4 +6,4 @@ from esper_leyline import EsperError
 
 
 class KasminaError(EsperError):
-    """A host, slot or seed cannot do what it was given to do."""
+    """An argument is wrong, or a host, slot or seed cannot do what was asked."""

@@ -1,1 +1,1 @@
-"""What flows through a slot, and how it is inferred from an example."""
+"""The kinds of activations in slots, and how they are inferred from an example."""

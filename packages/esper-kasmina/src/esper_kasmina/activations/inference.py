@@ -1,4 +1,4 @@
-"""Infers what kind of activations a module returns."""
+"""Infers the kind of activations that a module returns."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ _CHANNELS_SECOND = (
     *(nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d),
     *(nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.Upsample, nn.PixelShuffle, nn.PixelUnshuffle),
 )
-"""Layers without weights that take the channels second by their definition."""
+"""Layers without weights whose channels are always the second axis."""
 
 
 @dataclass(frozen=True, slots=True)
 class LayerSizes:
-    """The numbers of channels that the layers of a module work on.
+    """The numbers of channels of the layers in a module.
 
     Attributes:
-        second: Of layers that take the channels second, such as convolutions.
-        last: Of layers that take them last, such as linear layers.
+        second: Of layers whose channels are the second axis, such as convolutions.
+        last: Of layers whose channels are the last axis, such as linear layers.
     """
 
     second: frozenset[int] = frozenset()
@@ -41,7 +41,7 @@ class LayerSizes:
 
 
 def layer_sizes(module: nn.Module) -> LayerSizes:
-    """Collects the sizes of what the layers of a module take and return."""
+    """Returns the numbers of channels that the layers in a module take or return."""
     second, last = _output_sizes(module)
     for part in module.modules():
         if isinstance(part, _CONVOLUTIONS):
@@ -58,25 +58,25 @@ def infer(
     module: nn.Module | None = None,
     model_sizes: LayerSizes | None = None,
 ) -> ActivationSpec:
-    """Reads the kind of activations off an example.
+    """Infers the kind of activations from an example.
 
-    The axis of the channels is the one whose size a layer of ``module`` returns; where
-    that leaves it open (an activation function, say), the one whose size a layer of the
-    whole model takes or returns.
+    The axis of the channels is the one whose size a layer of ``module`` returns. If that does not
+    decide it, as for an activation function, it is the one whose size a layer of the whole model
+    takes or returns.
 
     Args:
-        output: What flows there.
-        where: How to call it in an error.
-        module: What returned it.
-        model_sizes: The layers of the model that ``module`` is part of.
+        output: What the module returned.
+        where: Who returned it, as the start of an error message.
+        module: The module; ``None`` if it is not known.
+        model_sizes: The layer sizes of the model that ``module`` is part of.
 
     Raises:
-        KasminaError: If no seed can live there, or if the kind cannot be inferred.
+        KasminaError: If a slot cannot take the output, or if its kind cannot be inferred.
     """
     tensor = check_tensor(output, where=where)
-    evidence = [LayerSizes(*map(frozenset, _output_sizes(module)))]
+    layer_sizes_to_try = [LayerSizes(*map(frozenset, _output_sizes(module)))]
     if model_sizes is not None:
-        evidence.append(model_sizes)
+        layer_sizes_to_try.append(model_sizes)
     if tensor.dim() == 2:
         return ActivationSpec.features(tensor.shape[1])
     if tensor.dim() not in {3, 4, 5}:
@@ -84,17 +84,17 @@ def infer(
             f"{where} returns {tensor.dim()} axes, {tuple(tensor.shape)}; a slot takes feature "
             "maps [B, C, L], [B, C, H, W] or [B, C, D, H, W], tokens [B, T, D] or vectors [B, D]"
         )
-    layout = _layout(tensor, module, evidence)
+    layout = _infer_layout(tensor, module, layer_sizes_to_try)
     if tensor.dim() == 3:
-        return _three_axes(tensor, layout, where, module)
-    return _maps(tensor, layout, where)
+        return _signals_or_tokens(tensor, layout, where, module)
+    return _images_or_volumes(tensor, layout, where)
 
 
 def check_tensor(output: object, *, where: str) -> Tensor:
-    """Returns what a module returned if a slot can take it.
+    """Returns what a module returned, if it is a tensor that a slot can take.
 
     Raises:
-        KasminaError: If it is no tensor of floating-point numbers.
+        KasminaError: If it is not a tensor of floating-point numbers.
     """
     if not isinstance(output, Tensor):
         raise KasminaError(
@@ -108,11 +108,13 @@ def check_tensor(output: object, *, where: str) -> Tensor:
     return output
 
 
-def _layout(tensor: Tensor, module: nn.Module | None, evidence: list[LayerSizes]) -> Layout | None:
-    """Infers which axis holds the channels; ``None`` if nothing shows it, or both may."""
+def _infer_layout(
+    tensor: Tensor, module: nn.Module | None, layer_sizes_to_try: list[LayerSizes]
+) -> Layout | None:
+    """Infers which axis holds the channels; ``None`` if no layer or several layers decide it."""
     if isinstance(module, _CHANNELS_SECOND):
         return "channels_first"
-    for sizes in evidence:
+    for sizes in layer_sizes_to_try:
         second, last = tensor.shape[1] in sizes.second, tensor.shape[-1] in sizes.last
         if second != last:
             return "channels_first" if second else "channels_last"
@@ -121,7 +123,7 @@ def _layout(tensor: Tensor, module: nn.Module | None, evidence: list[LayerSizes]
     return None
 
 
-def _maps(tensor: Tensor, layout: Layout | None, where: str) -> ActivationSpec:
+def _images_or_volumes(tensor: Tensor, layout: Layout | None, where: str) -> ActivationSpec:
     dimensions = tensor.dim() - 2
     if layout is None:
         arguments = "" if dimensions == 2 else f", dimensions={dimensions}"
@@ -134,7 +136,7 @@ def _maps(tensor: Tensor, layout: Layout | None, where: str) -> ActivationSpec:
     return ActivationSpec.maps(channels, dimensions=dimensions, layout=layout)
 
 
-def _three_axes(
+def _signals_or_tokens(
     tensor: Tensor, layout: Layout | None, where: str, module: nn.Module | None
 ) -> ActivationSpec:
     if layout is None:
@@ -146,18 +148,19 @@ def _three_axes(
     if layout == "channels_first":
         return ActivationSpec.maps(tensor.shape[1], dimensions=1)
     batch_second = any(
-        isinstance(part, nn.MultiheadAttention) and not part.batch_first for part in _parts(module)
+        isinstance(part, nn.MultiheadAttention) and not part.batch_first
+        for part in _modules(module)
     )
     return ActivationSpec.tokens(tensor.shape[2], batch_first=not batch_second)
 
 
-def _parts(module: nn.Module | None) -> list[nn.Module]:
+def _modules(module: nn.Module | None) -> list[nn.Module]:
     return [] if module is None else list(module.modules())
 
 
 def _output_sizes(module: nn.Module | None) -> tuple[set[int], set[int]]:
-    """Returns the sizes that layers which put channels second, and last, may return."""
-    parts = _parts(module)
+    """Returns the channels that layers may return as the second axis, and as the last axis."""
+    parts = _modules(module)
     second = {part.out_channels for part in parts if isinstance(part, _CONVOLUTIONS)}
     second |= {part.num_features for part in parts if isinstance(part, _BATCH_NORMS)}
     second |= {part.num_channels for part in parts if isinstance(part, nn.GroupNorm)}
@@ -174,9 +177,9 @@ def _output_sizes(module: nn.Module | None) -> tuple[set[int], set[int]]:
 
 
 def _over_last_axis(norm: nn.LayerNorm | nn.RMSNorm) -> bool:
-    """Whether a norm is over the last axis alone, and that of its input as it comes.
+    """Whether a norm is over the last axis of its input alone.
 
-    Subclasses for maps, such as torchvision's ``LayerNorm2d``, move the axes first.
+    Subclasses for maps, such as torchvision's ``LayerNorm2d``, permute the axes first.
     """
-    own = type(norm).forward in {nn.LayerNorm.forward, nn.RMSNorm.forward}
-    return own and len(norm.normalized_shape) == 1
+    torch_forward = type(norm).forward in {nn.LayerNorm.forward, nn.RMSNorm.forward}
+    return torch_forward and len(norm.normalized_shape) == 1

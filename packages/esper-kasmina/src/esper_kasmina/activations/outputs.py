@@ -1,4 +1,4 @@
-"""One element of what a module returns: a tuple, a list, a dict or a dataclass."""
+"""Reads and replaces one element of a tuple, list, dict or dataclass that a module returns."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from torch import Tensor, fx
 from esper_kasmina.errors import KasminaError
 
 OutputKey = int | str
-"""Names an element: a position in a tuple or list, a key of a dict, or a field."""
+"""Says which element: a position in a tuple or list, a key of a dict, or the name of a field."""
 
 
 def select_output(output: Any, key: OutputKey, *, where: str) -> Any:
     """Returns an element of what a module returned.
 
     Raises:
-        KasminaError: If there is no such element; names those there are.
+        KasminaError: If there is no such element.
     """
     if isinstance(key, int):
         if isinstance(output, tuple | list) and -len(output) <= key < len(output):
@@ -41,10 +41,10 @@ def select_output(output: Any, key: OutputKey, *, where: str) -> Any:
 
 
 def replace_output(output: Any, key: OutputKey, element: Tensor) -> Any:
-    """Returns a copy of what a module returned with one element replaced.
+    """Returns a copy of what a module returned, with one element replaced.
 
-    The copy is of the same type: tuples, named tuples, lists, dicts and their subclasses
-    (the ``ModelOutput`` of Hugging Face among them), and dataclasses.
+    The copy has the same type: a tuple, named tuple, list, dict, dataclass, or a subclass such as
+    Hugging Face's ``ModelOutput``.
     """
     if isinstance(key, str) and not isinstance(output, dict):
         if isinstance(output, tuple):
@@ -62,36 +62,43 @@ def replace_output(output: Any, key: OutputKey, element: Tensor) -> Any:
 def trace_replacement(
     graph: fx.Graph, output: fx.Node, seed: str, key: OutputKey | None, container: type
 ) -> fx.Node:
-    """Adds to a graph what ``replace_output`` does.
+    """Adds nodes to a graph that run a seed on an element and do what ``replace_output`` does.
 
-    Only operations that ``torch.fx`` can trace are used, because it traces a graph's code
-    again when it unpickles it.
+    They use only operations that ``torch.fx`` can trace, because it traces a graph's code again
+    when it unpickles it.
 
     Args:
         graph: The graph to extend.
         output: The node of what the module returned.
-        seed: Name of the submodule that maps the element to its replacement.
-        key: The element; ``None`` where the module returns one tensor.
-        container: What the module returned was one of these.
+        seed: Name of the seed, a submodule of the graph.
+        key: The element; ``None`` if the module returns one tensor.
+        container: The type of what the module returned.
 
     Returns:
         The node of the whole output with the element replaced.
 
     Raises:
-        KasminaError: If no graph can build a ``container``.
+        KasminaError: If a graph cannot build a ``container``.
     """
     if key is None:
         return graph.call_module(seed, (output,))
     fields = getattr(container, "_fields", ())
     if isinstance(key, int) and fields:
         key = fields[key]
-    named = isinstance(key, str) and not issubclass(container, dict)
-    read = getattr if named else operator.getitem
+    is_field = isinstance(key, str) and not issubclass(container, dict)
+    read = getattr if is_field else operator.getitem
     element = graph.call_module(seed, (graph.call_function(read, (output, key)),))
     if isinstance(key, int):
         return _trace_sequence(graph, output, key, element, container)
+    return _trace_named(graph, output, key, element, container)
+
+
+def _trace_named(
+    graph: fx.Graph, output: fx.Node, key: str, element: fx.Node, container: type
+) -> fx.Node:
+    """Replaces an element of a dict, a named tuple or a dataclass."""
     if issubclass(container, dict):
-        # Only these return their own type.
+        # ``|`` of other subclasses of dict returns a plain dict.
         if container is not dict and not issubclass(container, OrderedDict):
             raise KasminaError(
                 f"a harvest cannot return a {container.__name__} from its graph; return a dict, "
@@ -108,18 +115,18 @@ def trace_replacement(
 def _trace_sequence(
     graph: fx.Graph, output: fx.Node, key: int, element: fx.Node, container: type
 ) -> fx.Node:
-    """Joins the elements before, the new one and those after, whatever their number."""
-    middle = [element] if issubclass(container, list) else (element,)
+    """Concatenates the elements before, the new element, and the elements after it."""
+    new = [element] if issubclass(container, list) else (element,)
     before = graph.call_function(operator.getitem, (output, slice(None, key)))
-    joined = graph.call_function(operator.add, (before, middle))
+    up_to_new = graph.call_function(operator.add, (before, new))
     if key == -1:
-        return joined
+        return up_to_new
     after = graph.call_function(operator.getitem, (output, slice(key + 1, None)))
-    return graph.call_function(operator.add, (joined, after))
+    return graph.call_function(operator.add, (up_to_new, after))
 
 
 def describe_choice(output: Any) -> str:
-    """Says how to name an element of what a module returned; empty where it has none."""
+    """Returns a hint how to name an element of an output; empty if no element is a tensor."""
     first: OutputKey | None = None
     if isinstance(output, tuple | list):
         tensors = [index for index, each in enumerate(output) if isinstance(each, Tensor)]

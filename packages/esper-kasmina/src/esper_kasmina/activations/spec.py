@@ -1,4 +1,4 @@
-"""What flows through a slot: feature maps, tokens or feature vectors."""
+"""The kind of activations in a slot: feature maps, tokens or feature vectors."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from esper_kasmina.errors import KasminaError
 from esper_leyline import Topology
 
 Layout = Literal["channels_first", "channels_last"]
-"""Where feature maps have their channels: second, or last, as in Swin and ConvNeXt."""
+"""The axis of the channels of feature maps: the second, or the last, as in Swin and ConvNeXt."""
 
 _SPATIAL_AXES = {1: "L", 2: "H, W", 3: "D, H, W"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActivationSpec:
-    """The kind of tensor at one place of a network; its sizes but for the channels may vary.
+    """The kind of activations at one point of a network. Only the number of channels is fixed.
 
     Make one with ``maps``, ``tokens`` or ``features``.
 
     Attributes:
-        topology: Decides which blueprints fit.
+        topology: Maps, tokens or vectors; it decides which blueprints fit.
         channels: Channels of maps, width of tokens and vectors.
-        dimensions: Spatial dimensions of maps, 0 elsewhere.
-        layout: Order of the axes of maps. This is their shape, not their order in memory
-            (``torch.channels_last``), which may be any.
-        causal: Whether tokens may look back only, as in a language model.
-        batch_first: Whether tokens are [B, T, D] rather than [T, B, D].
+        dimensions: Spatial dimensions of maps; 0 for tokens and vectors.
+        layout: Order of the axes of maps. It is not their memory format
+            (``torch.channels_last``).
+        causal: Whether a token must not depend on later tokens, as in a language model.
+        batch_first: Whether tokens are [B, T, D] and not [T, B, D].
     """
 
     topology: Topology
@@ -74,9 +74,12 @@ class ActivationSpec:
     def tokens(
         cls, width: int, *, causal: bool = False, batch_first: bool = True
     ) -> ActivationSpec:
-        """Describes tokens [B, T, D], or [T, B, D] where the batch comes second.
+        """Describes tokens [B, T, D].
 
-        Say ``causal`` in a language model: attention seeds would see the future otherwise.
+        Args:
+            width: D.
+            causal: Set it in a language model, or attention seeds would see later tokens.
+            batch_first: ``False`` for tokens [T, B, D].
         """
         return cls(
             topology=Topology.TRANSFORMER, channels=width, causal=causal, batch_first=batch_first
@@ -106,25 +109,25 @@ class ActivationSpec:
         return 0 if self.batch_first else 1
 
     def channels_second(self) -> ActivationSpec:
-        """Returns the same maps with the channels second; others as they are."""
+        """Returns maps with layout ``"channels_first"``; tokens and vectors stay the same."""
         return replace(self, layout="channels_first")
 
     def fits(self, hidden: Tensor) -> bool:
-        """Whether a tensor is what this describes."""
+        """Whether a tensor is of this kind."""
         return hidden.dim() == self.rank and hidden.shape[self.channel_axis] == self.channels
 
     def is_single_value(self, hidden: Tensor) -> bool:
-        """Whether a tensor holds one number a channel: one sample of one position."""
+        """Whether a tensor has one number per channel: one sample with one position."""
         return hidden.numel() == self.channels
 
     def column(self, values: Tensor) -> Tensor:
-        """Shapes one value a sample, [B], so that it broadcasts over the activations."""
+        """Reshapes one value per sample, [B], so that it broadcasts over the activations."""
         shape = [1] * self.rank
         shape[self.batch_axis] = -1
         return values.reshape(shape)
 
     def __str__(self) -> str:
-        """Returns the shape as people write it, such as ``[B, 64, H, W]``."""
+        """Returns the shape, such as ``[B, 64, H, W]``."""
         if self.topology is Topology.CNN:
             spatial = _SPATIAL_AXES[self.dimensions]
             if self.layout == "channels_last":

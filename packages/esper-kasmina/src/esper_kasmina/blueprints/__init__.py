@@ -1,4 +1,4 @@
-"""What seeds can be made of: one module a blueprint, one registry line each."""
+"""The kinds of seeds. Each blueprint is one module and one line in ``registry``."""
 
 from esper_kasmina.blueprints.registry import (
     BLUEPRINTS,

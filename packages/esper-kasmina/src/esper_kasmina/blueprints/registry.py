@@ -1,9 +1,10 @@
-"""The blueprints that there are: built-in ones, and those that users register."""
+"""All blueprints: built-in ones, registered ones, and those of plugins."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
+from typing import Any, cast
 
 from esper_kasmina.activations.spec import ActivationSpec
 from esper_kasmina.blueprints import cnn, tokens
@@ -46,7 +47,7 @@ _known: dict[Topology, dict[str, BlueprintSpec]] = {each: {} for each in Topolog
 BLUEPRINTS: Mapping[Topology, Mapping[str, BlueprintSpec]] = MappingProxyType(
     {topology: MappingProxyType(specs) for topology, specs in _known.items()}
 )
-"""The built-in blueprints, and those registered or loaded so far, by the topology they fit."""
+"""The built-in blueprints, and those registered or loaded so far, by topology and name."""
 
 
 def _check_plugin(name: str, part: object) -> BlueprintSpec:
@@ -78,38 +79,42 @@ def register_blueprint(
     parameters: Callable[[ActivationSpec], int] | None = None,
     replace: bool = False,
 ) -> BlueprintSpec:
-    """Adds a blueprint of your own, which seeds of this process can then be made of.
+    """Adds a blueprint of your own, for this process.
 
     Its name is used like that of a built-in one: ``grow(model, "r0c0", "my_block", ...)``,
-    ``Germinate(blueprint="my_block")``. State dicts name it, so register it before one is loaded;
-    harvests do not need it. A distribution adds one for every process, and for training runs,
-    with an entry point of the group ``esper.blueprints`` that refers to a ``BlueprintSpec``.
+    ``Germinate(blueprint="my_block")``. State dicts store the name, so register the blueprint
+    before you load one; harvests do not need it. A distribution adds a blueprint to every process,
+    and to training runs, with an entry point of the group ``esper.blueprints`` that refers to a
+    ``BlueprintSpec``.
 
-    A seed is x + scale · branch(x) with a scale that starts at 0, so the branch itself needs no
-    zero. Before each birth a branch is tried on small random batches of two sizes: it has to
-    keep shape and dtype, leave its input as it is, return finite numbers that are not all 0,
-    draw no random numbers in its forward pass (dropout would change what the model's own layers
-    draw), look at no later token where activations are causal, and let itself be traced by
-    ``torch.fx``, which harvests need. Otherwise the command is refused with the reason.
+    A seed is x + scale · branch(x). The scale starts at 0, so initialise the branch as usual.
+    Before each germination, a branch is built and run on small random batches of two sizes. It must
+
+    - return the shape and dtype of its input, and not modify its input,
+    - return finite numbers that are not all 0,
+    - draw no random numbers in its forward pass (dropout would change the numbers that the model's
+      own layers draw),
+    - not depend on later tokens if the activations are causal,
+    - be traceable by ``torch.fx``, for harvests.
+
+    Otherwise the command is refused with the reason.
 
     Args:
         name: A Python identifier that no other blueprint has.
-        build: Takes the ``ActivationSpec`` of a slot and returns the branch. An error that it
-            raises is the reason why the blueprint does not fit the slot.
+        build: Takes the ``ActivationSpec`` of a slot and returns the branch. If it raises an
+            error, the command is refused with that error as the reason.
         topologies: The kinds of activations that the branch takes: ``Topology.CNN`` for maps,
-            which reach it with the channels second, ``TRANSFORMER`` for tokens, ``MLP`` for
-            vectors.
-        parameters: Returns the number of parameters of a branch; without it one is built on
-            the meta device if the number is needed.
-        replace: Whether a blueprint that was registered under the name before is replaced, as in
+            always with the channels second, ``TRANSFORMER`` for tokens, ``MLP`` for vectors.
+        parameters: Returns the number of parameters of a branch. Without it, a branch is built on
+            the meta device when the number is needed.
+        replace: Whether to replace a blueprint that was registered with this name before, as in
             a notebook cell that is run again.
 
     Returns:
-        The blueprint, which also counts its parameters in a slot.
+        The blueprint.
 
     Raises:
-        KasminaError: If the name is not an identifier or is taken, or another argument is not
-            what it should be.
+        KasminaError: If the name is not an identifier or is taken, or another argument is invalid.
     """
     chosen = _topologies_of(topologies)
     _check_name(name)
@@ -131,10 +136,10 @@ def register_blueprint(
 
 
 def unregister_blueprint(name: str) -> None:
-    """Removes a registered blueprint, if there is one of this name; seeds of it live on.
+    """Removes a registered blueprint, if there is one of this name; its seeds stay.
 
     Raises:
-        KasminaError: If it is built in.
+        KasminaError: If it is a built-in one.
     """
     if name in BUILT_IN_BLUEPRINTS:
         raise KasminaError(f"blueprint '{name}' is built in and stays")
@@ -145,8 +150,8 @@ def unregister_blueprint(name: str) -> None:
 def why_unfit(blueprint: object, topology: Topology) -> str | None:
     """Returns why a blueprint cannot be used for a topology, ``None`` if it can.
 
-    A plugin's blueprint is imported here, on first use. A plugin whose blueprint has the name
-    of a built-in one is named in the reason.
+    A plugin's blueprint is imported here, when it is first used. If a plugin's blueprint has the
+    name of a built-in one, the reason names the plugin.
 
     Args:
         blueprint: Name of the blueprint.
@@ -195,11 +200,11 @@ def _check_name(name: object) -> None:
 
 
 def _topologies_of(given: object) -> frozenset[Topology]:
-    several = (given,) if isinstance(given, str) or not isinstance(given, Iterable) else given
-    chosen = list(several)
-    if not chosen or not all(isinstance(each, Topology) for each in chosen):
+    one = isinstance(given, str) or not isinstance(given, Iterable)
+    topologies: list[Any] = [given] if one else [*cast("Iterable[Any]", given)]
+    if not topologies or not all(isinstance(each, Topology) for each in topologies):
         raise KasminaError(
             f"topologies are {shown(given)}; give at least one of Topology.CNN (maps), "
             "Topology.TRANSFORMER (tokens) and Topology.MLP (vectors)"
         )
-    return frozenset(chosen)
+    return frozenset(topologies)

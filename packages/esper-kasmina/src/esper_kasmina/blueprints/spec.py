@@ -1,4 +1,4 @@
-"""What is known of one blueprint."""
+"""The description of one blueprint."""
 
 from __future__ import annotations
 
@@ -15,22 +15,21 @@ from esper_leyline import Topology
 BranchBuilder = Callable[[ActivationSpec], nn.Module]
 """Builds a branch for the activations of a slot.
 
-A branch maps activations to the same shape; it must not vanish at birth, because the
-zero that makes a seed the identity sits on the scale behind it. Maps reach it with the
-channels second, whatever their layout.
+A branch returns the shape of its input. A new branch must not return zeros: the seed's scale is
+already 0, and with both at zero neither would get a gradient. Maps always have their channels
+second.
 """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlueprintSpec:
-    """A kind of seed: what it is called, where it fits and how it is built.
+    """A kind of seed.
 
     Attributes:
         blueprint: Its name.
-        topologies: The kinds of activations it takes.
+        topologies: The kinds of activations that it takes.
         build: Builds its branch.
-        parameters: Returns the branch's number of parameters, where that is known without
-            building one.
+        parameters: Returns the branch's number of parameters; ``None`` counts those of a branch.
     """
 
     blueprint: str
@@ -39,13 +38,13 @@ class BlueprintSpec:
     parameters: Callable[[ActivationSpec], int] | None = None
 
     def count_parameters(self, activations: ActivationSpec) -> int:
-        """Returns how many parameters a seed of this kind has, its scale included.
+        """Returns how many parameters a seed of this kind has, including its scale.
 
-        The number is what ``parameters`` says, or that of a branch built on the meta device,
-        which holds no values. The gate of a GATE style comes on top.
+        Without ``parameters``, a branch is built on the meta device and counted. The gate of a
+        blend style with a gate is not included.
 
         Args:
-            activations: What flows through the slot.
+            activations: The kind of activations in the slot.
         """
         if self.parameters is not None:
             return 1 + self.parameters(activations)

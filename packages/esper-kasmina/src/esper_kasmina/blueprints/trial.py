@@ -1,4 +1,4 @@
-"""Whether a registered blueprint builds a branch that a seed can be made of."""
+"""Tries whether the branch of a registered blueprint can be used in a seed."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from esper_kasmina.layers.tracing import trace
 from esper_leyline import Topology
 
 _LENGTHS = (16, 24)
-"""Positions of the batches that a branch is tried on, along each spatial axis or in time."""
+"""Sizes of each spatial axis, or numbers of tokens, on which a branch is tried."""
 
 _SAMPLES = 3
 
 
 def find_fault(spec: BlueprintSpec, activations: ActivationSpec) -> str | None:
-    """Builds a branch, runs it, and returns what is wrong with it, ``None`` if nothing is.
+    """Builds a branch, runs it, and returns what is wrong with it; ``None`` if nothing is.
 
-    Torch's global generator stays where it is.
+    The state of torch's global generator does not change.
 
     Args:
         spec: The blueprint.
-        activations: What the branch will take; maps with the channels second.
+        activations: The activations that the branch will take; maps with the channels second.
     """
-    with seeded(0), _plain_cpu():
+    with seeded(0), _on_cpu_without_autocast():
         fault = _fault(spec, activations)
     return None if fault is None else f"blueprint '{spec.blueprint}' {fault}"
 
 
 @contextmanager
-def _plain_cpu() -> Iterator[None]:
+def _on_cpu_without_autocast() -> Iterator[None]:
     with torch.device("cpu"), torch.autocast("cpu", enabled=False), torch.no_grad():
         yield
 
@@ -80,19 +80,20 @@ def _example(activations: ActivationSpec, length: int) -> Tensor:
 
 
 def _fault_of_pass(branch: nn.Module, hidden: Tensor) -> str | None:
-    given, drawn = hidden.clone(), torch.get_rng_state()
+    """Runs a branch on a batch, and returns what is wrong with it."""
+    hidden_before, generator_before = hidden.clone(), torch.get_rng_state()
     try:
         output = branch(hidden)
     except Exception as error:  # noqa: BLE001 - the user's code may raise anything
         return f"does not run on {tuple(hidden.shape)} ({_describe(error)})"
-    if not torch.equal(drawn, torch.get_rng_state()):
+    if not torch.equal(generator_before, torch.get_rng_state()):
         return (
             "draws random numbers in its forward pass, which would change those that the model's "
             "own layers draw; leave dropout and noise out of the branch"
         )
-    if not torch.equal(hidden, given):
+    if not torch.equal(hidden, hidden_before):
         return (
-            "is not the identity at birth: its branch changes its input in place; use layers "
+            "cannot start as the identity: its branch changes its input in place; use layers "
             "with inplace=False first"
         )
     return _fault_of_output(output, hidden)
@@ -106,10 +107,10 @@ def _fault_of_output(output: object, hidden: Tensor) -> str | None:
     if output.dtype != hidden.dtype:
         return f"turns {hidden.dtype} into {output.dtype}; a branch keeps the dtype"
     if not output.isfinite().all():
-        return "is not the identity at birth: its branch returns numbers that are not finite"
+        return "cannot start as the identity: its branch returns numbers that are not finite"
     if not output.any():
         return (
-            "cannot learn: its branch returns zeros at birth; initialise its last layer as usual, "
+            "cannot learn: its new branch returns zeros; initialise its last layer as usual, "
             "the seed's scale starts at 0 already"
         )
     return None
@@ -120,11 +121,11 @@ def _fault_of_causality(branch: nn.Module, activations: ActivationSpec) -> str |
         return None
     length = _LENGTHS[0]
     axis = 1 - activations.batch_axis
-    first = _example(activations, length)
-    later = first.clone()
-    later.narrow(axis, length // 2, length // 2).neg_()
-    one, other = (branch(each).narrow(axis, 0, length // 2) for each in (first, later))
-    if torch.allclose(one, other, rtol=1e-4, atol=1e-4):
+    tokens = _example(activations, length)
+    changed = tokens.clone()
+    changed.narrow(axis, length // 2, length // 2).neg_()  # the second half
+    output, other = (branch(each).narrow(axis, 0, length // 2) for each in (tokens, changed))
+    if torch.allclose(output, other, rtol=1e-4, atol=1e-4):
         return None
     return f"looks at later tokens, and the activations {activations} are causal"
 
@@ -144,12 +145,12 @@ def _fault_of_count(
         return None
     counted = sum(parameter.numel() for parameter in branch.parameters())
     try:
-        said = spec.parameters(activations)
+        stated = spec.parameters(activations)
     except Exception as error:  # noqa: BLE001 - the user's code may raise anything
         return f"has a 'parameters' that fails for {activations} ({_describe(error)})"
-    if said == counted:
+    if stated == counted:
         return None
-    return f"has {counted} parameters for {activations}, and its 'parameters' says {said}"
+    return f"has {counted} parameters for {activations}, and its 'parameters' says {stated}"
 
 
 def _describe(error: Exception) -> str:

@@ -21,14 +21,14 @@ from esper_leyline import (
 
 
 def build_host(spec: HostSpec, options: HostOptions) -> SequentialHost:
-    """Builds a host; torch's global generator is neither read nor moved.
+    """Builds a host; the state of torch's global generator is neither used nor changed.
 
     Args:
-        spec: What to build.
-        options: Slots, rules and the random seed that decides every weight.
+        spec: The kind of host and its sizes.
+        options: Slots, rules, and the random seed from which all weights are drawn.
 
     Raises:
-        KasminaError: If the spec is none, or the host cannot be built, or lacks a slot.
+        KasminaError: If ``spec`` is not a spec, the host cannot be built, or it has not all slots.
     """
     if not isinstance(spec, CNNHostSpec | MLPHostSpec | TransformerHostSpec):
         raise KasminaError(

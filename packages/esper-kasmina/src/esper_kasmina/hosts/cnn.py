@@ -21,14 +21,14 @@ from esper_kasmina.slots.slot import SeedSlot
 from esper_leyline import CNNHostSpec, HostOptions, MorphogeneticHost
 from esper_leyline.ports import HostStack
 
-_HALVE: dict[int, Callable[[Tensor], Tensor]] = {
+_MAX_POOL: dict[int, Callable[[Tensor], Tensor]] = {
     1: max_pool_2x,
     2: partial(torch.max_pool2d, kernel_size=2),
 }
 
 
 class ConvBlock(nn.Module):
-    """Convolution, batch norm, optional halving of the spatial size, ReLU."""
+    """Convolution, batch norm, optional 2x max pooling, ReLU."""
 
     def __init__(
         self, channels: int, outputs: int, *, kernel: int, dimensions: int, pooled: bool
@@ -36,39 +36,39 @@ class ConvBlock(nn.Module):
         super().__init__()
         self.convolution = convolution(channels, outputs, kernel=kernel, dimensions=dimensions)
         self.norm = batch_norm(outputs, dimensions=dimensions)
-        self._pool = _HALVE[dimensions] if pooled else None
+        self._pool = _MAX_POOL[dimensions] if pooled else None
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Takes [B, channels, ...] and returns [B, outputs, ...]."""
         hidden = self.convolution(hidden)
         norm = self.norm
         if isinstance(norm, nn.BatchNorm2d) and self._pool and can_pool_first(norm, hidden):
-            halved = pooled_batch_norm(norm, hidden)
-            if halved is not None:
-                return halved
+            pooled = pooled_batch_norm(norm, hidden)
+            if pooled is not None:
+                return pooled
         hidden = self.norm(hidden)
-        # Pooling first is the same function, as both are monotonic, and ReLU then has
-        # a fraction of the elements. Nothing else uses the tensor, so it is reused.
+        # ReLU is monotonic, so it can be computed after max pooling, on fewer elements. It is in
+        # place, because nothing else uses the tensor.
         if self._pool is not None:
             hidden = self._pool(hidden)
         return torch.relu_(hidden)
 
 
 STACKED_PARAMETERS = 5_000
-"""Hosts over signals with fewer parameters than this gain by being computed together."""
+"""Hosts for signals with fewer parameters than this are faster if computed together."""
 
 
 class CNNHost(SequentialHost):
-    """A stack of blocks, global average pooling and a linear classifier.
+    """Blocks, global average pooling and a linear classifier, for signals or images.
 
-    Implements Leyline's ``MorphogeneticHost``. One class serves signals and images.
+    There is a slot after each block. Implements Leyline's ``MorphogeneticHost``.
     """
 
     def __init__(self, spec: CNNHostSpec, options: HostOptions) -> None:
-        """Builds the host; ``build_host`` checks the slots and is the usual way in."""
+        """Builds the host; ``build_host`` also checks the slots."""
         dimensions = len(spec.input_shape) - 1
         _check_pooling(spec)
-        made = {
+        slots = {
             name: SeedSlot(
                 name,
                 ActivationSpec.maps(width, dimensions=dimensions),
@@ -78,29 +78,29 @@ class CNNHost(SequentialHost):
             for name, width in zip(spec.slots, spec.widths, strict=True)
             if name in options.slots
         }
-        super().__init__(made, max_seeds=options.max_seeds)
+        super().__init__(slots, max_seeds=options.max_seeds)
         self.spec = spec
         with seeded(options.rng_seed, "host"):
             self.blocks = nn.ModuleList(_blocks(spec, dimensions))
             self.classifier = nn.Linear(spec.widths[-1], spec.classes)
         self._images = dimensions == 2
         if self._images:
-            # Half the time on a CPU, where torch's kernels want images channels last.
+            # On a CPU it takes half the time with channels last.
             self.to(memory_format=torch.channels_last)
-            for slot in made.values():
+            for slot in slots.values():
                 slot.channels_last = True
-        self._set_blocks(list(self.blocks), [made.get(name) for name in spec.slots])
+        self._set_blocks(list(self.blocks), [slots.get(name) for name in spec.slots])
 
     def stack(self, others: Sequence[MorphogeneticHost]) -> HostStack | None:
-        """Joins this host and others of its spec; ``None`` for images and large hosts."""
+        """Returns this host and others as one module; ``None`` for images and large hosts."""
         small = self.parameter_counts().host < STACKED_PARAMETERS
         if self._images or not small or self.spec.kernel % 2 == 0:
             return None
-        alike: list[Any] = [each for each in others if isinstance(each, CNNHost)]
-        return SignalStack([self, *alike])
+        same_class: list[Any] = [each for each in others if isinstance(each, CNNHost)]
+        return SignalStack([self, *same_class])
 
     def embed(self, inputs: Tensor) -> Tensor:
-        """Brings images [B, C, H, W] into the order in memory that the layers want."""
+        """Returns images [B, C, H, W] in channels-last order, and signals unchanged."""
         return inputs.contiguous(memory_format=torch.channels_last) if self._images else inputs
 
     def head(self, hidden: Tensor) -> Tensor:
@@ -120,7 +120,7 @@ def _blocks(spec: CNNHostSpec, dimensions: int) -> list[ConvBlock]:
 def _check_pooling(spec: CNNHostSpec) -> None:
     smallest = min(spec.input_shape[1:])
     for pooled in spec.pools:
-        smallest += 1 - spec.kernel % 2  # an even kernel pads one more than it takes
+        smallest += 1 - spec.kernel % 2  # an even kernel size adds one position
         if pooled and smallest < 2:
             raise KasminaError(
                 f"an input of {spec.input_shape[1:]} cannot be halved {sum(spec.pools)} times; "

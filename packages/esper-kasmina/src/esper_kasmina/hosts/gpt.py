@@ -1,4 +1,4 @@
-"""The transformer host: a pre-norm GPT (Radford et al. 2019) with a tied output head."""
+"""The transformer host: a pre-norm GPT (Radford et al. 2019) with tied embeddings."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _INITIAL_STD = 0.02
 
 
 class CausalAttention(nn.Module):
-    """Multi-head self-attention in which tokens look back only."""
+    """Causal multi-head self-attention."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -30,13 +30,13 @@ class CausalAttention(nn.Module):
     def forward(self, hidden: Tensor) -> Tensor:
         """Takes and returns [B, T, D]."""
         parts = self.project(hidden).unflatten(-1, self._split).permute(2, 0, 3, 1, 4)
-        seen = scaled_dot_product_attention(parts[0], parts[1], parts[2], is_causal=True)
-        output: Tensor = self.out(seen.transpose(1, 2).flatten(2))
+        attended = scaled_dot_product_attention(parts[0], parts[1], parts[2], is_causal=True)
+        output: Tensor = self.out(attended.transpose(1, 2).flatten(2))
         return output
 
 
 class TransformerBlock(nn.Module):
-    """Attention and a feed-forward network, each read through a norm and added."""
+    """A pre-norm transformer block: attention and a feed-forward network, both residual."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -55,20 +55,20 @@ class TransformerBlock(nn.Module):
 
 
 class GPTHost(SequentialHost):
-    """A language model over tokens [B, T], with a slot after every few layers.
+    """A language model over tokens [B, T], with a slot after every ``layers_per_slot`` layers.
 
     Implements Leyline's ``MorphogeneticHost``; its logits are [B, T, vocabulary].
     """
 
     def __init__(self, spec: TransformerHostSpec, options: HostOptions) -> None:
-        """Builds the host; ``build_host`` checks the slots and is the usual way in."""
+        """Builds the host; ``build_host`` also checks the slots."""
         kind = ActivationSpec.tokens(spec.width, causal=True)
-        made = {
+        slots = {
             name: SeedSlot(name, kind, rules=options.rules, rng_seed=options.rng_seed)
             for name in spec.slots
             if name in options.slots
         }
-        super().__init__(made, max_seeds=options.max_seeds)
+        super().__init__(slots, max_seeds=options.max_seeds)
         self.spec = spec
         with seeded(options.rng_seed, "host"):
             self.tokens = nn.Embedding(spec.vocabulary, spec.width)
@@ -78,23 +78,23 @@ class GPTHost(SequentialHost):
             )
             self.norm = nn.LayerNorm(spec.width)
             self._initialize()
-        after: list[SeedSlot | None] = [None] * spec.layers
+        slot_of_layer: list[SeedSlot | None] = [None] * spec.layers
         for index, name in enumerate(spec.slots):
-            after[(index + 1) * spec.layers_per_slot - 1] = made.get(name)
-        self._set_blocks(list(self.layers), after)
+            slot_of_layer[(index + 1) * spec.layers_per_slot - 1] = slots.get(name)
+        self._set_blocks(list(self.layers), slot_of_layer)
 
     def forward(self, inputs: Tensor, alpha: Tensor | None = None) -> Tensor:
         """Runs the network.
 
         Args:
             inputs: Tokens [B, T], T at most ``spec.block``.
-            alpha: [B, S] overrides per sample and enabled slot; NaN keeps the seed's own.
+            alpha: [B, S] overrides per sample and enabled slot; NaN keeps the seed's own alpha.
 
         Returns:
             Logits [B, T, vocabulary].
 
         Raises:
-            KasminaError: If the sequences are longer than the positions there are.
+            KasminaError: If the sequences are longer than ``spec.block``.
         """
         if inputs.shape[1] > self.spec.block:
             raise KasminaError(
@@ -113,7 +113,7 @@ class GPTHost(SequentialHost):
         return linear(self.norm(hidden), self.tokens.weight)
 
     def _initialize(self) -> None:
-        """Draws weights as GPT-2 does; what ends in the stream shrinks with the depth."""
+        """Draws weights as GPT-2 does: residual projections are scaled by 1 / sqrt(2 * layers)."""
         for module in self.modules():
             if isinstance(module, nn.Linear | nn.Embedding):
                 nn.init.normal_(module.weight, std=_INITIAL_STD)
@@ -122,5 +122,5 @@ class GPTHost(SequentialHost):
         layers: list[Any] = [*self.layers]
         for layer in layers:
             with torch.no_grad():
-                for last in (layer.attention.out.weight, layer.mlp[2].weight):
-                    last.mul_((2 * self.spec.layers) ** -0.5)
+                for projection in (layer.attention.out.weight, layer.mlp[2].weight):
+                    projection.mul_((2 * self.spec.layers) ** -0.5)

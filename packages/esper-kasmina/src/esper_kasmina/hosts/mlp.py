@@ -14,21 +14,21 @@ from esper_leyline import HostOptions, MLPHostSpec
 
 
 class MLPHost(SequentialHost):
-    """A stack of blocks and a linear classifier, with a slot at the end of each block.
+    """Blocks and a linear classifier, with a slot after each block.
 
     Implements Leyline's ``MorphogeneticHost``.
     """
 
     def __init__(self, spec: MLPHostSpec, options: HostOptions) -> None:
-        """Builds the host; ``build_host`` checks the slots and is the usual way in."""
-        made = {
+        """Builds the host; ``build_host`` also checks the slots."""
+        slots = {
             name: SeedSlot(
                 name, ActivationSpec.features(width), rules=options.rules, rng_seed=options.rng_seed
             )
             for name, width in zip(spec.slots, spec.widths, strict=True)
             if name in options.slots
         }
-        super().__init__(made, max_seeds=options.max_seeds)
+        super().__init__(slots, max_seeds=options.max_seeds)
         self.spec = spec
         inputs = (math.prod(spec.input_shape), *spec.widths[:-1])
         with seeded(options.rng_seed, "host"):
@@ -37,7 +37,7 @@ class MLPHost(SequentialHost):
                 for features, width in zip(inputs, spec.widths, strict=True)
             )
             self.classifier = nn.Linear(spec.widths[-1], spec.classes)
-        self._set_blocks(list(self.blocks), [made.get(name) for name in spec.slots])
+        self._set_blocks(list(self.blocks), [slots.get(name) for name in spec.slots])
 
     def embed(self, inputs: Tensor) -> Tensor:
         """Flattens [B, ...] to [B, D]."""

@@ -1,4 +1,4 @@
-"""Hosts whose blocks run one after another, with a slot at the end of some of them."""
+"""Hosts whose blocks run one after another, with slots after some of them."""
 
 from __future__ import annotations
 
@@ -17,9 +17,8 @@ from esper_kasmina.slots.slot import SeedSlot
 class SequentialHost(SlottedHost, ABC):
     """Base of hosts of the form ``head(block_n(... block_1(embed(inputs))))``.
 
-    A subclass builds its layers, calls ``_set_blocks`` and gives ``embed`` and ``head``. Both
-    forward passes are here: the plain one, and the one that computes any number of
-    what-if configurations as a tree with shared prefixes.
+    A subclass builds its layers, calls ``_set_blocks`` and defines ``embed`` and ``head``. This
+    class has both forward passes: ``forward`` and ``counterfactuals``.
     """
 
     def __init__(self, slots: Mapping[str, SeedSlot], *, max_seeds: int | None) -> None:
@@ -32,11 +31,11 @@ class SequentialHost(SlottedHost, ABC):
 
     @abstractmethod
     def head(self, hidden: Tensor) -> Tensor:
-        """Returns the logits, given the output of the last block."""
+        """Returns the logits for the output of the last block."""
 
     @property
     def slotted_blocks(self) -> tuple[tuple[nn.Module, SeedSlot | None], ...]:
-        """The blocks in order, each with the enabled slot at its end."""
+        """The blocks in order, each with the enabled slot after it or ``None``."""
         return self._slotted_blocks
 
     def forward(self, inputs: Tensor, alpha: Tensor | None = None) -> Tensor:
@@ -44,7 +43,7 @@ class SequentialHost(SlottedHost, ABC):
 
         Args:
             inputs: [B, ...].
-            alpha: [B, S] overrides per sample and enabled slot; NaN keeps the seed's own.
+            alpha: [B, S] overrides per sample and enabled slot; NaN keeps the seed's own alpha.
 
         Returns:
             Logits [B, ..., C].
@@ -61,9 +60,9 @@ class SequentialHost(SlottedHost, ABC):
     def counterfactuals(self, inputs: Tensor, disabled: Sequence[frozenset[str]]) -> Tensor:
         """Runs the network once for each set of slots held at alpha zero.
 
-        Configurations are computed as a tree: they part where the first slot differs,
-        and those that differ only in slots without effect are one. Run it in evaluation
-        mode without gradients, as any validation.
+        Configurations are computed as a tree that branches at each slot in which they differ, so
+        that common prefixes are computed once. Configurations that differ only in slots without
+        effect are computed once. Call it in evaluation mode without gradients.
 
         Args:
             inputs: [B, ...].
@@ -79,40 +78,49 @@ class SequentialHost(SlottedHost, ABC):
         configurations = disabled or [frozenset()]
         logits: list[Tensor | None] = [None] * len(configurations)
         indices = list(range(len(configurations)))
-        self._branch(self.embed(inputs), 0, indices, configurations, logits)
+        self._run_tree(self.embed(inputs), 0, indices, configurations, logits)
         stacked = torch.stack([tensor for tensor in logits if tensor is not None])
         return stacked[: len(disabled)]
 
     def _set_blocks(self, blocks: Sequence[nn.Module], slots: Sequence[SeedSlot | None]) -> None:
-        """Sets the order in which blocks run, each with the slot at its end or ``None``."""
-        # Resolved once: looking modules up by name costs as much as a small layer.
+        """Sets the order in which blocks run, each with the slot after it or ``None``."""
+        # A tuple, because looking modules up by name costs as much as a small layer.
         self._slotted_blocks = tuple(zip(blocks, slots, strict=True))
 
-    def _branch(
+    def _run_tree(
         self,
         hidden: Tensor,
         depth: int,
-        wanted: list[int],
+        indices: list[int],
         disabled: Sequence[frozenset[str]],
         logits: list[Tensor | None],
     ) -> None:
-        if not wanted:
+        """Computes the rest of the network from a block on, for some configurations.
+
+        Args:
+            hidden: The input of the block.
+            depth: The position of the block.
+            indices: The configurations to compute; they are equal in all slots before the block.
+            disabled: All configurations.
+            logits: Receives the logits of each configuration.
+        """
+        if not indices:
             return
         if depth == len(self._slotted_blocks):
             result = self.head(hidden)
-            for index in wanted:
+            for index in indices:
                 logits[index] = result
             return
         block, slot = self._slotted_blocks[depth]
         hidden = block(hidden)
         if slot is None or not slot.active or slot.alpha == 0.0:
-            self._branch(hidden, depth + 1, wanted, disabled, logits)
+            self._run_tree(hidden, depth + 1, indices, disabled, logits)
             return
-        without = [index for index in wanted if slot.name in disabled[index]]
-        self._branch(hidden, depth + 1, without, disabled, logits)
-        grown = [index for index in wanted if slot.name not in disabled[index]]
-        if grown:
-            self._branch(slot(hidden), depth + 1, grown, disabled, logits)
+        without = [index for index in indices if slot.name in disabled[index]]
+        self._run_tree(hidden, depth + 1, without, disabled, logits)
+        with_seed = [index for index in indices if slot.name not in disabled[index]]
+        if with_seed:
+            self._run_tree(slot(hidden), depth + 1, with_seed, disabled, logits)
 
     def _forward_overridden(self, inputs: Tensor, alpha: Tensor) -> Tensor:
         columns = split_overrides(self, len(inputs), alpha)
@@ -143,16 +151,16 @@ def split_overrides(host: SlottedHost, samples: int, alpha: Tensor) -> dict[str,
     """Returns one column of overrides, [B], for each enabled slot.
 
     Raises:
-        KasminaError: If there is not one row a sample and one column a slot.
+        KasminaError: If ``alpha`` does not have one row per sample and one column per slot.
     """
     if not isinstance(alpha, Tensor):
         raise KasminaError(
-            f"alpha is {shown(alpha)}; give a tensor with one row a sample and one column an "
+            f"alpha is {shown(alpha)}; give a tensor with one row per sample and one column per "
             f"enabled slot, ({samples}, {len(host.slots)})"
         )
     if alpha.shape != (samples, len(host.slots)):
         raise KasminaError(
-            f"alpha has shape {tuple(alpha.shape)}; it is one row a sample and one column "
-            f"an enabled slot, ({samples}, {len(host.slots)})"
+            f"alpha has shape {tuple(alpha.shape)}; give one row per sample and one column "
+            f"per enabled slot, ({samples}, {len(host.slots)})"
         )
     return dict(zip(host.slots, alpha.unbind(1), strict=True))

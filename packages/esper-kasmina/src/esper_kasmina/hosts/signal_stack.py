@@ -1,9 +1,9 @@
-"""Tiny hosts of one kind computed together: one operator for all where each had its own.
+"""Computes several small hosts of one spec together, with one operator per layer for all hosts.
 
-A host of a few hundred parameters spends its time on starting operators. Here the hosts'
-weights are rows of one matrix and every layer is a batched matrix product over [K, C, L·B];
-the hosts' own parameters are views of those rows, so everything else (reports, snapshots,
-seeds, harvests) works as before. Seeds differ between hosts and run host by host.
+A host of a few hundred parameters spends its time on calls of operators. Here the weights of each
+host are one row of a matrix, and every layer is a batched matrix product over [K, C, L·B]. The
+hosts' own parameters are views of the rows, so reports, snapshots, seeds and harvests work as
+before. Seeds differ between hosts and run host by host.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from esper_kasmina.slots.slot import SeedSlot
 from esper_leyline import CNNHostSpec
 
 _ALIGNMENT = 64
-"""Rows are a multiple of this long: elementwise kernels treat the end of a tensor apart, and
-then a weight would be updated differently at the end of one stack than inside another."""
+"""The length of a row is a multiple of this. Elementwise kernels round differently at the end of a
+tensor, so without padding the update of a weight would depend on the number of hosts."""
 
 
 class SignalHost(Protocol):
-    """What a stack reads of a host: conv-norm-ReLU blocks over signals, and a classifier."""
+    """The attributes of a host that a stack uses: blocks for signals, and a classifier."""
 
     spec: CNNHostSpec
     blocks: nn.ModuleList
@@ -37,12 +37,12 @@ class SignalHost(Protocol):
 
     @property
     def slotted_blocks(self) -> tuple[tuple[nn.Module, SeedSlot | None], ...]:
-        """The blocks in order, each with the enabled slot at its end."""
+        """The blocks in order, each with the enabled slot after it or ``None``."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Layer:
-    """One block of all hosts: running statistics [K, O], and the slot of each host."""
+    """One block of all hosts: running statistics [K, O], and the slot of each host after it."""
 
     outputs: int
     kernel: int
@@ -53,22 +53,22 @@ class _Layer:
 
 
 class SignalStack(nn.Module):
-    """K hosts over signals [B, C, L] as one module; implements Leyline's ``HostStack``.
+    """K hosts for signals [B, C, L] as one module; implements Leyline's ``HostStack``.
 
-    Results differ from the hosts' own in rounding only, and a host's do not depend on who
-    else is in the stack: a lone one is computed beside an empty row, because a product of
-    one matrix rounds differently from one of several.
+    Results differ from those of the hosts by rounding only. A host's results do not depend on the
+    other hosts in the stack: a single host is computed with a second, empty row, because a product
+    of one matrix rounds differently from a product of several.
 
     Attributes:
-        weights: [K or 2, P], every host's own parameters, one row a host, zeros behind them.
-            While the stack is in use, train this and not the hosts' parameters.
+        weights: [max(K, 2), P], the parameters of each host in one row, padded with zeros. While
+            the stack is in use, train this and not the hosts' parameters.
     """
 
     def __init__(self, hosts: Sequence[SignalHost]) -> None:
-        """Takes the hosts over: their parameters become views of ``weights``.
+        """Makes the hosts' parameters views of ``weights``.
 
         Raises:
-            KasminaError: If they are not of one kind, or not over signals.
+            KasminaError: If the hosts have different specs, or are not for signals.
         """
         super().__init__()
         _check(hosts)
@@ -85,7 +85,7 @@ class SignalStack(nn.Module):
             for view, parameter in zip(row, parameters, strict=True):
                 view.copy_(parameter.detach())
                 parameter.data = view
-        self._layers = [self._layer(depth) for depth in range(len(hosts[0].spec.widths))]
+        self._layers = [self._stack_layer(depth) for depth in range(len(hosts[0].spec.widths))]
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Runs every host on the same signals.
@@ -100,8 +100,8 @@ class SignalStack(nn.Module):
         parts = iter(self.weights.split(self._sizes, dim=1))
         hidden = inputs.permute(1, 2, 0).expand(self._rows, -1, -1, -1)
         for layer in self._layers:
-            hidden = self._block(layer, hidden, (next(parts), next(parts), next(parts)))
-            hidden = self._grown(layer, hidden)
+            hidden = self._run_block(layer, hidden, (next(parts), next(parts), next(parts)))
+            hidden = self._run_seeds(layer, hidden)
             length = hidden.shape[2]
         assert hidden.shape[2:] == (length, batch)
         classifier, bias = next(parts), next(parts)
@@ -110,17 +110,17 @@ class SignalStack(nn.Module):
         return logits[: len(self.hosts)].transpose(1, 2)
 
     def share_gradients(self) -> None:
-        """Gives each host its row of the gradients, as those of its own parameters."""
+        """Sets the gradients of each host's own parameters to views of its row of the gradients."""
         gradient = self.weights.grad
-        assert gradient is not None, "a backward pass comes first"
+        assert gradient is not None, "call backward first"
         for row, host in zip(self._views(gradient), self.hosts, strict=False):
             for view, parameter in zip(row, _own_parameters(host), strict=True):
                 parameter.grad = view
 
-    def _block(
+    def _run_block(
         self, layer: _Layer, hidden: Tensor, weights: tuple[Tensor, Tensor, Tensor]
     ) -> Tensor:
-        """Takes and returns [K, C, L, B]."""
+        """Runs one block of all hosts: [K, C, L, B] to [K, O, L or L // 2, B]."""
         kernel, scale, shift = weights
         length, batch = hidden.shape[2:]
         matrix = kernel.view(self._rows, layer.outputs, -1)
@@ -134,33 +134,33 @@ class SignalStack(nn.Module):
             training=self.hosts[0].training,
         ).view(self._rows, layer.outputs, length, batch)
         if layer.pooled:
-            hidden = _Halved.apply(hidden)
+            hidden = _MaxPool2x.apply(hidden)
         return torch.relu_(hidden)
 
-    def _grown(self, layer: _Layer, hidden: Tensor) -> Tensor:
-        """Runs the seeds behind a block, host by host."""
+    def _run_seeds(self, layer: _Layer, hidden: Tensor) -> Tensor:
+        """Runs the seeds after a block, host by host."""
         if not any(slot is not None and slot.active for slot in layer.slots):
             return hidden
-        pieces = list(hidden.unbind(0))
+        by_host = list(hidden.unbind(0))
         for index, slot in enumerate(layer.slots):
             if slot is not None and slot.active:
-                pieces[index] = slot(pieces[index].permute(2, 0, 1)).permute(1, 2, 0)
-        return torch.stack(pieces)
+                by_host[index] = slot(by_host[index].permute(2, 0, 1)).permute(1, 2, 0)
+        return torch.stack(by_host)
 
-    def _layer(self, depth: int) -> _Layer:
-        """Joins the running statistics of one block of all hosts, which become views."""
+    def _stack_layer(self, depth: int) -> _Layer:
+        """Stacks the running statistics of one block, and makes the hosts' own ones views."""
         blocks, slots = zip(*(host.slotted_blocks[depth] for host in self.hosts), strict=True)
         spec = self.hosts[0].spec
         mean = self.weights.new_zeros(self._rows, spec.widths[depth])
         variance = torch.ones_like(mean)
         for index, block in enumerate(blocks):
-            for joined, name in ((mean, "running_mean"), (variance, "running_var")):
-                joined[index] = getattr(block.norm, name)
-                setattr(block.norm, name, joined[index])
+            for stacked, name in ((mean, "running_mean"), (variance, "running_var")):
+                stacked[index] = getattr(block.norm, name)
+                setattr(block.norm, name, stacked[index])
         return _Layer(spec.widths[depth], spec.kernel, spec.pools[depth], mean, variance, slots)
 
     def _views(self, rows: Tensor) -> list[list[Tensor]]:
-        """Cuts each row [P] into tensors of the parameters' shapes."""
+        """Views each row [P] as tensors with the shapes of the parameters."""
         bounds = [0, *accumulate(self._sizes)]
         return [
             [
@@ -171,11 +171,12 @@ class SignalStack(nn.Module):
         ]
 
 
-class _Halved(torch.autograd.Function):
-    """The larger of each two neighbours: [K, C, L, B] to [K, C, L // 2, B].
+class _MaxPool2x(torch.autograd.Function):
+    """Max pooling with kernel size 2: [K, C, L, B] to [K, C, L // 2, B].
 
-    What torch derives from ``maximum`` took a third of a stack's training time, so the
-    gradient is written out. Of two equal neighbours the first gets it, as in ``max_pool1d``.
+    The backward pass is written here, because torch's backward pass of ``maximum`` took a third of
+    a stack's training time. Of two equal neighbours the first gets the gradient, as in
+    ``max_pool1d``.
     """
 
     @staticmethod
@@ -193,8 +194,8 @@ class _Halved(torch.autograd.Function):
         (first_is_larger,) = ctx.saved_tensors
         first = torch.where(first_is_larger, gradient, 0.0)
         pairs = torch.stack((first, gradient - first), dim=3)
-        spread = pairs.flatten(2, 3)
-        return pad(spread, (0, 0, 0, 1)) if ctx.length % 2 else spread
+        for_hidden = pairs.flatten(2, 3)
+        return pad(for_hidden, (0, 0, 0, 1)) if ctx.length % 2 else for_hidden
 
 
 def _windows(hidden: Tensor, kernel: int) -> Tensor:

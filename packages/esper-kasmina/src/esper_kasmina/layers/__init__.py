@@ -1,1 +1,1 @@
-"""The layers that hosts and branches of seeds are made of."""
+"""Layers of hosts and of branches of seeds."""

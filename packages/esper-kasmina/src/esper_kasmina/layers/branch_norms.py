@@ -1,8 +1,8 @@
-"""The batch norms of seeds: torch's own, without the counter that they would never read.
+"""Batch norms of seeds: those of torch, without the counter of batches.
 
-``torch.nn.BatchNorm2d`` counts its batches in place, which stops ``torch.func`` in every
-model that holds one in training mode. A seed's norm has a fixed momentum, so the count
-changes nothing. State dicts keep its entry.
+``torch.nn.BatchNorm2d`` increments a counter in place, which ``torch.func`` does not support in
+training mode. The norms of seeds have a fixed momentum and do not need the counter. State dicts
+contain it, so that they fit torch's own norms.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from esper_kasmina._torch import BatchNormBase
 from esper_kasmina.layers.signals import SignalNorm, share_norm
 
 
-class _Uncounted(BatchNormBase):
+class _WithoutCounter(BatchNormBase):
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's own name
         """Takes and returns [B, C, ...]."""
-        assert self.momentum is not None  # without one it would be an average over the count
+        assert self.momentum is not None  # None averages over all batches, which needs the counter
         return F.batch_norm(
             input,
             self.running_mean,
@@ -30,21 +30,21 @@ class _Uncounted(BatchNormBase):
         )
 
 
-class BranchNorm1d(SignalNorm, _Uncounted):
+class BranchNorm1d(SignalNorm, _WithoutCounter):
     """Over signals [B, C, L]."""
 
 
-class BranchNorm2d(nn.BatchNorm2d, _Uncounted):
+class BranchNorm2d(nn.BatchNorm2d, _WithoutCounter):
     """Over images [B, C, H, W]."""
 
     def plain(self) -> nn.BatchNorm2d:
-        """Returns torch's own layer with these very parameters and statistics."""
+        """Returns a layer of torch that shares the parameters and statistics of this one."""
         return share_norm(self, nn.BatchNorm2d)
 
 
-class BranchNorm3d(nn.BatchNorm3d, _Uncounted):
+class BranchNorm3d(nn.BatchNorm3d, _WithoutCounter):
     """Over volumes and videos [B, C, D, H, W]."""
 
     def plain(self) -> nn.BatchNorm3d:
-        """Returns torch's own layer with these very parameters and statistics."""
+        """Returns a layer of torch that shares the parameters and statistics of this one."""
         return share_norm(self, nn.BatchNorm3d)

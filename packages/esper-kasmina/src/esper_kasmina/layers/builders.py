@@ -1,4 +1,4 @@
-"""The layers that hosts and branches are made of."""
+"""Builds the layers of hosts and branches."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from esper_kasmina.layers.branch_norms import BranchNorm1d, BranchNorm2d, Branch
 from esper_kasmina.layers.signals import SignalConvolution, SignalNorm
 
 BRANCH_EPS = 1e-3
-"""Added to a branch's variances: a norm of a near-constant signal multiplies gradients by
-1/sqrt(eps), 32 here and 316 with torch's own 1e-5."""
+"""Epsilon of the norms in branches. A norm of nearly constant activations multiplies gradients by
+1 / sqrt(eps): 32 with this value, and 316 with torch's default of 1e-5."""
 
 Convolution = nn.Conv1d | nn.Conv2d | nn.Conv3d
 BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d
@@ -20,7 +20,7 @@ _BRANCH_NORMS: dict[int, type[BatchNorm]] = {1: BranchNorm1d, 2: BranchNorm2d, 3
 
 
 class ChannelsLast(nn.Module):
-    """Runs a module over maps with the channels second on maps with the channels last.
+    """Runs a module for maps with the channels second on maps with the channels last.
 
     Attributes:
         inner: The module.
@@ -45,7 +45,7 @@ def convolution(
     groups: int = 1,
     bias: bool = False,
 ) -> Convolution:
-    """Builds a convolution; odd kernels keep the spatial size."""
+    """Builds a convolution; with an odd kernel size the spatial size stays the same."""
     return _CONVOLUTIONS[dimensions](
         channels, outputs, kernel, padding=kernel // 2, groups=groups, bias=bias
     )
@@ -64,22 +64,22 @@ def branch_norm(channels: int, *, dimensions: int) -> nn.Module:
 def branch_activation() -> nn.Module:
     """Builds the activation that a seed's branch ends with.
 
-    Both signs pass, so that one scale can add to some channels and take from others.
+    A leaky ReLU has outputs of both signs, so that a seed can both add and subtract.
     """
     return nn.LeakyReLU(0.2)
 
 
 def stream_norm(width: int) -> nn.Module:
-    """Builds the norm through which a branch reads tokens or vectors; it has no parameters.
+    """Builds the norm at the start of a branch for tokens or vectors; it has no parameters.
 
-    The stream of a residual network grows from layer to layer, so every module of a
-    pre-norm network reads it normalised (Xiong et al. 2020).
+    Activations of a residual network grow from layer to layer, so modules of a pre-norm network
+    normalise their input (Xiong et al. 2020).
     """
     return nn.LayerNorm(width, eps=BRANCH_EPS, elementwise_affine=False)
 
 
 def linear(inputs: int, outputs: int, *, bias: bool = True) -> nn.Linear:
-    """Builds a linear layer whose outputs are about as large as its inputs at birth."""
+    """Builds a linear layer that keeps the variance of its inputs at initialisation."""
     layer = nn.Linear(inputs, outputs, bias=bias)
     nn.init.normal_(layer.weight, std=inputs**-0.5)
     if bias:

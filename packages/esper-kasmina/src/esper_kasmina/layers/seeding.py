@@ -1,4 +1,4 @@
-"""Randomness that follows from named parts alone, apart from torch's global generator."""
+"""Random numbers that do not depend on the state of torch's global generator."""
 
 from __future__ import annotations
 
@@ -10,18 +10,20 @@ import torch
 
 
 def derive_seed(*parts: int | str) -> int:
-    """Mixes any number of parts into one 63-bit seed, the same on every machine."""
+    """Returns a 63-bit random seed that is a hash of the parts, the same on every machine."""
     digest = hashlib.blake2b(repr(parts).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1
 
 
 @contextmanager
 def seeded(*parts: int | str) -> Iterator[None]:
-    """Draws from a generator of its own while modules are built on the CPU.
+    """Seeds torch's global CPU generator in the block, and restores its state afterwards.
 
-    Module constructors only know torch's global CPU generator, so that one is seeded
-    inside and put back afterwards. ``torch.manual_seed`` would reach the accelerators'
-    generators too and is avoided.
+    Constructors of modules draw from this generator. ``torch.manual_seed`` is not used, because it
+    seeds the generators of accelerators too.
+
+    Args:
+        parts: What the random seed is made of.
     """
     before = torch.get_rng_state()
     torch.default_generator.manual_seed(derive_seed(*parts))

@@ -1,4 +1,4 @@
-"""Graphs of modules."""
+"""Traces modules with ``torch.fx``."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from torch import fx, nn
 
 
 def trace(module: nn.Module) -> fx.Graph:
-    """Traces a module, its buffers as parts of it like its parameters, not as constants."""
-    # Not a subclass: a graph remembers its tracer's class, and would need Esper to be loaded.
+    """Traces a module. Buffers are attributes of the graph's module, as parameters are."""
+    # Not a subclass: a graph stores its tracer's class, and loading it would need Esper.
     tracer = fx.Tracer()
     tracer.proxy_buffer_attributes = True
     graph = tracer.trace(module)
     for node in graph.nodes:
-        node.type = None  # names of types in strings would stop torch.jit.script
+        node.type = None  # torch.jit.script fails for type annotations that are strings
     return graph

@@ -1,4 +1,4 @@
-"""Attention: squeeze-and-excitation (Hu et al. 2018), which reweights channels by context."""
+"""Attention over channels: squeeze-and-excitation (Hu et al. 2018)."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from torch.nn.functional import silu
 from esper_kasmina.activations.spec import ActivationSpec
 
 REDUCTION = 4
-"""The inner width is the channels over this."""
+"""The number of channels divided by the inner width."""
 
 
 class SqueezeExcite(nn.Module):
-    """Weighs each channel, between 0 and 1, by what the whole sample shows.
+    """Multiplies each channel by a weight between 0 and 1, computed from all positions.
 
-    SiLU stands where the paper has ReLU: means of activations are all positive, and a
-    quarter of eight channels would be dead at initialization half the time.
+    It has SiLU where the paper has ReLU: means of activations after a ReLU are all positive, so
+    about half of the inner units would be 0 for every sample at initialisation.
     """
 
     def __init__(self, channels: int, dimensions: int) -> None:
@@ -30,12 +30,12 @@ class SqueezeExcite(nn.Module):
         """Takes and returns [B, C, ...]."""
         summary = hidden.mean(dim=self._spatial)
         weights = torch.sigmoid(self.excite(silu(self.squeeze(summary))))
-        # No sizes are written down, so that channels can be pruned from a harvest.
+        # Not ``view`` with sizes, so that channels of a harvest can be pruned.
         for axis in self._spatial:
             weights = weights.unsqueeze(axis)
         return hidden * weights
 
 
 def build(activations: ActivationSpec) -> nn.Module:
-    """Builds the branch; the same for any number of spatial dimensions."""
+    """Builds the branch, for any number of spatial dimensions."""
     return SqueezeExcite(activations.channels, activations.dimensions)

@@ -1,4 +1,4 @@
-"""Bottleneck (He et al. 2016): a 3-wide convolution at a quarter of the width."""
+"""Bottleneck (He et al. 2016): a convolution with kernel size 3 on a quarter of the channels."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from esper_kasmina.activations.spec import ActivationSpec
 from esper_kasmina.layers.builders import branch_activation, branch_norm, convolution
 
 REDUCTION = 4
-"""The inner width is the channels over this."""
+"""The number of channels divided by the inner width."""
 
 
 def build(activations: ActivationSpec) -> nn.Module:
-    """Builds the branch: narrow, look around, widen, norm and activation."""
+    """Builds the branch: reduce channels, convolve, restore channels, norm and activation."""
     channels, dimensions = activations.channels, activations.dimensions
     inner = max(1, channels // REDUCTION)
     return nn.Sequential(

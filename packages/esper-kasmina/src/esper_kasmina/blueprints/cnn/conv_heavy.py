@@ -1,4 +1,4 @@
-"""Heavy convolution: two 3-wide convolutions, a view five wide."""
+"""Two convolutions with kernel size 3; together they see 5 positions along each axis."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from esper_kasmina.layers.builders import branch_activation, branch_norm, convol
 
 
 def build(activations: ActivationSpec) -> nn.Module:
-    """Builds the branch: twice a 3-wide convolution, norm and activation."""
+    """Builds the branch: two times convolution, norm and activation."""
     channels, dimensions = activations.channels, activations.dimensions
     return nn.Sequential(
         convolution(channels, channels, kernel=3, dimensions=dimensions),

@@ -1,4 +1,4 @@
-"""Light convolution: one 3-wide convolution."""
+"""One convolution with kernel size 3."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from esper_kasmina.layers.builders import branch_activation, branch_norm, convol
 
 
 def build(activations: ActivationSpec) -> nn.Module:
-    """Builds the branch: a 3-wide convolution, norm and activation."""
+    """Builds the branch: convolution, norm and activation."""
     channels, dimensions = activations.channels, activations.dimensions
     return nn.Sequential(
         convolution(channels, channels, kernel=3, dimensions=dimensions),

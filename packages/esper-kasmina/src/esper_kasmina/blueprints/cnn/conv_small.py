@@ -1,4 +1,4 @@
-"""Small convolution: mixes channels at each position, sees no neighbours."""
+"""One convolution with kernel size 1, which mixes the channels of each position."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from esper_kasmina.layers.builders import branch_activation, branch_norm, convol
 
 
 def build(activations: ActivationSpec) -> nn.Module:
-    """Builds the branch: a 1-wide convolution, norm and activation."""
+    """Builds the branch: convolution, norm and activation."""
     channels, dimensions = activations.channels, activations.dimensions
     return nn.Sequential(
         convolution(channels, channels, kernel=1, dimensions=dimensions),

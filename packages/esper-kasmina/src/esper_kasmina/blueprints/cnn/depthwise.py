@@ -1,4 +1,4 @@
-"""Depthwise separable convolution (Chollet 2017): space first, then channels."""
+"""Depthwise separable convolution (Chollet 2017)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from esper_kasmina.layers.builders import branch_activation, branch_norm, convol
 
 
 def build(activations: ActivationSpec) -> nn.Module:
-    """Builds the branch: a 3-wide convolution a channel, then a mix of channels."""
+    """Builds the branch: a convolution of each channel, a mix of channels, norm and activation."""
     channels, dimensions = activations.channels, activations.dimensions
     return nn.Sequential(
         convolution(channels, channels, kernel=3, dimensions=dimensions, groups=channels),

@@ -1,4 +1,4 @@
-"""Norm: per-channel normalisation, the cheapest seed."""
+"""Batch norm, the cheapest seed for maps."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ from esper_kasmina.layers.builders import branch_norm
 
 
 def build(activations: ActivationSpec) -> nn.Module:
-    """Builds the branch: one norm with learnable scale and shift."""
+    """Builds the branch: a norm with learnable scale and shift."""
     channels, dimensions = activations.channels, activations.dimensions
     return branch_norm(channels, dimensions=dimensions)

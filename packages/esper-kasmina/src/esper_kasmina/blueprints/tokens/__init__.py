@@ -1,4 +1,4 @@
-"""Branches for tokens [B, T, D], and for feature vectors [B, D] where they fit."""
+"""Branches for tokens [B, T, D]; those that treat each token alone also fit vectors [B, D]."""
 
 from esper_kasmina.blueprints.tokens import attention, norm
 

@@ -1,4 +1,4 @@
-"""Attention: multi-head self-attention (Vaswani et al. 2017) over the tokens."""
+"""Multi-head self-attention (Vaswani et al. 2017)."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from esper_kasmina.activations.spec import ActivationSpec
 from esper_kasmina.layers.builders import linear, stream_norm
 
 HEADS = 4
-"""Heads, or as many as divide the width where four do not."""
+"""Largest number of heads; there are fewer if this does not divide the width."""
 
 
 class SelfAttention(nn.Module):
-    """Lets every token look at the others, or, where causal, at those before it."""
+    """Self-attention over all tokens, or, if causal, over the token itself and earlier ones."""
 
     def __init__(self, width: int, *, causal: bool, batch_first: bool) -> None:
         super().__init__()
@@ -28,17 +28,17 @@ class SelfAttention(nn.Module):
         self.out = linear(width, width)
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """Takes and returns [B, T, D], or [T, B, D] where the batch comes second."""
+        """Takes and returns [B, T, D], or [T, B, D] if not ``batch_first``."""
         if not self.batch_first:
             hidden = hidden.transpose(0, 1)
-        # Three equal parts of whatever width, so that a harvest can be pruned by structure.
+        # Three equal parts without written sizes, so that channels of a harvest can be pruned.
         parts = self.project(self.norm(hidden)).chunk(3, dim=-1)
-        query, key, value = (self._heads_first(parts[index]) for index in range(3))
-        seen = self.attend(query, key, value).transpose(1, 2).flatten(2)
-        output: Tensor = self.out(seen)
+        query, key, value = (self._split_heads(parts[index]) for index in range(3))
+        attended = self.attend(query, key, value).transpose(1, 2).flatten(2)
+        output: Tensor = self.out(attended)
         return output if self.batch_first else output.transpose(0, 1)
 
-    def _heads_first(self, part: Tensor) -> Tensor:
+    def _split_heads(self, part: Tensor) -> Tensor:
         """Takes [B, T, D] and returns [B, heads, T, D / heads]."""
         heads: Tensor = part.unflatten(-1, (self.heads, -1))
         return heads.transpose(1, 2)
@@ -47,7 +47,7 @@ class SelfAttention(nn.Module):
         """Takes and returns [B, heads, T, D / heads]."""
         if torch.compiler.is_compiling() or unpack_dual(query).tangent is None:
             return scaled_dot_product_attention(query, key, value, is_causal=self.causal)
-        # Fused kernels have no forward-mode derivative.
+        # Fused kernels have no forward-mode derivative, which this pass needs.
         with sdpa_kernel(SDPBackend.MATH):
             return scaled_dot_product_attention(query, key, value, is_causal=self.causal)
 

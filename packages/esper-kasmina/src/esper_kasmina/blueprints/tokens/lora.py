@@ -1,7 +1,7 @@
 """LoRA (Hu et al. 2022): a linear map of low rank.
 
-The paper starts at the identity by a zero in one of the two factors; here that zero is the
-seed's scale, so both factors get a gradient from the start.
+The paper initialises one of the two factors to zero. Here the seed's scale is zero instead, so both
+factors are initialised as usual.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ LARGE_RANK = 32
 
 
 def _build(activations: ActivationSpec, *, rank: int) -> nn.Module:
-    """Builds the branch: down to the rank, and up again."""
+    """Builds the branch: norm, a map to ``rank`` dimensions, and a map back."""
     width = activations.channels
     return nn.Sequential(
         stream_norm(width),

@@ -1,4 +1,4 @@
-"""MLP: the feed-forward half of a transformer block (Vaswani et al. 2017), with GELU."""
+"""The feed-forward network of a transformer block (Vaswani et al. 2017), with GELU."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SMALL_EXPANSION = 2
 
 
 def _build(activations: ActivationSpec, *, expansion: int) -> nn.Module:
-    """Builds the branch: widen, activate, narrow, token by token."""
+    """Builds the branch: norm, a wider hidden layer, GELU, and a layer back to the width."""
     width = activations.channels
     return nn.Sequential(
         stream_norm(width),

@@ -1,4 +1,4 @@
-"""Norm: layer normalisation (Ba et al. 2016), the cheapest seed."""
+"""Layer normalisation (Ba et al. 2016), the cheapest seed for tokens and vectors."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ from esper_kasmina.layers.builders import BRANCH_EPS
 
 
 def build(activations: ActivationSpec) -> nn.Module:
-    """Builds the branch: one norm with learnable scale and shift."""
+    """Builds the branch: a norm with learnable scale and shift."""
     return nn.LayerNorm(activations.channels, eps=BRANCH_EPS)
