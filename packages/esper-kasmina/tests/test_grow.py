@@ -103,6 +103,18 @@ def test_a_seed_that_does_not_help_enough_is_pruned(model):
     assert set(loop.optimizer.state) == set(model.parameters())
 
 
+def test_the_reason_shows_a_small_contribution_with_two_digits(model):
+    loop = Loop(model)
+    growth = grow(
+        *(model, "r0c0", Blueprint.CONV_LIGHT, loop.optimizer),
+        loop.train,
+        lambda model: 1e-6 * loop.evaluate(model),
+        schedule=Schedule(training=2, blending=2, holding=2),
+    )
+    assert 0 < growth.contribution < 1e-4
+    assert growth.reason == f"contributes {growth.contribution:+.2g} points"
+
+
 def test_the_optimizer_state_of_other_parameters_does_not_change(model):
     loop = Loop(model, batches=0)
     for parameter in model.parameters():

@@ -200,7 +200,7 @@ class _GrowthTask:
         epochs_over = slot.state.epochs_in_stage - epochs
         if epochs_over < 0:
             return ""
-        contributes = f"contributes {contribution:+.2f} points"
+        contributes = f"contributes {_show(contribution)} points"
         if slot.stage is SeedStage.HOLDING:
             if contribution <= schedule.min_contribution:
                 slot.prune_now()
@@ -211,6 +211,12 @@ class _GrowthTask:
         if result.reason is not None and epochs_over >= schedule.patience:
             slot.prune_now()
         return result.reason or contributes
+
+
+def _show(contribution: float) -> str:
+    """Returns a contribution with two decimals, or with two digits if these would be 0."""
+    rounded = f"{contribution:+.2f}"
+    return rounded if float(rounded) or not contribution else f"{contribution:+.2g}"
 
 
 def _apply(slot: SeedSlot, command: SlotCommand) -> None:
