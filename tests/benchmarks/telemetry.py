@@ -36,6 +36,7 @@ from esper_nissa import Hub, JsonlSink, Monitor
 from esper_simic import PPORunner, build_reward
 from esper_tamiyo import RecurrentPolicy
 from esper_tolaria import build_environment, find_task
+from esper_train.measurements import required_measurements
 
 LEVELS = ("off", "normal", "debug")
 RESULTS = Path(__file__).with_suffix(".txt")
@@ -72,11 +73,15 @@ class Run:
         self.log = log
         self.hub = Hub("benchmark", [JsonlSink(log)], kinds_at(level))
         reward = build_reward(config.reward, gamma=config.ppo.gamma)
-        self._environment = build_environment(task, config, build_host, "cpu")
+        needs = required_measurements(config, reward)
+        self._environment = build_environment(task, config, build_host, "cpu", requires=needs)
         torch.manual_seed(config.seed)
         spec = self._environment.spec
         policy = RecurrentPolicy(spec, config.policy, critic=config.ppo.critic)
-        self._runner = PPORunner(self._environment, policy, reward, config, Monitor(self.hub))
+        self._runner = PPORunner(
+            *(self._environment, policy, reward, config.ppo, Monitor(self.hub)),
+            rng_seed=config.seed,
+        )
 
     def play_round(self) -> tuple[float, float]:
         """Plays a round and updates the policy; returns wall seconds and CPU seconds."""
@@ -217,8 +222,8 @@ def main(rounds: int) -> int:
         common = {"data_root": str(folder), "n_envs": 4, "seed": 7, "device": "cpu", "workers": 1}
         blind = find_task("mnist1d_blind").spec
         logs = train(report, blind, common, rounds, folder)
-        pictures = common | {"n_envs": 2, "max_epochs": 6, "ppo.minibatches": 1}
-        train(report, small(find_task("cifar10").spec), pictures, max(2, rounds // 2), folder)
+        pictures = common | {"n_envs": 2, "max_epochs": 6, "ppo": {"minibatches": 1}}
+        train(report, small(find_task("cifar10").spec), pictures, max(2, rounds // 4), folder)
         measure_size(report, logs["normal"])
         measure_encoding(report, logs["normal"])
         measure_emit(report, logs["debug"], folder)
@@ -229,4 +234,4 @@ def main(rounds: int) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(min(1, main(int(sys.argv[1]) if len(sys.argv) > 1 else 8)))
+    sys.exit(min(1, main(int(sys.argv[1]) if len(sys.argv) > 1 else 16)))
