@@ -77,7 +77,7 @@ def order(slot: SeedSlot, command: SlotCommand) -> None:
     assert result.accepted, result.reason
 
 
-def life(subject: Subject, style: BlendStyle, end: SlotCommand) -> Iterator[SeedStage]:
+def stages(subject: Subject, style: BlendStyle, end: SlotCommand) -> Iterator[SeedStage]:
     """Leads a seed through its life; whoever listens trains the model at every stop."""
     slot = subject.slot
 
@@ -133,7 +133,7 @@ def test_steps_and_ticks_compile_nothing(subject, style, end):
     counter = CompileCounter()
     compiled = torch.compile(subject.model, backend=counter)
     compilings = []
-    for stage in life(subject, style, end):
+    for stage in stages(subject, style, end):
         before = counter.frame_count
         train(compiled, subject)
         compilings += [stage] * (counter.frame_count - before)
@@ -152,7 +152,7 @@ def test_three_seeds_of_the_same_kind_compile_four_times_in_all(subject, style):
     compiled = torch.compile(subject.model, backend=counter)
     compiled_after = []
     for _ in range(3):
-        for _ in life(subject, style, Prune(ticks=3)):
+        for _ in stages(subject, style, Prune(ticks=3)):
             train(compiled, subject)
         assert subject.slot.stage is SeedStage.DORMANT
         compiled_after.append(counter.frame_count)
@@ -169,7 +169,7 @@ LIVES = [
 @pytest.mark.parametrize(("style", "end"), LIVES, ids=["add", "multiply", "gate"])
 def test_a_compiled_model_computes_the_same_in_every_stage(subject, style, end):
     compiled = torch.compile(subject.model, backend="aot_eager")
-    for _ in life(subject, style, end):
+    for _ in stages(subject, style, end):
         assert_as_eager(compiled, subject)
 
 
@@ -180,7 +180,7 @@ def test_a_slot_can_be_compiled_alone(style):
     model = Plain()
     model.slot.compile(backend="aot_eager")
     subject = Subject(model, model.slot, torch.randn(4, 3, 8, 8), Blueprint.BOTTLENECK)
-    for _ in life(subject, style, Prune(ticks=3)):
+    for _ in stages(subject, style, Prune(ticks=3)):
         assert_as_eager(model, subject)
 
 
@@ -198,7 +198,7 @@ def test_a_slot_can_be_compiled_alone(style):
 )
 def test_the_default_compiler_computes_the_same(subject, stage):
     compiled = torch.compile(subject.model)
-    for now in life(subject, BlendStyle.GATED_GATE, Fossilize()):
+    for now in stages(subject, BlendStyle.GATED_GATE, Fossilize()):
         if now is stage and (stage is SeedStage.TRAINING or subject.slot.alpha > 0):
             subject.model.train()
             twin = copy.deepcopy(subject)

@@ -17,7 +17,7 @@ from .ranks import run_ranks
 from .sample_models import SAMPLE_MODELS, tiered
 
 pytestmark = pytest.mark.slow
-SCRIPT = Path(__file__).with_name("ddp_life.py")
+SCRIPT = Path(__file__).with_name("ddp_rank.py")
 
 
 @pytest.mark.parametrize("name", tiered("gpt"))

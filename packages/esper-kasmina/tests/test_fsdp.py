@@ -10,7 +10,7 @@ import torch
 from .ranks import run_ranks
 
 pytestmark = pytest.mark.slow
-SCRIPT = Path(__file__).with_name("fsdp_life.py")
+SCRIPT = Path(__file__).with_name("fsdp_rank.py")
 
 
 @pytest.mark.parametrize("when", ["before", "after"])

@@ -1,9 +1,9 @@
 """One rank of a model that grows under ``fully_shard``; run by test_fsdp.py.
 
-    python fsdp_life.py WHEN RANK WORLD STORE RESULT
+    python fsdp_rank.py WHEN RANK WORLD STORE RESULT
 
 A seed germinates ``before`` the model is sharded, or ``after``. Each rank trains on its part of
-every batch. With a world of one the model trains unsharded on the whole of it.
+every batch. With a world size of 1 the model trains unsharded on whole batches.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from esper_leyline import Advance, Blueprint, Germinate, LifecycleRules, Prune, 
 INPUTS = torch.randn(8, 6, generator=torch.Generator().manual_seed(1))
 
 
-def live(when: str, rank: int, world: int) -> dict[str, object]:
+def train_rank(when: str, rank: int, world: int) -> dict[str, object]:
+    """Grows and prunes a seed; returns parameters before and after the prune, and a norm."""
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 8), nn.Linear(8, 2))
     rules = LifecycleRules(min_prune_age=0)
@@ -44,10 +45,10 @@ def live(when: str, rank: int, world: int) -> dict[str, object]:
     assert result.accepted, result.reason
     host.slot("r0c1").tick()
     train(host, optimizer, rank, world)
-    full = {name: whole(parameter) for name, parameter in host.named_parameters()}
+    full = {name: full_value(parameter) for name, parameter in host.named_parameters()}
     ramp_down(host, optimizer, rank, world)
     train(host, optimizer, rank, world)
-    after = {f"pruned.{name}": whole(parameter) for name, parameter in host.named_parameters()}
+    after = {f"pruned.{name}": full_value(parameter) for name, parameter in host.named_parameters()}
     return {**full, **after, "norm": torch.tensor(norm)}
 
 
@@ -80,7 +81,7 @@ def train(host, optimizer, rank: int, world: int) -> None:
     assert observed.missing == ()
 
 
-def whole(parameter: nn.Parameter) -> torch.Tensor:
+def full_value(parameter: nn.Parameter) -> torch.Tensor:
     full = getattr(parameter, "full_tensor", None)
     return parameter.detach().clone() if full is None else full().detach()
 
@@ -90,9 +91,9 @@ def main(when: str, rank: int, world: int, store: str, result: str) -> None:
     if world > 1:
         method = f"file://{store}"
         distributed.init_process_group("gloo", init_method=method, rank=rank, world_size=world)
-    torch.save(live(when, rank, world), result)
+    torch.save(train_rank(when, rank, world), result)
     if world > 1:
-        # A rank that leaves while another still talks to it can abort the other.
+        # A rank that exits while another still communicates with it can abort the other.
         distributed.barrier()
         distributed.destroy_process_group()
 

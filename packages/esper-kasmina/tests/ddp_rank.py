@@ -1,9 +1,9 @@
 """One rank of a model that grows under DistributedDataParallel; run by test_distributed.py.
 
-    python ddp_life.py MODEL RANK WORLD STORE RESULT
+    python ddp_rank.py MODEL RANK WORLD STORE RESULT
 
-Each rank trains on its part of every batch, through a seed's life; DDP is built anew
-whenever the host's revision has moved. With a world of one the model trains without DDP.
+Each rank trains on its part of every batch while a seed grows. DDP is made again whenever the
+host's revision has changed. With a world size of 1 the model trains without DDP.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def subject(name: str) -> tuple[SlottedHost, Tensor, Blueprint]:
     return host, inputs, Blueprint.ATTENTION
 
 
-def live(name: str, rank: int, world: int) -> dict[str, object]:
+def train_rank(name: str, rank: int, world: int) -> dict[str, object]:
     """Trains through an empty, a TRAINING and a HOLDING slot; returns the state at the end."""
     host, inputs, blueprint = subject(name)
     axis = SAMPLE_MODELS[name].batch_axis if name in SAMPLE_MODELS else 0
@@ -58,9 +58,9 @@ def main(name: str, rank: int, world: int, store: str, result: str) -> None:
     if world > 1:
         method = f"file://{store}"
         distributed.init_process_group("gloo", init_method=method, rank=rank, world_size=world)
-    torch.save(live(name, rank, world), result)
+    torch.save(train_rank(name, rank, world), result)
     if world > 1:
-        # A rank that leaves while another still talks to it can abort the other.
+        # A rank that exits while another still communicates with it can abort the other.
         distributed.barrier()
         distributed.destroy_process_group()
 
