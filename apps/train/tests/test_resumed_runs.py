@@ -160,6 +160,21 @@ def test_a_run_goes_on_in_its_directory_under_a_new_boot(half):
     assert json.loads((half / "config.json").read_text())["n_episodes"] == len(before) + 1
 
 
+def test_a_resumed_run_counts_the_time_of_all_its_processes(half):
+    assert resume(half) == 0
+    with EventReader(half / "events.jsonl") as reader:
+        events = list(reader.read())
+    summary = RunSummary.model_validate_json((half / "summary.json").read_text())
+    ends = {event.boot: event for event in events}  # the last event of each process
+    worked = sum(event.monotonic for event in ends.values())
+    assert len(ends) == 2
+    assert worked <= summary.seconds < worked + 60
+    assert summary.seconds == pytest.approx(events[-1].payload.seconds, rel=1e-4)
+    assert summary.started == events[0].wall_time
+    assert ends[0].wall_time < ends[1].wall_time <= summary.ended
+    assert peek(half).last_event == summary.ended
+
+
 def test_a_damaged_checkpoint_is_named_and_an_older_one_taken(half, capfd):
     newest = max((half / "checkpoints").glob("*.safetensors"))
     manifest, _ = load_checkpoint(newest)

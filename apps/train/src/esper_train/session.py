@@ -53,6 +53,7 @@ from esper_nissa import (
     RunDirectory,
     RunLock,
     VitalsThread,
+    earlier_work,
     next_position,
     open_sinks,
 )
@@ -125,6 +126,7 @@ class RunSession:
         # Now, because it may be removed during the run.
         self._folder = working_directory()
         self._started = time.time()
+        self._earlier_seconds = 0.0
         # For durations: the wall clock may be set back while a run trains.
         self._began = time.monotonic()
         self._viewer: Viewer | None = None
@@ -174,7 +176,8 @@ class RunSession:
         self.stop.ignore_signals()
         self._vitals.stop()
         self._set_status(error)
-        rounds, seconds = len(self.progress.rounds), time.monotonic() - self._began
+        rounds = len(self.progress.rounds)
+        seconds = self._earlier_seconds + time.monotonic() - self._began
         # Before the last event, so that the log and the summary agree.
         text = self._restore_directory()
         if error is not None and self.status is RunStatus.FAILED:
@@ -272,6 +275,9 @@ class RunSession:
         self._position = next_position(directory.events, directory.run_id)
         if self._position.boot == 0 and not self._is_silent:
             echo(f"event log '{directory.events}' is missing or holds no event: a new one begins")
+        earlier = earlier_work(directory.events)
+        self._earlier_seconds = earlier.seconds
+        self._started = self._started if earlier.started is None else earlier.started
         if read_config(directory.config) != self.plan.config:
             directory.write_config(self.plan.config)
         # It describes the process before; without it, readers take the log.
@@ -418,6 +424,7 @@ class RunSession:
             status=self.status,
             error=error,
             started=self._started,
+            ended=time.time(),
             seconds=seconds,
             rounds=tuple(self.progress.rounds),
             host_parameters=self.progress.host_parameters,

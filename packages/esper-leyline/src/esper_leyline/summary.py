@@ -66,6 +66,7 @@ class RunSummary(Contract):
     Attributes:
         telemetry_lost: What the event log lacks; ``None`` where it is whole.
         group: The comparison that the run is an arm of; ``None`` outside one.
+        seconds: Wall time of all processes that trained the run, without the breaks between them.
         mean_test_accuracy: Mean accuracy of the last round's hosts on the test split,
             in percent; nothing was chosen by it.
     """
@@ -76,7 +77,10 @@ class RunSummary(Contract):
     task: str
     status: RunStatus
     error: str | None = None
-    started: Float = Field(description="Unix time.")
+    started: Float = Field(description="Unix time of the run's first process.")
+    ended: Float | None = Field(
+        default=None, description="Unix time; none in summaries of earlier versions."
+    )
     seconds: Float
     rounds: tuple[RoundSummary, ...]
     host_parameters: int | None

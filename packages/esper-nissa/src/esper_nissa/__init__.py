@@ -2,7 +2,7 @@
 
 from esper_nissa.errors import LogError, NissaError
 from esper_nissa.hub import FlushingSink, Hub
-from esper_nissa.log_position import LogPosition, next_position
+from esper_nissa.log_position import EarlierWork, LogPosition, earlier_work, next_position
 from esper_nissa.monitor.monitor import Monitor, MonitorThresholds
 from esper_nissa.run_directory import RunDirectory, create_folder
 from esper_nissa.run_lock import RunLock
@@ -13,6 +13,7 @@ from esper_nissa.vitals.thread import VitalsThread
 
 __all__ = [
     "SINKS",
+    "EarlierWork",
     "FlushingSink",
     "Hub",
     "JsonlSink",
@@ -27,6 +28,7 @@ __all__ = [
     "SinkFactory",
     "VitalsThread",
     "create_folder",
+    "earlier_work",
     "next_position",
     "open_sinks",
 ]

@@ -130,8 +130,7 @@ def read_run(run_directory: Path) -> RunRecord:
     summary = _read_current_summary(run_directory, log)
     run_id = run_directory.resolve().name
     if summary is not None:
-        ended = summary.started + summary.seconds
-        return RunRecord(run_id=run_id, report=RunReport.of(summary), last_event=ended)
+        return RunRecord(run_id=run_id, report=RunReport.of(summary), last_event=_end_of(summary))
     state, count, first = _read_log(log, _OUTLINE)
     if state.cursor.sequence < 0:
         # None of these kinds: read all lines, so that the error can describe them.
@@ -230,8 +229,15 @@ def _peek_at_summary(run_id: str, summary: RunSummary) -> RunPeek:
         last_round=last,
         accuracies=tuple(each.mean_accuracy for each in summary.rounds[-SPARK:]),
         best_accuracies=tuple(each.best_accuracy for each in summary.rounds),
-        last_event=summary.started + summary.seconds,
+        last_event=_end_of(summary),
     )
+
+
+def _end_of(summary: RunSummary) -> float:
+    """Returns the Unix time of a run's end."""
+    if summary.ended is not None:
+        return summary.ended
+    return summary.started + summary.seconds
 
 
 def _peek_at_log(run_id: str, log: Path, lock: LockProbe) -> RunPeek:

@@ -30,7 +30,7 @@ class RunReport:
 
     Attributes:
         status: ``RUNNING`` until an event says otherwise.
-        seconds: Wall time of an ended run.
+        seconds: Wall time of all processes of an ended run.
         host_parameters: Parameters of a host without seeds.
         checkpoint: The last one, relative to the run.
         mean_test_accuracy: Of the last round's hosts, in percent.

@@ -107,7 +107,11 @@ class RunResumed(Contract):
 
 
 class RunCompleted(Contract):
-    """A run ended without an error: after its last round, or because a stop was requested."""
+    """A run ended without an error: after its last round, or because a stop was requested.
+
+    Attributes:
+        seconds: Wall time of all processes that trained the run, without the breaks between them.
+    """
 
     kind: Literal["run_completed"] = "run_completed"
     status: RunStatus
@@ -116,7 +120,11 @@ class RunCompleted(Contract):
 
 
 class RunFailed(Contract):
-    """A run ended with an error."""
+    """A run ended with an error.
+
+    Attributes:
+        seconds: As of ``RunCompleted``.
+    """
 
     kind: Literal["run_failed"] = "run_failed"
     error: str
