@@ -34,7 +34,7 @@ FLAGS = [*path_flags(), ("esper-train", "evaluate", "--arms")]
 WRITTEN = {"--save", "--telemetry-file"}
 """Flags that name a file to write."""
 
-FOLDERS = {"--runs", "--telemetry-dir", "--data-root", "--out", "RUNS_FOLDER", "RUN"}
+FOLDERS = {"--runs", "--telemetry-dir", "--data-root", "--out", "RUNS_FOLDER", "RUN", "RUNS"}
 """Arguments that name a folder."""
 
 SMALL = {
@@ -46,7 +46,10 @@ SMALL = {
 }
 """Flags that make a command short if it is not refused."""
 
-OVERWATCH = {"picture": "missing-run", "wandb": "missing-run", "sql": "SELECT 1"}
+OVERWATCH = {
+    **dict.fromkeys(("export", "picture", "plot", "wandb"), "missing-run"),
+    "sql": "SELECT 1",
+}
 """The first argument of a command of esper-overwatch."""
 
 
@@ -78,10 +81,12 @@ def fits(command: str, flag: str, kind: str) -> bool:
     """Whether this is what the flag asks for."""
     if command == "config" and flag == "--telemetry-file" and kind in {"file", "sparse"}:
         return True  # it writes no log
-    if command == "picture" and flag == "--out":
+    if (command, flag) == ("export", "--to"):
+        return kind == "folder"
+    if (command, flag) in {("picture", "--out"), ("plot", "--to")}:
         return kind in {"file", "sparse", "nowhere", "unreadable"}
     if flag in FOLDERS:
-        return kind == "folder" and flag not in {"RUNS_FOLDER", "RUN"}
+        return kind == "folder" and flag not in {"RUNS_FOLDER", "RUN", "RUNS"}
     if flag == "--save":
         return kind in {"file", "sparse", "nowhere", "unreadable"}
     return flag == "--telemetry-file" and kind in {"nowhere", "unreadable"}

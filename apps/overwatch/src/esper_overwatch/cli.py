@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, Parameter
 
 if TYPE_CHECKING:
     from esper_karn import SafeConsole
@@ -104,6 +104,79 @@ def sql(
         raise OverwatchError('name a query, for example "SELECT * FROM runs", or --schema')
     else:
         run_query(query, [runs], format, _console())
+
+
+@app.command
+def compare(*runs: Path, json: bool = False) -> None:
+    """Compare runs of one task: configuration, curves, sizes, and the hosts that both trained.
+
+    Parameters
+    ----------
+    runs
+        Directories of two runs or more; the first one is the baseline.
+    json
+        Print one JSON object instead of tables.
+    """
+    from esper_overwatch.commands.compare import print_comparison
+
+    print_comparison(runs, _console(), as_json=json)
+
+
+@app.command
+def export(
+    *runs: Path,
+    to: Path = Path("tables"),
+    format: Literal["parquet", "csv"] = "parquet",  # noqa: A002
+    tables: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative=())] = (),
+) -> None:
+    """Write the tables of runs as files, one each, for pandas, Polars, R or a spreadsheet.
+
+    Parameters
+    ----------
+    runs
+        Directories of runs.
+    to
+        The folder for the files; it is created. Files of the same names are replaced.
+    format
+        Parquet keeps all types; CSV is that of the command sql.
+    tables
+        Some of the views that "sql --schema" lists. Default: all.
+    """
+    from esper_overwatch.commands.export import export_runs
+
+    export_runs(runs, to, format, tables, _console())
+
+
+@app.command
+def scoreboard(*runs: Path, json: bool = False) -> None:
+    """Show what became of the seeds of each blueprint, by task.
+
+    Parameters
+    ----------
+    runs
+        Folders of runs, or directories of runs. Default: the folder runs.
+    json
+        Print a JSON array instead of a table.
+    """
+    from esper_overwatch.commands.scoreboard import print_scoreboard
+
+    print_scoreboard(runs or [Path("runs")], _console(), as_json=json)
+
+
+@app.command
+def plot(*runs: Path, to: Path = Path("runs.png")) -> None:
+    """Draw runs of one task: curves, actions, Q values, contributions and lives of seeds, as a PNG.
+
+    Parameters
+    ----------
+    runs
+        Directories of runs, at most eight.
+    to
+        The file to write.
+    """
+    from esper_overwatch.commands.plot import write_plot
+
+    write_plot(runs, to)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -173,7 +173,7 @@ class Cache:
                         f"SELECT * FROM {parquet(paths)} WHERE key IN (SELECT key FROM living) "
                         "ORDER BY key, sequence"
                     )
-                    copy_to_parquet(connection, query, partial / "tables", table)
+                    copy_to_parquet(connection, query, partial / "tables" / f"{table}.parquet")
             (partial / "tables").rename(folder)
         finally:
             shutil.rmtree(partial, ignore_errors=True)

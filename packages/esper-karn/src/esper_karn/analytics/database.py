@@ -16,6 +16,7 @@ from esper_karn.analytics.cache import Cache, CacheError, cache_of, parquet
 from esper_karn.analytics.manifest import CachedRun, Manifest
 from esper_karn.analytics.payload_columns import literal
 from esper_karn.analytics.query_errors import check_query, describe_error
+from esper_karn.analytics.staging import copy_to_parquet
 from esper_karn.analytics.tables import ENVELOPE, TABLES, Table
 from esper_karn.analytics.views import VIEWS
 from esper_karn.errors import KarnError
@@ -98,6 +99,31 @@ class RunsDatabase:
         except duckdb.Error as error:
             raise self._failure(error, sql) from error
 
+    def records(self, sql: str, parameters: Sequence[object] = ()) -> Iterator[dict[str, Any]]:
+        """Yields the rows of the answer to a query as dictionaries by column.
+
+        Raises:
+            KarnError: As ``query``.
+        """
+        result = self.query(sql, parameters)
+        for row in result.rows:
+            yield dict(zip(result.columns, row, strict=True))
+
+    def write_parquet(self, view: str, path: Path) -> int:
+        """Writes a view as a Parquet file; returns its number of rows.
+
+        Args:
+            view: One of ``VIEWS``.
+            path: In the folder that ``open_runs`` was given as ``writable``.
+
+        Raises:
+            KarnError: If it cannot be written.
+        """
+        try:
+            return copy_to_parquet(self._connection, f"SELECT * FROM {view}", path)
+        except duckdb.Error as error:
+            raise KarnError(f"cannot write '{path}': {' '.join(str(error).split())}") from error
+
     def schema(self) -> dict[str, dict[str, str]]:
         """Returns the SQL type of each column of each view."""
         found = self._connection.execute(
@@ -150,12 +176,15 @@ class RunsDatabase:
 
 
 @contextmanager
-def open_runs(runs: Sequence[Path], caches: Path) -> Iterator[RunsDatabase]:
+def open_runs(
+    runs: Sequence[Path], caches: Path, *, writable: Path | None = None
+) -> Iterator[RunsDatabase]:
     """Opens runs as a database; what is new in their logs is read into a cache first.
 
     Args:
         runs: Run directories, also of several folders.
         caches: The folder for caches; each folder of runs has one in it.
+        writable: A folder into which views may be written; no other file can be.
 
     Raises:
         KarnError: If two runs have the same name, or there is no room for temporary files.
@@ -163,7 +192,7 @@ def open_runs(runs: Sequence[Path], caches: Path) -> Iterator[RunsDatabase]:
     _check_names(runs)
     warning = None
     with ExitStack() as stack:
-        contents = _Contents(tuple(runs), caches)
+        contents = _Contents(tuple(runs), caches, writable)
         try:
             contents.refresh()
         except CacheError as error:
@@ -172,7 +201,7 @@ def open_runs(runs: Sequence[Path], caches: Path) -> Iterator[RunsDatabase]:
                 "without it every command reads the logs again"
             )
             folder = stack.enter_context(TemporaryDirectory(prefix="esper-"))
-            contents = _Contents(tuple(runs), Path(folder))
+            contents = _Contents(tuple(runs), Path(folder), writable)
             try:
                 contents.refresh()
             except CacheError as again:
@@ -185,8 +214,9 @@ def open_runs(runs: Sequence[Path], caches: Path) -> Iterator[RunsDatabase]:
 class _Contents:
     """What a database holds: parts of caches."""
 
-    def __init__(self, paths: tuple[Path, ...], caches: Path) -> None:
+    def __init__(self, paths: tuple[Path, ...], caches: Path, writable: Path | None) -> None:
         self._paths = paths
+        self._writable = writable
         self._caches = caches
         self._held: list[tuple[Cache, Manifest]] = []
         self._known: list[CachedRun] = []
@@ -239,7 +269,7 @@ class _Contents:
         return True
 
     def connect(self) -> duckdb.DuckDBPyConnection:
-        """Opens a database with the views, which can read nothing but the caches."""
+        """Opens a database with the views, which can read no file but those of the caches."""
         connection = duckdb.connect()
         self._add_runs(connection)
         for table in TABLES.values():
@@ -249,6 +279,9 @@ class _Contents:
             connection.execute(f"CREATE VIEW {name} AS {view.query}")
         allowed = [literal(str(path)) for table in TABLES for path in self._files(table)]
         connection.execute(f"SET allowed_paths = [{', '.join(allowed)}]")
+        if self._writable is not None:
+            folder = literal(f"{self._writable.absolute()}/")
+            connection.execute(f"SET allowed_directories = [{folder}]")
         for setting in _LOCKED:
             connection.execute(f"SET {setting}")
         return connection

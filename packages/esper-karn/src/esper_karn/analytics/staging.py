@@ -112,7 +112,9 @@ class Staging:
         folder.mkdir()
         for table in TABLES:
             copy_to_parquet(
-                self._connection, f"SELECT * FROM {table} ORDER BY key, sequence", folder, table
+                self._connection,
+                f"SELECT * FROM {table} ORDER BY key, sequence",
+                folder / f"{table}.parquet",
             )
         found = self._connection.execute(
             "SELECT key, count(*), max(sequence) FROM events GROUP BY key"
@@ -188,9 +190,10 @@ def connect(folder: Path) -> duckdb.DuckDBPyConnection:
     )
 
 
-def copy_to_parquet(
-    connection: duckdb.DuckDBPyConnection, query: str, folder: Path, table: str
-) -> None:
-    """Writes the rows of a query as the Parquet file of a table."""
-    path = str(folder / f"{table}.parquet").replace("'", "''")
-    connection.execute(f"COPY ({query}) TO '{path}' (FORMAT parquet, COMPRESSION zstd)")
+def copy_to_parquet(connection: duckdb.DuckDBPyConnection, query: str, path: Path) -> int:
+    """Writes the rows of a query as a Parquet file; returns their number."""
+    name = str(path).replace("'", "''")
+    found = connection.execute(
+        f"COPY ({query}) TO '{name}' (FORMAT parquet, COMPRESSION zstd)"
+    ).fetchall()
+    return int(found[0][0])

@@ -1,0 +1,1 @@
+"""Pictures of runs. Needs ``esper-karn[plot]``."""
