@@ -27,10 +27,9 @@ from esper_train.dual.training import ArmRun, read_arm_summary
 from esper_train.dual.verdict import verdict_lines
 from esper_train.settings.options import (
     PPO_FLAGS,
-    CheckpointOptions,
     DualOptions,
+    PPOOptions,
     SourceOptions,
-    TelemetryOptions,
 )
 
 MODES = reward_modes()
@@ -92,11 +91,11 @@ def test_runs_folder_that_cannot_be_written(
 
 def planned(**hardware):
     return plan_dual(
-        dual=DualOptions(dual_ab="basic_plus-vs-minimal"),
-        flags=PPO_FLAGS(**hardware),
-        source=SourceOptions(preset="mnist1d_blind"),
-        checkpoints=CheckpointOptions(),
-        telemetry=TelemetryOptions(),
+        PPOOptions(
+            dual=DualOptions(dual_ab="basic_plus-vs-minimal"),
+            flags=PPO_FLAGS(**hardware),
+            source=SourceOptions(preset="mnist1d_blind"),
+        )
     )
 
 

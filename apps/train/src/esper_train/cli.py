@@ -15,14 +15,12 @@ from esper_train.settings.options import (
     EVALUATION_FLAGS,
     HEURISTIC_FLAGS,
     MACHINE_FLAGS,
-    PPO_FLAGS,
     SPREAD_FLAGS,
-    CheckpointOptions,
     ConfigOptions,
     DualOptions,
     EvaluateOptions,
+    PPOOptions,
     SetOptions,
-    SourceOptions,
     TasksOptions,
     TelemetryOptions,
 )
@@ -42,41 +40,28 @@ app = App(
     suppress_keyboard_interrupt=False,
 )
 
-_PPO: SettingFlags = PPO_FLAGS()
 _HEURISTIC: SettingFlags = HEURISTIC_FLAGS()
 _HOSTS: SettingFlags = EVALUATION_FLAGS()
 _SPREAD: SettingFlags = SPREAD_FLAGS()
 _MACHINE: SettingFlags = MACHINE_FLAGS()
-_SOURCE = SourceOptions()
+_PPO = PPOOptions()
 _SET = SetOptions()
-_CHECKPOINTS = CheckpointOptions()
 _TELEMETRY = TelemetryOptions()
-_DUAL = DualOptions()
 _CONFIG = ConfigOptions()
 _EVALUATE = EvaluateOptions()
 _TASKS = TasksOptions()
 
 
 @app.command
-@with_flags(flags=PPO_FLAGS)
-def ppo(
-    *,
-    flags: SettingFlags = _PPO,
-    source: SourceOptions = _SOURCE,
-    checkpoints: CheckpointOptions = _CHECKPOINTS,
-    telemetry: TelemetryOptions = _TELEMETRY,
-    dual: DualOptions = _DUAL,
-) -> int:
+def ppo(*, options: PPOOptions = _PPO) -> int:
     """Train Tamiyo, a recurrent policy, with PPO to grow networks while they train."""
-    if dual != _DUAL:
+    if options.dual != DualOptions():
         from esper_train.commands.dual import run_dual
 
-        return run_dual(
-            dual=dual, flags=flags, source=source, checkpoints=checkpoints, telemetry=telemetry
-        )
+        return run_dual(options)
     from esper_train.commands.ppo import run_ppo
 
-    return run_ppo(flags=flags, source=source, checkpoints=checkpoints, telemetry=telemetry)
+    return run_ppo(options)
 
 
 @app.command
@@ -117,27 +102,11 @@ def tasks(*, options: TasksOptions = _TASKS, machine: SettingFlags = _MACHINE) -
 
 
 @app.command
-@with_flags(flags=PPO_FLAGS)
-def config(
-    *,
-    options: ConfigOptions = _CONFIG,
-    flags: SettingFlags = _PPO,
-    source: SourceOptions = _SOURCE,
-    checkpoints: CheckpointOptions = _CHECKPOINTS,
-    telemetry: TelemetryOptions = _TELEMETRY,
-    dual: DualOptions = _DUAL,
-) -> int:
+def config(*, options: ConfigOptions = _CONFIG, run: PPOOptions = _PPO) -> int:
     """Print the configuration of a PPO run, and where each value comes from; takes ppo's flags."""
     from esper_train.commands.config import run_config
 
-    return run_config(
-        options=options,
-        flags=flags,
-        source=source,
-        checkpoints=checkpoints,
-        telemetry=telemetry,
-        dual=dual,
-    )
+    return run_config(options, run)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

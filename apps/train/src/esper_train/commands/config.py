@@ -13,39 +13,24 @@ from esper_train.commands.ppo import check_save, resolve_ppo
 from esper_train.errors import TrainError
 from esper_train.paths import check_places
 from esper_train.settings.draft import Draft
-from esper_train.settings.flags import SettingFlags
-from esper_train.settings.options import (
-    CheckpointOptions,
-    ConfigOptions,
-    DualOptions,
-    SourceOptions,
-    TelemetryOptions,
-)
+from esper_train.settings.options import ConfigOptions, DualOptions, PPOOptions
 from esper_train.settings.resolve import Plan
 from esper_train.wandb_reader import check_wandb
 
 
-def run_config(
-    *,
-    options: ConfigOptions,
-    flags: SettingFlags,
-    source: SourceOptions,
-    checkpoints: CheckpointOptions,
-    telemetry: TelemetryOptions,
-    dual: DualOptions,
-) -> int:
+def run_config(options: ConfigOptions, run: PPOOptions) -> int:
     """Prints the configuration of a PPO run and returns the process's exit code."""
-    if dual != DualOptions():
+    if run.dual != DualOptions():
         raise TrainError(
             "esper-train config prints the configuration of one run; leave --dual-ab and "
             "--ab-seeds out, and give --reward-mode"
         )
-    check_places(telemetry)
-    plan = resolve_ppo(flags, source, checkpoints, telemetry)
-    check_wandb(telemetry, plan.config)
+    check_places(run.telemetry)
+    plan = resolve_ppo(run)
+    check_wandb(run.telemetry, plan.config)
     check_folder_of("--data-root", Path(plan.config.data_root))
-    if checkpoints.save is not None:
-        check_save(checkpoints.save)
+    if run.checkpoints.save is not None:
+        check_save(run.checkpoints.save)
     if options.json:
         echo_lines(plan.config.model_dump_json(indent=2))
         return 0

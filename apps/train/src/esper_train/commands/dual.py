@@ -29,34 +29,16 @@ from esper_train.evaluation.table import EvaluationTable
 from esper_train.interrupts import StopRequest
 from esper_train.paths import check_places
 from esper_train.session import FAILED
-from esper_train.settings.flags import SettingFlags
-from esper_train.settings.options import (
-    CheckpointOptions,
-    DualOptions,
-    SourceOptions,
-    TelemetryOptions,
-)
+from esper_train.settings.options import PPOOptions, TelemetryOptions
 from esper_train.settings.resolve import Plan
 from esper_train.wandb_reader import check_wandb
 
 
-def run_dual(
-    *,
-    dual: DualOptions,
-    flags: SettingFlags,
-    source: SourceOptions,
-    checkpoints: CheckpointOptions,
-    telemetry: TelemetryOptions,
-) -> int:
+def run_dual(options: PPOOptions) -> int:
     """Trains and compares two policies, and returns the process's exit code."""
+    telemetry = options.telemetry
     check_places(telemetry)
-    plan = plan_dual(
-        dual=dual,
-        flags=flags,
-        source=source,
-        checkpoints=checkpoints,
-        telemetry=telemetry,
-    )
+    plan = plan_dual(options)
     shared = plan.arms[0].plan
     check_wandb(telemetry, shared.config)
     for note in shared.notes:

@@ -43,75 +43,61 @@ from esper_train.interrupts import StopRequest
 from esper_train.measurements import required_measurements, required_profile
 from esper_train.paths import check_places, check_writable
 from esper_train.session import RunSession
-from esper_train.settings.flags import SettingFlags
-from esper_train.settings.options import CheckpointOptions, SourceOptions, TelemetryOptions
+from esper_train.settings.options import PPOOptions, TelemetryOptions
 from esper_train.settings.resolve import Plan, plan_ppo, plan_restart, plan_resume
 from esper_train.wandb_reader import check_wandb
 
 
-def run_ppo(
-    *,
-    flags: SettingFlags,
-    source: SourceOptions,
-    checkpoints: CheckpointOptions,
-    telemetry: TelemetryOptions,
-) -> int:
+def run_ppo(options: PPOOptions) -> int:
     """Trains a policy and returns the process's exit code."""
-    check_places(telemetry)
-    if checkpoints.resume is None:
-        return _run(plan_ppo(flags, source), checkpoints, telemetry)
-    target = find_target(checkpoints.resume, telemetry)
+    check_places(options.telemetry)
+    if options.checkpoints.resume is None:
+        return _run(plan_ppo(options.flags, options.source), options)
+    target = find_target(options.checkpoints.resume, options.telemetry)
     # Locked before the checkpoint is read, so that no other process writes a newer one.
     with nullcontext() if target.run is None else target.run.lock("ppo", group=target.group):
         resumption = read_target(target, repair=True)
-        plan = plan_resumption(resumption, flags, source)
-        return _run(plan, checkpoints, telemetry, resumption, target.group)
+        return _run(plan_resumption(resumption, options), options, resumption, target.group)
 
 
 def _run(
     plan: Plan,
-    checkpoints: CheckpointOptions,
-    telemetry: TelemetryOptions,
+    options: PPOOptions,
     resumption: Resumption | None = None,
     group: str | None = None,
 ) -> int:
+    telemetry, save = options.telemetry, options.checkpoints.save
     check_wandb(telemetry, plan.config)
-    save_notes = () if checkpoints.save is None else check_save(checkpoints.save)
+    save_notes = () if save is None else check_save(save)
     for note in (*plan.notes, *save_notes):
         echo(note)
     make_data_ready(plan)
     if resumption is not None and resumption.manifest is not None:
         group = resumption.manifest.group
     with StopRequest() as stop:
-        return train_ppo(
-            plan, telemetry, stop, resumption=resumption, save=checkpoints.save, group=group
-        )
+        return train_ppo(plan, telemetry, stop, resumption=resumption, save=save, group=group)
 
 
-def resolve_ppo(
-    flags: SettingFlags,
-    source: SourceOptions,
-    checkpoints: CheckpointOptions,
-    telemetry: TelemetryOptions,
-) -> Plan:
+def resolve_ppo(options: PPOOptions) -> Plan:
     """Resolves the flags of a run, also of one that resumes; changes nothing.
 
     Raises:
         EsperError: If a flag or the checkpoint is not usable.
     """
-    if checkpoints.resume is None:
-        return plan_ppo(flags, source)
-    resumption = read_target(find_target(checkpoints.resume, telemetry))
-    return plan_resumption(resumption, flags, source)
+    if options.checkpoints.resume is None:
+        return plan_ppo(options.flags, options.source)
+    target = find_target(options.checkpoints.resume, options.telemetry)
+    return plan_resumption(read_target(target), options)
 
 
-def plan_resumption(resumption: Resumption, flags: SettingFlags, source: SourceOptions) -> Plan:
+def plan_resumption(resumption: Resumption, options: PPOOptions) -> Plan:
     """Resolves the flags of a run that resumes.
 
     Raises:
         EsperError: If a setting may not change, or no round is left to train.
     """
     path, manifest = resumption.path, resumption.manifest
+    flags, source = options.flags, options.source
     if manifest is None or resumption.ends:
         plan = plan_restart(resumption.config, flags, source, origin=f"run {path}")
     else:

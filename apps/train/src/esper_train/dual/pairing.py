@@ -14,13 +14,7 @@ from esper_train.errors import TrainError
 from esper_train.evaluation.plan import check_seeds
 from esper_train.settings.flags import SettingFlags
 from esper_train.settings.given import Given, read_given
-from esper_train.settings.options import (
-    JUDGING_SEEDS,
-    CheckpointOptions,
-    DualOptions,
-    SourceOptions,
-    TelemetryOptions,
-)
+from esper_train.settings.options import JUDGING_SEEDS, PPOOptions, SourceOptions
 from esper_train.settings.resolve import Plan, plan_ppo, start_draft
 
 BETWEEN = "-vs-"
@@ -74,26 +68,20 @@ class DualPlan:
         return f"A/B: {how}"
 
 
-def plan_dual(
-    *,
-    dual: DualOptions,
-    flags: SettingFlags,
-    source: SourceOptions,
-    checkpoints: CheckpointOptions,
-    telemetry: TelemetryOptions,
-) -> DualPlan:
+def plan_dual(options: PPOOptions) -> DualPlan:
     """Resolves the flags of ``esper-train ppo --dual-ab``.
 
     Raises:
         EsperError: If a flag is not usable, alone or together with another.
     """
+    dual, flags, source = options.dual, options.flags, options.source
     if dual.dual_ab is None:
         raise TrainError("--ab-seeds says how --dual-ab judges; give both, or neither")
     modes = read_pair(dual.dual_ab)
     seeds = JUDGING_SEEDS if dual.ab_seeds is None else dual.ab_seeds
     check_seeds("--ab-seeds", seeds)
     given = read_given(flags, source)
-    _check_flags(given, checkpoints, telemetry)
+    _check_flags(given, options)
     if "reward.mode" in given.values:
         raise TrainError(
             f"{given.sources['reward.mode']} does not go with --dual-ab, which names both modes"
@@ -142,7 +130,8 @@ def split_devices(
     return config.devices[:half], config.devices[half : 2 * half], config.devices[2 * half :]
 
 
-def _check_flags(given: Given, checkpoints: CheckpointOptions, telemetry: TelemetryOptions) -> None:
+def _check_flags(given: Given, options: PPOOptions) -> None:
+    checkpoints, telemetry = options.checkpoints, options.telemetry
     refused: Mapping[str, tuple[object, str]] = {
         "--resume": (checkpoints.resume, "it starts two runs; resume each of them separately"),
         "--save": (checkpoints.save, "it trains two policies, each kept in its run directory"),

@@ -217,7 +217,10 @@ def make_flags(
 
 
 def with_flags(**classes: type[Any]) -> Callable[[Function], Function]:
-    """Annotates parameters of a command with generated classes, which a type checker cannot see."""
+    """Annotates parameters of a command, or fields of its options, with generated classes.
+
+    A type checker cannot see these.
+    """
 
     def annotate(function: Function) -> Function:
         function.__annotations__.update(classes)

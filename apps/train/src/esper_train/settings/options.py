@@ -10,7 +10,14 @@ from cyclopts import Group, Parameter
 
 from esper_karn.weights_and_biases.options import WandbOptions
 from esper_leyline import TrainingConfig
-from esper_train.settings.flags import CHECKPOINTS, CONFIG, TELEMETRY, make_flags
+from esper_train.settings.flags import (
+    CHECKPOINTS,
+    CONFIG,
+    TELEMETRY,
+    SettingFlags,
+    make_flags,
+    with_flags,
+)
 from esper_train.settings.numbers import read_whole
 
 JUDGING_SEEDS = 20
@@ -139,6 +146,19 @@ class DualOptions:
 
     ab_seeds: Annotated[int | None, _Whole] = None
     """Unseen hosts that --dual-ab evaluates both policies on. Default: 20."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+@with_flags(flags=PPO_FLAGS)
+class PPOOptions:
+    """All options of ``esper-train ppo``."""
+
+    flags: SettingFlags = field(default_factory=PPO_FLAGS)
+    source: SourceOptions = field(default_factory=SourceOptions)
+    checkpoints: CheckpointOptions = field(default_factory=CheckpointOptions)
+    telemetry: TelemetryOptions = field(default_factory=TelemetryOptions)
+    dual: DualOptions = field(default_factory=DualOptions)
 
 
 @Parameter(name="*", group=TASKS)
