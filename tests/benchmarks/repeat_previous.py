@@ -1,34 +1,27 @@
-"""POPGym's RepeatPrevious-Easy, learnt by Simic's PPO and Tamiyo's policy. Run by hand:
+"""POPGym's RepeatPrevious-Easy, learnt by ``VectorRunner``. Run by hand:
 
     uv run python tests/benchmarks/repeat_previous.py [SEED ...]
 
 A shuffled deck of 52 cards is dealt one by one; the answer to each is the suit of the card four
 before it, worth 1/48 if right and -1/48 if wrong (Morad et al. 2023). A perfect memory earns 1.
-Without one the best is a guess in four, which earns -0.5. The suit is answered by the slot; WAIT
-is always open and always wrong.
+Without one the best is a guess in four, which earns -0.5.
 
 The last line of each seed is 100 unseen episodes, played greedily, with and without memory.
 """
 
 from __future__ import annotations
 
-import random
 import statistics
 import sys
 import time
 
+import gymnasium
+import numpy as np
 import torch
-from external_tasks import (
-    ExternalEnvironment,
-    Outcome,
-    Pairs,
-    external_policy,
-    greedy_returns,
-    task_reward,
-)
+from external_tasks import greedy_returns, policy_for, side_by_side
 
-from esper_leyline import FactoredAction, Op, PPOConfig
-from esper_simic import PPORunner
+from esper_leyline import PPOConfig
+from esper_simic import VectorRound, VectorRunner
 
 CARDS, SUITS, DELAY = 52, 4, 4
 ENVIRONMENTS, SIZE, ROUNDS = 16, 64, 150
@@ -46,40 +39,43 @@ PPO = PPOConfig(
 )
 
 
-class RepeatPrevious:
-    """One deck; after the last card there is nothing more to see."""
+class RepeatPrevious(gymnasium.Env):
+    """One deck; after the last card nothing is shown."""
 
-    def reset(self, seed: int) -> Pairs:
-        self._deck = [suit for suit in range(SUITS) for _ in range(CARDS // SUITS)]
-        random.Random(seed).shuffle(self._deck)
+    observation_space = gymnasium.spaces.Box(0.0, 1.0, (SUITS,), np.float32)
+    action_space = gymnasium.spaces.Discrete(SUITS)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self._deck = self.np_random.permutation(np.repeat(np.arange(SUITS), CARDS // SUITS))
         self._dealt = 1
-        return _shown(self._deck[0])
+        return self._shown(), {}
 
-    def step(self, action: FactoredAction) -> Outcome:
+    def step(self, action):
         reward = 0.0
         if self._dealt > DELAY:
-            wanted = self._deck[self._dealt - 1 - DELAY]
-            right = action.op is Op.ADVANCE and action.slot == wanted
+            right = action == self._deck[self._dealt - 1 - DELAY]
             reward = (1.0 if right else -1.0) / (CARDS - DELAY)
-        seen = _shown(self._deck[self._dealt]) if self._dealt < CARDS else _shown(None)
         self._dealt += 1
-        return Outcome(seen, reward)
+        return self._shown(), reward, self._dealt > CARDS, False, {}
 
-
-def _shown(suit: int | None) -> Pairs:
-    hot = [float(suit == each) for each in range(SUITS)]
-    return ((hot[0], hot[1]), (hot[2], hot[3]))
+    def _shown(self):
+        hot = np.zeros(SUITS, np.float32)
+        if self._dealt <= CARDS:
+            hot[self._deck[self._dealt - 1]] = 1.0
+        return hot
 
 
 def train(seed: int, *, memory: bool, rounds: int) -> float:
-    world = ExternalEnvironment(RepeatPrevious, ENVIRONMENTS, CARDS, slots=SUITS)
-    policy = external_policy(world, SIZE, seed, memory=memory)
-    trainer = PPORunner(world, policy, task_reward, PPO, rng_seed=seed)
-    for number in range(25, rounds + 1, 25):
-        last = trainer.learn(number).rounds[-1]
-        print(f"  round {number:>3}  return {last.mean_return:+.2f}", flush=True)
-    judge = ExternalEnvironment(RepeatPrevious, 100, CARDS, slots=SUITS)
-    return statistics.fmean(greedy_returns(judge, policy, range(10_000, 10_100)))
+    envs = side_by_side(RepeatPrevious, ENVIRONMENTS)
+    policy = policy_for(envs, SIZE, seed, memory=memory)
+    VectorRunner(envs, policy, PPO, steps=CARDS, rng_seed=seed).learn(rounds, on_round=report)
+    return statistics.fmean(greedy_returns(RepeatPrevious, policy, range(10_000, 10_100)))
+
+
+def report(done: VectorRound) -> None:
+    if done.round % 25 == 0:
+        print(f"  round {done.round:>3}  return {done.mean_return:+.2f}", flush=True)
 
 
 def main(seed: int) -> bool:

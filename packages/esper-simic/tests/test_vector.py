@@ -214,7 +214,7 @@ def test_masks_by_head_and_by_method_are_those_of_the_info():
         ([1, 1, 1], r"environment 0 has 3 entries; heads of \(2, 3\) choices need 5"),
     ],
 )
-def test_masks_that_cannot_be_are_refused(mask, why):
+def test_invalid_masks_are_refused(mask, why):
     class Wrong(MaskedRecall):
         def info(self):
             return {"action_mask": np.array(mask, np.int8)}
@@ -260,7 +260,7 @@ def test_runners_with_one_state_and_fresh_environments_learn_the_same():
     assert torch.equal(*weights)
 
 
-def test_each_round_is_handed_on():
+def test_on_round_receives_each_round():
     seen = []
     runner = VectorRunner(recall(4), MultiDiscretePolicy.of(recall(4)), steps=8)
     assert runner.learn(2, on_round=seen.append) == seen
@@ -280,3 +280,30 @@ def saved(runner):
     torch.save(runner.state_dict(), file)
     file.seek(0)
     return file
+
+
+class OwnPolicy(torch.nn.Module):
+    """A policy with the methods of ``TrainablePolicy`` and no others."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self._inner = inner
+        for name in ("initial_state", "update_normalizer", "act", "evaluate", "head_parameters"):
+            setattr(self, name, getattr(inner, name))
+        self.heads, self.first_choices = inner.heads, inner.first_choices
+
+
+def test_any_trainable_policy_is_trained():
+    envs = recall()
+    policy = OwnPolicy(MultiDiscretePolicy.of(envs))
+    before = torch.cat([each.detach().flatten() for each in policy.parameters()])
+    (result,) = VectorRunner(envs, policy, PPOConfig(epochs=1), steps=8).learn(1)
+    after = torch.cat([each.detach().flatten() for each in policy.parameters()])
+    assert result.update.skipped is None
+    assert not torch.equal(before, after)
+
+
+def test_a_policy_with_another_number_of_heads_is_refused():
+    policy = MultiDiscretePolicy(6, (2,))
+    with pytest.raises(SimicError, match="heads 0, the environment takes 2 actions"):
+        VectorRunner(recall(), policy)

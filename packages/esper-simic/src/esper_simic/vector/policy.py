@@ -20,6 +20,19 @@ _CLOSED = -1e9
 """Logit of a closed choice: its probability is exactly 0, and gradients stay finite."""
 
 
+def choices_of(space: Any) -> tuple[int, ...]:
+    """Returns the number of choices of each head of an action space.
+
+    Raises:
+        SimicError: If the space is neither ``MultiDiscrete`` nor ``Discrete``.
+    """
+    if hasattr(space, "nvec"):
+        return tuple(int(count) for count in space.nvec.ravel())
+    if hasattr(space, "n"):
+        return (int(space.n),)
+    raise SimicError(f"actions are {space}; they must be MultiDiscrete or Discrete")
+
+
 class MultiDiscretePolicy(nn.Module):
     """Implements ``ActorCritic`` with one LSTM, one linear head for each action, and V(s).
 
@@ -65,14 +78,11 @@ class MultiDiscretePolicy(nn.Module):
         Raises:
             SimicError: If the spaces are others.
         """
-        observations, actions = envs.single_observation_space, envs.single_action_space
+        observations = envs.single_observation_space
         if observations.shape is None:
             raise SimicError(f"observations are {observations}; flatten them to a Box")
-        if hasattr(actions, "nvec"):
-            return cls(math.prod(observations.shape), actions.nvec.ravel().tolist(), hidden=hidden)
-        if hasattr(actions, "n"):
-            return cls(math.prod(observations.shape), [int(actions.n)], hidden=hidden)
-        raise SimicError(f"actions are {actions}; they must be MultiDiscrete or Discrete")
+        size = math.prod(observations.shape)
+        return cls(size, choices_of(envs.single_action_space), hidden=hidden)
 
     @property
     def heads(self) -> tuple[str, ...]:

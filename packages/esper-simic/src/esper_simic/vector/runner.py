@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +14,9 @@ from esper_leyline import Observation, PPOConfig
 from esper_leyline.events import PPOUpdate
 from esper_simic.errors import SimicError
 from esper_simic.ppo.batch import check_minibatches
+from esper_simic.ppo.policy import TrainablePolicy
 from esper_simic.ppo.ppo import PPO
-from esper_simic.vector.policy import MultiDiscretePolicy
+from esper_simic.vector.policy import choices_of
 
 Flags = NDArray[np.bool_]
 Masks = Callable[[Any, Mapping[str, Any]], Any]
@@ -56,7 +57,8 @@ class VectorRunner:
     Args:
         envs: A ``gymnasium.vector.VectorEnv``, or an object with the same ``reset``, ``step``,
             ``num_envs`` and ``metadata``.
-        policy: Trained in place; ``MultiDiscretePolicy.of(envs)`` builds one.
+        policy: Trained in place, with a head for each action; ``MultiDiscretePolicy.of(envs)``
+            builds one.
         config: Settings of PPO. ``bootstrap_horizon`` is always on.
         steps: Steps of each environment in a round.
         rng_seed: Seeds the environments and the sampled actions.
@@ -65,14 +67,14 @@ class VectorRunner:
             ``action_masks()`` give ``lambda envs, info: envs.call("action_masks")``.
 
     Raises:
-        SimicError: If environments are not reset automatically, or there are more minibatches
-            than environments.
+        SimicError: If environments are not reset automatically, the policy has not one head for
+            each action, or there are more minibatches than environments.
     """
 
     def __init__(
         self,
         envs: Any,
-        policy: MultiDiscretePolicy,
+        policy: TrainablePolicy,
         config: PPOConfig | None = None,
         *,
         steps: int = 128,
@@ -82,11 +84,13 @@ class VectorRunner:
         config = PPOConfig() if config is None else config
         check_minibatches(envs.num_envs, config.minibatches)
         self._envs = envs
+        self._choices = choices_of(envs.single_action_space)
+        _check_heads(policy, self._choices)
         self._same_step = _resets_in_the_same_step(envs)
         self._gamma = config.gamma
         self._ppo = PPO(policy, config.model_copy(update={"bootstrap_horizon": True}))
         self._policy = policy
-        self._device = policy.critic.weight.device
+        self._device = next(policy.parameters()).device
         self._steps = steps
         self._masks = masks
         self._rounds = 0
@@ -144,7 +148,7 @@ class VectorRunner:
     def _step(self) -> None:
         decision = self._ppo.act(self._observation, starts=self._starts.tolist())
         actions = decision.actions.cpu().numpy()
-        if len(self._policy.choices) == 1 and not hasattr(self._envs.single_action_space, "nvec"):
+        if not hasattr(self._envs.single_action_space, "nvec"):
             actions = actions[:, 0]
         seen, rewards, terminated, truncated, info = self._envs.step(actions)
         valid = ~self._resetting
@@ -189,7 +193,7 @@ class VectorRunner:
 
     @property
     def _width(self) -> int:
-        return sum(self._policy.choices)
+        return sum(self._choices)
 
     def _encode(self, seen: Any, info: Mapping[str, Any]) -> Observation:
         rows = np.asarray(seen, dtype=np.float32)
@@ -208,9 +212,9 @@ class VectorRunner:
         if row.shape != (self._width,):
             raise SimicError(
                 f"the action mask of environment {index} has {row.size} entries; "
-                f"heads of {self._policy.choices} choices need {self._width}"
+                f"heads of {self._choices} choices need {self._width}"
             )
-        edges = np.cumsum(self._policy.choices)[:-1]
+        edges = np.cumsum(self._choices)[:-1]
         for head, opened in enumerate(np.split(row, edges)):
             if not opened.any():
                 raise SimicError(
@@ -221,7 +225,7 @@ class VectorRunner:
 
     def _observe(self, rows: NDArray[np.float32], opened: Flags) -> Observation:
         features = torch.from_numpy(rows.reshape(len(rows), -1)).to(self._device)
-        parts = torch.from_numpy(opened).to(self._device).split(self._policy.choices, dim=-1)
+        parts = torch.from_numpy(opened).to(self._device).split(self._choices, dim=-1)
         return Observation(
             features=features,
             blueprints=torch.zeros(len(rows), 0, dtype=torch.int64, device=self._device),
@@ -236,6 +240,14 @@ class VectorRunner:
             mean_return=sum(each[0] for each in self._ended) / count if count else None,
             mean_length=sum(each[1] for each in self._ended) / count if count else None,
             update=update,
+        )
+
+
+def _check_heads(policy: TrainablePolicy, choices: Sequence[int]) -> None:
+    if len(policy.heads) != len(choices):
+        raise SimicError(
+            f"the policy has the heads {', '.join(policy.heads)}, the environment takes "
+            f"{len(choices)} actions; give the policy a head for each"
         )
 
 
