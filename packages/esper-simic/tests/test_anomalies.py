@@ -46,7 +46,7 @@ def kinds(round_number=20, **facts):
     return [anomaly.kind for anomaly in found]
 
 
-def test_a_healthy_update_raises_no_alarm():
+def test_a_healthy_update_has_no_anomaly():
     assert kinds() == []
     assert kinds(gradient_kept=0.5) == []
 
@@ -68,11 +68,11 @@ def test_each_kind_is_found(facts, kind):
     assert kinds(**facts) == [kind]
 
 
-def test_a_young_critic_may_explain_nothing():
+def test_explained_variance_is_not_checked_in_the_first_rounds():
     assert kinds(explained_variance=-5.0, round_number=THRESHOLDS.warm_up_rounds) == []
 
 
-def test_one_dead_head_is_seen_beside_lively_ones():
+def test_a_collapsed_head_is_found_among_healthy_ones():
     entropies = dict.fromkeys(HEADS, 0.95) | {"slot": 0.008}
     dead = update(entropy=0.9, head_entropy=entropies)
     found = detect_anomalies(dead, THRESHOLDS, round_number=20)
@@ -80,14 +80,14 @@ def test_one_dead_head_is_seen_beside_lively_ones():
 
 
 @pytest.mark.parametrize("head", HEADS)
-def test_a_head_that_its_floor_holds_up_still_counts_as_collapsed(head):
+def test_a_head_at_its_probability_floor_has_collapsed(head):
     floor = PolicyConfig().floors[head]
     for choices in (2, 3):
         entropies = dict.fromkeys(HEADS, 0.95) | {head: least_entropy(floor, choices)}
         assert kinds(head_entropy=entropies) == ["entropy_collapse"]
 
 
-def test_heads_that_never_had_a_choice_raise_no_alarm():
+def test_heads_without_a_choice_have_no_anomaly():
     never = dict.fromkeys(HEADS)
     silent = {"policy_loss": None, "entropy": None, "ratio_min": None, "ratio_max": None}
     still = dict.fromkeys(HEADS, 0.0)

@@ -138,7 +138,7 @@ def test_rliable_finds_the_same():
         assert found[name].high == pytest.approx(high, abs=slack), name
 
 
-def test_intervals_cover_the_truth_about_as_often_as_they_say():
+def test_intervals_cover_the_true_value_at_their_confidence():
     generator = np.random.default_rng(5)
     resampling = Resampling(resamples=1_000)
     inside = [
@@ -157,7 +157,7 @@ def test_a_shift_shifts_the_mean_and_its_interval(values, shift):
 
 @PLAN
 @given(scores, st.randoms(use_true_random=False))
-def test_the_order_of_runs_is_of_no_account(values, chance):
+def test_the_order_of_runs_does_not_matter(values, chance):
     order = chance.sample(range(len(values)), len(values))
     assert interquartile_mean(values[order]) == pytest.approx(interquartile_mean(values))
     assert probability_of_improvement(values, values[order]) == pytest.approx(0.5)
@@ -165,7 +165,7 @@ def test_the_order_of_runs_is_of_no_account(values, chance):
 
 @PLAN
 @given(scores)
-def test_the_mean_is_one_of_the_middle_half(values):
+def test_the_interquartile_mean_lies_in_the_middle_half(values):
     estimate, ordered = estimate_iqm(values, QUICK), np.sort(values, axis=None)
     cut = len(ordered) // 4
     assert ordered[cut] - 1e-9 <= estimate.value <= ordered[-cut - 1] + 1e-9
@@ -175,14 +175,14 @@ def test_the_mean_is_one_of_the_middle_half(values):
 
 @PLAN
 @given(shapes, numbers)
-def test_constants_have_their_own_mean_and_no_interval(shape, value):
+def test_constant_scores_have_an_interval_of_width_zero(shape, value):
     estimate = estimate_iqm(np.full(shape, value), QUICK)
     assert estimate.value == estimate.low == estimate.high == pytest.approx(value)
 
 
 @PLAN
 @given(pairs)
-def test_comparing_the_other_way_round_says_the_opposite(both):
+def test_swapping_the_arms_reverses_the_verdict(both):
     forth, back = compare(*both, resampling=QUICK), compare(*both[::-1], resampling=QUICK)
     for name, whole in (("difference", 0.0), ("iqm_difference", 0.0), ("win_rate", 1.0)):
         mine, theirs = getattr(forth, name), getattr(back, name)
@@ -195,7 +195,7 @@ def test_comparing_the_other_way_round_says_the_opposite(both):
 
 @PLAN
 @given(pairs)
-def test_what_is_the_same_for_both_arms_cancels(both):
+def test_an_offset_of_both_arms_cancels(both):
     """A task or a seed that is easier for both changes nothing about their difference."""
     ease = np.arange(both[0].size, dtype=np.float64).reshape(both[0].shape) * 1000
     plain = compare(*both, resampling=QUICK).difference
@@ -204,7 +204,7 @@ def test_what_is_the_same_for_both_arms_cancels(both):
         assert getattr(eased, name) == pytest.approx(getattr(plain, name), abs=1e-6)
 
 
-def test_pairing_sees_through_what_seeds_have_in_common():
+def test_pairing_removes_the_variance_between_seeds():
     generator = np.random.default_rng(0)
     luck = generator.normal(scale=10.0, size=20)
     first, second = luck + 1 + generator.normal(scale=0.3, size=20), luck
@@ -231,7 +231,7 @@ def test_verdicts(differences, verdict):
     assert compare(differences, zeros).verdict is verdict
 
 
-def test_more_confidence_asks_for_more_pairs():
+def test_higher_confidence_needs_more_pairs():
     twelve = [3.0, 4.0, 5.0] * 4
     for confidence, least in ((0.5, 12), (0.95, 12), (0.99, 12), (0.9999, 15)):
         judged = compare(twelve, [0.0] * 12, resampling=Resampling(confidence=confidence))
@@ -240,7 +240,7 @@ def test_more_confidence_asks_for_more_pairs():
         assert (judged.verdict is Verdict.BETTER) == (least <= 12)
 
 
-def test_a_comparison_says_what_was_compared_and_stays_as_it_is():
+def test_a_comparison_names_its_arms_and_is_immutable():
     judged = compare([1, 2], [0, 0], names=("shaped", "sparse"))
     assert (judged.arm, judged.baseline, judged.pairs) == ("shaped", "sparse", 2)
     assert (judged.difference.value, judged.win_rate.value) == (1.5, 1.0)
@@ -281,7 +281,7 @@ def test_large_scores_are_resampled_in_blocks(monkeypatch):
         (lambda: Resampling(resamples=0), "resamples are 0; take at least 1"),
     ],
 )
-def test_what_cannot_be_judged_is_one_clear_line(ask, says):
+def test_invalid_scores_are_a_one_line_error(ask, says):
     with pytest.raises(SimicError, match=says) as caught:
         ask()
     assert "\n" not in str(caught.value)

@@ -79,7 +79,7 @@ def test_an_arm_that_is_stopped_has_no_result(toys: dict) -> None:
     assert played(toys, 3, should_stop=lambda: True) is None
 
 
-def test_arms_on_different_hosts_are_not_compared(toys: dict) -> None:
+def test_arms_on_different_hosts_are_refused(toys: dict) -> None:
     episodes = played(toys, 3)
     moved = [each.model_copy(update={"newborn_accuracy": 1.0}) for each in episodes]
     arms = [summarize_arm("a", "a", episodes, 1.0), summarize_arm("b", "b", moved, 1.0)]
@@ -87,7 +87,7 @@ def test_arms_on_different_hosts_are_not_compared(toys: dict) -> None:
         compare_arms(arms, "b")
 
 
-def test_an_environment_that_evaluates_nothing_is_named(toys: dict) -> None:
+def test_an_environment_without_evaluation_is_refused(toys: dict) -> None:
     environment = toys["ToyEnvironment"](environments=4)
     environment.evaluate = tuple
     with pytest.raises(SimicError, match="evaluated 0 of 4 hosts on the test split"):

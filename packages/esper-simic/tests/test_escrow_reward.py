@@ -22,7 +22,7 @@ def measured_epochs(life: Life) -> int:
     return sum(each.seeds[0].contribution is not None for each in life.reports)
 
 
-def test_a_fossil_is_paid_what_it_earned_before_and_then_by_the_epoch():
+def test_a_fossil_is_paid_its_account_and_then_every_epoch():
     life = grown(contribution=10.0, rest=3, max_epochs=20)
     assert paid_out(life) == [0.0] * len(life.actions)
     earned = measured_epochs(life)
@@ -32,7 +32,7 @@ def test_a_fossil_is_paid_what_it_earned_before_and_then_by_the_epoch():
     assert paid_out(life)[-2:] == pytest.approx([0.15 * (earned + 1), 0.15])
 
 
-def test_what_was_harmful_on_the_way_is_charged_in_the_end():
+def test_a_negative_account_is_charged_on_fossilization():
     life = grown(contribution=-10.0, max_epochs=20)
     harmful = measured_epochs(life)
     life.step(at(Op.FOSSILIZE), TEN)
@@ -55,14 +55,14 @@ def test_pruning_empties_the_account():
     assert paid_out(life)[-1] == pytest.approx(0.15 * again * 20 / 60)
 
 
-def test_what_is_unfinished_when_the_episode_ends_is_forfeited():
+def test_live_seeds_lose_their_accounts_at_the_end():
     life = grown(contribution=10.0, max_epochs=20)
     while life.now.ended is None:
         life.step(WAIT, TEN)
     assert paid_out(life) == [0.0] * 20
 
 
-def test_the_governor_forfeits_everything():
+def test_an_end_by_the_governor_pays_no_account():
     life = grown(contribution=10.0, max_epochs=20)
     life.step(at(Op.FOSSILIZE), TEN, ended=EpisodeEnd.GOVERNOR)
     assert paid_out(life)[-1] == 0.0
@@ -77,7 +77,7 @@ def test_an_inflated_contribution_loses_its_earnings_but_not_the_account():
     assert paid_out(life)[-1] == pytest.approx(0.15 * earned)
 
 
-def test_an_inflated_contribution_still_bears_its_loss():
+def test_negative_rewards_of_an_inflated_contribution_remain():
     life = grown(contribution=-20.0, max_epochs=20)
     harmful = measured_epochs(life)
     life.step(at(Op.FOSSILIZE), Measured(accuracy=40.0, contributions={"r0c0": -10.0}))
@@ -85,7 +85,7 @@ def test_an_inflated_contribution_still_bears_its_loss():
     assert paid_out(life)[-1] == pytest.approx(-0.15 * (2 * harmful + 1))
 
 
-def test_a_step_that_does_not_go_on_from_the_last_one_finds_no_account():
+def test_a_step_that_does_not_continue_the_last_one_has_no_account():
     life = grown(contribution=10.0, rest=3, max_epochs=20)
     seen = len(life.actions)
     for action in (WAIT, at(Op.FOSSILIZE)):

@@ -16,14 +16,14 @@ runs = st.tuples(st.integers(0, 2**31 - 1), st.integers(1, 10_000), st.integers(
     first=st.integers(0, 2**30 - 200),
     use=st.sampled_from(SeedRange),
 )
-def test_no_run_trains_on_a_seed_that_judges(run, count, first, use):
+def test_no_run_trains_on_an_evaluation_seed(run, count, first, use):
     seeds = evaluation_seeds(count, first=first, use=use)
     assert len(set(seeds)) == count
     assert max(episode_seeds(*run)) < 2**31 <= min(seeds)
     assert set(seeds).isdisjoint(episode_seeds(*run))
 
 
-def test_more_seeds_begin_with_the_fewer():
+def test_longer_lists_of_seeds_start_with_shorter_ones():
     assert evaluation_seeds(20)[:7] == evaluation_seeds(7)
     assert evaluation_seeds(20)[7:] == evaluation_seeds(13, first=7)
 
@@ -37,6 +37,6 @@ def test_no_seed_for_tuning_is_one_for_reporting():
 
 
 @pytest.mark.parametrize(("count", "first"), [(0, 0), (1, -1), (2, 2**30 - 1), (2**30 + 1, 0)])
-def test_seeds_that_there_are_not(count, first):
+def test_seeds_outside_the_range_are_refused(count, first):
     with pytest.raises(SimicError, match=str(count)):
         evaluation_seeds(count, first=first)

@@ -36,7 +36,7 @@ def false_verdicts(name: str, pairs: int, samples: int) -> float:
 
 @pytest.mark.parametrize("name", NULLS)
 @pytest.mark.parametrize("pairs", [12, 20])
-def test_verdicts_are_seldom_false(name: str, pairs: int) -> None:
+def test_verdicts_are_rarely_false(name: str, pairs: int) -> None:
     # 5 %, and two standard errors of 1,000 samples.
     assert false_verdicts(name, pairs, 1_000) <= 6.5
 
@@ -44,19 +44,19 @@ def test_verdicts_are_seldom_false(name: str, pairs: int) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NULLS)
 @pytest.mark.parametrize("pairs", [12, 20, 40])
-def test_verdicts_are_seldom_false_in_many_samples(name: str, pairs: int) -> None:
+def test_verdicts_are_rarely_false_in_many_samples(name: str, pairs: int) -> None:
     assert false_verdicts(name, pairs, 20_000) <= 6.0
 
 
 @pytest.mark.parametrize("pairs", [6, 8])
-def test_fewer_than_twelve_pairs_may_hold_no_host_of_a_quarter(pairs: int) -> None:
+def test_fewer_than_twelve_pairs_may_miss_a_quarter_of_the_hosts(pairs: int) -> None:
     """Why a verdict takes 12: what was not seen is in no interval."""
     assert false_verdicts(QUARTER, pairs, 1_000) > 9
     drawn = NULLS[QUARTER](np.random.default_rng(7), (50, pairs))
     assert {compare(each, np.zeros(pairs)).verdict for each in drawn} == {Verdict.UNDECIDED}
 
 
-def test_an_interval_of_six_normal_differences_holds() -> None:
+def test_an_interval_of_six_normal_differences_covers_the_mean() -> None:
     assert false_verdicts("normal", 6, 2_000) <= 6
     drawn = NULLS["normal"](np.random.default_rng(7), (300, 6))
     quick = Resampling(resamples=300)
@@ -64,7 +64,7 @@ def test_an_interval_of_six_normal_differences_holds() -> None:
     assert before > 0.065  # the interval that verdicts had before is wrong more often
 
 
-def test_a_mean_shows_what_an_interquartile_mean_hides() -> None:
+def test_the_mean_shows_effects_that_the_interquartile_mean_hides() -> None:
     judged = compare(HIDDEN, np.zeros(12))
     assert judged.difference.value == pytest.approx(3.9, abs=0.05)
     assert judged.iqm_difference.value == pytest.approx(0.5, abs=0.2)
@@ -79,7 +79,7 @@ def test_symmetric_scores_have_students_interval() -> None:
     assert (found.value, found.low, found.high) == pytest.approx((2.0, 2 - half, 2 + half))
 
 
-def test_a_skewed_mean_reaches_further_to_its_tail() -> None:
+def test_an_interval_of_skewed_scores_extends_towards_their_tail() -> None:
     found = estimate_mean(HIDDEN)
     assert found.high - found.value > 1.2 * (found.value - found.low)
     mirrored = estimate_mean(np.negative(HIDDEN))
@@ -96,7 +96,7 @@ def test_the_correction_by_hand() -> None:
     assert transformed == pytest.approx(-stats.t.ppf(0.975, pairs - 1), rel=1e-6)
 
 
-def test_tasks_count_alike_and_vary_apart() -> None:
+def test_tasks_have_equal_weight_and_their_own_variance() -> None:
     runs = np.random.default_rng(3).normal(size=(15, 2))
     found = estimate_mean(np.add(runs, [0.0, 100.0]))
     plain = estimate_mean(runs)
@@ -104,7 +104,7 @@ def test_tasks_count_alike_and_vary_apart() -> None:
     assert found.high - found.low == pytest.approx(plain.high - plain.low)
 
 
-def test_of_equal_scores_and_of_one_score() -> None:
+def test_intervals_of_equal_scores_and_of_one_score() -> None:
     equal, one = estimate_mean([0.1] * 12), estimate_mean([4.0])
     assert equal.low == equal.high == pytest.approx(0.1)
     assert (one.value, one.low, one.high) == (4.0, -math.inf, math.inf)
@@ -124,7 +124,7 @@ def test_win_rates_are_paired() -> None:
     assert estimate_win_rate(start + 1, start).value == 1.0
 
 
-def test_what_cannot_be_estimated_is_one_clear_line() -> None:
+def test_invalid_arguments_are_a_one_line_error() -> None:
     for ask in (lambda: estimate_mean([1, 2], 1.0), lambda: estimate_win_rate([1], [2], 0.0)):
         with pytest.raises(SimicError, match=r"confidence is .*between 0 and 1"):
             ask()

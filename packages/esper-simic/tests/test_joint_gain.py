@@ -32,7 +32,7 @@ def counted(*contributions, gain=None):
     return tuple(worth.points.values()), worth.notes
 
 
-def test_three_co_adapted_fossils_share_what_they_gain():
+def test_contributions_of_co_adapted_fossils_add_up_to_their_joint_gain():
     """Each is indispensable to the others: without any one, all 30 points are lost."""
     assert counted(30.0, 30.0, 30.0, gain=30.0) == (pytest.approx((10.0, 10.0, 10.0)), (CAPPED,))
 
@@ -41,7 +41,7 @@ def test_shares_keep_their_proportions():
     assert counted(30.0, 10.0, 20.0, gain=30.0) == (pytest.approx((15.0, 5.0, 10.0)), (CAPPED,))
 
 
-def test_what_adds_up_to_the_gain_or_less_is_left_alone():
+def test_contributions_up_to_the_joint_gain_are_unchanged():
     assert counted(10.0, 5.0, 2.0, gain=17.0) == ((10.0, 5.0, 2.0), ())
     assert counted(10.0, 5.0, 2.0, gain=40.0) == ((10.0, 5.0, 2.0), ())
     # Nor is rounding taken for a claim too many.
@@ -54,16 +54,16 @@ def test_what_is_no_accuracy_takes_no_more_than_a_whole_ones_share():
     assert counted(-1e9) == ((-100.0,), ())
 
 
-def test_harm_leaves_room_for_what_makes_up_for_it():
+def test_negative_contributions_raise_the_cap():
     assert counted(10.0, -5.0, gain=5.0) == ((10.0, -5.0), ())
     assert counted(20.0, -5.0, gain=5.0) == (pytest.approx((10.0, -5.0)), (CAPPED,))
 
 
-def test_where_nothing_is_gained_nothing_is_counted_but_harm():
+def test_without_joint_gain_only_negative_contributions_count():
     assert counted(20.0, 20.0, -5.0, gain=-30.0) == ((0.0, 0.0, -5.0), (CAPPED,))
 
 
-def test_without_the_bare_host_nothing_is_capped_and_that_is_said():
+def test_without_the_bare_host_nothing_is_capped_and_a_note_says_so():
     assert counted(30.0, 30.0, 30.0) == ((30.0, 30.0, 30.0), (UNCAPPED,))
     broken = replace(host(30.0, 30.0), counterfactuals=(active_none(math.nan),))
     assert count_contributions(broken).notes == (UNCAPPED,)
@@ -89,7 +89,7 @@ def test_one_seed_alone_is_its_own_joint_gain():
     assert (worth.points["r0c0"], worth.notes) == (whole - bare, ())
 
 
-def test_seeds_that_take_no_part_claim_nothing():
+def test_seeds_that_are_not_blended_have_no_contribution():
     waiting = host(30.0, 30.0, gain=10.0, stage=SeedStage.TRAINING)
     assert count_contributions(waiting).points == {}
     crashed = host(30.0, 30.0, gain=10.0, ended=EpisodeEnd.GOVERNOR)
@@ -97,7 +97,7 @@ def test_seeds_that_take_no_part_claim_nothing():
 
 
 @given(st.lists(points, min_size=1, max_size=3), points)
-def test_no_more_is_counted_than_is_gained(contributions, gain):
+def test_contributions_never_exceed_the_joint_gain(contributions, gain):
     capped, notes = counted(*contributions, gain=gain)
     harm = sum(c for c in contributions if c < 0)
     assert sum(capped) <= max(gain, harm) + 1e-6
@@ -107,7 +107,7 @@ def test_no_more_is_counted_than_is_gained(contributions, gain):
 
 
 @given(any_report())
-def test_any_report_is_counted_in_finite_points(state):
+def test_contributions_of_any_report_are_finite(state):
     assert all(math.isfinite(each) for each in count_contributions(state).points.values())
 
 
@@ -116,7 +116,7 @@ def paid(name, state):
 
 
 @pytest.mark.parametrize("name", ["shaped-contribution", "basic_plus-contribution"])
-def test_fossils_are_paid_by_the_epoch_for_what_they_gain_together(name):
+def test_fossils_earn_their_joint_gain_every_epoch(name):
     part = "drip" if "plus" in name else "attribution"
     fraction = RewardConfig().drip_fraction if "plus" in name else 1.0
     credit = 0.0 if "plus" in name else 0.2 * 3.0 * (GAMMA - 1)
@@ -128,7 +128,7 @@ def test_fossils_are_paid_by_the_epoch_for_what_they_gain_together(name):
     assert freely.notes == (UNCAPPED,)
 
 
-def test_a_fossil_that_adds_nothing_of_its_own_earns_no_bonus_at_the_end():
+def test_a_fossil_without_contribution_earns_no_terminal_bonus():
     done = host(30.0, 30.0, 30.0, gain=0.3, ended=EpisodeEnd.HORIZON)
     assert paid("shaped-contribution", done).components["terminal"] == pytest.approx(
         1.5 + 0.5 * 0.3
@@ -139,7 +139,7 @@ def test_a_fossil_that_adds_nothing_of_its_own_earns_no_bonus_at_the_end():
 
 
 @pytest.mark.parametrize("name", CONTRIBUTION)
-def test_the_note_is_on_the_report_that_the_step_led_to(name):
+def test_the_note_belongs_to_the_report_after_the_step(name):
     reward = build_reward(CONFIGS[name], gamma=GAMMA)
     known, unknown = host(30.0, 30.0, gain=30.0), host(30.0, 30.0)
     assert reward(unknown, WAIT, known).notes == (CAPPED,)
@@ -147,6 +147,6 @@ def test_the_note_is_on_the_report_that_the_step_led_to(name):
 
 
 @pytest.mark.parametrize("name", CONTRIBUTION)
-def test_every_mode_says_whether_the_gain_was_known(name):
+def test_every_mode_notes_an_unmeasured_joint_gain(name):
     assert paid(name, host(30.0, 30.0)).notes == (UNCAPPED,)
     assert paid(name, host(30.0, 30.0, gain=90.0)).notes == ()

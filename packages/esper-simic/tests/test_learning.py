@@ -24,7 +24,7 @@ def mean_return(outcome, rounds: int = 5) -> float:
 
 
 @pytest.mark.parametrize("amp", [False, True])
-def test_the_op_that_pays_is_learnt(amp):
+def test_the_rewarded_op_is_learnt(amp):
     world = PuzzleEnvironment(environments=16, length=2, open_steps=2)
     policy = small_policy(world)
     trainer = PPORunner(world, policy, bandit_reward, config(epochs=4, amp=amp), rng_seed=RNG_SEED)
@@ -87,7 +87,7 @@ def test_without_memory_the_cue_is_lost(recall):
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_growing_is_learnt_on_paper(seed):
+def test_growing_is_learnt_on_simulated_hosts(seed):
     """The first preset's whole loop, hosts apart: thirty rounds of six episodes."""
     settings = find_preset("mnist1d").model_copy(update={"seed": seed})
     world = PaperEnvironment(

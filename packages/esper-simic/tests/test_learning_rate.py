@@ -37,18 +37,18 @@ def test_the_scale_stays_within_its_bounds(scale, kl, target):
 
 
 @given(SCALES, KLS.filter(bool), KLS.filter(bool), TARGETS)
-def test_a_policy_that_moved_further_never_gets_the_larger_rate(scale, one, other, target):
+def test_a_larger_kl_never_gives_a_larger_rate(scale, one, other, target):
     near, far = sorted((one, other))
     assert adapt_scale(scale, near, target) >= adapt_scale(scale, far, target)
 
 
 @given(SCALES, TARGETS, st.floats(0.5, 2.0))
-def test_around_the_target_the_rate_stays(scale, target, share):
+def test_the_rate_does_not_change_near_the_target(scale, target, share):
     assert adapt_scale(scale, share * target, target) == scale
 
 
 @given(SCALES, st.lists(KLS, max_size=60), TARGETS)
-def test_however_it_fell_it_comes_back(scale, seen, target):
+def test_the_rate_recovers_after_falling(scale, seen, target):
     for kl in seen:
         scale = adapt_scale(scale, kl, target)
     for _ in range(12):

@@ -114,7 +114,7 @@ def test_no_counterfactual_is_read(name):
 
 
 @pytest.mark.parametrize(("mode", "weight"), [("sparse", 1), ("minimal", 1), ("simplified", 3)])
-def test_the_end_is_paid_by_the_share_of_the_first_loss_that_fell(mode, weight):
+def test_the_terminal_reward_is_the_relative_drop_of_the_loss(mode, weight):
     assert at_the_end(mode, *bare(2.0, 1.7, 0.5)) == pytest.approx(weight * 0.75)
     assert at_the_end(mode, (2.0, NONE), (0.5, HELD), (0.5, KEPT)) == pytest.approx(weight * 0.75)
     assert at_the_end(mode, *bare(1.0, 0.2, 1.5)) == pytest.approx(weight * -0.5)
@@ -135,7 +135,7 @@ def test_rent_is_charged_once_at_the_end(mode):
     assert rents == [0, pytest.approx(-0.05 * math.log(1.5))]
 
 
-def test_only_what_was_committed_counts_in_the_end():
+def test_the_terminal_reward_uses_the_committed_loss():
     """A host held up by a seed on trial is judged as it last was without it, or as it is."""
     start = (2.0, NONE), (1.5, NONE), (1.5, replace(HELD, stage=SeedStage.BLENDING))
     assert at_the_end("sparse", *start, (0.5, HELD), (0.5, HELD)) == pytest.approx(0.25)
@@ -151,14 +151,14 @@ def test_only_what_was_committed_counts_in_the_end():
     assert at_the_end("sparse", (2.0, training), (1.0, training)) == pytest.approx(0.5)
 
 
-def test_a_broken_track_knows_no_committed_loss_until_it_meets_one():
+def test_without_earlier_steps_the_committed_loss_starts_after_a_trial():
     assert at_the_end("sparse", (2.0, HELD), (1.0, HELD)) == 0
     assert at_the_end("sparse", (2.0, HELD), (1.0, HELD), (1.0, KEPT)) == pytest.approx(0.5)
     assert nats("escrow", "progress", episode((2.0, HELD), (1.0, HELD), (0.5, KEPT))) == [0, 0]
 
 
 @pytest.mark.parametrize("fraction", [0.0, 0.7, 1.0])
-def test_a_fall_drips_in_equal_shares_to_the_horizon(fraction):
+def test_a_drop_is_paid_in_equal_parts_until_the_horizon(fraction):
     path = episode(*bare(2.0, 2.0, 1.2, 1.2, 1.2), start=6)
     settings = {"drip_fraction": fraction}
     at_once = nats("basic_plus", "progress", path, **settings)
@@ -169,13 +169,13 @@ def test_a_fall_drips_in_equal_shares_to_the_horizon(fraction):
     assert doubled == pytest.approx([2 * each for each in drip])
 
 
-def test_a_second_fall_drips_beside_the_first():
+def test_a_second_drop_is_paid_in_addition():
     path = episode(*bare(2.0, 1.2, 0.6, 0.6, 0.6), start=6)
     drip = nats("basic_plus", "drip", path, drip_fraction=1.0)
     assert drip == pytest.approx([0.2, *[0.2 + 0.2] * 3])
 
 
-def test_a_rise_takes_back_what_has_dripped_of_what_it_undoes():
+def test_a_rise_takes_back_what_was_paid_for_the_drop_it_undoes():
     everything = {"drip_fraction": 1.0}
     # Half of the fall of 0.8 is paid for when half of it is undone; the rest lasts.
     path = episode(*bare(2.0, 1.2, 1.2, 1.6, 1.6), start=6)
@@ -192,7 +192,7 @@ def test_a_rise_takes_back_what_has_dripped_of_what_it_undoes():
     assert nats("basic_plus", "drip", path, **everything) == pytest.approx([0.8])
 
 
-def test_what_was_still_to_drip_is_gone_with_the_governor():
+def test_an_end_by_the_governor_pays_no_outstanding_part():
     path = episode(*bare(2.0, 1.0, 1.0, 0.5), start=1, ended=EpisodeEnd.GOVERNOR)
     drip = nats("basic_plus", "drip", path, drip_fraction=1.0)
     assert drip[:2] == pytest.approx([1 / 9] * 2)
@@ -201,7 +201,7 @@ def test_what_was_still_to_drip_is_gone_with_the_governor():
     assert nats("basic_plus", "drip", path, drip_fraction=1.0)[-1] == pytest.approx(-1 / 9 - 10)
 
 
-def test_an_epoch_that_was_not_measured_drips_on():
+def test_payments_continue_in_an_epoch_without_measurement():
     path = episode(*bare(2.0, 1.2, None, math.nan, 1.2), start=6)
     assert nats("basic_plus", "drip", path, drip_fraction=1.0) == pytest.approx([0.2] * 4)
 
@@ -240,7 +240,7 @@ def test_escrow_by_hand(story):
 
 
 @pytest.mark.parametrize("held", [NONE, HELD, KEPT])
-def test_the_governor_forfeits_what_is_in_escrow(held):
+def test_an_end_by_the_governor_pays_no_escrow(held):
     path = episode((2.0, NONE), (1.5, HELD), (0.4, HELD), (0.1, held), ended=EpisodeEnd.GOVERNOR)
     assert nats("escrow", "progress", path)[-1] == 0
     path = episode((2.0, NONE), (1.5, HELD), (0.4, HELD), (9.5, held), ended=EpisodeEnd.GOVERNOR)

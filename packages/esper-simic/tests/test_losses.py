@@ -35,7 +35,7 @@ def test_a_clipped_ratio_has_no_gradient():
     assert ratio.grad.tolist() == [0.0, 0.0, 1.0]
 
 
-def test_masked_statistics_ignore_whatever_lies_under_the_mask():
+def test_masked_statistics_ignore_masked_values():
     values = torch.tensor([1.0, 3.0, math.nan, math.inf])
     mask = torch.tensor([True, True, False, False])
     assert masked_mean(values, mask).item() == 2
@@ -45,13 +45,13 @@ def test_masked_statistics_ignore_whatever_lies_under_the_mask():
     assert standardize(values, mask).tolist() == [-1, 1, 0, 0]
 
 
-def test_values_that_hardly_differ_are_not_blown_up():
+def test_nearly_equal_values_are_not_scaled_up():
     values, mask = torch.tensor([1.0, 1.001]), torch.tensor([True, True])
     assert standardize(values, mask).abs().max().item() == pytest.approx(1, rel=1e-2)
     assert standardize(values, mask, smallest_std=0.05).abs().max().item() < 0.02
 
 
-def test_a_single_value_is_left_as_it_is():
+def test_a_single_value_is_unchanged():
     out = standardize(torch.tensor([3.0, 9.0]), torch.tensor([True, False]))
     assert out.tolist() == [3.0, 0.0]
 
@@ -74,7 +74,7 @@ def test_kl_by_hand_closed_choices_included():
 
 
 @given(st.lists(st.tuples(LOGITS, LOGITS), min_size=2, max_size=6), st.integers(0, 5))
-def test_kl_is_what_samples_of_the_old_policy_mean(pairs, closed):
+def test_kl_is_the_mean_over_samples_of_the_old_policy(pairs, closed):
     """The sum over choices is the expectation of (r - 1) - ln r, whatever is closed."""
     logits = torch.tensor(pairs, dtype=torch.float64)
     logits[closed % len(pairs)] = -torch.inf
@@ -87,7 +87,7 @@ def test_kl_is_what_samples_of_the_old_policy_mean(pairs, closed):
     assert found >= -1e-12
 
 
-def test_kl_has_no_tail_where_samples_have_one():
+def test_kl_has_no_heavy_tail_unlike_its_sampled_estimate():
     """A choice that the old policy hardly ever takes and the new one likes."""
     old, new = torch.tensor([0.999, 0.001]).log(), torch.tensor([0.9, 0.1]).log()
     log_ratio = new - old

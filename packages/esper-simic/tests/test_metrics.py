@@ -132,7 +132,7 @@ def test_q_of_each_op_by_hand():
     assert found.q_spread == pytest.approx(18.0)
 
 
-def test_there_is_no_spread_of_one_op():
+def test_one_op_has_no_spread():
     found = critic_event((Op.WAIT, 0, 0, 1.0))
     assert found.q_values[Op.WAIT].mean == pytest.approx(9.0)
     assert found.q_spread is None
@@ -144,7 +144,7 @@ def test_the_memory_is_measured_by_environment():
     assert (found.lstm_hidden_norm, found.lstm_cell_norm) == (3.0, 5.0)
 
 
-def test_what_was_not_measured_is_null():
+def test_unmeasured_metrics_are_none():
     found = event()
     assert {name: getattr(found, name) for name in NUMBERS} == dict.fromkeys(NUMBERS)
     assert found.head_entropy == found.head_gradient_norm == found.head_kl == dict.fromkeys(HEADS)

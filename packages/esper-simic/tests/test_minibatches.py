@@ -53,7 +53,7 @@ def test_the_split_depends_on_round_and_pass_only():
 
 
 @pytest.mark.parametrize("chunk_length", [None, 2])
-def test_a_pass_makes_one_step_a_minibatch_and_the_first_has_ratio_one(
+def test_a_pass_makes_one_step_per_minibatch_and_the_first_has_ratio_one(
     policy, rollout, chunk_length
 ):
     learner = updater(policy, minibatches=3, chunk_length=chunk_length)
@@ -67,7 +67,7 @@ def test_a_pass_makes_one_step_a_minibatch_and_the_first_has_ratio_one(
     assert second.ratio_min < 1.0 < second.ratio_max
 
 
-def test_more_steps_a_pass_move_further(policy, rollout):
+def test_more_steps_per_pass_change_the_policy_more(policy, rollout):
     one, three = updater(policy), updater(policy, minibatches=3)
     kl = [learner.update(rollout, round_number=1).kl for learner in (one, three)]
     assert kl[0] == 0.0
@@ -150,7 +150,7 @@ def test_more_minibatches_than_environments_are_refused(world, policy, rollout):
         updater(policy, minibatches=7).update(rollout, round_number=1)
 
 
-def test_the_order_of_environments_within_a_rollout_only_changes_who_meets_whom(policy, rollout):
+def test_the_order_of_environments_changes_only_the_minibatches(policy, rollout):
     """Six minibatches of one environment each, dealt in another order."""
     learner, moved = (updater(policy, minibatches=6, learning_rate=1e-9) for _ in range(2))
     order = torch.tensor([3, 1, 5, 0, 2, 4])

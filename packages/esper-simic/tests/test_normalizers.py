@@ -25,7 +25,7 @@ def test_moments_of_batches_are_those_of_all_values_together(batches):
         assert moments.std == pytest.approx(std, rel=1e-4)
 
 
-def test_before_anything_varied_nothing_is_changed():
+def test_equal_values_are_not_scaled():
     moments = RunningMoments()
     assert moments.std == 1
     moments.update(torch.full((5,), 3.0))
@@ -34,7 +34,7 @@ def test_before_anything_varied_nothing_is_changed():
     assert moments.count == 5
 
 
-def test_targets_reach_unit_size_and_come_back():
+def test_targets_are_normalized_and_converted_back():
     values = ValueNormalizer()
     returns = torch.tensor([1.0, 3.0, 5.0, 7.0])
     values.update(returns)
@@ -47,7 +47,7 @@ def test_targets_reach_unit_size_and_come_back():
     assert scale.spread == pytest.approx(values.std / 2)
 
 
-def test_a_normalizer_that_is_off_changes_nothing():
+def test_a_disabled_normalizer_changes_nothing():
     values, rewards = ValueNormalizer(enabled=False), RewardScaler(0.9, enabled=False)
     values.update(torch.tensor([1.0, 50.0]))
     valid = torch.ones(2, 1, dtype=torch.bool)
@@ -63,7 +63,7 @@ def test_reward_scale_is_the_deviation_of_the_running_return():
     assert scaler.scale == pytest.approx(0.75)
 
 
-def test_state_goes_there_and_back():
+def test_state_is_saved_and_loaded():
     first, second = ValueNormalizer(), ValueNormalizer()
     first.update(torch.tensor([1.0, 2.0, 5.0]))
     second.load_state_dict(first.state_dict())

@@ -111,7 +111,7 @@ def test_the_statistics_by_hand(step):
     assert stats.entropy[STYLE].item() == 0.0
 
 
-def test_only_q_of_the_op_taken_is_moved_towards_its_return(step):
+def test_only_q_of_the_taken_op_has_a_gradient(step):
     evaluation, stats = step
     (gradient,) = torch.autograd.grad(stats.loss, evaluation.q_values)
     assert gradient.nonzero().tolist() == [[0, 0, Op.GERMINATE]]

@@ -59,14 +59,14 @@ def test_the_ratio_is_exactly_one_on_the_first_pass(policy, rollout, chunk_lengt
     assert event.clip_fraction == 0.0
 
 
-def test_several_passes_move_the_ratio_a_little(policy, rollout):
+def test_the_ratio_changes_a_little_over_several_passes(policy, rollout):
     _, event = updated(policy, rollout, epochs=4, learning_rate=1e-3)
     assert event.passes == 4
     assert event.ratio_min < 1 < event.ratio_max
     assert 0 < event.kl < 0.1
 
 
-def test_every_pass_is_made_however_far_the_policy_moves(policy, rollout):
+def test_every_pass_is_made_whatever_the_kl(policy, rollout):
     """The critic learns in all of them; what grows too large is cut by the learning rate."""
     _, few = updated(policy, rollout, epochs=2, learning_rate=1e-2, target_kl=1e-4)
     after, event = updated(policy, rollout, epochs=50, learning_rate=1e-2, target_kl=1e-4)
@@ -88,7 +88,7 @@ def test_the_kl_of_a_decision_is_the_sum_of_its_heads(policy, rollout):
     assert event.kl == pytest.approx(sum(measured.values()))
 
 
-def test_the_head_that_moved_furthest_decides_the_rate(policy, rollout):
+def test_the_largest_kl_of_a_head_sets_the_rate(policy, rollout):
     _, event = updated(policy, rollout, epochs=2)
     furthest = max(kl for kl in event.head_kl.values() if kl is not None)
     for share, scale in ((0.49, 1 / 1.5), (0.51, 1.0), (1.9, 1.0)):
@@ -104,13 +104,13 @@ def test_the_rate_rises_again_up_to_the_configured_one(policy, rollout):
     assert learner.rate_scale == 1.0
 
 
-def test_one_step_an_update_says_nothing_of_the_kl(policy, rollout):
+def test_a_single_step_has_kl_zero_and_keeps_the_rate(policy, rollout):
     learner = PPO(deepcopy(policy), PPOConfig(epochs=1, target_kl=10.0))
     learner.rate_scale = 0.5
     assert learner.update(rollout, round_number=1).learning_rate == pytest.approx(1.5e-4)
 
 
-def test_a_changed_rate_is_scaled_as_the_one_before(policy):
+def test_a_changed_rate_keeps_its_scale(policy):
     first = PPO(policy, PPOConfig(learning_rate=1e-3))
     first.rate_scale = 0.5
     second = PPO(policy, PPOConfig(learning_rate=1e-4))
@@ -178,7 +178,7 @@ def test_chunks_of_a_policy_without_memory_give_the_same_update(world):
     assert torch.allclose(weights(whole), weights(chunked), atol=2e-5)
 
 
-def test_forced_steps_teach_the_actor_nothing(policy):
+def test_forced_steps_have_no_policy_gradient(policy):
     idle = PuzzleEnvironment(environments=4, length=3, open_steps=0)
     rollout = play(idle, policy, lambda *_: RewardBreakdown(components={"luck": 1.0}))
     after, event = updated(policy, rollout, epochs=2)
@@ -230,7 +230,7 @@ def test_the_horizon_is_final_unless_configured_otherwise(policy, rollout):
     assert not final.whole.decided[only_wait].any()
 
 
-def test_a_baseline_that_knows_the_op_cancels_the_op_signal_and_v_does_not():
+def test_q_as_baseline_cancels_the_gradient_of_the_op_and_v_does_not():
     """A two-op bandit that pays 1 for op 1 and 0 for op 0, with an exact critic Q."""
     q_values = torch.tensor([0.0, 1.0])
 
@@ -283,7 +283,7 @@ def test_episodes_are_counted(policy, rollout):
     assert updater.episodes == rollout.environments
 
 
-def test_entropy_multipliers_weigh_heads(policy, rollout):
+def test_entropy_multipliers_scale_the_bonus_of_a_head(policy, rollout):
     silent = dict.fromkeys(HEADS, 0.0)
     without, _ = updated(policy, rollout, entropy_coefficient=0.5, entropy_multipliers=silent)
     none, _ = updated(policy, rollout, entropy_coefficient=0.0)
@@ -293,7 +293,7 @@ def test_entropy_multipliers_weigh_heads(policy, rollout):
 
 
 @pytest.mark.parametrize("bad", ["rewards", "features"])
-def test_an_update_that_meets_a_nan_changes_nothing_and_says_so(policy, rollout, bad):
+def test_an_update_with_a_nan_changes_nothing_and_is_skipped(policy, rollout, bad):
     if bad == "rewards":
         spoilt = changed(rollout, rewards=rollout.rewards.clone().fill_(math.inf))
     else:
@@ -320,7 +320,7 @@ def test_weights_that_are_not_finite_are_reported(policy, rollout):
     assert event.skipped == "the critic's values are not finite"
 
 
-def test_the_observation_statistics_stand_still_while_acting_and_move_in_the_update(world):
+def test_observation_statistics_change_in_the_update_only(world):
     policy = small_policy(world)
     rollout = play(world, policy, bandit_reward)
     assert policy.normalizer.count.sum() == 0
@@ -351,7 +351,7 @@ def test_gradients_are_clipped(policy, rollout):
     assert event.gradient_kept == 1.0
 
 
-def test_mixed_precision_computes_narrow_layers_and_nothing_else_narrow(policy, rollout):
+def test_mixed_precision_uses_bfloat16_in_layers_only(policy, rollout):
     copy, widths = deepcopy(policy), {}
     names = {module: name for name, module in copy.named_modules()}
 
@@ -373,7 +373,7 @@ def test_mixed_precision_computes_narrow_layers_and_nothing_else_narrow(policy, 
     assert event.gradient_norm != exact.gradient_norm
 
 
-def test_actions_survive_the_way_through_the_rollout(rollout):
+def test_actions_are_stored_unchanged(rollout):
     for indices in rollout.actions.flatten(0, 1).tolist():
         action = FactoredAction.from_indices(indices)
         assert action == action.canonical()

@@ -53,7 +53,7 @@ def mean_return(outcome, rounds: int) -> float:
 
 
 @pytest.mark.parametrize(("remembers", "earned"), [(True, OPTIMUM), (False, WITHOUT_MEMORY)])
-def test_the_optimum_is_what_rules_earn(remembers, earned):
+def test_a_rule_earns_the_optimum(remembers, earned):
     world = TwoHeadRecall(environments=400)
     rules = [Answer(remembers=remembers) for _ in range(400)]
     outcome = run_controllers(world, rules, recall_reward, rounds=5, rng_seed=RNG_SEED)
@@ -61,7 +61,7 @@ def test_the_optimum_is_what_rules_earn(remembers, earned):
     assert mean_return(outcome, 5) == pytest.approx(earned, abs=0.05)
 
 
-def test_the_question_says_nothing_of_the_cue():
+def test_the_question_does_not_reveal_the_cue():
     """Every (open slots, op, slot) is as frequent as any other over the seeds that differ."""
     world = TwoHeadRecall(environments=12)
     reports = world.reset(range(12))

@@ -119,7 +119,7 @@ def test_a_round_counts_its_rollbacks_by_cause(telemetry, recorder):
     assert [found.cause for found in telemetry.of("governor_rolled_back")] == list(causes)
 
 
-def test_fresh_hosts_are_recorded_with_where_they_compute(telemetry, recorder):
+def test_fresh_hosts_are_recorded_with_their_placement(telemetry, recorder):
     hosts = [report(environment=index, epoch=0, rng_seed=7 + index) for index in range(2)]
     recorder.start(hosts, [HostPlacement(device="cpu"), HostPlacement(device="cuda:1", worker=3)])
     first, second = telemetry.events
@@ -132,7 +132,7 @@ def test_fresh_hosts_are_recorded_with_where_they_compute(telemetry, recorder):
     )
 
 
-def test_a_decision_says_why_and_why_it_was_refused(telemetry, recorder):
+def test_a_decision_has_its_reason_and_its_rejection(telemetry, recorder):
     chosen = ActorStep(action=act(Op.PRUNE, 1), forced=False, reason="it adds nothing")
     after = report(action_succeeded=False, rejection="the seed is too young")
     recorder.step(0, report(), chosen, after, reward())
@@ -140,7 +140,7 @@ def test_a_decision_says_why_and_why_it_was_refused(telemetry, recorder):
     assert (found.reason, found.rejection) == ("it adds nothing", "the seed is too young")
 
 
-def test_a_decision_says_what_was_done_and_what_it_earned(telemetry, recorder):
+def test_a_decision_has_its_action_and_its_reward(telemetry, recorder):
     after = report(action_succeeded=False)
     recorder.step(0, report(), choice(Op.PRUNE, 2), after, reward(rent=-0.5, warnings=-0.1))
     (found,) = telemetry.of("decision")
@@ -174,7 +174,7 @@ def test_a_decision_says_how_it_came_about(telemetry, recorder):
     assert [event.epoch for event in telemetry.events_of("decision")] == [7, 8, 3]
 
 
-def test_a_suspicion_names_slot_and_reason(telemetry, recorder):
+def test_a_flag_is_emitted_with_its_slot(telemetry, recorder):
     recorder.step(
         0,
         report(),
@@ -189,7 +189,7 @@ def test_a_suspicion_names_slot_and_reason(telemetry, recorder):
     ]
 
 
-def test_an_outcome_adds_up_its_episode(telemetry, recorder):
+def test_an_outcome_sums_its_episode(telemetry, recorder):
     recorder.step(
         0,
         report(),

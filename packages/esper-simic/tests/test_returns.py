@@ -37,7 +37,7 @@ def test_a_whole_episode_by_hand():
     assert out.squeeze().tolist() == pytest.approx([first, second, third])
 
 
-def test_an_episode_that_ends_early_reads_nothing_after():
+def test_steps_after_the_end_of_an_episode_are_not_read():
     ends = flags(0, 1, 0)
     kept = run(
         column(1.0, 2.0, 7.0),
@@ -49,7 +49,7 @@ def test_an_episode_that_ends_early_reads_nothing_after():
     assert kept.squeeze().tolist() == pytest.approx([1 + 0.36 - 0.5 + 0.72 * 1.6, 1.6, 0.0])
 
 
-def test_a_cut_is_bootstrapped_and_a_terminal_end_is_not():
+def test_a_truncated_episode_is_bootstrapped_and_a_terminated_one_is_not():
     never, end = flags(0, 0), flags(0, 1)
     common = {"last": end, "valid": flags(1, 1)}
     rewards, values = column(1.0, 1.0), column(0.0, 0.0, 10.0)
@@ -59,7 +59,7 @@ def test_a_cut_is_bootstrapped_and_a_terminal_end_is_not():
     assert final[1].item() == pytest.approx(1.0)
 
 
-def test_the_rollouts_own_end_is_bootstrapped_with_v():
+def test_the_end_of_a_rollout_is_bootstrapped_with_v():
     never = flags(0, 0)
     out = run(
         column(1.0, 1.0), column(0.0, 0.0, 10.0), terminal=never, last=never, valid=flags(1, 1)

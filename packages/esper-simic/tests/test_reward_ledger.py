@@ -30,7 +30,7 @@ every_memory = pytest.mark.parametrize("name", REMEMBERING)
 
 @settings(max_examples=25, deadline=None)
 @given(short, short, short)
-def test_environments_and_episodes_do_not_touch_each_other(first, second, third):
+def test_environments_and_episodes_are_independent(first, second, third):
     """One reward for two environments side by side, and another episode after the first."""
     for name in REMEMBERING:
         apart = [rewards_of(life, CONFIGS[name]) for life in (first, second, third)]
@@ -55,7 +55,7 @@ def step(reward, life, index, environment):
 
 
 @every_memory
-def test_a_round_that_was_broken_off_leaves_nothing_behind(name):
+def test_an_interrupted_round_leaves_no_entry(name):
     reward = build_reward(CONFIGS[name], gamma=GAMMA)
     broken = grown(contribution=40.0, rest=3, max_epochs=20)
     assert broken.now.ended is None
@@ -67,7 +67,7 @@ def test_a_round_that_was_broken_off_leaves_nothing_behind(name):
 
 
 @every_memory
-def test_an_episode_remembers(name):
+def test_an_entry_lasts_for_an_episode(name):
     """Its last step alone is not paid as the last of all of them is."""
     life = finished(contribution=40.0)
     (alone,) = step(build_reward(CONFIGS[name], gamma=GAMMA), life, len(life.actions) - 1, 0)
@@ -82,7 +82,7 @@ def finished(*, contribution):
     return life
 
 
-def test_a_memory_answers_only_where_the_episode_goes_on():
+def test_an_entry_is_found_by_the_next_step_only():
     memory, seen = EpisodeLedger[str](), report(environment=2, rng_seed=7, epoch=4)
     assert memory.get(seen) is None
     memory.put(seen, "kept")

@@ -79,7 +79,7 @@ def test_a_mode_of_a_plugin_is_built_from_the_configuration_and_gamma():
         build_reward(RewardConfig(mode="mine", ablate=("rent",)), gamma=0.5)
 
 
-def test_a_plugin_that_builds_no_reward_is_named():
+def test_a_plugin_that_builds_no_reward_is_refused():
     ADDED_REWARDS.register("half", lambda config, gamma: lambda *_: None)
     try:
         with pytest.raises(SimicError, match="'half' builds a function; return a callable whose"):
@@ -201,7 +201,7 @@ def test_basic_plus_by_hand(fraction):
 
 
 @pytest.mark.parametrize("horizon", [20, 150])
-def test_a_steady_fossil_earns_the_same_whatever_drips(horizon):
+def test_a_steady_fossil_earns_the_same_for_any_drip_fraction(horizon):
     path = [
         report(FOSSIL if epoch >= 7 else HOLDING, epoch=epoch, max_epochs=horizon)
         for epoch in range(5, horizon + 1)
@@ -230,7 +230,7 @@ def test_sparse_by_hand():
     assert crashed == {"rent": pytest.approx(-RENT), "terminal": -3.0}
 
 
-def test_only_what_was_committed_counts_in_sparse():
+def test_sparse_rewards_the_committed_accuracy_only():
     live = seed(SeedStage.HOLDING, 30.0, slot="r0c1", alpha=1.0)
     done = report(FOSSIL, live, val_accuracy=80.0, **OVER)
     assert paid("sparse", report(), done)["terminal"] == pytest.approx(0.5)
@@ -243,7 +243,7 @@ def test_only_what_was_committed_counts_in_sparse():
     assert paid("sparse", report(), bare)["terminal"] == pytest.approx(0.44)
 
 
-def test_nothing_but_what_uncommitted_seeds_added_is_taken_off_in_sparse():
+def test_sparse_subtracts_the_contributions_of_uncommitted_seeds_only():
     """Neither harm that would go with them, nor what a seed out of play once contributed."""
     for live in (
         seed(SeedStage.HOLDING, -30.0, slot="r0c1", alpha=1.0),
@@ -277,7 +277,7 @@ def test_minimal_charges_for_pruning_early(stage, age, accepted, due, family):
         assert paid("minimal", before, after, other, family=family)["warnings"] == 0
 
 
-def test_minimal_ends_as_sparse_does():
+def test_minimal_has_the_terminal_reward_of_sparse():
     done = report(FOSSIL, val_accuracy=80.0, fossil_parameters=500, **OVER)
     minimal, sparse = (paid(mode, report(), done) for mode in ("minimal", "sparse"))
     assert minimal == {**sparse, "warnings": 0.0}

@@ -63,7 +63,7 @@ def test_parameters_beyond_the_budget_are_charged_by_their_weight(name):
 
 
 @pytest.mark.parametrize("name", RENTED)
-def test_a_floor_keeps_small_hosts_from_being_crushed(name):
+def test_a_floor_of_parameters_limits_the_rent_of_small_hosts(name):
     assert rent(name, 3000) == pytest.approx(-0.05 * math.log(4))
     assert rent(name, 3000, rent_host_params_floor=3000) == pytest.approx(-0.05 * math.log(2))
     assert rent(name, 3000, rent_weight=0.2, rent_cap=0.1) == pytest.approx(-0.1)
@@ -81,7 +81,7 @@ def test_the_floor_and_its_weight_count_in_the_alpha_shock_too(name):
 @pytest.mark.parametrize("name", [n for n, c in CONFIGS.items() if c.mode != "basic_plus"])
 @settings(max_examples=10, deadline=None)
 @given(lives(max_epochs=10))
-def test_the_drip_fraction_is_of_no_account_in_other_modes(name, life):
+def test_the_drip_fraction_has_no_effect_in_other_modes(name, life):
     other = CONFIGS[name].model_copy(update={"drip_fraction": 0.1})
     assert rewards_of(life, other) == rewards_of(life, CONFIGS[name])
 
@@ -97,7 +97,7 @@ WEIGHTS = {
 
 
 @pytest.mark.parametrize("weight", WEIGHTS)
-def test_a_weight_scales_what_it_weighs_and_nothing_else(weight):
+def test_a_weight_scales_its_own_part_only(weight):
     small = seed(SeedStage.HOLDING, 8.0, parameters=50, alpha=1.0, age=3)
     fossil = seed(SeedStage.FOSSILIZED, 8.0, slot="r0c1", alpha=1.0)
     before, after = report(small, fossil, val_loss=2.0), report(fossil, val_loss=1.5)
@@ -130,7 +130,7 @@ def test_a_weight_scales_what_it_weighs_and_nothing_else(weight):
         ("simplified-contribution", "simplified_fossil_bonus", 1.0),
     ],
 )
-def test_the_weights_of_the_end(name, weight, worth):
+def test_the_weights_of_the_terminal_reward(name, weight, worth):
     done = report(FOSSIL, val_loss=1.5, ended=EpisodeEnd.HORIZON)
     before = report(val_loss=2.0)
     low, high = (paid(name, before, done, **{weight: w})["terminal"] for w in (0.0, 4.0))
@@ -138,7 +138,7 @@ def test_the_weights_of_the_end(name, weight, worth):
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_a_crash_costs_what_accuracy_may_earn_and_at_least_one(name):
+def test_the_penalty_of_a_crash_is_the_accuracy_weight_and_at_least_one(name):
     crashed = report(FOSSIL, ended=EpisodeEnd.GOVERNOR)
     costs = [
         paid(name, report(), crashed, terminal_accuracy_weight=weight)["terminal"]
@@ -151,20 +151,20 @@ def test_a_crash_costs_what_accuracy_may_earn_and_at_least_one(name):
     ("name", "part"),
     [(name, part) for name, config in CONFIGS.items() for part in parts_of(config)],
 )
-def test_each_part_can_be_switched_off_by_itself(name, part):
+def test_each_part_can_be_ablated(name, part):
     before = report(seed(SeedStage.HOLDING, 8.0, parameters=50, alpha=1.0, age=3))
     whole = paid(name, before, report(), act(Op.PRUNE))
     without = paid(name, before, report(), act(Op.PRUNE), ablate=(part,))
     assert without == {key: value for key, value in whole.items() if key != part}
 
 
-def test_several_parts_can_be_switched_off_together():
+def test_several_parts_can_be_ablated_together():
     config = RewardConfig(ablate=("shaping", "rent", "alpha_shock", "warnings", "rent"))
     parts = build_reward(config, gamma=GAMMA)(report(), WAIT, report()).components
     assert set(parts) == {"attribution", "intervention", "terminal"}
 
 
-def test_switching_off_what_a_mode_does_not_have_is_one_clear_line():
+def test_ablating_an_unknown_part_is_a_one_line_error():
     with pytest.raises(SimicError) as caught:
         build_reward(RewardConfig(mode="sparse", ablate=("shaping",)), gamma=GAMMA)
     assert str(caught.value) == (
@@ -173,6 +173,6 @@ def test_switching_off_what_a_mode_does_not_have_is_one_clear_line():
     )
 
 
-def test_switching_everything_off_is_one_clear_line():
+def test_ablating_every_part_is_a_one_line_error():
     with pytest.raises(SimicError, match="leaves nothing of mode 'sparse'; keep one of its parts"):
         build_reward(RewardConfig(mode="sparse", ablate=("rent", "terminal")), gamma=GAMMA)

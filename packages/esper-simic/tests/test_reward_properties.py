@@ -42,7 +42,7 @@ def parts_of(config: RewardConfig) -> set[str]:
     return set(build_reward(config, gamma=GAMMA).parts)
 
 
-def test_every_mode_and_both_families_have_stories():
+def test_every_mode_of_both_families_is_tested():
     assert {config.mode for config in CONFIGS.values()} == {
         "shaped",
         "simplified",
@@ -58,7 +58,7 @@ def test_every_mode_and_both_families_have_stories():
 
 @PLAN
 @given(st.lists(st.tuples(any_report(), actions, any_report()), min_size=1, max_size=3))
-def test_any_report_is_paid_a_finite_amount_that_its_parts_sum_to(steps):
+def test_rewards_of_any_report_are_finite_sums_of_their_parts(steps):
     for name, config in CONFIGS.items():
         reward = build_reward(config, gamma=GAMMA)
         for previous, action, current in steps:
@@ -69,7 +69,7 @@ def test_any_report_is_paid_a_finite_amount_that_its_parts_sum_to(steps):
 
 @PLAN
 @given(lives(odd=True))
-def test_any_life_is_paid_finite_amounts_by_the_same_parts(life):
+def test_rewards_of_any_episode_are_finite_and_have_the_same_parts(life):
     for name, config in CONFIGS.items():
         parts = parts_of(config)
         for paid in rewards_of(life, config):
@@ -78,7 +78,7 @@ def test_any_life_is_paid_finite_amounts_by_the_same_parts(life):
 
 
 @pytest.mark.parametrize("size", [0, 1])
-def test_a_host_without_parameters_is_paid_a_finite_amount(size):
+def test_the_reward_of_a_host_without_parameters_is_finite(size):
     life = Life(host_parameters=size, max_epochs=6)
     for action in (germinate(), *[WAIT] * 5):
         life.step(action)
@@ -89,7 +89,7 @@ def test_a_host_without_parameters_is_paid_a_finite_amount(size):
 
 @PLAN
 @given(any_report(), actions, any_report())
-def test_penalties_never_turn_into_bonuses_whatever_the_report(previous, action, current):
+def test_penalties_of_any_report_are_never_positive(previous, action, current):
     for name, config in CONFIGS.items():
         paid = build_reward(config, gamma=GAMMA)(previous, action, current).components
         assert all(paid[part] <= 0 for part in PENALTIES if part in paid), name
@@ -97,7 +97,7 @@ def test_penalties_never_turn_into_bonuses_whatever_the_report(previous, action,
 
 @PLAN
 @given(lives(), st.data())
-def test_shaping_of_any_stretch_follows_from_its_ends(life, data):
+def test_shaping_of_consecutive_steps_telescopes(life, data):
     last = len(life.reports) - 1
     start = data.draw(st.integers(0, last - 1))
     end = data.draw(st.integers(start + 1, last))
@@ -128,7 +128,7 @@ def test_progress_telescopes_from_the_first_loss_to_the_last(life):
 
 @PLAN
 @given(lives(), st.floats(0, 1))
-def test_by_the_horizon_what_dripped_is_what_is_paid_without_dripping(life, fraction):
+def test_at_the_horizon_dripped_payments_equal_immediate_ones(life, fraction):
     if life.now.ended is EpisodeEnd.GOVERNOR:
         return
     dripping = CONFIGS["basic_plus-loss"].model_copy(update={"drip_fraction": fraction})
@@ -139,7 +139,7 @@ def test_by_the_horizon_what_dripped_is_what_is_paid_without_dripping(life, frac
 
 @PLAN
 @given(lives())
-def test_the_committed_loss_is_that_of_the_last_epoch_that_no_seed_was_on_trial_in(life):
+def test_the_committed_loss_is_of_the_last_epoch_without_a_trial(life):
     first, last = life.reports[1].val_loss, committed_loss(life)
     earned = discounted(life, CONFIGS["escrow-loss"], part="progress")
     due = GAMMA ** (life.now.max_epochs - 1) * (first - last)
@@ -163,7 +163,7 @@ def committed_loss(life: Life) -> float:
 
 @PLAN
 @given(st.lists(st.floats(0, 14), min_size=1, max_size=8), st.lists(st.floats(0, 14), min_size=1))
-def test_a_loop_of_the_loss_earns_no_more_than_waiting_whatever_was_before(past, inside):
+def test_a_loop_of_the_loss_earns_no_more_than_waiting(past, inside):
     life = Life(max_epochs=80)
     for loss in past:
         life.step(WAIT, Measured(loss=loss))
@@ -245,7 +245,7 @@ def test_holding_for_ever_does_not_beat_committing(contribution, rest, horizon):
 
 @LONG
 @given(st.floats(0.1, 80), st.integers(0, 20), st.integers(1, 20))
-def test_putting_a_commitment_off_earns_nothing(contribution, rest, delay):
+def test_delaying_fossilization_earns_nothing(contribution, rest, delay):
     life = grown(contribution=contribution, rest=rest, max_epochs=60)
     later = life.copy()
     for _ in range(delay):
@@ -259,14 +259,14 @@ def test_putting_a_commitment_off_earns_nothing(contribution, rest, delay):
 
 @PLAN
 @given(lives())
-def test_no_step_of_any_life_is_a_spike(life):
+def test_no_step_of_any_episode_has_a_spike(life):
     for name, config in CONFIGS.items():
         assert all(abs(paid.total) <= 15 for paid in rewards_of(life, config)), name
 
 
 @PLAN
 @given(any_report(ended=EpisodeEnd.GOVERNOR))
-def test_no_ending_by_the_governor_is_a_bonus(current):
+def test_an_end_by_the_governor_is_never_rewarded(current):
     for name, config in CONFIGS.items():
         paid = build_reward(config, gamma=GAMMA)(report(), WAIT, current).components
         assert paid["terminal"] <= -1, name

@@ -43,7 +43,7 @@ def test_rewards_are_those_of_the_actions_taken(rollout):
     assert torch.equal(rollout.rewards, (germinated & rollout.valid).float())
 
 
-def test_what_follows_an_end_is_not_there_to_be_read(rollout):
+def test_features_after_the_end_are_zero(rollout):
     features = rollout.observation.features
     assert features[2:, 1].abs().sum() == 0
     assert features[4, 0].abs().sum() > 0

@@ -102,7 +102,7 @@ def test_an_interrupted_round_is_discarded_and_the_run_can_go_on():
     assert torch.equal(weights(policy), weights(other))
 
 
-def test_checkpoints_come_when_promised():
+def test_checkpoints_follow_the_configuration():
     saved = []
     runner, _ = trainer(
         checkpoints=CheckpointConfig(every=2),
@@ -112,7 +112,7 @@ def test_checkpoints_come_when_promised():
     assert saved == [1, 2, 4, 5]
 
 
-def test_no_minute_passes_between_checkpoints_of_every_round():
+def test_zero_minutes_write_a_checkpoint_after_every_round():
     saved = []
     runner, _ = trainer(
         checkpoints=CheckpointConfig(every=100, minutes=0),
@@ -276,7 +276,7 @@ def test_controllers_meet_the_hosts_that_a_policy_meets():
     assert telemetry.of("decision")[0].value is None
 
 
-def test_controllers_can_play_any_stretch_of_rounds():
+def test_controllers_can_start_at_any_round():
     world = PuzzleEnvironment(environments=2, length=3)
     controllers = [Germinator(), Germinator()]
     outcome = run_controllers(
@@ -306,7 +306,7 @@ def test_one_controller_for_two_hosts_is_refused():
         run_controllers(world, [Germinator()], bandit_reward, rounds=3)
 
 
-def test_seeds_of_episodes():
+def test_episode_seeds_are_distinct_and_can_be_extended():
     seeds = episode_seeds(42, 1, 8)
     assert seeds[:3] == episode_seeds(42, 1, 3)
     assert all(0 <= seed < 2**31 for seed in seeds)
@@ -316,7 +316,7 @@ def test_seeds_of_episodes():
     assert action_seed(42, 1) not in seeds
 
 
-def test_seeds_of_episodes_never_change():
+def test_episode_seeds_never_change():
     """Published figures name run seeds; these must mean the same hosts for ever."""
     assert episode_seeds(42, 1, 2) == (1664526938, 1822874127)
     assert action_seed(42, 1) == 1067095921

@@ -45,13 +45,13 @@ def test_the_reward_is_the_sum_of_its_seven_components():
 
 
 @given(any_report(), actions, any_report())
-def test_any_report_is_paid_a_finite_amount(previous, action, current):
+def test_rewards_of_any_report_are_finite(previous, action, current):
     paid = REWARD(previous, action, current)
     assert all(math.isfinite(value) for value in paid.components.values())
 
 
 @given(any_report(), actions, any_report())
-def test_penalties_never_turn_into_bonuses(previous, action, current):
+def test_penalties_are_never_positive(previous, action, current):
     paid = REWARD(previous, action, current).components
     for name in ("rent", "alpha_shock", "warnings", "intervention"):
         assert paid[name] <= 0
@@ -158,19 +158,19 @@ def attribution(before: SeedReport, after: SeedReport, **facts):
     return REWARD(report(before), WAIT, report(after, **current)).components["attribution"]
 
 
-def test_only_what_was_measured_is_paid():
+def test_only_measured_contributions_are_rewarded():
     fossil = seed(SeedStage.FOSSILIZED)
     assert attribution(fossil, fossil) == 0
     unknown = replace(fossil, contribution=math.nan)
     assert attribution(unknown, unknown) == 0
 
 
-def test_improvement_since_germination_is_worth_nothing():
+def test_improvement_since_germination_is_not_rewarded():
     fossil = seed(SeedStage.FOSSILIZED, 0.0, stage_improvement=30.0)
     assert attribution(fossil, fossil, val_accuracy=90.0) == 0
 
 
-def test_pay_of_a_fossil_by_hand():
+def test_reward_of_a_fossil_by_hand():
     kept = seed(SeedStage.FOSSILIZED, 20.0)
     credit = 0.2 * 2.0 * (GAMMA - 1)
     assert attribution(kept, kept) == pytest.approx(0.15 * 2.0 + credit)
@@ -179,19 +179,19 @@ def test_pay_of_a_fossil_by_hand():
     assert attribution(huge, huge) == pytest.approx(0.15 * 3.0 + 0.2 * 3.0 * (GAMMA - 1))
 
 
-def test_a_harmful_fossil_costs():
+def test_a_harmful_fossil_has_a_negative_reward():
     harmful = seed(SeedStage.FOSSILIZED, -10.0)
     assert attribution(harmful, harmful) == pytest.approx(-0.15)
 
 
-def test_a_contribution_is_credited_when_it_shows_and_taken_back_when_it_goes():
+def test_potential_credit_is_given_and_taken_back():
     none, some = seed(SeedStage.BLENDING, 0.0), seed(SeedStage.BLENDING, 10.0)
     assert attribution(none, some) == pytest.approx(0.2 * GAMMA)
     assert attribution(some, none) == pytest.approx(-0.2)
     assert attribution(some, replace(some, stage=SeedStage.PRUNED)) == pytest.approx(-0.2)
 
 
-def test_credit_outlives_the_horizon_but_not_the_governor():
+def test_credit_is_kept_at_the_horizon_and_lost_at_an_end_by_the_governor():
     kept = seed(SeedStage.HOLDING, 10.0)
     assert attribution(kept, kept, ended=EpisodeEnd.HORIZON) == pytest.approx(0.2 * (GAMMA - 1))
     assert attribution(kept, kept, ended=EpisodeEnd.GOVERNOR) == pytest.approx(-0.2)
@@ -229,7 +229,7 @@ def test_which_contributions_are_inflated(stage, rise, drop, flagged):
     )
 
 
-def test_an_inflated_contribution_still_bears_its_loss():
+def test_negative_rewards_of_an_inflated_contribution_remain():
     before = report(seed(SeedStage.FOSSILIZED, -20.0), val_accuracy=60.0)
     after = report(seed(SeedStage.FOSSILIZED, -10.0), val_accuracy=50.0)
     assert REWARD(before, WAIT, after).components["attribution"] < 0
@@ -265,7 +265,7 @@ def test_alpha_shock_by_hand():
 @pytest.mark.parametrize(
     ("alpha", "taken_for"), [(5.0, 1.0), (-5.0, 0.0), (math.nan, 0.0), (math.inf, 0.0)]
 )
-def test_an_alpha_counts_between_nothing_and_all(alpha, taken_for):
+def test_alpha_is_clipped_to_0_and_1(alpha, taken_for):
     before = report(seed(SeedStage.HOLDING, alpha=alpha, parameters=500))
     shock = REWARD(before, WAIT, report()).components["alpha_shock"]
     assert shock == pytest.approx(-0.05 * 0.5 * taken_for)
@@ -275,7 +275,7 @@ def warnings(previous, action, current):
     return REWARD(previous, action, current).components["warnings"]
 
 
-def test_what_is_warned_of():
+def test_mistakes_that_are_charged():
     useful, useless = (report(seed(SeedStage.HOLDING, c)) for c in (8.0, 0.2))
     assert warnings(useful, act(Op.PRUNE), report()) == pytest.approx(-0.1)
     assert warnings(useless, act(Op.PRUNE), report()) == 0
@@ -316,7 +316,7 @@ def test_terminal_by_hand():
 
 
 @given(any_report(ended=EpisodeEnd.GOVERNOR))
-def test_no_ending_by_the_governor_is_a_bonus(current):
+def test_an_end_by_the_governor_is_never_rewarded(current):
     paid = REWARD(report(), WAIT, current)
     assert paid.components["terminal"] <= -1
     assert paid.components["attribution"] <= 0

@@ -26,7 +26,7 @@ def test_adam_follows_its_paper():
     assert torch.allclose(weight.detach(), expected, rtol=1e-9)
 
 
-def test_adam_leaves_what_has_no_gradient():
+def test_adam_skips_parameters_without_gradient():
     weight, idle = torch.nn.Parameter(torch.ones(2)), torch.nn.Parameter(torch.ones(2))
     optimizer = Adam([weight, idle], learning_rate=0.1, eps=1e-5)
     weight.grad = torch.ones(2)

@@ -85,7 +85,7 @@ def test_open_logits_get_gradient():
     assert logits.grad[1] > 0 > logits.grad[0]
 
 
-def test_a_single_choice_is_exactly_certain():
+def test_a_single_open_choice_has_probability_one():
     logits = torch.tensor([3.0, -2.0], requires_grad=True)
     distribution = masked_categorical(logits, torch.tensor([False, True]), 0.12)
     log_prob = distribution.log_prob(torch.tensor(1))
@@ -94,7 +94,7 @@ def test_a_single_choice_is_exactly_certain():
     assert (logits.grad == 0.0).all()
 
 
-def test_half_precision_logits_are_judged_in_fp32():
+def test_half_precision_logits_are_computed_in_float32():
     logits = torch.tensor([1.0, 2.0, 3.0])
     mask = torch.ones(3, dtype=torch.bool)
     low = masked_categorical(logits.half(), mask, 0.1)
@@ -102,7 +102,7 @@ def test_half_precision_logits_are_judged_in_fp32():
     assert torch.equal(low.probs, masked_categorical(logits, mask, 0.1).probs)
 
 
-def test_a_row_with_nothing_open_is_loud():
+def test_a_row_without_an_open_choice_is_nan():
     distribution = masked_categorical(torch.zeros(3), torch.zeros(3, dtype=torch.bool), 0.1)
     assert distribution.probs.isnan().all()
 

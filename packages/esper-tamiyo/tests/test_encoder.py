@@ -180,18 +180,18 @@ def changed(encoder, before, after):
 
 
 @pytest.mark.parametrize(("change", "moved"), BASE_CAUSES)
-def test_base_cause_moves_its_features_alone(encoder, spec, rich, change, moved):
+def test_a_base_value_changes_its_features_only(encoder, spec, rich, change, moved):
     report = rich(spec)
     changes = change(report) if callable(change) else change
     assert changed(encoder, report, replace(report, **changes)) == moved
 
 
 @pytest.mark.parametrize(("change", "moved"), SLOT_CAUSES)
-def test_slot_cause_moves_its_features_alone(encoder, report, seeded, change, moved):
+def test_a_slot_value_changes_its_features_only(encoder, report, seeded, change, moved):
     assert changed(encoder, report, seeded(report, SLOT, **change)) == moved
 
 
-def test_the_causes_above_move_every_feature():
+def test_the_tested_values_change_every_feature():
     moved = set().union(*(indices for _, indices in BASE_CAUSES + SLOT_CAUSES))
     block = range(BASE_SIZE + SLOT * SLOT_SIZE, BASE_SIZE + (SLOT + 1) * SLOT_SIZE)
     assert moved >= {*range(BASE_SIZE), *block}
@@ -232,7 +232,7 @@ def test_values_follow_the_layouts_formulas(encoder, spec, rich):
         assert block[SLOT_OFFSETS[name]] == pytest.approx(value)
 
 
-def test_history_is_oldest_first_and_what_is_missing_is_the_oldest(encoder, spec, rich):
+def test_history_is_oldest_first_and_padded_at_the_start(encoder, spec, rich):
     report = replace(rich(spec), history=((1.0, 10.0), (3.0, 20.0)))
     row = encoder.encode([report]).features[0]
     losses = row[BASE_OFFSETS["loss_history"] :][:5].tolist()
@@ -283,9 +283,7 @@ def test_a_report_of_other_slots_is_refused_by_name(encoder, specs, rich):
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-def test_a_number_that_is_not_finite_becomes_what_the_encoder_documents(
-    encoder, spec, rich, seeded, value
-):
+def test_numbers_that_are_not_finite_are_encoded_as_documented(encoder, spec, rich, seeded, value):
     report = replace(rich(spec), val_loss=value)
     report = seeded(report, SLOT, contribution=value, alpha_velocity=value, gradient_norm=value)
     row = encoder.encode([report]).features[0]

@@ -192,7 +192,7 @@ def test_shares_of_the_slots_by_stage(encode, spec, rich, seeded, stage):
                 assert row[feature.offset] == pytest.approx(share), feature.name
 
 
-def test_a_blueprint_moves_the_four_inputs_of_its_slot_alone(policies, spec, rich, seeded):
+def test_a_blueprint_changes_the_four_inputs_of_its_slot_only(policies, spec, rich, seeded):
     """The embedding is the one part of an observation that the network makes itself."""
     policy = policies(spec)
     plain = policy._inputs(policy.encode([rich(spec)]))[0]

@@ -17,7 +17,7 @@ def live(garden, controller, seed: int) -> list[FactoredAction]:
     return actions
 
 
-def test_it_draws_what_the_policy_draws(specs, policies, gardens, rolled):
+def test_it_samples_like_the_policy(specs, policies, gardens, rolled):
     spec = specs(max_epochs=12)
     policy = policies(spec)
     actions = live(gardens(spec), PolicyController(policy), seed=3)
@@ -30,7 +30,7 @@ def test_it_draws_what_the_policy_draws(specs, policies, gardens, rolled):
     assert {action.op for action in actions} != {Op.WAIT}
 
 
-def test_draws_follow_from_the_seed_alone(specs, policies, gardens):
+def test_samples_follow_from_the_seed(specs, policies, gardens):
     spec = specs(max_epochs=12)
     controller = PolicyController(policies(spec))
     first = live(gardens(spec), controller, seed=1)
@@ -51,7 +51,7 @@ def test_greedy_takes_the_most_probable_whatever_the_seed(specs, policies, garde
     assert first[0] == FactoredAction.from_indices(decision.actions[0].tolist())
 
 
-def test_two_controllers_share_a_policy_and_no_memory(specs, policies, gardens):
+def test_two_controllers_share_a_policy_but_no_state(specs, policies, gardens):
     spec = specs(max_epochs=8)
     policy = policies(spec)
     alone = live(gardens(spec), PolicyController(policy), seed=5)
@@ -66,7 +66,7 @@ def test_two_controllers_share_a_policy_and_no_memory(specs, policies, gardens):
     assert actions == alone
 
 
-def test_nothing_of_the_policy_moves(specs, policies, gardens):
+def test_the_policy_does_not_change(specs, policies, gardens):
     spec = specs(max_epochs=8)
     policy = policies(spec)
     before = {name: tensor.clone() for name, tensor in policy.state_dict().items()}

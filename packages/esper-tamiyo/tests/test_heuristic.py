@@ -78,7 +78,7 @@ def test_germinates_on_a_plateau(long):
     )
 
 
-def test_a_settled_host_that_gains_accuracy_is_left_alone(long):
+def test_waits_while_accuracy_rises(long):
     gaining = tuple((1.5, 50.0 + epoch) for epoch in range(5))
     assert HeuristicController(long).decide(report(long, history=gaining)).op is Op.WAIT
 
@@ -146,7 +146,7 @@ def test_a_contribution_from_before_the_stage_does_not_count(long):
     assert HeuristicController(long).decide(seen).op is Op.WAIT
 
 
-def test_a_seed_that_may_never_stay_is_removed_in_the_end(long):
+def test_prunes_a_seed_that_cannot_fossilize_after_its_patience(long):
     seen = {**HOLDING, "permitted": (Op.PRUNE,), "contribution": 0.8}
     assert HeuristicController(long).decide(lone(long, **seen)).op is Op.WAIT
     seen["epochs_in_stage"] = 5
@@ -157,7 +157,7 @@ def test_a_seed_that_may_never_stay_is_removed_in_the_end(long):
     ("improvement", "epochs", "pruned"),
     [(-2.5, 5, True), (-2.5, 4, False), (-1.5, 9, False), (None, 9, False)],
 )
-def test_prunes_a_stage_that_loses(long, improvement, epochs, pruned):
+def test_prunes_a_seed_in_whose_stage_accuracy_fell(long, improvement, epochs, pruned):
     seen = lone(
         long,
         stage=SeedStage.BLENDING,
@@ -170,7 +170,7 @@ def test_prunes_a_stage_that_loses(long, improvement, epochs, pruned):
 
 
 @pytest.mark.parametrize(("contribution", "pruned"), [(19.7, False), (0.4, True), (None, True)])
-def test_a_seed_that_is_measured_to_help_outlives_a_lucky_start(long, contribution, pruned):
+def test_keeps_a_seed_with_a_positive_contribution_when_accuracy_fell(long, contribution, pruned):
     seen = lone(
         long,
         stage=SeedStage.BLENDING,
@@ -184,7 +184,7 @@ def test_a_seed_that_is_measured_to_help_outlives_a_lucky_start(long, contributi
     assert (HeuristicController(long).decide(seen).op is Op.PRUNE) == pruned
 
 
-def test_raises_a_blend_too_weak_for_its_gate(long):
+def test_raises_an_alpha_too_low_for_its_gate(long):
     seen = lone(
         long,
         stage=SeedStage.BLENDING,
@@ -207,12 +207,12 @@ def test_committing_comes_before_pruning_and_advancing(long):
     assert HeuristicController(long).decide(seen) == FactoredAction(op=Op.FOSSILIZE, slot=2)
 
 
-def test_a_finished_episode_is_left_alone(long):
+def test_waits_after_the_end_of_an_episode(long):
     seen = report(long, ended=EpisodeEnd.GOVERNOR)
     assert HeuristicController(long).decide(seen) == FactoredAction()
 
 
-def test_blueprints_rotate_and_failures_stand_back(long):
+def test_blueprints_rotate_and_failures_move_back(long):
     controller = HeuristicController(long, HeuristicConfig(penalty_decay=1.0))
 
     def next_blueprint():

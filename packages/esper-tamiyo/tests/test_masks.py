@@ -37,7 +37,7 @@ RULES = {
 @pytest.mark.parametrize(
     ("name", "enough"), [("permissive", 10_000), ("automatic", 5_000), ("strict", 5_000)]
 )
-def test_a_random_masked_policy_is_never_refused(specs, gardens, name, enough):
+def test_actions_of_the_random_controller_are_never_rejected(specs, gardens, name, enough):
     spec = specs(max_epochs=100)
     controller = RandomMaskedController(spec)
     used: Counter[Op] = Counter()
@@ -147,7 +147,7 @@ def test_a_finished_episode_leaves_only_waiting(specs, rich, end):
     assert masks["op"][0].sum() > 1
 
 
-def test_modes_of_alpha_close_what_they_must(specs, gardens):
+def test_alpha_modes_close_the_ops_that_they_exclude(specs, gardens):
     garden = gardens(specs())
     garden.step(FactoredAction(op=Op.GERMINATE, slot=1, blueprint=Blueprint.NORM, alpha_target=2))
     garden.step(FactoredAction(op=Op.ADVANCE, slot=1))

@@ -32,7 +32,7 @@ def everything(steps=50, environments=3):
     return torch.rand(steps, environments, SIZE), torch.ones(steps, environments, dtype=torch.bool)
 
 
-def test_before_the_first_update_everything_passes(normalizer):
+def test_features_are_unchanged_before_the_first_update(normalizer):
     features, _ = everything()
     assert torch.equal(normalizer(features), features)
 
@@ -59,7 +59,7 @@ def test_updates_in_pieces_equal_one_update(normalizer):
         assert_close(normalizer.state_dict()[name], value, msg=name)
 
 
-def test_unmeasured_entries_enter_no_statistics_and_stay_as_they_are(normalizer):
+def test_unmeasured_entries_are_ignored_and_unchanged(normalizer):
     features, valid = everything()
     clean = ObservationNormalizer(2)
     clean.update(features[:25], valid[:25])
@@ -70,7 +70,7 @@ def test_unmeasured_entries_enter_no_statistics_and_stay_as_they_are(normalizer)
     assert (normalizer(features)[25:, :, LOSS] == UNMEASURED).all()
 
 
-def test_invalid_steps_enter_no_statistics(normalizer):
+def test_invalid_steps_are_ignored(normalizer):
     features, valid = everything()
     valid[10:] = False
     features[10:] = 1e6
@@ -81,7 +81,7 @@ def test_invalid_steps_enter_no_statistics(normalizer):
     assert normalizer.count[LOSS] == 30
 
 
-def test_outliers_are_clipped_and_a_constant_is_not_blown_up(normalizer):
+def test_outliers_are_clipped_and_constants_are_not_scaled_up(normalizer):
     features, valid = everything()
     features[..., LOSS] = 0.25
     normalizer.update(features, valid)
@@ -90,7 +90,7 @@ def test_outliers_are_clipped_and_a_constant_is_not_blown_up(normalizer):
     assert (normalizer(features)[..., LOSS] == 10.0).all()
 
 
-def test_one_measurement_has_no_spread_to_be_measured_by(normalizer):
+def test_one_measurement_has_no_standard_deviation(normalizer):
     features, valid = everything()
     seen = torch.zeros_like(valid)
     seen[0, 0] = True
@@ -100,7 +100,7 @@ def test_one_measurement_has_no_spread_to_be_measured_by(normalizer):
     assert moved.abs().max() > 0
 
 
-def test_statistics_travel_in_the_state(normalizer):
+def test_statistics_are_in_the_state_dict(normalizer):
     features, valid = everything()
     normalizer.update(features, valid)
     other = ObservationNormalizer(2)

@@ -99,7 +99,7 @@ def test_parameters_of_the_full_size(specs):
     assert policy.trunk.features[0].in_features == policy_input_size(3) == 128
 
 
-def test_sizes_that_differ_are_joined_by_a_linear_residual(specs, rich):
+def test_different_sizes_have_a_linear_residual(specs, rich):
     spec = specs(2)
     policy = RecurrentPolicy(spec, PolicyConfig(feature_size=16, memory_size=24))
     decision = policy.act(
@@ -108,7 +108,7 @@ def test_sizes_that_differ_are_joined_by_a_linear_residual(specs, rich):
     assert decision.state[0].shape == (1, 24)
 
 
-def test_the_policy_begins_nearly_uniform(specs, rich, policies):
+def test_the_initial_policy_is_nearly_uniform(specs, rich, policies):
     spec = specs(3)
     policy = policies(spec)
     observation = policy.encode([rich(spec)])
@@ -143,7 +143,7 @@ def test_ratio_is_exactly_one_on_the_first_pass(policy, rollout):
 
 
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
-def test_ratio_is_one_wherever_the_policy_lives(policy, spec, gardens, rolled, device):
+def test_ratio_is_one_on_every_device(policy, spec, gardens, rolled, device):
     policy.to(device)
     beds = [gardens(spec, environment=index) for index in range(ENVIRONMENTS)]
     rollout = list(rolled(policy, beds, STEPS, torch.Generator().manual_seed(7)))
@@ -225,7 +225,7 @@ def test_floors_hold_when_sampling(policy, rollout):
         assert (decision.probabilities["op"][~mask] == 0).all()
 
 
-def test_value_is_the_expectation_of_q_and_moves_only_the_critic(policy, rollout):
+def test_value_is_the_expectation_of_q_with_gradient_in_the_critic_only(policy, rollout):
     for _, _, decision in rollout:
         expected = (decision.probabilities["op"] * decision.q_values).sum(-1)
         assert_close(decision.value, expected)
@@ -335,7 +335,7 @@ def test_a_start_is_a_fresh_state(policy, rollout):
     assert_close(evaluation.value[5:11, 1], alone.value[:, 1])
 
 
-def test_a_start_forgets_whatever_state_is_handed_in(policy, rollout):
+def test_a_start_ignores_the_given_state(policy, rollout):
     junk = tuple(torch.randn(ENVIRONMENTS, 32) for _ in range(2))
     arguments = stacked(rollout), decided(rollout, "actions")
     one = policy.evaluate(*arguments, junk, first_step_starts())
@@ -356,7 +356,7 @@ def test_masked_choices_get_exactly_no_gradient(policy, rollout, spec):
         assert parameter.grad is None or parameter.grad.isfinite().all()
 
 
-def test_an_op_that_ignores_a_head_sends_it_no_gradient(policy, rollout):
+def test_a_head_that_the_op_does_not_use_has_no_gradient(policy, rollout):
     evaluation = evaluated(policy, rollout)
     waits = decided(rollout, "actions")[..., 0] == Op.WAIT
     (evaluation.log_probs[waits].sum() + evaluation.entropies[waits].sum()).backward()
@@ -366,7 +366,7 @@ def test_an_op_that_ignores_a_head_sends_it_no_gradient(policy, rollout):
     assert policy.policy.heads["op"].weight.grad.abs().sum() > 0
 
 
-def test_arguments_depend_on_the_op_and_not_by_a_mere_shift(policy):
+def test_arguments_depend_on_the_op_by_more_than_a_shift(policy):
     torch.manual_seed(3)
     memory = torch.randn(2, 32)
     masks = {
@@ -399,7 +399,7 @@ def test_padding_with_nothing_open_stays_finite(policy, rollout):
     assert all(p.grad is None or p.grad.isfinite().all() for p in policy.parameters())
 
 
-def test_the_normalizer_moves_only_when_told(policy, rollout):
+def test_the_normalizer_changes_in_its_update_only(policy, rollout):
     before = copy.deepcopy(policy.normalizer.state_dict())
     evaluated(policy, rollout)
     policy.act(rollout[0][0], rollout[0][1], generator=torch.Generator())
@@ -417,7 +417,7 @@ def test_a_loaded_policy_decides_as_the_saved_one(policy, policies, spec, rollou
     assert torch.equal(evaluated(other, rollout).value, evaluated(policy, rollout).value)
 
 
-def test_forget_gates_begin_open_and_recurrent_weights_orthogonal(policies, spec):
+def test_initial_forget_gates_are_open_and_recurrent_weights_orthogonal(policies, spec):
     lstm = policies(spec).trunk.lstm
     assert (lstm.bias_ih_l0[32:64] + lstm.bias_hh_l0[32:64] == 1).all()
     assert lstm.bias_ih_l0.sum() == 32
@@ -427,7 +427,7 @@ def test_forget_gates_begin_open_and_recurrent_weights_orthogonal(policies, spec
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
-def test_a_compiled_evaluation_agrees_and_is_compiled_for_no_round_anew(policy, spec, rollout):
+def test_a_compiled_evaluation_agrees_and_is_not_recompiled(policy, spec, rollout):
     from torch._dynamo.utils import counters
 
     keys = list(policy.state_dict())

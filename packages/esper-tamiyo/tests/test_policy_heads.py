@@ -53,7 +53,7 @@ def op_that_reads(name):
 
 
 @pytest.mark.parametrize("name", HEADS)
-def test_each_choice_keeps_its_share_of_its_own_heads_floor(policy, name):
+def test_each_choice_has_its_share_of_the_floor_of_its_head(policy, name):
     for head in HEADS:
         insist(policy, head, op_that_reads(name) if head == "op" else 1)
     observation = wide_open(policy, 1)

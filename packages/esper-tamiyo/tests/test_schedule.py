@@ -23,7 +23,7 @@ def live(garden, controller) -> list[tuple[int, Op]]:
     return done
 
 
-def test_every_stage_lasts_as_long_as_it_should(specs, gardens):
+def test_every_stage_lasts_as_scheduled(specs, gardens):
     config = ScheduleConfig(first=2, every=50, train=4, tempo=5, hold=3)
     spec = specs(max_epochs=2 + config.life)
     garden = gardens(spec)
@@ -48,7 +48,7 @@ def test_seeds_come_at_fixed_epochs_and_take_the_blueprints_in_turn(specs, garde
     assert {state.stage for state in garden.states} == {SeedStage.FOSSILIZED}
 
 
-def test_what_is_measured_changes_nothing(specs, gardens):
+def test_measurements_have_no_effect(specs, gardens):
     spec, config = specs(max_epochs=30), ScheduleConfig()
     good = live(gardens(spec), ScheduleController(spec, config))
     bad = live(
@@ -83,7 +83,7 @@ TIMETABLES = st.builds(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(config=TIMETABLES, epochs=st.integers(1, 30))
-def test_no_seed_is_started_that_could_not_be_committed(specs, gardens, config, epochs):
+def test_no_seed_germinates_that_could_not_be_fossilized(specs, gardens, config, epochs):
     spec = specs(1, max_epochs=epochs)
     garden = gardens(spec)
     done = live(garden, ScheduleController(spec, config))
@@ -109,7 +109,7 @@ def test_an_invalid_schedule_is_refused(changes, parts):
         assert part in str(caught.value)
 
 
-def test_a_blueprint_that_the_task_lacks(specs):
+def test_a_blueprint_that_the_task_does_not_allow_is_refused(specs):
     config = ScheduleConfig(blueprint=Blueprint.LORA)
     with pytest.raises(TamiyoError, match="'lora'; allowed: conv_light"):
         ScheduleController(specs(), config)

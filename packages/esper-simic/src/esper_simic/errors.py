@@ -1,4 +1,4 @@
-"""The one exception base of this distribution."""
+"""Simic's exceptions."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from esper_leyline import EsperError
 
 
 class SimicError(EsperError):
-    """A reward, a rollout or an update cannot be made as asked."""
+    """Base of every error that Simic raises on purpose."""
 
 
 class SkippedUpdatesError(SimicError):
     """Several updates in a row met numbers that are not finite.
 
     Attributes:
-        changes: Settings by dotted key with which a resumed run may continue; empty where
-            the cause is outside the learner.
+        changes: Settings, by dotted key, with which a resumed run may continue. Empty if the
+            cause is not in the learner.
     """
 
     def __init__(self, message: str, changes: Mapping[str, float]) -> None:

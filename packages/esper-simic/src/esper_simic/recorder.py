@@ -43,9 +43,9 @@ class _Episode:
 class RoundRecorder:
     """Records one round.
 
-    Within a step the events of one environment come in this order: what happened to its
-    seeds, the decision that led there, suspicions about its reward, the epoch, the
-    counterfactuals, Shapley values, a profile, a rollback, the episode's outcome.
+    The events of one environment in one step have this order: events of its seeds, the decision,
+    flags of the reward, the epoch, counterfactuals, Shapley values, a profile, a rollback, the
+    outcome of the episode.
 
     Args:
         telemetry: Where events go.
@@ -86,7 +86,7 @@ class RoundRecorder:
         for flag in reward.flags:
             self._emit(RewardHackingSuspected(flag=flag), current)
         self._emit(EpochCompleted(host=current.host), current)
-        self._emit_rare(index, current)
+        self._emit_optional(index, current)
 
     def finish(self) -> RoundSummary:
         """Closes the round: its summary, and how fast it went."""
@@ -144,7 +144,7 @@ class RoundRecorder:
             reward=reward,
         )
 
-    def _emit_rare(self, index: int, report: StepReport) -> None:
+    def _emit_optional(self, index: int, report: StepReport) -> None:
         if report.counterfactuals:
             self._emit(CounterfactualMatrix(configurations=report.counterfactuals), report)
         if report.shapley is not None:

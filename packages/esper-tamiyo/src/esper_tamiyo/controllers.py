@@ -1,4 +1,4 @@
-"""Controllers to compare with: one that never acts and one that acts at random."""
+"""Baselines: a controller that always waits, and one that acts at random."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from esper_leyline.masks import task_choices, valid_slots
 
 
 class StaticController:
-    """Always waits: the host as it is."""
+    """Always waits, so that the host never grows."""
 
     reason = "this controller always waits"
 
     def reset(self, rng_seed: int) -> None:
-        """Has nothing to forget."""
+        """Does nothing: it has no state."""
 
     def decide(self, report: StepReport) -> FactoredAction:  # noqa: ARG002
         """Waits."""
@@ -30,9 +30,9 @@ class StaticController:
 
 
 class RandomMaskedController:
-    """Uniform over the open ops, then uniform over the open choices of each head it reads.
+    """Draws a valid op, then a valid choice of each head that the op uses, all uniformly.
 
-    It sees the masks that a policy sees, so the lifecycle never refuses it.
+    Its masks are those of a policy, so its actions are never rejected.
     """
 
     reason = "drawn at random among the valid actions"

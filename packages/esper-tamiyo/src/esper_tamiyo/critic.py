@@ -15,9 +15,9 @@ CriticKind = Literal["q", "v"]
 
 
 class OpCritic(nn.Module):
-    """One hidden layer from the memory to a value an op.
+    """An MLP with one hidden layer, from the memory to one value for each op.
 
-    With ``"v"`` there is one value, repeated for every op.
+    With ``"v"`` it has one output, repeated for every op.
     """
 
     def __init__(self, memory: int, kind: CriticKind) -> None:
@@ -36,8 +36,8 @@ class OpCritic(nn.Module):
 
 
 def expected_value(op_probs: Tensor, q_values: Tensor) -> Tensor:
-    """V(s) = Σ π(op|s) · Q(s, op) over [..., ops], π being the masked and floored policy.
+    """V(s) = Σ π(op|s) · Q(s, op) over [..., ops], where π is the policy with masks and floors.
 
-    No gradient reaches π: a value loss must move the critic, never the policy.
+    The value loss has no gradient in π.
     """
     return (op_probs.detach() * q_values).sum(dim=-1)

@@ -1,4 +1,4 @@
-"""Masked categorical choices with a probability floor, in fp32 whatever comes in."""
+"""Masked categorical distributions with a probability floor, always computed in float32."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class MaskedCategorical:
     @property
     def entropy(self) -> Tensor:
         """The entropy [...] over ln(choices): 1 is uniform; 0 where there is one choice."""
-        # The finite logarithms: 0 · (-inf) would poison value and gradient.
+        # Finite logarithms, because 0 * -inf is NaN, also in the gradient.
         nats = -(self.probs * self.finite_logs).sum(dim=-1)
         return nats / self.choices.clamp_min(2.0).log()
 
@@ -40,7 +40,7 @@ class MaskedCategorical:
         return self.log_probs.gather(-1, index.unsqueeze(-1)).squeeze(-1)
 
     def pick(self, noise: Tensor | None = None) -> Tensor:
-        """Chooses one open index a row.
+        """Chooses one open index in each row.
 
         Args:
             noise: Gumbel noise [..., K]; the choice is then a sample (Gumbel-max trick,
@@ -56,16 +56,16 @@ class MaskedCategorical:
 def masked_categorical(logits: Tensor, mask: Tensor, floor: float | Tensor) -> MaskedCategorical:
     """Builds p' = (1 - f) · p + f · u, where p is the softmax over the open choices.
 
-    The floor f is the total mass that is spread evenly over the open choices
-    (u = 1 / their number), so no open choice falls below f / choices. Closed choices
-    have probability exactly 0 and their logits gradient exactly 0; a single open choice
-    has probability exactly 1. An open choice whose probability underflows, which takes
-    a floor of 0, has the logarithm of the smallest ordinary number.
+    u is uniform over the open choices, so the floor f is the total probability that they share
+    evenly, and each has at least f / choices. Closed choices have probability exactly 0, and
+    their logits gradient exactly 0. A single open choice has probability exactly 1. If the
+    probability of an open choice underflows, which needs a floor of 0, its logarithm is that of
+    the smallest normal number.
 
     Args:
         logits: [..., K], any floating type.
-        mask: [..., K] bool, true where open; a row with nothing open gives NaN.
-        floor: Mass in [0, 1), a number or a tensor that broadcasts to [..., K].
+        mask: [..., K] bool, true for open choices; a row without any gives NaN.
+        floor: Probability in [0, 1), a number or a tensor that broadcasts to [..., K].
     """
     closed = ~mask
     choices = mask.sum(dim=-1, dtype=torch.float32)

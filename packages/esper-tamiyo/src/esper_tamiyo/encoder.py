@@ -1,9 +1,8 @@
-"""Obs V3: reports to tensors, feature by feature as Leyline's layout names them.
+"""Obs V3: converts reports to tensors, with the features and the order of Leyline's layout.
 
-A value of ``None`` becomes the layout's sentinel. A number that is not finite never
-reaches a tensor: a loss or gradient norm that is NaN or infinite becomes ``CEILING``,
-any other infinity the end of its range, any other NaN the sentinel, or 0 where the
-layout has none.
+``None`` becomes the layout's sentinel. All encoded numbers are finite: a loss or gradient norm
+that is NaN or infinite becomes ``CEILING``, any other infinity the end of its range, any other NaN
+the sentinel, or 0 for features without one.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ from esper_tamiyo.errors import TamiyoError
 from esper_tamiyo.masks import MaskBuilder
 
 CEILING = 2.0
-"""Largest encoded loss or gradient norm, beyond every ordinary one; NaN counts as this."""
+"""Largest encoded loss or gradient norm, also of NaN; above all usual ones."""
 
 _SYMLOG_SCALE = 7.0
 _POINTS_SCALE = symlog(POINTS_LIMIT)
@@ -68,7 +67,7 @@ class ObservationEncoder:
     def encode(
         self, reports: Sequence[StepReport], device: torch.device | None = None
     ) -> Observation:
-        """Encodes one report an environment.
+        """Encodes one report of each environment.
 
         Args:
             reports: N reports.
@@ -117,12 +116,12 @@ class ObservationEncoder:
 
 
 def _floats(values: list[float]) -> Tensor:
-    # Reading an array is six times as fast as torch.tensor is on a list.
+    # Six times as fast as torch.tensor of a list.
     return torch.frombuffer(array("f", values), dtype=torch.float32)
 
 
 def _clamped(value: float, low: float, high: float) -> float:
-    # Comparisons, because min and max take twice as long and this runs for every number.
+    # Comparisons take half the time of min and max, and this is called for every number.
     if value < low:
         return low
     if value > high:
@@ -241,6 +240,6 @@ _SLOT: Mapping[str, Callable[[SeedReport, int], Reading]] = {
     "seed_age": lambda s, horizon: (_epochs(s.age, horizon),),
 }
 
-# The layout decides the order; a feature that it names and that is not read fails at import.
+# In the order of the layout. A feature of the layout without a reader fails here, at import.
 _BASE_READERS = tuple(_BASE[feature.name] for feature in BASE_FEATURES)
 _SLOT_READERS = tuple(_SLOT[feature.name] for feature in SLOT_FEATURES)

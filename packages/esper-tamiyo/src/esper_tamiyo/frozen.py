@@ -1,4 +1,4 @@
-"""A policy that decides for one host and learns nothing more."""
+"""A trained policy as a controller of one host."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from esper_tamiyo.policy import RecurrentPolicy
 
 
 class PolicyController:
-    """Lets a recurrent policy decide for one host; weights and statistics stay as they are.
+    """Lets a recurrent policy decide for one host; its weights and statistics do not change.
 
-    Several controllers may share a policy: the memory of an episode is the controller's.
+    Several controllers may share a policy: each has its own recurrent state.
 
     Args:
-        policy: Decides.
+        policy: Chooses the actions.
         greedy: Whether to take the most probable choice of each head. Otherwise actions are
             drawn from the distribution that was trained, its floors included.
     """
@@ -25,7 +25,7 @@ class PolicyController:
         self.reset(0)
 
     def reset(self, rng_seed: int) -> None:
-        """Forgets the last episode; what is drawn follows from ``rng_seed``, on any device."""
+        """Starts an episode; its samples follow from ``rng_seed``, on any device."""
         self._state = self._policy.initial_state(1)
         self._generator = torch.Generator().manual_seed(rng_seed)
 

@@ -23,11 +23,10 @@ ARGUMENT_HEADS = HEADS[1:]
 
 
 class PolicyHeads(nn.Module):
-    """A linear layer a head, the parameters of head ``h`` being ``heads.h.*``.
+    """One linear layer for each head; the parameters of head ``h`` are ``heads.h.*``.
 
-    Heads differ in size; the seven arguments are spread over rows of the widest, so that
-    one masked categorical [..., 7, W] covers them all. The entries beyond a head's own
-    choices are always closed.
+    The seven heads after the op are padded to the size W of the largest, so that one masked
+    categorical [..., 7, W] holds them all. The padding is always closed.
     """
 
     floors: Tensor
@@ -41,8 +40,8 @@ class PolicyHeads(nn.Module):
         self.width = max(self.sizes.values())
         hidden = max(8, memory // 2)
         self.op_hidden = orthogonal_linear(nn.Linear(memory, hidden), TRUNK_GAIN)
-        # The op enters before the ReLU: added to the logits alone it could shift a preference
-        # between slots, but not turn it round.
+        # The op is added before the ReLU. Added to the logits it would shift them by constants, so
+        # a preference between slots could not depend on state and op together.
         self.argument_hidden = orthogonal_linear(nn.Linear(memory, hidden), TRUNK_GAIN)
         self.op_embedding = unit_embedding(nn.Embedding(len(Op), hidden))
         self.heads = nn.ModuleDict(
@@ -55,10 +54,10 @@ class PolicyHeads(nn.Module):
         self._register_tables(floors)
 
     def ops(self, memory: Tensor, mask: Tensor) -> MaskedCategorical:
-        """Distributes over ops: memory [..., H], mask [..., ops].
+        """Returns the distributions over ops: memory [..., H], mask [..., ops].
 
-        WAIT is always open. Saying so here makes steps that are only padding, whose masks
-        are all false, choose it with certainty instead of giving NaN.
+        WAIT is opened here even if the mask closes it, as at padding, where all ops are closed and
+        the probabilities would be NaN.
         """
         logits = self.heads["op"](torch.relu(self.op_hidden(memory)))
         return masked_categorical(
@@ -68,9 +67,9 @@ class PolicyHeads(nn.Module):
     def arguments(
         self, memory: Tensor, op: Tensor, masks: Mapping[str, Tensor]
     ) -> MaskedCategorical:
-        """Distributes over the arguments of an op.
+        """Returns the distributions over the arguments of an op.
 
-        A head that the op does not read offers its canonical index alone.
+        In a head that the op does not use, only the canonical index is open.
 
         Args:
             memory: [..., H].
@@ -81,7 +80,7 @@ class PolicyHeads(nn.Module):
             Distributions [..., 7, W] in the order of ``ARGUMENT_HEADS``.
         """
         hidden = torch.relu(self.argument_hidden(memory) + self.op_embedding(op))
-        # One product for all heads: seven small ones cost more than joining their weights.
+        # One product for all heads is faster than seven small ones, even with the concatenation.
         layers = (self.heads[name].parameters() for name in ARGUMENT_HEADS)
         weights, biases = zip(*layers, strict=True)
         logits = functional.linear(hidden, torch.cat(weights), torch.cat(biases))
@@ -91,7 +90,7 @@ class PolicyHeads(nn.Module):
     def probabilities(
         self, op: MaskedCategorical, arguments: MaskedCategorical
     ) -> dict[str, Tensor]:
-        """Names the probabilities of every head, each [..., choices]."""
+        """Returns the probabilities of every head by name, each [..., choices]."""
         rows = arguments.probs.unbind(dim=-2)
         named = {
             name: row[..., : self.sizes[name]]
@@ -100,9 +99,9 @@ class PolicyHeads(nn.Module):
         return {"op": op.probs, **named}
 
     def log_distributions(self, op: MaskedCategorical, arguments: MaskedCategorical) -> Tensor:
-        """Joins the log-probabilities of all heads, [..., 8, W], without gradient.
+        """Concatenates the log-probabilities of all heads, [..., 8, W], without gradient.
 
-        Minus infinity where a choice is closed or a head has no such choice.
+        Closed choices and padding have minus infinity.
         """
         missing = (0, self.width - op.log_probs.shape[-1])
         ops = functional.pad(op.log_probs.detach(), missing, value=-math.inf)
@@ -115,7 +114,7 @@ class PolicyHeads(nn.Module):
         return (self._rows(choices) & self.readable[op]) | self.canonical[op]
 
     def _rows(self, choices: Tensor) -> Tensor:
-        """Spreads the arguments' choices [..., sum of sizes] over rows [..., 7, W]."""
+        """Pads the arguments' choices [..., sum of sizes] to rows [..., 7, W]."""
         rows = choices.index_select(-1, self.spread)
         return rows.view(*choices.shape[:-1], len(ARGUMENT_HEADS), self.width)
 

@@ -26,11 +26,9 @@ from esper_leyline.masks import valid_slots
 class HeuristicConfig:
     """The constants of the rules.
 
-    An episode may be shorter than the rules' patience, so windows that look at a host
-    shrink with it: the window is ``window`` epochs, but no more than ``window_share`` of
-    the episode, and at least one. When nothing has grown for ``deadline_share`` of the
-    episode, the host counts as settled and as flat, however noisy or slowly improving it
-    is.
+    In short episodes the window is shorter: it has ``window`` epochs, but at most ``window_share``
+    of the episode, and at least one epoch. If nothing has grown for ``deadline_share`` of the
+    episode, a seed germinates even if the loss is not stable or the accuracy still rises.
 
     Attributes:
         window: Epochs that a host must look stable, and flat, before it grows.
@@ -39,13 +37,15 @@ class HeuristicConfig:
         stable_low: Smallest relative fall of the loss in one epoch of a stable host.
         stable_high: Largest.
         plateau_points: An epoch that gains less accuracy than this, in points, is flat.
-        max_live: Seeds that live at once; one, so that its effect can be measured.
+        max_live: Largest number of live seeds; one, so that its effect can be measured.
         tempo_share: Largest share of the episode that a first blend takes.
-        prune_points: Points that a stage may lose, unless the seed is measured to help.
-        prune_epochs: Epochs that a losing stage is given.
-        fossilize_points: Contribution in points that a seed must exceed to stay.
-        hold_patience: Epochs a seed may hold without being measured or permitted to stay.
-        failure_penalty: Places in the rotation that a failure costs its blueprint.
+        prune_points: Points of accuracy that the host may lose in a stage, unless the seed's
+            contribution is measured to be positive enough.
+        prune_epochs: Epochs of a stage before such a seed is pruned.
+        fossilize_points: Contribution in points that a seed must exceed to be fossilized.
+        hold_patience: Epochs in HOLDING after which a seed that was not measured, or not
+            permitted to fossilize, is pruned.
+        failure_penalty: Places in the rotation by which a blueprint moves back after a failure.
         penalty_decay: Factor of a penalty after each epoch.
     """
 
@@ -68,10 +68,10 @@ class HeuristicConfig:
 class HeuristicController:
     """Decides by the rules of ``HeuristicConfig``, for any topology.
 
-    Every epoch it does the first of these that is due: commit a seed that holds and
-    helps, remove one that does not, move one on through its gate, raise one that is
-    blended too weakly to pass, germinate, wait. It reads nothing but reports and uses no
-    randomness.
+    Every epoch it takes the first of these actions that is due: fossilize a seed in HOLDING whose
+    contribution is large enough, prune one whose contribution is not, advance one through its
+    gate, raise the alpha of one that is too low for its gate, germinate, wait. It uses reports
+    only, and no random numbers.
     """
 
     def __init__(self, spec: EnvironmentSpec, config: HeuristicConfig | None = None) -> None:
@@ -89,7 +89,7 @@ class HeuristicController:
         return self._reason
 
     def reset(self, rng_seed: int) -> None:  # noqa: ARG002
-        """Forgets the last episode."""
+        """Starts an episode."""
         self._settled = False
         self._grown_until = 0
         self._next = 0
@@ -97,7 +97,7 @@ class HeuristicController:
         self._penalties = dict.fromkeys(self._spec.blueprints, 0.0)
 
     def decide(self, report: StepReport) -> FactoredAction:
-        """Chooses what is due."""
+        """Returns the action that is due."""
         self._observe(report)
         for op, due in self._rules():
             for slot in valid_slots(report).get(op, ()):
@@ -131,13 +131,13 @@ class HeuristicController:
         )
 
     def _why_keep(self, seed: SeedReport) -> str | None:
-        """Says why a seed whose contribution was measured since it holds is to stay."""
+        """Returns why a seed is fossilized: its contribution in HOLDING is large enough."""
         if not (_measured_in_stage(seed) and self._adds(seed)):
             return None
         return f"{self._contribution(seed)}, more than {self._config.fossilize_points:g}"
 
     def _why_remove(self, seed: SeedReport) -> str | None:
-        """Says why a seed is to go."""
+        """Returns why a seed is pruned."""
         config = self._config
         if seed.stage is SeedStage.HOLDING:
             if _measured_in_stage(seed) and not self._adds(seed):
@@ -149,8 +149,8 @@ class HeuristicController:
                 )
             return None
         loses = seed.stage_improvement is not None and seed.stage_improvement < -config.prune_points
-        # A stage entered at a lucky epoch loses points by chance; what the seed itself adds
-        # or takes is what the counterfactual says.
+        # The accuracy may fall by chance after a stage that began at a high one. The contribution
+        # is measured against the host without the seed.
         if not loses or seed.epochs_in_stage < config.prune_epochs or self._adds(seed):
             return None
         assert seed.stage_improvement is not None
@@ -200,7 +200,7 @@ class HeuristicController:
         return len(gains) == self._window and max(gains) < self._config.plateau_points
 
     def _shortest_life(self) -> int:
-        """Steps from germination to fossil: four commands, the blend, and no wait between."""
+        """Returns the fewest steps from germination to fossil: four commands and the blend."""
         return TEMPO_EPOCHS[self._tempo] + 4
 
     def _act(self, op: Op, slot: int, seed: SeedReport) -> FactoredAction:
@@ -224,7 +224,7 @@ class HeuristicController:
         )
 
     def _choose_blueprint(self) -> str:
-        """Takes the next in the rotation, those that failed lately standing further back."""
+        """Returns the next blueprint in the rotation; recent failures move a blueprint back."""
         blueprints = self._spec.blueprints
         count = len(blueprints)
         chosen = min(
@@ -249,12 +249,12 @@ def _measured_in_stage(seed: SeedReport) -> bool:
 
 
 def _why_advance(seed: SeedReport) -> str | None:
-    """Says that a seed's gate lets it move on."""
+    """Returns why a seed is advanced."""
     return f"the gate after {seed.stage.name} lets the seed move on"
 
 
 def _why_raise(seed: SeedReport) -> str | None:
-    """Says why a blend that has ended below the full strength that its gate demands is raised."""
+    """Returns why alpha is raised if the blend ended below 1, which the gate requires."""
     weak = (
         seed.stage is SeedStage.BLENDING and seed.alpha_mode is AlphaMode.HOLD and seed.alpha < 1.0
     )

@@ -1,4 +1,4 @@
-"""How Policy V2's weights begin: orthogonal everywhere (Saxe et al. 2014)."""
+"""Initialization of Policy V2: orthogonal weights (Saxe et al. 2014)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import nn
 
 TRUNK_GAIN = math.sqrt(2.0)
 POLICY_GAIN = 0.01
-"""Near zero, so that every head begins almost uniform over its open choices."""
+"""Near zero, so that every head is almost uniform over its open choices at first."""
 CRITIC_GAIN = 1.0
 
 
@@ -24,8 +24,8 @@ def orthogonal_linear(layer: nn.Linear, gain: float) -> nn.Linear:
 def orthogonal_lstm(lstm: nn.LSTM) -> nn.LSTM:
     """Gives each gate of a one-layer LSTM orthogonal weights; returns it.
 
-    Biases are zero but for the forget gate's, which is 1 so that memory lasts from the
-    start (Jozefowicz et al. 2015).
+    Biases are zero, except the forget gate's: 1, so that the cell state is kept at first
+    (Jozefowicz et al. 2015).
     """
     size = lstm.hidden_size
     with torch.no_grad():
@@ -40,6 +40,6 @@ def orthogonal_lstm(lstm: nn.LSTM) -> nn.LSTM:
 
 
 def unit_embedding(embedding: nn.Embedding) -> nn.Embedding:
-    """Gives every row an expected norm of 1, the scale of the features beside it."""
+    """Gives every row an expected norm of 1, the scale of the features."""
     nn.init.normal_(embedding.weight, std=embedding.embedding_dim**-0.5)
     return embedding

@@ -30,9 +30,9 @@ class MaskBuilder:
         """Builds the masks of N reports.
 
         Returns:
-            ``op`` [N, ops]; ``slot`` [N, ops, S], the row of a closed op holding the
-            canonical slot alone so that every row has a choice; the other heads
-            [N, choices], views that repeat the task's own mask. All bool.
+            All bool: ``op`` [N, ops]; ``slot`` [N, ops, S], in which the row of a closed op has
+            only the canonical slot open; the other heads [N, choices], which are views of the
+            task's mask.
         """
         rows = [valid_slots(report) for report in reports]
         op = [op in row for row in rows for op in _OPS]

@@ -15,21 +15,20 @@ UNBOUNDED = frozenset({"val_loss", "loss_history", "gradient_norm"})
 
 _CLIP = 10.0
 _EPSILON = 1e-6
-"""Keeps a feature that hardly moves from being blown up: no deviation counts as below 0.001."""
+"""Added to variances: no deviation is below 0.001, so nearly constant features stay small."""
 
 
 class ObservationNormalizer(nn.Module):
-    """Standardises losses and gradient norms; every other feature passes as it is.
+    """Standardises losses and gradient norms; every other feature is unchanged.
 
-    The other features are bounded by their own formula, and standardising flags and
-    one-hots would only turn rare ones into spikes. Unmeasured entries enter no
-    statistics and stay ``UNMEASURED``. A standardised value may come near that
-    number, yet a policy can always tell them apart, because each standardised feature
-    has a bounded companion that is unmeasured with it and keeps its sentinel in the
-    clear: the accuracy beside a loss, the gradient health beside a gradient norm.
+    The other features are bounded, and standardised flags and one-hots would be large where they
+    are rare. Unmeasured entries do not count in the statistics and stay ``UNMEASURED``. A
+    standardised value may equal that number. A policy can still tell them apart, because each
+    standardised feature has a bounded one that is unmeasured with it: the accuracy for a loss,
+    the gradient health for a gradient norm.
 
-    The statistics (Chan, Golub and LeVeque 1983) are buffers, saved with the policy;
-    only ``update`` moves them. Before the first update everything passes as it is.
+    The statistics (Chan, Golub and LeVeque 1983) are buffers, saved with the policy and changed
+    by ``update`` only. Before the first update all features are unchanged.
     """
 
     count: Tensor
@@ -57,7 +56,7 @@ class ObservationNormalizer(nn.Module):
 
     @torch.no_grad()
     def update(self, features: Tensor, valid: Tensor) -> None:
-        """Takes features [..., F] into the statistics where ``valid`` [...] is true."""
+        """Adds features [..., F] to the statistics where ``valid`` [...] is true."""
         values = features[valid].double()
         known = self.standardized & (values != UNMEASURED)
         added = known.sum(dim=0).double()

@@ -32,9 +32,9 @@ from esper_tamiyo.trunk import RecurrentTrunk
 class RecurrentPolicy(nn.Module):
     """Implements Leyline's ``HostActorCritic``.
 
-    Standardised features and the embeddings of the slots' blueprints feed a recurrent
-    trunk; from its memory come the op, the arguments given the op, and the critic.
-    Weights are drawn from torch's global generator.
+    Standardised features and the embeddings of the slots' blueprints are the input of a recurrent
+    trunk. Its output, the memory, is the input of the op head, of the other heads, which also
+    get the op, and of the critic. Weights are drawn from torch's global generator.
 
     Args:
         spec: The environment to decide for: its slots, blueprints and styles.
@@ -60,7 +60,7 @@ class RecurrentPolicy(nn.Module):
         )
         self.policy = PolicyHeads(config.memory_size, head_sizes(slots, choices), config.floors)
         self.critic = OpCritic(config.memory_size, critic)
-        self._judge = self._judge_eagerly
+        self._evaluate_memory = self._evaluate_memory_eagerly
 
     @property
     def device(self) -> torch.device:
@@ -87,7 +87,7 @@ class RecurrentPolicy(nn.Module):
         return zeros, zeros.clone()
 
     def encode(self, reports: Sequence[StepReport]) -> Observation:
-        """Encodes one report an environment, on the policy's device.
+        """Encodes one report of each environment, on the policy's device.
 
         Raises:
             TamiyoError: If a report's slots are not the policy's.
@@ -135,9 +135,9 @@ class RecurrentPolicy(nn.Module):
         return aligned
 
     def update_normalizer(self, observation: Observation, valid: Tensor) -> None:
-        """Takes a rollout [T, N, ...] into the running statistics; ``valid`` is [T, N] bool.
+        """Adds a rollout [T, N, ...] to the running statistics; ``valid`` is [T, N] bool.
 
-        Nothing else moves them, so they stand still during a rollout and its update.
+        Nothing else changes them, so they are constant during a rollout and its update.
         """
         self.normalizer.update(observation.features, valid)
 
@@ -187,7 +187,7 @@ class RecurrentPolicy(nn.Module):
             starts: [T, N] bool, true where an episode starts and the state is zeroed.
         """
         memory, after = self.trunk(self._inputs(observation), state, starts)
-        log_probs, distributions, entropies, choosable, q_values, value = self._judge(
+        log_probs, distributions, entropies, choosable, q_values, value = self._evaluate_memory(
             memory, actions, dict(observation.masks)
         )
         return PolicyEvaluation(
@@ -201,22 +201,24 @@ class RecurrentPolicy(nn.Module):
         )
 
     def compile_evaluation(self, mode: str = "default") -> None:
-        """Lets ``torch.compile`` join what ``evaluate`` computes of the memory.
+        """Compiles what ``evaluate`` computes from the memory, by ``torch.compile``.
 
-        Heads, distributions and critic become one graph that serves every length and every
-        number of environments. The LSTM is a kernel of its own already, whose sequences are
-        cut where episodes start, and stays as it is; so do ``act``, parameters and the names
-        in ``state_dict``. Values differ from uncompiled ones by rounding.
+        Heads, distributions and critic become one graph for every length and every number of
+        environments. The LSTM, which is one kernel already, and ``act`` are not compiled;
+        parameters and the names in ``state_dict`` do not change. Values differ from uncompiled
+        ones by rounding.
 
         Args:
             mode: One of ``torch.compile``'s.
         """
-        self._judge = torch.compile(self._judge_eagerly, mode=mode, fullgraph=True, dynamic=True)
+        self._evaluate_memory = torch.compile(
+            self._evaluate_memory_eagerly, mode=mode, fullgraph=True, dynamic=True
+        )
 
-    def _judge_eagerly(
+    def _evaluate_memory_eagerly(
         self, memory: Tensor, actions: Tensor, masks: dict[str, Tensor]
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """What an evaluation says of memory [T, N, H], but for the state."""
+        """Returns the fields of an evaluation, except the state, from memory [T, N, H]."""
         op, chosen = actions[..., 0], actions[..., 1:]
         ops = self.policy.ops(memory, masks["op"])
         arguments = self.policy.arguments(memory, op, masks)

@@ -49,7 +49,7 @@ class ScheduleConfig:
 
     @property
     def life(self) -> int:
-        """Steps from germination to fossil: one each for them, and the stages between."""
+        """Steps from germination to fossil: one for each of the two, and the stages between."""
         return self.train + self.tempo + self.hold + 2
 
 
@@ -86,7 +86,7 @@ class ScheduleController:
         self._reason = "nothing has been decided yet"
 
     def decide(self, report: StepReport) -> FactoredAction:
-        """Chooses what is due."""
+        """Returns the action that is due."""
         slots = valid_slots(report)
         for op, due in self._rules():
             for slot in slots.get(op, ()):

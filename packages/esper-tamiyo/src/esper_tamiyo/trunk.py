@@ -1,4 +1,4 @@
-"""The part of Policy V2 that remembers: feature net, LSTM, residual, norm."""
+"""The recurrent part of Policy V2: feature layer, LSTM with residual, layer norm."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from esper_tamiyo.initialization import TRUNK_GAIN, orthogonal_linear, orthogona
 
 
 class RecurrentTrunk(nn.Module):
-    """Linear, layer norm, ReLU; one LSTM with a residual around it; layer norm.
+    """Linear, layer norm, ReLU; one LSTM with a residual connection; layer norm.
 
-    One layer only: a deeper LSTM was seen to vanish. The residual passes through a
-    linear map without bias where the two sizes differ.
+    The LSTM has one layer: with more, gradients were seen to vanish. If features and memory
+    differ in size, the residual is a linear map without bias.
     """
 
     def __init__(self, inputs: int, features: int, memory: int) -> None:
@@ -34,10 +34,10 @@ class RecurrentTrunk(nn.Module):
         self.norm = nn.LayerNorm(memory)
 
     def step(self, inputs: Tensor, state: PolicyState) -> tuple[Tensor, PolicyState]:
-        """Runs one step: inputs [N, I] to memory [N, H] and the state after it."""
+        """Runs one step; returns the memory [N, H] of inputs [N, I], and the state after it."""
         features = self.features(inputs)
         if features.is_cuda:
-            # cuDNN as in a sequence: both then round alike, in TF32 where that is allowed.
+            # By cuDNN, as in a sequence, so that both round in the same way, also in TF32.
             _, after = self._run(features.unsqueeze(0), state)
         else:
             after = _lstm_step(self.lstm, features, state)
@@ -46,10 +46,10 @@ class RecurrentTrunk(nn.Module):
     def forward(
         self, inputs: Tensor, state: PolicyState, starts: Tensor
     ) -> tuple[Tensor, PolicyState]:
-        """Runs a sequence, the state zeroed wherever an episode starts.
+        """Runs a sequence; the state is zeroed where an episode starts.
 
-        The sequence is cut at the steps in which any environment starts, and each piece
-        is one LSTM call; whole episodes side by side are therefore a single call.
+        The sequence is split at the steps in which an episode starts, with one LSTM call for each
+        part. A rollout of whole episodes is a single call.
 
         Args:
             inputs: [T, N, I].
@@ -73,8 +73,8 @@ class RecurrentTrunk(nn.Module):
 
     def _run(self, features: Tensor, state: PolicyState) -> tuple[Tensor, PolicyState]:
         hidden, cell = state
-        # In fp32 also under autocast: rounding would add up over an episode, and on CPUs without
-        # narrow instructions oneDNN refuses a narrow LSTM.
+        # In float32 also under autocast: rounding errors would add up over an episode, and oneDNN
+        # has no LSTM in bfloat16 on some CPUs.
         with torch.autocast(features.device.type, enabled=False):
             output, (hidden, cell) = self.lstm(
                 features.float(), (hidden.unsqueeze(0), cell.unsqueeze(0))
@@ -85,9 +85,9 @@ class RecurrentTrunk(nn.Module):
 def _lstm_step(lstm: nn.LSTM, features: Tensor, state: PolicyState) -> PolicyState:
     """One step of a one-layer LSTM, [N, I] to hidden and cell state [N, H].
 
-    Equal to calling the module with T = 1, which costs ten times as much on a CPU without
-    gradient, where oneDNN reorders the weights on every call. Few rows against large
-    weights go fastest with the weights on the left.
+    Equal to calling the module with T = 1. That takes ten times as long on a CPU without
+    gradient, because oneDNN reorders the weights in every call. With few rows and large
+    weights the product is fastest with the weights on the left.
     """
     hidden, cell = state
     input_weight, hidden_weight, input_bias, hidden_bias = lstm.all_weights[0]

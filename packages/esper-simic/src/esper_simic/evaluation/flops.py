@@ -1,4 +1,4 @@
-"""FLOPs of a host and its seeds, counted operation by operation on a throwaway host."""
+"""FLOPs of a host and its seeds, counted by running a host that is then discarded."""
 
 from __future__ import annotations
 

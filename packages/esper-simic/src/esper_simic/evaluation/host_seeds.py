@@ -1,4 +1,4 @@
-"""The seeds of hosts that no training has met."""
+"""Random seeds of hosts that no run trains on."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ RANGE_SIZE = 2**30
 
 
 class SeedRange(StrEnum):
-    """What an evaluation is for, which decides its hosts: the ranges share none."""
+    """What an evaluation is for. The ranges have no seed in common."""
 
     TUNING = "tuning"
-    """To choose settings by, as often as it takes: 2^31 and up."""
+    """To choose settings, as often as needed: from 2^31."""
     REPORTING = "reporting"
-    """To publish figures from, once all is chosen: 2^31 + 2^30 and up."""
+    """For published figures, once all settings are chosen: from 2^31 + 2^30."""
 
 
 _STARTS = {SeedRange.TUNING: FIRST_UNSEEN, SeedRange.REPORTING: FIRST_UNSEEN + RANGE_SIZE}
@@ -28,18 +28,17 @@ _STARTS = {SeedRange.TUNING: FIRST_UNSEEN, SeedRange.REPORTING: FIRST_UNSEEN + R
 def evaluation_seeds(
     count: int, *, first: int = 0, use: SeedRange = SeedRange.TUNING
 ) -> tuple[int, ...]:
-    """Returns the host seeds of an evaluation: consecutive, and disjoint from every run's.
+    """Returns the host seeds of an evaluation. They are consecutive, and no run trains on them.
 
-    More of them begin with the fewer, so an evaluation can be extended.
+    The k-th seed does not depend on ``count``, so an evaluation can be extended.
 
     Args:
-        count: How many.
-        first: How many of the range to skip, for seeds that an earlier evaluation has not
-            used.
-        use: What they are for.
+        count: Number of seeds.
+        first: Seeds of the range to skip, because earlier evaluations used them.
+        use: What the evaluation is for.
 
     Raises:
-        SimicError: If the range does not have so many.
+        SimicError: If the range does not have so many seeds.
     """
     if count < 1 or first < 0 or first + count > RANGE_SIZE:
         raise SimicError(

@@ -1,7 +1,7 @@
-"""What looks wrong about an update: a pure function of its numbers.
+"""Detects anomalies in the metrics of an update.
 
-Every number it reads was taken over steps with a choice, so a round of forced steps
-raises no alarm, and each head is watched alone: a joint entropy hides a dead head.
+Entropies and ratios are taken over the steps at which a head had a choice, so a round without any
+has no anomaly. Each head is checked on its own: a mean over heads hides one that has collapsed.
 """
 
 from __future__ import annotations
@@ -31,22 +31,22 @@ Anomaly = (
 )
 
 ENTROPY_MARGIN = 0.02
-"""A head this little above the least entropy its floor allows counts as collapsed."""
+"""How far above the smallest that its floor allows the entropy of a collapsed head may be."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnomalyThresholds:
-    """Where ordinary ends.
+    """Limits beyond which a metric is an anomaly.
 
     Attributes:
-        ratio_max: Largest ordinary probability ratio of a head.
-        ratio_min: Smallest.
-        explained_variance: Least that a critic should explain.
-        warm_up_rounds: Rounds in which it need not yet.
-        gradient_max: Largest ordinary gradient norm.
-        gradient_min: Smallest.
-        gradient_kept: Least that clipping should leave of the gradients, as a share.
-        entropy: Least ordinary entropy by head, between 0 and 1.
+        ratio_max: Largest probability ratio of a head.
+        ratio_min: Smallest probability ratio of a head.
+        explained_variance: Smallest explained variance of the critic.
+        warm_up_rounds: Number of first rounds in which it is not checked.
+        gradient_max: Largest gradient norm.
+        gradient_min: Smallest gradient norm.
+        gradient_kept: Smallest share of the gradients that clipping leaves.
+        entropy: Smallest entropy by head, between 0 and 1.
     """
 
     ratio_max: float = 5.0
@@ -84,13 +84,13 @@ def detect_anomalies(
     round_number: int,
     consecutive_skips: int = 0,
 ) -> tuple[Anomaly, ...]:
-    """Returns what is wrong with an update, worst first.
+    """Returns the anomalies of an update, worst first.
 
     Args:
-        update: The update's event.
-        thresholds: Where ordinary ends.
+        update: The metrics of the update.
+        thresholds: Limits of the metrics.
         round_number: Round of the update, from 1.
-        consecutive_skips: Skipped updates in a row, this one included.
+        consecutive_skips: Skipped updates in a row, including this one.
     """
     return (
         *_instabilities(update, consecutive_skips),

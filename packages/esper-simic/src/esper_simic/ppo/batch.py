@@ -18,8 +18,8 @@ from esper_simic.rollout.storage import Rollout, select_environments, slice_obse
 SMALLEST_SPREAD = 0.05
 """Advantages are divided by at least this share of the returns' standard deviation.
 
-Once every action is equally good, advantages hold only the noise of the critic. Standardising that
-to full size would make heads that do not matter collapse."""
+If all actions are equally good, advantages are only noise of the critic. Scaled up to unit size,
+this noise would make heads collapse that have nothing to learn."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

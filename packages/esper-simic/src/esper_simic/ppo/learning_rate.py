@@ -1,26 +1,25 @@
-"""A learning rate that follows how far the steps before moved the policy."""
+"""A learning rate that follows the KL divergence."""
 
 from __future__ import annotations
 
 FACTOR = 1.5
-"""What the scale is divided or multiplied by at one step."""
+"""Factor by which the scale changes in one step."""
 
 LEAST_SCALE = 0.01
-"""Smallest part of the configured rate that is left."""
+"""Smallest scale of the configured rate."""
 
 
 def adapt_scale(scale: float, kl: float, target: float) -> float:
     """Returns the scale of the learning rate for the next step.
 
-    The scale is divided by 1.5 if the policy is more than twice the target away from the one
-    that acted, and multiplied by 1.5 if it is less than half of it away, as in rsl_rl (after
-    Schulman et al. 2017, eq. 8, where the rule sets a penalty). It stays between 0.01 and 1, so
-    the configured rate is the largest.
+    The scale is divided by 1.5 if the KL divergence is more than twice the target, and multiplied
+    by 1.5 if it is less than half of it, as in rsl_rl (after Schulman et al. 2017, eq. 8, where
+    the rule sets a penalty). It stays between 0.01 and 1, so the configured rate is the largest.
 
     Args:
-        scale: That of the step before.
-        kl: KL divergence of the policy from the one that acted, in nats. 0 says nothing, as
-            before the first step of an update, and leaves the scale as it is; so does NaN.
+        scale: The scale of the last step.
+        kl: KL divergence of the policy from the reference policy, in nats. The scale does not
+            change at 0, which is the value before the first step of an update, or at NaN.
         target: The KL divergence to aim at, positive.
     """
     if kl > 2 * target:

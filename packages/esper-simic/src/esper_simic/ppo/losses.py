@@ -22,13 +22,13 @@ def masked_mean(
     dim: tuple[int, ...] | None = None,
     count: Tensor | None = None,
 ) -> Tensor:
-    """Means ``values`` over where ``mask`` is true; 0 where it is nowhere.
+    """Averages ``values`` where ``mask`` is true; 0 where it is true nowhere.
 
     Args:
         values: Any shape.
         mask: Bool, of the same shape.
         dim: Dimensions to average over, all by default.
-        count: What the sum is divided by, where the values are a piece of a larger batch.
+        count: What the sum is divided by, if the values are a part of a larger batch.
     """
     if count is None:
         count = mask.sum() if dim is None else mask.sum(dim=dim)
@@ -45,10 +45,9 @@ def standardize(values: Tensor, mask: Tensor, smallest_std: float = 1e-8) -> Ten
 
     Args:
         values: Any shape.
-        mask: Bool, of the same shape. A single value has no spread to be measured by and
-            is left as it is.
-        smallest_std: Deviations below this count as this, so that values which hardly
-            differ are not blown up to differ as much as any.
+        mask: Bool, of the same shape. If it is true once, that value stays as it is.
+        smallest_std: Smallest deviation to divide by, so that nearly equal values are not
+            scaled up.
     """
     std = masked_std(values, mask).clamp_min(smallest_std)
     scaled = (values - masked_mean(values, mask)) / std
@@ -74,8 +73,8 @@ def categorical_kl(old: Tensor, new: Tensor) -> Tensor:
     a single step can be most of its mean.
 
     Args:
-        old: Log-probabilities [..., choices]; minus infinity where closed.
-        new: The same, with the same choices closed.
+        old: Log-probabilities [..., choices]; minus infinity for a closed choice.
+        new: The same, with the same closed choices.
 
     Returns:
         [...], in nats.
@@ -86,7 +85,8 @@ def categorical_kl(old: Tensor, new: Tensor) -> Tensor:
 def explained_variance(predicted: Tensor, target: Tensor, mask: Tensor) -> Tensor:
     """1 - Var(target - predicted) / Var(target) over the masked steps.
 
-    NaN where the target is constant: a deviation below a thousandth of its size.
+    NaN if the target is constant: its standard deviation is below a thousandth of its root mean
+    square.
     """
     spread = masked_std(target, mask).square()
     unexplained = masked_std(target - predicted, mask).square()

@@ -1,4 +1,4 @@
-"""The numbers of an update that go to telemetry, by the names of ``PPOUpdate``'s fields."""
+"""The metrics of an update, by the names of ``PPOUpdate``'s fields."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def ppo_update(heads: Sequence[str], metrics: Metrics) -> PPOUpdate:
 
 
 def return_metrics(batch: UpdateBatch, scale: ReturnScale) -> Metrics:
-    """Measures returns, advantages and how well the critic predicted them, in reward units."""
+    """Measures returns, advantages and the critic's explained variance, in reward units."""
     valid, unit = batch.whole.valid, scale.reward_scale
     advantages = batch.returns - batch.values[:-1]
     return {

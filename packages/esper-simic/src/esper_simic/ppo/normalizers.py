@@ -24,7 +24,7 @@ class RunningMoments:
 
     @property
     def std(self) -> float:
-        """Population standard deviation; 1 before anything varied."""
+        """Population standard deviation; 1 until values differ."""
         if self.count < 2:
             return 1.0
         std = math.sqrt(self.squares / self.count)
@@ -71,7 +71,7 @@ class ValueNormalizer:
 
     @property
     def std(self) -> float:
-        """Their standard deviation; 1 before anything varied."""
+        """Their standard deviation; 1 until they differ."""
         return self._moments.std
 
     def normalize(self, returns: Tensor) -> Tensor:
@@ -88,10 +88,10 @@ class ValueNormalizer:
 
 
 class RewardScaler:
-    """Divides rewards by the spread of their running discounted return.
+    """Measures what rewards are divided by: the deviation of their running discounted return.
 
-    Engstrom et al., "Implementation Matters in Deep RL" (2020). Rewards are not centred,
-    so what is worth doing stays so.
+    Engstrom et al., "Implementation Matters in Deep RL" (2020). Rewards are not centred, so they
+    keep their signs.
     """
 
     def __init__(self, gamma: float, *, enabled: bool = True) -> None:
@@ -105,7 +105,7 @@ class RewardScaler:
         return self._moments.std
 
     def update(self, rewards: Tensor, valid: Tensor, starts: Tensor) -> None:
-        """Adds a rollout [T, N]; sums begin again where an episode starts."""
+        """Adds a rollout [T, N]; the running return starts anew with each episode."""
         if self.enabled:
             sums = discounted_sums(rewards, valid, self._gamma, starts=starts)
             self._moments.update(sums[valid])
@@ -121,7 +121,7 @@ class RewardScaler:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReturnScale:
-    """Converts the critic's outputs to rewards, with the statistics of when they were computed.
+    """Converts the critic's outputs to rewards, by the statistics under which it computed them.
 
     Attributes:
         mean: Mean of the returns, in rewards divided by ``critic_scale``.

@@ -187,7 +187,7 @@ class PPO:
 
     @torch.no_grad()
     def value(self, observation: Observation) -> Tensor:
-        """Returns V(s) [N] in reward units, for what would follow the last step.
+        """Returns V(s) [N] in reward units, with the recurrent state after the last step.
 
         Raises:
             SimicError: If ``reset`` was not called.
@@ -280,7 +280,7 @@ class PPO:
     def _prepare(
         self, rollout: Rollout, metrics: Metrics
     ) -> tuple[UpdateBatch, PolicyEvaluation | None]:
-        """Returns the batch, and the first pass's evaluation where that was computed already."""
+        """Returns the batch, and the evaluation of the first pass if it was computed already."""
         _check_rollout(rollout)
         observed = slice_observation(rollout.observation, 0, rollout.steps)
         self._policy.update_normalizer(observed, rollout.valid)
@@ -306,8 +306,8 @@ class PPO:
     def _evaluate_rollout(self, rollout: Rollout, *, gradient: bool) -> PolicyEvaluation:
         """Evaluates [T + 1, N]: the observation after the last step has a value too.
 
-        Where a pass is a single chunk, this is the first pass as well and keeps its gradient. The
-        weights are the same, and a second evaluation would cost a tenth of an update.
+        If a pass is a single chunk, the first pass uses this evaluation, so it keeps its gradient.
+        The weights are the same, and a second evaluation would cost a tenth of an update.
         """
         actions = torch.cat((rollout.actions, torch.zeros_like(rollout.actions[:1])))
         starts = torch.cat((rollout.starts, torch.zeros_like(rollout.starts[:1])))

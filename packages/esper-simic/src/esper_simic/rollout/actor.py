@@ -1,4 +1,4 @@
-"""What chooses actions in an episode, and one environment's action."""
+"""Actors choose the actions of all environments in a round."""
 
 from __future__ import annotations
 

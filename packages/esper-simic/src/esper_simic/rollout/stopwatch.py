@@ -1,4 +1,4 @@
-"""Where the time of a round went."""
+"""Measures the parts of a round's time."""
 
 from __future__ import annotations
 
@@ -35,6 +35,6 @@ class Stopwatch:
             self._parts[part] += time.perf_counter() - begin
 
     def add(self, seconds: Mapping[str, float], prefix: str) -> None:
-        """Adds parts that someone else measured, under ``prefix``."""
+        """Adds parts that were measured elsewhere, with ``prefix`` before their names."""
         for part, spent in seconds.items():
             self._parts[f"{prefix}{part}"] += spent

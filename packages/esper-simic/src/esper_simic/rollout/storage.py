@@ -18,14 +18,14 @@ class Rollout:
     """T steps of N environments side by side.
 
     Attributes:
-        observation: [T + 1, N, ...]; the last row follows the last step and is read for
-            bootstrapping only. Features that nothing may read are zero.
+        observation: [T + 1, N, ...]; the last row follows the last step and is used for
+            bootstrapping only. Features of padding are zero.
         actions: [T, N, heads] int64.
         rewards: [T, N], 0 at invalid steps.
         valid: [T, N] bool, false at padding: steps between the end of an episode and the start
             of the next.
         starts: [T, N] bool, true at an episode's first step.
-        terminated: [T, N] bool, true at a last step after which nothing can be earned.
+        terminated: [T, N] bool, true at a last step that is not bootstrapped.
         truncated: [T, N] bool, true at a last step that a time limit caused.
         state: The recurrent state before the first step, [N, H] each.
     """
@@ -158,7 +158,7 @@ def select_environments(observation: Observation, chosen: Tensor) -> Observation
 
 
 def _without_padding(observation: Observation, valid: Tensor, terminated: Tensor) -> Observation:
-    """Zeroes features that nothing may read, so that not even a NaN in them matters."""
+    """Zeroes features that are never read, so that a NaN in them has no effect."""
     follows = valid & ~terminated
     read = torch.cat((valid[:1], valid[1:] | follows[:-1], follows[-1:]))
     return Observation(
