@@ -30,6 +30,7 @@ READMES = [
 COMMANDS = ("ppo", "heuristic", "evaluate", "tasks", "config")
 PRINTED_BY = {
     "apps/train/src/esper_train/commands/ppo.py": ("ppo",),
+    "apps/train/src/esper_train/ppo_run.py": ("ppo",),
     "apps/train/src/esper_train/settings/machine.py": ("ppo",),
     "apps/train/src/esper_train/session.py": ("ppo",),
     "apps/train/src/esper_train/dual/": ("ppo",),

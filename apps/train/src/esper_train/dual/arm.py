@@ -43,7 +43,7 @@ def _train(
     # Imported here, so that a stop request is noticed while torch loads.
     from esper_leyline import read_config
     from esper_nissa import RunDirectory
-    from esper_train.commands.ppo import train_ppo
+    from esper_train.ppo_run import train_ppo
     from esper_train.settings.options import TelemetryOptions
     from esper_train.settings.resolve import plan_resolved
 
