@@ -1,4 +1,4 @@
-"""Whole episodes for hypothesis: any story that the lifecycle allows, in any mode's money."""
+"""Random episodes for hypothesis, and their rewards in every mode."""
 
 from __future__ import annotations
 
@@ -19,11 +19,20 @@ from esper_leyline import (
 )
 from esper_simic import REWARDS, build_reward
 
-from .lives import HAND_OVER, SLOTS, WAIT, Life, Measured, at, germinate, permitted
+from .simulated_episodes import (
+    HAND_OVER,
+    SLOTS,
+    WAIT,
+    Measured,
+    SimulatedEpisode,
+    at,
+    germinate,
+    permitted,
+)
 
 GAMMA = 0.995
 CONFIGS = {f"{mode}-{family}": RewardConfig(mode=mode, family=family) for mode, family in REWARDS}
-"""Every reward there is, with its default weights."""
+"""Every built-in reward, with its default weights."""
 
 CONTRIBUTION = [name for name, config in CONFIGS.items() if config.family == "contribution"]
 LOSS = [name for name, config in CONFIGS.items() if config.family == "loss"]
@@ -34,18 +43,20 @@ rules_in_use = st.sampled_from(
 )
 
 
-def rewards_of(life: Life, config: RewardConfig, gamma: float = GAMMA):
-    """Returns the breakdown of each step, the reward seeing them in order."""
+def rewards_of(episode: SimulatedEpisode, config: RewardConfig, gamma: float = GAMMA):
+    """Returns the breakdown of each step, in order."""
     reward = build_reward(config, gamma=gamma)
     return [
-        reward(life.reports[step], action, life.reports[step + 1])
-        for step, action in enumerate(life.actions)
+        reward(episode.reports[step], action, episode.reports[step + 1])
+        for step, action in enumerate(episode.actions)
     ]
 
 
-def discounted(life: Life, config: RewardConfig, *, since: int = 0, part: str | None = None):
-    """Sums what a life earns from step ``since`` on, or one part of it, discounted to there."""
-    paid = rewards_of(life, config)[since:]
+def discounted(
+    episode: SimulatedEpisode, config: RewardConfig, *, since: int = 0, part: str | None = None
+):
+    """Returns the discounted sum of the rewards from step ``since`` on, or of one part of them."""
+    paid = rewards_of(episode, config)[since:]
     return sum(
         GAMMA**step * (each.total if part is None else each.components[part])
         for step, each in enumerate(paid)
@@ -53,7 +64,7 @@ def discounted(life: Life, config: RewardConfig, *, since: int = 0, part: str | 
 
 
 def measures(chance, *, odd: bool = False):
-    """Returns a function that makes up what validation says; ``odd`` makes some of it odd."""
+    """Returns a function that draws results of validation; with ``odd`` some are not finite."""
 
     def measure() -> Measured:
         said = Measured(
@@ -71,62 +82,66 @@ def measures(chance, *, odd: bool = False):
 
 
 @st.composite
-def lives(draw, *, odd: bool = False, max_epochs: int = 25) -> Life:
-    """Plays a whole episode at random; the governor ends one in four before its time."""
+def random_episodes(draw, *, odd: bool = False, max_epochs: int = 25) -> SimulatedEpisode:
+    """Plays a whole episode at random; the governor ends one in four early."""
     chance = draw(st.randoms(use_true_random=False))
-    life = Life(rules=draw(rules_in_use), max_epochs=max_epochs)
+    episode = SimulatedEpisode(rules=draw(rules_in_use), max_epochs=max_epochs)
     measure = measures(chance, odd=odd)
     cut = chance.choice([None, None, None, chance.randint(1, max_epochs)])
-    while life.now.ended is None:
-        action = chance.choice(permitted(life.now))
+    while episode.now.ended is None:
+        action = chance.choice(permitted(episode.now))
         if action.op in (Op.PRUNE, Op.SET_ALPHA_TARGET):
             speed, target = chance.randrange(4), chance.randrange(3)
             action = replace(action, alpha_speed=speed, alpha_target=target)
-        ended = EpisodeEnd.GOVERNOR if life.now.epoch + 1 == cut else None
-        life.step(action, measure(), ended=ended)
-    return life
+        ended = EpisodeEnd.GOVERNOR if episode.now.epoch + 1 == cut else None
+        episode.step(action, measure(), ended=ended)
+    return episode
 
 
 def blended(contribution: float, slot: int = 0) -> Measured:
-    """Returns what is measured while a seed takes part that contributes so many points."""
+    """Returns the measurements while one seed with this contribution is blended."""
     return Measured(loss=1.0 - contribution / 100, contributions={SLOTS[slot]: contribution})
 
 
-def grown(slot: int = 0, *, contribution: float, rest: int = 0, max_epochs: int = 150) -> Life:
-    """Returns a host whose seed has been HOLDING at full strength for ``rest`` epochs."""
-    life = Life(max_epochs=max_epochs)
+def grown(
+    slot: int = 0, *, contribution: float, rest: int = 0, max_epochs: int = 150
+) -> SimulatedEpisode:
+    """Returns an episode whose seed has been in HOLDING at alpha 1 for ``rest`` epochs."""
+    episode = SimulatedEpisode(max_epochs=max_epochs)
     said = blended(contribution, slot)
-    life.step(germinate(slot))
-    while life.stage(slot) is not SeedStage.HOLDING:
-        life.step(WAIT, said if life.now.seeds[slot].alpha > 0 else None)
+    episode.step(germinate(slot))
+    while episode.stage(slot) is not SeedStage.HOLDING:
+        episode.step(WAIT, said if episode.now.seeds[slot].alpha > 0 else None)
     for _ in range(rest):
-        life.step(WAIT, said)
-    return life
+        episode.step(WAIT, said)
+    return episode
 
 
-def loop_of_germinations(life: Life, chance, slots: Sequence[int], steps: int) -> None:
-    """Grows seeds, moves them about, prunes them all, and waits until their slots are free.
+def loop_of_germinations(
+    episode: SimulatedEpisode, chance, slots: Sequence[int], steps: int
+) -> None:
+    """Germinates seeds, acts on them at random, prunes them, and waits until their slots are free.
 
-    Nothing is fossilized, and the last epoch measures the host as it was at first.
+    No seed is fossilized, and the last measurements equal the first.
     """
-    before, measure = life.now, measures(chance)
+    before, measure = episode.now, measures(chance)
     at_first = Measured(
         accuracy=before.val_accuracy,
         loss=before.val_loss,
         contributions={seed.slot: seed.contribution for seed in before.seeds if seed.contribution},
     )
     for _ in range(steps):
-        actions = [each for each in _open(life.now) if each is WAIT or each.slot in slots]
-        life.step(chance.choice(actions), measure())
-    while not _free(life.now, slots):
-        prunes = [each for each in _open(life.now) if each.op is Op.PRUNE and each.slot in slots]
-        life.step(chance.choice(prunes) if prunes else WAIT, measure())
-    life.step(WAIT, at_first)
+        actions = [each for each in _open(episode.now) if each is WAIT or each.slot in slots]
+        episode.step(chance.choice(actions), measure())
+    while not _free(episode.now, slots):
+        prunes = [each for each in _open(episode.now) if each.op is Op.PRUNE and each.slot in slots]
+        episode.step(chance.choice(prunes) if prunes else WAIT, measure())
+    episode.step(WAIT, at_first)
 
 
-def loop_of_alphas(life: Life, chance, slot: int, steps: int) -> None:
-    """Turns a holding seed's alpha down, about, and up again, and lets it settle."""
-    before, measure = life.now, measures(chance)
+def loop_of_alphas(episode: SimulatedEpisode, chance, slot: int, steps: int) -> None:
+    """Moves the alpha of a seed in HOLDING down and up at random, and back to 1."""
+    before, measure = episode.now, measures(chance)
     at_first = Measured(
         accuracy=before.val_accuracy,
         loss=before.val_loss,
@@ -139,13 +154,13 @@ def loop_of_alphas(life: Life, chance, slot: int, steps: int) -> None:
             alpha_target=chance.randrange(3),
             alpha_speed=chance.randrange(4),
         )
-        life.step(chance.choice([WAIT, turn]), measure())
+        episode.step(chance.choice([WAIT, turn]), measure())
     up = at(Op.SET_ALPHA_TARGET, slot, alpha_target=2, alpha_speed=0)
-    while life.stage(slot) is not SeedStage.HOLDING:
-        life.step(up, measure())
+    while episode.stage(slot) is not SeedStage.HOLDING:
+        episode.step(up, measure())
     for _ in range(7):
-        life.step(WAIT, measure())
-    life.step(WAIT, at_first)
+        episode.step(WAIT, measure())
+    episode.step(WAIT, at_first)
 
 
 def _open(report: StepReport):

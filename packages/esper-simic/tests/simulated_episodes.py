@@ -1,8 +1,7 @@
-"""Episodes by the real lifecycle, whose measurements are given: nothing is trained.
+"""Episodes with the real lifecycle and given measurements; nothing is trained.
 
-An action is carried out by ``esper_leyline.advance`` as a host would; what validation
-says after it comes from whoever plays, so that a reward can be shown any story that the
-lifecycle allows.
+Actions are applied by ``esper_leyline.advance``, as a host does. The results of validation are
+given by the test, so that a reward can be tested on any episode that the lifecycle allows.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from .simulated_hosts import _apply, _describe, _Seed
 
 SLOTS = ("r0c0", "r0c1", "r0c2")
 HAND_OVER = LifecycleRules(auto_forward_g1=True, auto_forward_g2=True, auto_forward_g3=True)
-"""Gates G1 to G3 open by themselves, as in the preset mnist1d."""
+"""Gates G1 to G3 open automatically, as in the preset mnist1d."""
 
 WAIT = FactoredAction()
 BLENDED = (SeedStage.BLENDING, SeedStage.HOLDING, SeedStage.FOSSILIZED)
@@ -37,12 +36,12 @@ BLENDED = (SeedStage.BLENDING, SeedStage.HOLDING, SeedStage.FOSSILIZED)
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """What validation says after one epoch.
+    """Results of the validation of one epoch.
 
     Attributes:
         accuracy: Of the whole network, in percent.
-        contributions: Points by slot; only seeds that take part are given theirs.
-        none: Accuracy without any seed, ``None`` where nobody measured it.
+        contributions: Points by slot; only blended seeds get theirs.
+        none: Accuracy without any seed, ``None`` if it was not measured.
     """
 
     accuracy: float | None = 50.0
@@ -51,8 +50,8 @@ class Measured:
     none: float | None = None
 
 
-class Life:
-    """One host's episode so far, report by report."""
+class SimulatedEpisode:
+    """One host's episode, with all its reports."""
 
     def __init__(
         self,
@@ -66,7 +65,7 @@ class Life:
         self.rules = rules
         self.actions: list[FactoredAction] = []
         self.on_trial: list[bool] = []
-        """Of each step: whether a seed took part in its validation that is not committed."""
+        """Of each step: whether a seed took part in its validation that is not fossilized."""
         self._seeds = [_Seed() for _ in SLOTS]
         fresh = StepReport(
             environment=environment,
@@ -92,7 +91,7 @@ class Life:
         *,
         ended: EpisodeEnd | None = None,
     ) -> StepReport:
-        """Carries out an action, trains nothing, and says what was measured."""
+        """Applies an action; returns the report with these measurements."""
         measured = Measured() if measured is None else measured
         command, accepted = to_command(action, SLOTS), True
         if command is not None:
@@ -107,9 +106,9 @@ class Life:
         self.reports.append(self._report(action, accepted, measured, ended))
         return self.now
 
-    def copy(self) -> Life:
-        """Returns a life that goes its own way from here."""
-        twin = Life(rules=self.rules)
+    def copy(self) -> SimulatedEpisode:
+        """Returns an independent copy."""
+        twin = SimulatedEpisode(rules=self.rules)
         twin.actions, twin.reports = list(self.actions), list(self.reports)
         twin.on_trial = list(self.on_trial)
         twin._seeds = [replace(seed) for seed in self._seeds]
@@ -161,7 +160,7 @@ def at(op: Op, slot: int = 0, **heads) -> FactoredAction:
 
 
 def permitted(report: StepReport, *, without: Sequence[Op] = ()) -> list[FactoredAction]:
-    """Lists what the lifecycle accepts now, waiting first, other heads plain."""
+    """Lists the actions that the lifecycle accepts, WAIT first, with default arguments."""
     actions = [WAIT]
     for index, seed in enumerate(report.seeds):
         actions += [
@@ -172,8 +171,10 @@ def permitted(report: StepReport, *, without: Sequence[Op] = ()) -> list[Factore
     return actions
 
 
-def wander(life: Life, chance: random.Random, measure, *, without: Sequence[Op] = ()) -> Life:
-    """Plays at random to the end; ``measure`` says what each epoch's validation finds."""
-    while life.now.ended is None:
-        life.step(chance.choice(permitted(life.now, without=without)), measure())
-    return life
+def play_at_random(
+    episode: SimulatedEpisode, chance: random.Random, measure, *, without: Sequence[Op] = ()
+) -> SimulatedEpisode:
+    """Plays random actions to the end; ``measure`` returns the results of each validation."""
+    while episode.now.ended is None:
+        episode.step(chance.choice(permitted(episode.now, without=without)), measure())
+    return episode

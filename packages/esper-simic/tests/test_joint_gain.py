@@ -13,9 +13,9 @@ from esper_leyline import CounterfactualConfig, EpisodeEnd, RewardConfig, SeedSt
 from esper_simic import build_reward
 from esper_simic.rewards.measurement import CAPPED, UNCAPPED, count_contributions, joint_gain
 
-from .lives import WAIT, active_none
+from .episode_strategies import CONFIGS, CONTRIBUTION, GAMMA
 from .reports import SLOTS, any_report, report, seed
-from .stories import CONFIGS, CONTRIBUTION, GAMMA
+from .simulated_episodes import WAIT, active_none
 
 points = st.floats(min_value=-60, max_value=60)
 

@@ -10,9 +10,9 @@ import pytest
 from esper_leyline import CounterfactualConfig, EpisodeEnd, Op, RewardConfig, SeedStage
 from esper_simic import build_reward
 
-from .lives import WAIT
+from .episode_strategies import CONFIGS, GAMMA, LOSS
 from .reports import act, report, seed
-from .stories import CONFIGS, GAMMA, LOSS
+from .simulated_episodes import WAIT
 
 T = 10
 HELD = seed(SeedStage.HOLDING, alpha=1.0, epochs_in_stage=9, age=9)

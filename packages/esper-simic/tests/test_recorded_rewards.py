@@ -1,7 +1,7 @@
-"""What the default reward paid before there were others: later changes must not move it.
+"""The default reward of random episodes equals the one recorded with esper-simic 0.1.0.
 
-The figures are those of esper-simic 0.1.0, bit for bit; only the rent, which takes a
-logarithm from the C library, may differ in its last place.
+All figures are bit-identical, except the rent: it uses a logarithm of the C library, which may
+differ in the last bit.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import pytest
 from esper_leyline import Flag, RewardConfig
 from esper_simic import build_reward
 
-from .lives import SLOTS, Life, Measured, wander
+from .simulated_episodes import SLOTS, Measured, SimulatedEpisode, play_at_random
 
-PAID = {
+RECORDED = {
     0: {
         "shaping": -0.22244999999999937,
         "attribution": 1.6690699999999996,
@@ -48,8 +48,8 @@ FLAGS = {0: "0010", 1: "010101", 2: "11111"}
 """Columns of the slots that were flagged, in order."""
 
 
-def episode(seed: int) -> Life:
-    """Plays 18 epochs at random; nobody measures the host without seeds."""
+def random_episode(seed: int) -> SimulatedEpisode:
+    """Plays 18 epochs at random; the host without seeds is not measured."""
     chance = random.Random(seed)
 
     def measure() -> Measured:
@@ -59,19 +59,19 @@ def episode(seed: int) -> Life:
             contributions={slot: round(chance.uniform(-10, 40), 2) for slot in SLOTS},
         )
 
-    return wander(Life(), chance, measure)
+    return play_at_random(SimulatedEpisode(), chance, measure)
 
 
-@pytest.mark.parametrize("seed", PAID)
-def test_the_default_reward_pays_what_it_paid(seed):
+@pytest.mark.parametrize("seed", RECORDED)
+def test_default_rewards_equal_the_recorded_ones(seed):
     reward = build_reward(RewardConfig(), gamma=0.995)
-    life, paid, flags = episode(seed), dict.fromkeys(PAID[seed], 0.0), []
-    for step, action in enumerate(life.actions):
-        breakdown = reward(life.reports[step], action, life.reports[step + 1])
+    episode, paid, flags = random_episode(seed), dict.fromkeys(RECORDED[seed], 0.0), []
+    for step, action in enumerate(episode.actions):
+        breakdown = reward(episode.reports[step], action, episode.reports[step + 1])
         flags += breakdown.flags
         for name, value in breakdown.components.items():
             paid[name] += value
-    rent, due = paid.pop("rent"), dict(PAID[seed])
+    rent, due = paid.pop("rent"), dict(RECORDED[seed])
     assert rent == pytest.approx(due.pop("rent"), rel=1e-14)
     assert paid == due
     assert flags == [

@@ -11,12 +11,12 @@ from esper_leyline import EpisodeEnd, Op
 from esper_simic import build_reward
 from esper_simic.rewards.ledger import EpisodeLedger
 
-from .lives import WAIT, Measured, at
+from .episode_strategies import CONFIGS, GAMMA, grown, random_episodes, rewards_of
 from .reports import report
-from .stories import CONFIGS, GAMMA, grown, lives, rewards_of
+from .simulated_episodes import WAIT, Measured, at
 
 EPOCHS = 12
-short = lives(max_epochs=EPOCHS)
+short = random_episodes(max_epochs=EPOCHS)
 REMEMBERING = (
     "escrow-contribution",
     "escrow-loss",
@@ -33,25 +33,25 @@ every_memory = pytest.mark.parametrize("name", REMEMBERING)
 def test_environments_and_episodes_are_independent(first, second, third):
     """One reward for two environments side by side, and another episode after the first."""
     for name in REMEMBERING:
-        apart = [rewards_of(life, CONFIGS[name]) for life in (first, second, third)]
+        apart = [rewards_of(episode, CONFIGS[name]) for episode in (first, second, third)]
         reward = build_reward(CONFIGS[name], gamma=GAMMA)
         together = [[], [], []]
         for index in range(EPOCHS):
-            for environment, life in enumerate((first, second)):
-                together[environment] += step(reward, life, index, environment)
+            for environment, episode in enumerate((first, second)):
+                together[environment] += step(reward, episode, index, environment)
         for index in range(EPOCHS):
             together[2] += step(reward, third, index, 0)
         assert together == apart, name
 
 
-def step(reward, life, index, environment):
-    """Pays for one step as if it were of another environment, while the life goes on."""
-    if index >= len(life.actions):
+def step(reward, episode, index, environment):
+    """Pays for one step as if it were of another environment, while the episode goes on."""
+    if index >= len(episode.actions):
         return []
     previous, current = (
-        replace(each, environment=environment) for each in life.reports[index : index + 2]
+        replace(each, environment=environment) for each in episode.reports[index : index + 2]
     )
-    return [reward(previous, life.actions[index], current)]
+    return [reward(previous, episode.actions[index], current)]
 
 
 @every_memory
@@ -61,25 +61,27 @@ def test_an_interrupted_round_leaves_no_entry(name):
     assert broken.now.ended is None
     for index in range(len(broken.actions)):
         step(reward, broken, index, 0)
-    life = finished(contribution=10.0)
-    paid = [each for index in range(len(life.actions)) for each in step(reward, life, index, 0)]
-    assert paid == rewards_of(life, CONFIGS[name])
+    episode = finished(contribution=10.0)
+    paid = [
+        each for index in range(len(episode.actions)) for each in step(reward, episode, index, 0)
+    ]
+    assert paid == rewards_of(episode, CONFIGS[name])
 
 
 @every_memory
 def test_an_entry_lasts_for_an_episode(name):
     """Its last step alone is not paid as the last of all of them is."""
-    life = finished(contribution=40.0)
-    (alone,) = step(build_reward(CONFIGS[name], gamma=GAMMA), life, len(life.actions) - 1, 0)
-    assert alone != rewards_of(life, CONFIGS[name])[-1]
+    episode = finished(contribution=40.0)
+    (alone,) = step(build_reward(CONFIGS[name], gamma=GAMMA), episode, len(episode.actions) - 1, 0)
+    assert alone != rewards_of(episode, CONFIGS[name])[-1]
 
 
 def finished(*, contribution):
-    life = grown(contribution=contribution, rest=3, max_epochs=20)
-    while life.now.epoch < 19:
-        life.step(WAIT, Measured(loss=1.0 - contribution / 100, contributions={"r0c0": 10.0}))
-    life.step(at(Op.FOSSILIZE), Measured(loss=0.5, contributions={"r0c0": contribution}))
-    return life
+    episode = grown(contribution=contribution, rest=3, max_epochs=20)
+    while episode.now.epoch < 19:
+        episode.step(WAIT, Measured(loss=1.0 - contribution / 100, contributions={"r0c0": 10.0}))
+    episode.step(at(Op.FOSSILIZE), Measured(loss=0.5, contributions={"r0c0": contribution}))
+    return episode
 
 
 def test_an_entry_is_found_by_the_next_step_only():

@@ -23,9 +23,9 @@ from esper_leyline.config.reward import RewardFamily
 from esper_simic import REWARDS, SimicError, build_reward, reward_modes
 from esper_simic.rewards.plugins import ADDED_REWARDS
 
-from .lives import WAIT
+from .episode_strategies import CONFIGS, CONTRIBUTION, GAMMA
 from .reports import act, report, seed
-from .stories import CONFIGS, CONTRIBUTION, GAMMA
+from .simulated_episodes import WAIT
 
 OVER = {"ended": EpisodeEnd.HORIZON}
 CRASHED = {"ended": EpisodeEnd.GOVERNOR}

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from esper_leyline import EpisodeEnd, Op, RewardConfig, SeedStage, parse_config
 from esper_simic import SimicError, build_reward
 
-from .lives import WAIT
+from .episode_strategies import CONFIGS, GAMMA, random_episodes, rewards_of
 from .reports import act, report, seed
-from .stories import CONFIGS, GAMMA, lives, rewards_of
+from .simulated_episodes import WAIT
 
 RENTED = [name for name, config in CONFIGS.items() if config.mode != "simplified"]
 DENSE = [name for name, config in CONFIGS.items() if config.mode in {"shaped", "escrow"}]
@@ -80,10 +80,10 @@ def test_the_floor_and_its_weight_count_in_the_alpha_shock_too(name):
 
 @pytest.mark.parametrize("name", [n for n, c in CONFIGS.items() if c.mode != "basic_plus"])
 @settings(max_examples=10, deadline=None)
-@given(lives(max_epochs=10))
-def test_the_drip_fraction_has_no_effect_in_other_modes(name, life):
+@given(random_episodes(max_epochs=10))
+def test_the_drip_fraction_has_no_effect_in_other_modes(name, episode):
     other = CONFIGS[name].model_copy(update={"drip_fraction": 0.1})
-    assert rewards_of(life, other) == rewards_of(life, CONFIGS[name])
+    assert rewards_of(episode, other) == rewards_of(episode, CONFIGS[name])
 
 
 WEIGHTS = {

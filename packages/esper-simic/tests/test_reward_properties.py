@@ -16,24 +16,24 @@ from esper_simic import build_reward
 from esper_simic.rewards.loss import LOSS_CAP
 from esper_simic.rewards.shaping import potential
 
-from .lives import WAIT, Life, Measured, at, germinate
-from .reports import actions, any_report, report
-from .stories import (
+from .episode_strategies import (
     CONFIGS,
     GAMMA,
     PENALTIES,
     blended,
     discounted,
     grown,
-    lives,
     loop_of_alphas,
     loop_of_germinations,
+    random_episodes,
     rewards_of,
 )
+from .reports import actions, any_report, report
+from .simulated_episodes import WAIT, Measured, SimulatedEpisode, at, germinate
 
 PLAN = settings(max_examples=50, deadline=None)
 LONG = settings(PLAN, max_examples=30)
-"""For stories of hundreds of epochs."""
+"""For episodes of hundreds of epochs."""
 SHAPED = {n: c for n, c in CONFIGS.items() if c.mode in {"shaped", "simplified", "escrow"}}
 chances = st.randoms(use_true_random=False)
 
@@ -68,23 +68,23 @@ def test_rewards_of_any_report_are_finite_sums_of_their_parts(steps):
 
 
 @PLAN
-@given(lives(odd=True))
-def test_rewards_of_any_episode_are_finite_and_have_the_same_parts(life):
+@given(random_episodes(odd=True))
+def test_rewards_of_any_episode_are_finite_and_have_the_same_parts(episode):
     for name, config in CONFIGS.items():
         parts = parts_of(config)
-        for paid in rewards_of(life, config):
+        for paid in rewards_of(episode, config):
             assert math.isfinite(paid.total), name
             assert set(paid.components) == parts, name
 
 
 @pytest.mark.parametrize("size", [0, 1])
 def test_the_reward_of_a_host_without_parameters_is_finite(size):
-    life = Life(host_parameters=size, max_epochs=6)
+    episode = SimulatedEpisode(host_parameters=size, max_epochs=6)
     for action in (germinate(), *[WAIT] * 5):
-        life.step(action)
-    assert life.now.live_parameters > 0
+        episode.step(action)
+    assert episode.now.live_parameters > 0
     for name, config in CONFIGS.items():
-        assert all(math.isfinite(paid.total) for paid in rewards_of(life, config)), name
+        assert all(math.isfinite(paid.total) for paid in rewards_of(episode, config)), name
 
 
 @PLAN
@@ -96,66 +96,68 @@ def test_penalties_of_any_report_are_never_positive(previous, action, current):
 
 
 @PLAN
-@given(lives(), st.data())
-def test_shaping_of_consecutive_steps_telescopes(life, data):
-    last = len(life.reports) - 1
+@given(random_episodes(), st.data())
+def test_shaping_of_consecutive_steps_telescopes(episode, data):
+    last = len(episode.reports) - 1
     start = data.draw(st.integers(0, last - 1))
     end = data.draw(st.integers(start + 1, last))
     for name, config in SHAPED.items():
-        paid = rewards_of(life, config)[start:end]
+        paid = rewards_of(episode, config)[start:end]
         earned = sum(GAMMA**step * each.components["shaping"] for step, each in enumerate(paid))
-        first, final = (potential(life.reports[where], config) for where in (start, end))
+        first, final = (potential(episode.reports[where], config) for where in (start, end))
         due = config.shaping_weight * (GAMMA ** (end - start) * final - first)
         assert earned == pytest.approx(due, abs=1e-9), name
-        assert discounted(life, config, part="shaping") == pytest.approx(0.0, abs=1e-9), name
-        assert potential(life.now, config) == 0, name
+        assert discounted(episode, config, part="shaping") == pytest.approx(0.0, abs=1e-9), name
+        assert potential(episode.now, config) == 0, name
 
 
 @PLAN
-@given(lives())
-def test_progress_telescopes_from_the_first_loss_to_the_last(life):
-    if life.now.ended is EpisodeEnd.GOVERNOR:
-        life.reports.pop()
-        life.actions.pop()
-    if not life.actions:
+@given(random_episodes())
+def test_progress_telescopes_from_the_first_loss_to_the_last(episode):
+    if episode.now.ended is EpisodeEnd.GOVERNOR:
+        episode.reports.pop()
+        episode.actions.pop()
+    if not episode.actions:
         return
-    first, last = (min(where.val_loss, LOSS_CAP) for where in (life.reports[1], life.now))
-    due = GAMMA ** (life.now.max_epochs - 1) * (first - last)
+    first, last = (min(where.val_loss, LOSS_CAP) for where in (episode.reports[1], episode.now))
+    due = GAMMA ** (episode.now.max_epochs - 1) * (first - last)
     for name in ("shaped-loss", "basic-loss"):
-        earned = discounted(life, CONFIGS[name], part="progress")
+        earned = discounted(episode, CONFIGS[name], part="progress")
         assert earned == pytest.approx(due, abs=1e-9), name
 
 
 @PLAN
-@given(lives(), st.floats(0, 1))
-def test_at_the_horizon_dripped_payments_equal_immediate_ones(life, fraction):
-    if life.now.ended is EpisodeEnd.GOVERNOR:
+@given(random_episodes(), st.floats(0, 1))
+def test_at_the_horizon_dripped_payments_equal_immediate_ones(episode, fraction):
+    if episode.now.ended is EpisodeEnd.GOVERNOR:
         return
     dripping = CONFIGS["basic_plus-loss"].model_copy(update={"drip_fraction": fraction})
-    earned = sum(discounted(life, dripping, part=part) for part in ("progress", "drip"))
-    due = discounted(life, CONFIGS["basic-loss"], part="progress")
+    earned = sum(discounted(episode, dripping, part=part) for part in ("progress", "drip"))
+    due = discounted(episode, CONFIGS["basic-loss"], part="progress")
     assert earned == pytest.approx(due, abs=1e-9)
 
 
 @PLAN
-@given(lives())
-def test_the_committed_loss_is_of_the_last_epoch_without_a_trial(life):
-    first, last = life.reports[1].val_loss, committed_loss(life)
-    earned = discounted(life, CONFIGS["escrow-loss"], part="progress")
-    due = GAMMA ** (life.now.max_epochs - 1) * (first - last)
+@given(random_episodes())
+def test_the_committed_loss_is_of_the_last_epoch_without_a_trial(episode):
+    first, last = episode.reports[1].val_loss, committed_loss(episode)
+    earned = discounted(episode, CONFIGS["escrow-loss"], part="progress")
+    due = GAMMA ** (episode.now.max_epochs - 1) * (first - last)
     assert earned == pytest.approx(due, abs=1e-9)
     share = max((first - last) / first, -1.0) if first else 0.0
-    crashed = life.now.ended is EpisodeEnd.GOVERNOR
+    crashed = episode.now.ended is EpisodeEnd.GOVERNOR
     for name, weight in (("sparse-loss", 1.0), ("minimal-loss", 1.0), ("simplified-loss", 3.0)):
-        ending = rewards_of(life, CONFIGS[name])[-1].components["terminal"]
+        ending = rewards_of(episode, CONFIGS[name])[-1].components["terminal"]
         assert ending == pytest.approx(-3.0 if crashed else weight * share), name
 
 
-def committed_loss(life: Life) -> float:
+def committed_loss(episode: SimulatedEpisode) -> float:
     """Reads it off what the lifecycle knows of each validation, not off the reports."""
-    epochs = list(zip([each.val_loss for each in life.reports[1:]], life.on_trial, strict=True))
+    epochs = list(
+        zip([each.val_loss for each in episode.reports[1:]], episode.on_trial, strict=True)
+    )
     last, tried = epochs[-1]
-    if not (tried or life.now.ended is EpisodeEnd.GOVERNOR):
+    if not (tried or episode.now.ended is EpisodeEnd.GOVERNOR):
         return last
     settled = [loss for loss, tried in epochs[:-1] if not tried]
     return max(settled[-1], last) if settled else last
@@ -164,64 +166,64 @@ def committed_loss(life: Life) -> float:
 @PLAN
 @given(st.lists(st.floats(0, 14), min_size=1, max_size=8), st.lists(st.floats(0, 14), min_size=1))
 def test_a_loop_of_the_loss_earns_no_more_than_waiting(past, inside):
-    life = Life(max_epochs=80)
+    episode = SimulatedEpisode(max_epochs=80)
     for loss in past:
-        life.step(WAIT, Measured(loss=loss))
-    since, still = len(life.actions), life.copy()
+        episode.step(WAIT, Measured(loss=loss))
+    since, still = len(episode.actions), episode.copy()
     for loss in [*inside[:40], past[-1]]:
-        life.step(WAIT, Measured(loss=loss))
+        episode.step(WAIT, Measured(loss=loss))
         still.step(WAIT, Measured(loss=past[-1]))
     for name, config in CONFIGS.items():
-        looped, waited = (discounted(each, config, since=since) for each in (life, still))
+        looped, waited = (discounted(each, config, since=since) for each in (episode, still))
         assert looped <= waited + 1e-9, name
 
 
 @PLAN
 @given(chances, st.integers(1, 25))
 def test_a_loop_of_germinations_earns_nothing(chance, steps):
-    life = Life(max_epochs=500)
-    life.step(WAIT, Measured(accuracy=chance.uniform(10, 90), loss=chance.uniform(0, 3)))
-    loop_of_germinations(life, chance, slots=(0, 1, 2), steps=steps)
-    assert life.now.seeds == life.reports[1].seeds
+    episode = SimulatedEpisode(max_epochs=500)
+    episode.step(WAIT, Measured(accuracy=chance.uniform(10, 90), loss=chance.uniform(0, 3)))
+    loop_of_germinations(episode, chance, slots=(0, 1, 2), steps=steps)
+    assert episode.now.seeds == episode.reports[1].seeds
     for name, config in CONFIGS.items():
-        assert discounted(life, config, since=1) <= 1e-9, name
+        assert discounted(episode, config, since=1) <= 1e-9, name
 
 
 @PLAN
 @given(chances, st.floats(0, 60), st.integers(1, 25))
 def test_a_loop_beside_a_fossil_earns_no_more_than_waiting(chance, contribution, steps):
-    life = grown(contribution=contribution, max_epochs=500)
+    episode = grown(contribution=contribution, max_epochs=500)
     said = blended(contribution)
     for action in (at(Op.FOSSILIZE), *[WAIT] * 8):
-        life.step(action, said)
-    since, loop, still = len(life.actions), life.copy(), life.copy()
+        episode.step(action, said)
+    since, loop, still = len(episode.actions), episode.copy(), episode.copy()
     loop_of_germinations(loop, chance, slots=(1, 2), steps=steps)
     for action in loop.actions[since:]:
-        life.step(action, said)
+        episode.step(action, said)
         still.step(WAIT, said)
-    assert life.now.seeds == still.now.seeds
+    assert episode.now.seeds == still.now.seeds
     for name, config in CONFIGS.items():
-        looped, waited = (discounted(each, config, since=since) for each in (life, still))
+        looped, waited = (discounted(each, config, since=since) for each in (episode, still))
         assert looped <= waited + 1e-9, name
 
 
 @PLAN
 @given(chances, st.floats(-40, 60), st.integers(1, 12))
 def test_turning_alpha_down_and_up_earns_nothing(chance, contribution, steps):
-    life = grown(contribution=contribution, rest=8, max_epochs=500)
-    since, still = len(life.actions), life.copy()
-    loop_of_alphas(life, chance, 0, steps)
-    assert life.stage() is SeedStage.HOLDING
-    for _ in life.actions[since:]:
+    episode = grown(contribution=contribution, rest=8, max_epochs=500)
+    since, still = len(episode.actions), episode.copy()
+    loop_of_alphas(episode, chance, 0, steps)
+    assert episode.stage() is SeedStage.HOLDING
+    for _ in episode.actions[since:]:
         still.step(WAIT, blended(contribution))
     for name, config in CONFIGS.items():
-        looped, waited = (discounted(each, config, since=since) for each in (life, still))
+        looped, waited = (discounted(each, config, since=since) for each in (episode, still))
         # Waiting earns nothing but what drips of the fall that growing the seed brought.
         assert looped <= (waited if name == "basic_plus-loss" else 0.0) + 1e-9, name
 
 
-def to_the_end(life: Life, first, contribution: float) -> Life:
-    branch, action = life.copy(), first
+def to_the_end(episode: SimulatedEpisode, first, contribution: float) -> SimulatedEpisode:
+    branch, action = episode.copy(), first
     while branch.now.ended is None:
         branch.step(action, blended(contribution))
         action = WAIT
@@ -231,8 +233,10 @@ def to_the_end(life: Life, first, contribution: float) -> Life:
 @LONG
 @given(st.floats(0.1, 80), st.integers(0, 30), st.sampled_from([45, 150]))
 def test_holding_for_ever_does_not_beat_committing(contribution, rest, horizon):
-    life = grown(contribution=contribution, rest=rest, max_epochs=horizon)
-    held, committed = (to_the_end(life, first, contribution) for first in (WAIT, at(Op.FOSSILIZE)))
+    episode = grown(contribution=contribution, rest=rest, max_epochs=horizon)
+    held, committed = (
+        to_the_end(episode, first, contribution) for first in (WAIT, at(Op.FOSSILIZE))
+    )
     for name, priced in CONFIGS.items():
         # A loss may fall by less than the price of committing; in points nothing does.
         free = {"intervention_cost": 0.0} if priced.family == "loss" else {}
@@ -246,11 +250,11 @@ def test_holding_for_ever_does_not_beat_committing(contribution, rest, horizon):
 @LONG
 @given(st.floats(0.1, 80), st.integers(0, 20), st.integers(1, 20))
 def test_delaying_fossilization_earns_nothing(contribution, rest, delay):
-    life = grown(contribution=contribution, rest=rest, max_epochs=60)
-    later = life.copy()
+    episode = grown(contribution=contribution, rest=rest, max_epochs=60)
+    later = episode.copy()
     for _ in range(delay):
         later.step(WAIT, blended(contribution))
-    late, early = (to_the_end(each, at(Op.FOSSILIZE), contribution) for each in (later, life))
+    late, early = (to_the_end(each, at(Op.FOSSILIZE), contribution) for each in (later, episode))
     for name, priced in CONFIGS.items():
         # The price of the intervention is the one thing that gets cheaper by waiting.
         config = priced.model_copy(update={"intervention_cost": 0.0})
@@ -258,10 +262,10 @@ def test_delaying_fossilization_earns_nothing(contribution, rest, delay):
 
 
 @PLAN
-@given(lives())
-def test_no_step_of_any_episode_has_a_spike(life):
+@given(random_episodes())
+def test_no_step_of_any_episode_has_a_spike(episode):
     for name, config in CONFIGS.items():
-        assert all(abs(paid.total) <= 15 for paid in rewards_of(life, config)), name
+        assert all(abs(paid.total) <= 15 for paid in rewards_of(episode, config)), name
 
 
 @PLAN

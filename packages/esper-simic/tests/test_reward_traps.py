@@ -12,9 +12,7 @@ from hypothesis import strategies as st
 from esper_leyline import EpisodeEnd, Flag, Op, SeedStage
 from esper_simic import build_reward
 
-from .lives import SLOTS, WAIT, Life, Measured, at, germinate
-from .reports import act, any_report, report, seed
-from .stories import (
+from .episode_strategies import (
     CONFIGS,
     CONTRIBUTION,
     GAMMA,
@@ -25,10 +23,12 @@ from .stories import (
     loop_of_germinations,
     rewards_of,
 )
+from .reports import act, any_report, report, seed
+from .simulated_episodes import SLOTS, WAIT, Measured, SimulatedEpisode, at, germinate
 
 PLAN = settings(max_examples=40, deadline=None)
 LONG = settings(PLAN, max_examples=25)
-"""For stories of hundreds of epochs."""
+"""For episodes of hundreds of epochs."""
 PROGRESS = ("shaped-loss", "basic-loss", "basic_plus-loss", "escrow-loss")
 every_mode = pytest.mark.parametrize("name", CONFIGS)
 progress_mode = pytest.mark.parametrize("name", PROGRESS)
@@ -40,10 +40,10 @@ def paid(name, previous, current, action=WAIT):
 
 
 def life_of(actions, said, *, max_epochs=25):
-    life = Life(max_epochs=max_epochs)
+    episode = SimulatedEpisode(max_epochs=max_epochs)
     for epoch in range(max_epochs):
-        life.step(actions.get(epoch, WAIT), said(epoch))
-    return life
+        episode.step(actions.get(epoch, WAIT), said(epoch))
+    return episode
 
 
 GROWING = {0: germinate(), 9: at(Op.FOSSILIZE)}
@@ -65,7 +65,7 @@ def test_11_the_hosts_own_progress_is_not_paid_until_the_end(name):
         for slope in (0.0, 3.0)
     )
     assert rising.stage() is SeedStage.FOSSILIZED
-    still, moving = (rewards_of(life, CONFIGS[name]) for life in (stuck, rising))
+    still, moving = (rewards_of(episode, CONFIGS[name]) for episode in (stuck, rising))
     assert still[:-1] == moving[:-1]
     assert moving[-1].components["terminal"] >= still[-1].components["terminal"]
 
@@ -81,9 +81,9 @@ def test_11_stage_improvement_is_worth_nothing(name):
 @PLAN
 @given(st.floats(0.5, 60))
 def test_11_fossilizing_what_contributes_is_not_punished(name, contribution):
-    life = grown(contribution=contribution, rest=8, max_epochs=40)
-    life.step(at(Op.FOSSILIZE), Measured(contributions={"r0c0": contribution}))
-    step = rewards_of(life, CONFIGS[name])[-1].components
+    episode = grown(contribution=contribution, rest=8, max_epochs=40)
+    episode.step(at(Op.FOSSILIZE), Measured(contributions={"r0c0": contribution}))
+    step = rewards_of(episode, CONFIGS[name])[-1].components
     assert sum(step.get(part, 0.0) for part in ("attribution", "drip", "intervention")) > -0.05
 
 
@@ -101,14 +101,14 @@ def test_12_the_first_germination_earns_what_any_other_does(name):
 @LONG
 @given(st.randoms(use_true_random=False))
 def test_12_an_episode_of_germinating_and_pruning_beats_waiting_in_no_mode(chance):
-    busy = Life(max_epochs=60)
+    busy = SimulatedEpisode(max_epochs=60)
     busy.step()
     while busy.now.epoch < 36:
         loop_of_germinations(busy, chance, slots=(0, 1, 2), steps=2)
-    idle = Life(max_epochs=60)
-    for life in (busy, idle):
-        while life.now.ended is None:
-            life.step()
+    idle = SimulatedEpisode(max_epochs=60)
+    for episode in (busy, idle):
+        while episode.now.ended is None:
+            episode.step()
     for name, config in CONFIGS.items():
         assert discounted(busy, config) <= discounted(idle, config) + 1e-9, name
 
@@ -177,7 +177,7 @@ def test_15_a_better_end_is_paid_better_however_flat_the_last_step(name):
         life_of({}, lambda epoch, good=good: good if epoch > 3 else Measured())
         for good in (Measured(accuracy=40.0, loss=0.8), Measured(accuracy=80.0, loss=0.2))
     )
-    last = [rewards_of(life, CONFIGS[name])[-1].total for life in (low, high)]
+    last = [rewards_of(episode, CONFIGS[name])[-1].total for episode in (low, high)]
     assert last[1] > last[0]
 
 
@@ -234,10 +234,10 @@ def test_17_a_rise_is_seen_whatever_the_reported_velocity(name):
 @given(st.floats(5, 60), st.integers(0, 12))
 def test_23_nothing_beats_committing_to_a_seed_that_is_worth_its_rent(contribution, extra):
     """Neither holding it for ever, nor turning its alpha about, nor pruning it in the end."""
-    life = grown(contribution=contribution, rest=extra, max_epochs=60)
+    episode = grown(contribution=contribution, rest=extra, max_epochs=60)
     turn = at(Op.SET_ALPHA_TARGET, alpha_target=0, alpha_speed=1)
     commit, *others = (
-        played(life, script, contribution)
+        played(episode, script, contribution)
         for script in (
             {0: at(Op.FOSSILIZE)},
             {},
@@ -250,9 +250,9 @@ def test_23_nothing_beats_committing_to_a_seed_that_is_worth_its_rent(contributi
         assert discounted(commit, CONFIGS[name]) > best, name
 
 
-def played(life, script, contribution):
+def played(episode, script, contribution):
     """Plays a copy to the end by a script; accuracy falls with a seed that is pruned."""
-    branch, step = life.copy(), 0
+    branch, step = episode.copy(), 0
     while branch.now.ended is None:
         action = script.get(step, WAIT)
         pruned = action.op is Op.PRUNE or not branch.now.seeds[0].occupied
@@ -289,9 +289,9 @@ def test_23_germinating_early_claims_nothing_of_the_hosts_own_progress(epoch, pr
 
 def test_23_a_spike_of_the_loss_and_its_recovery_earn_nothing():
     losses = [1.0, 1.0, 500.0, 9.0, 5.0, 1.0] + [1.0] * 19
-    life = life_of({}, lambda epoch: Measured(loss=losses[epoch]))
+    episode = life_of({}, lambda epoch: Measured(loss=losses[epoch]))
     for name in PROGRESS:
         config = CONFIGS[name]
-        assert discounted(life, config, part="progress") == pytest.approx(0.0, abs=1e-9), name
-        worst = min(each.components["progress"] for each in rewards_of(life, config))
+        assert discounted(episode, config, part="progress") == pytest.approx(0.0, abs=1e-9), name
+        worst = min(each.components["progress"] for each in rewards_of(episode, config))
         assert -12 <= worst < -2, name
