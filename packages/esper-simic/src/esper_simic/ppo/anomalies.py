@@ -31,7 +31,7 @@ Anomaly = (
 )
 
 ENTROPY_MARGIN = 0.02
-"""How far above the smallest that its floor allows the entropy of a collapsed head may be."""
+"""A head has collapsed up to this far above the smallest entropy that its floor allows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,13 +19,13 @@ class Rollout:
 
     Attributes:
         observation: [T + 1, N, ...]; the last row follows the last step and is used for
-            bootstrapping only. Features of padding are zero.
+            bootstrapping only. Features that are not used are zero.
         actions: [T, N, heads] int64.
         rewards: [T, N], 0 at invalid steps.
         valid: [T, N] bool, false at padding: steps between the end of an episode and the start
             of the next.
         starts: [T, N] bool, true at an episode's first step.
-        terminated: [T, N] bool, true at a last step that is not bootstrapped.
+        terminated: [T, N] bool, true at a last step that ended the episode for good.
         truncated: [T, N] bool, true at a last step that a time limit caused.
         state: The recurrent state before the first step, [N, H] each.
     """
