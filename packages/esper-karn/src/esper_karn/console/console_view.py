@@ -21,7 +21,7 @@ from esper_karn.formatting import (
     pluralize,
 )
 from esper_karn.log.reader import EventReader, problems_text
-from esper_karn.state.reducer import reduce
+from esper_karn.state.reducer import Folding
 from esper_karn.state.rounds import RoundStats
 from esper_karn.state.run import RunState
 from esper_karn.views.levels import level_needed
@@ -55,11 +55,16 @@ class ConsoleView:
     """
 
     def __init__(self, console: Console, *, interactive: bool) -> None:
-        self.state = RunState()
+        self._folding = Folding()
         self._console = console
         self._pending: RoundStats | None = None
         self._reported: set[str] = set()
         self._live = _ProgressLine(console) if interactive else None
+
+    @property
+    def state(self) -> RunState:
+        """The run's state after the events so far."""
+        return self._folding.state()
 
     def __enter__(self) -> ConsoleView:
         if self._live is not None:
@@ -71,9 +76,7 @@ class ConsoleView:
 
     def feed(self, event: Event) -> None:
         """Folds one event into the state, and prints the lines it completes."""
-        seen = event.run_id == self.state.run_id and event.sequence <= self.state.cursor.sequence
-        self.state = reduce(self.state, event)
-        if seen:
+        if not self._folding.take(event):
             return
         if self._pending is not None and self._is_final(self._pending, event):
             self._print_pending()
@@ -93,7 +96,7 @@ class ConsoleView:
 
     def skip(self, event: Event) -> None:
         """Folds one event into the state, and prints nothing."""
-        self.state = reduce(self.state, event)
+        self._folding.take(event)
 
     def refresh(self) -> None:
         """Redraws the progress line if the state has changed."""

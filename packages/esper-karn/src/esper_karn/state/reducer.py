@@ -42,7 +42,8 @@ class Folding:
     """
 
     def __init__(self, state: RunState | None = None) -> None:
-        self._draft = Draft.of(state or RunState())
+        self._state: RunState | None = state or RunState()
+        self._draft = Draft.of(self._state)
 
     @property
     def sequence(self) -> int:
@@ -60,6 +61,7 @@ class Folding:
                 self._draft = draft = Draft.of(RunState(cursor=Cursor(run_id=event.run_id)))
         if event.sequence <= draft.sequence:
             return False
+        self._state = None
         if draft.sequence < 0 or event.boot != draft.cursor.boot:
             draft.start_boot(event, _worked(draft))
         draft.missing += event.sequence - draft.sequence - 1
@@ -86,7 +88,9 @@ class Folding:
 
     def state(self) -> RunState:
         """Returns the state after the events so far."""
-        return self._draft.freeze()
+        if self._state is None:
+            self._state = self._draft.freeze()
+        return self._state
 
 
 def rounds_worked(state: RunState) -> float:

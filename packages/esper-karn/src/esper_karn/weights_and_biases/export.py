@@ -11,7 +11,7 @@ from pathlib import Path
 from esper_karn.errors import KarnError
 from esper_karn.log.reader import EventReader, problems_text
 from esper_karn.runs.folder import resolve_log
-from esper_karn.state.reducer import reduce
+from esper_karn.state.reducer import Folding
 from esper_karn.state.run import RunState
 from esper_karn.weights_and_biases.alerts import Alert, AlertLimiter
 from esper_karn.weights_and_biases.client import FINISH_SECONDS, WandbRun
@@ -111,7 +111,8 @@ class Exporter:
     """
 
     def __init__(self, source: Source, options: WandbOptions, first: Event) -> None:
-        self.state = RunState()
+        self._folding = Folding()
+        self.state = self._folding.state()
         self._options = options
         name = first.run_id or source.run.resolve().name
         self._client = WandbRun(
@@ -138,9 +139,10 @@ class Exporter:
 
     def feed(self, event: Event) -> None:
         """Folds one event into the state, and sends what it completes."""
-        old, self.state = self.state, reduce(self.state, event)
-        if self.state.cursor.sequence == old.cursor.sequence:
+        old = self.state
+        if not self._folding.take(event):
             return  # it was read before
+        self.state = self._folding.state()
         self._send(self._rows.add(event, self.state))
         self._seeds.add(event)
         if self.state.notices.anomaly_count > old.notices.anomaly_count:
