@@ -6,11 +6,15 @@ environments lie outside the repository and are removed as soon as they were loo
 
 from __future__ import annotations
 
+import subprocess
 import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
+
+from esper_leyline.events import PAYLOADS, RunCompleted, Vitals
+from esper_nissa import Hub, JsonlSink
 
 from .wheel_helpers import ROOT, run
 
@@ -76,6 +80,28 @@ def test_a_wheel_works_alone_with_what_it_declares(wheels, install, tmp_path, na
         script = ROOT / "tests" / "comparing_controllers.py"
         printed = run(programs / "python", "-I", script, cwd=tmp_path)
         assert printed == "patient minus hasty: 2.0, better\n"
+
+
+def test_wandb_comes_with_the_extra_of_karn_and_without_it_one_line_says_so(
+    wheels, install, tmp_path
+):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    with Hub("run", [JsonlSink(folder / "events.jsonl")], frozenset(PAYLOADS)) as hub:
+        hub.emit(Vitals(cpu_percent=1.0))
+        hub.emit(RunCompleted(status="completed", rounds_completed=0, seconds=1.0))
+    send = ("wandb", folder, "--wandb-mode", "offline")
+    plain = install(wheels["esper-overwatch"])
+    command = [plain / "esper-overwatch", *send]
+    failed = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (failed.returncode, failed.stdout) == (2, "")
+    assert failed.stderr.startswith("error: --wandb needs wandb, which is not installed; ")
+    assert failed.stderr.count("\n") == 1
+    karn = f"esper-karn[wandb] @ {wheels['esper-karn'].as_uri()}"
+    programs = install(wheels["esper-overwatch"], karn)
+    assert "wandb" in installed(programs)
+    assert "upload it: uv run wandb sync" in run(programs / "esper-overwatch", *send, cwd=tmp_path)
+    assert list((folder / "wandb").glob("offline-run-*/*.wandb"))
 
 
 def installed(programs: Path) -> set[str]:

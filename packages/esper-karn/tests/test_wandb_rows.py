@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from esper_karn import KarnError, Notice, RunState, reduce
+from esper_karn import KarnError, Notice
 from esper_karn.weights_and_biases.alerts import PAUSE_SECONDS, AlertLimiter
-from esper_karn.weights_and_biases.export import wandb_id
 from esper_karn.weights_and_biases.metrics import metrics_of
 from esper_karn.weights_and_biases.options import (
     WandbOptions,
     check_options,
     given_flags,
+    wandb_id,
 )
 from esper_karn.weights_and_biases.rows import Row, RowBuilder
 from esper_karn.weights_and_biases.seed_table import COLUMNS, MOST_ROWS, SeedTable
@@ -29,10 +29,8 @@ from esper_leyline.events import Event, GpuVitals, RunResumed, Vitals
 
 
 def rows_of(events: list[Event], builder: RowBuilder | None = None) -> list[Row]:
-    builder, state, rows = builder or RowBuilder(), RunState(), []
-    for event in events:
-        state = reduce(state, event)
-        rows.append(builder.add(event, state))
+    builder = builder or RowBuilder()
+    rows = [builder.add(event) for event in events]
     return [row for row in (*rows, builder.finish()) if row is not None]
 
 

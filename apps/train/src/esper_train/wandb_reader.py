@@ -24,7 +24,7 @@ from esper_train.settings.options import TelemetryOptions
 QUIET_SECONDS = 3.0
 """Seconds that the reader may take at the run's end before the trainer says that it waits."""
 
-ENDING_SECONDS = 75.0
+ENDING_SECONDS = 80.0
 """Seconds that it may take in all: those of the upload, and some for its own exit."""
 
 FAILED = 1
@@ -104,7 +104,9 @@ def main(arguments: list[str] | None = None) -> int:
     guard_streams()
     ignore_signals()
     from esper_karn.weights_and_biases.client import prepare_environment
-    from esper_karn.weights_and_biases.export import Source, export_run
+    from esper_karn.weights_and_biases.export import export_run
+    from esper_karn.weights_and_biases.exporter import Source
+    from esper_karn.weights_and_biases.time_limit import WandbHangsError, leave_process
 
     prepare_environment(given.run)
     try:
@@ -115,6 +117,9 @@ def main(arguments: list[str] | None = None) -> int:
             wait_for_stop=True,
             say=echo,
         )
+    except WandbHangsError as error:
+        echo_error(str(error), kind="warning")
+        leave_process(FAILED)
     except KarnError as error:
         echo_error(f"{error}; training continues", kind="warning")
         return FAILED

@@ -11,9 +11,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from esper_karn import echo
+from esper_karn import Liveness, echo, echo_error
 from esper_karn.weights_and_biases.options import WandbOptions, check_options
-from esper_leyline import RunStatus
 from esper_leyline.files.paths import check_folder_of
 
 _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -21,6 +20,9 @@ _Flat = Parameter(
     name="*", negative=(), negative_iterable=(), consume_multiple=(1, None), show_default=False
 )
 _OPTIONS = WandbOptions()
+
+FAILED = 1
+"""Exit code if wandb hangs."""
 
 
 def send_run(
@@ -48,19 +50,27 @@ def send_run(
         echo("wandb: disabled; nothing is sent")
         return
     from esper_karn.weights_and_biases.client import prepare_environment
-    from esper_karn.weights_and_biases.export import Source, export_run
+    from esper_karn.weights_and_biases.export import export_run
+    from esper_karn.weights_and_biases.exporter import Source
+    from esper_karn.weights_and_biases.time_limit import WandbHangsError, leave_process
 
     folder = run if out is None else out
     prepare_environment(folder)
-    with _stop_signals() as stopped:
-        state = export_run(
-            Source(run=run, folder=folder),
-            options,
-            stop=lambda: bool(stopped),
-            wait_for_stop=False,
-            say=echo,
-        )
-    if state.status is RunStatus.RUNNING:
+    try:
+        with _stop_signals() as stopped:
+            liveness = export_run(
+                Source(run=run, folder=folder),
+                options,
+                stop=lambda: bool(stopped),
+                wait_for_stop=False,
+                say=echo,
+            )
+    except WandbHangsError as error:
+        echo_error(str(error))
+        leave_process(FAILED)
+    if liveness is Liveness.CRASHED:
+        echo("the run crashed; what its log holds was sent, and a resumed run continues there")
+    elif liveness is not Liveness.ENDED:
         echo(f"the run has not ended; send the rest later: esper-overwatch wandb {run}")
 
 

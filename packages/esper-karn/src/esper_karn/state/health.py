@@ -60,20 +60,20 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
         "entropy": Check(
             measures="least entropy of a head, 1 is a uniform choice",
             limits=Limits(warning=0.15, bad=0.05, below=True, margin=0.03, patience=2),
-            advice="Raise --ppo-entropy-coefficient, or the probability floor of that head: "
-            "it all but stopped choosing.",
+            advice="Raise --ppo-entropy-coefficient, or policy.floors of that head: it almost "
+            "always chooses the same.",
         ),
         "q_spread": Check(
             measures="largest minus smallest mean Q of the ops, in standard deviations of returns",
             limits=Limits(warning=0.02, bad=0.002, below=True, margin=0.01, patience=3),
-            advice="The critic sees no difference between ops: train more rounds, or with more "
-            "hosts in each.",
+            advice="Train longer (--rounds) or on more hosts (--envs): the critic sees hardly any "
+            "difference between ops.",
         ),
         "critic": Check(
             measures="explained variance of the returns",
             limits=Limits(warning=0.0, bad=-0.5, below=True, margin=0.05, patience=5),
-            advice="The critic explains nothing of the returns: raise --ppo-value-coefficient or "
-            "--ppo-epochs.",
+            advice="Raise --ppo-value-coefficient or --ppo-epochs: the critic predicts returns no "
+            "better than their mean does.",
         ),
         "gradient": Check(
             measures="gradient norm of the policy before clipping",
@@ -81,27 +81,29 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
             advice="Lower --ppo-learning-rate, and look for a reward component that jumps.",
         ),
         "clipping": Check(
-            measures="share of the gradients that clipping left",
+            measures="share of the gradient norm that clipping leaves",
             limits=Limits(warning=0.3, bad=0.1, below=True, margin=0.1, patience=3),
             advice="Raise --ppo-max-grad-norm: clipping removes most of each step.",
         ),
         "kl": Check(
             measures="largest KL divergence of a head in one update",
             limits=Limits(warning=0.1, bad=0.5, margin=0.02, patience=2),
-            advice="Lower --ppo-learning-rate or --ppo-epochs: one update moves the policy far.",
+            advice="Lower --ppo-learning-rate, --ppo-epochs or --ppo-target-kl: one update moves "
+            "the policy far.",
         ),
         "dead_seeds": Check(
             measures="share of trained seeds whose gradients vanish",
             limits=Limits(warning=0.25, bad=0.5, margin=0.1),
-            advice="Look at the gradients of the seeds and prune those that do not learn.",
+            advice="Raise --host-seed-learning-rate, or leave blueprints that do not learn out of "
+            "--blueprints.",
         ),
         "rollbacks": Check(
             measures="share of the round's episodes that the governor ended",
             limits=Limits(warning=0.25, bad=0.5, margin=0.1),
-            advice="Lower the learning rate of the hosts: their losses diverge.",
+            advice="Lower --host-learning-rate: the losses of hosts diverge.",
         ),
         "throughput": Check(
-            measures="speed of hosts as a share of their usual speed",
+            measures="speed of a round as a share of the usual speed",
             limits=SPEED_LIMITS,
             advice="Look for other processes on this machine, or for a device that throttles.",
         ),
@@ -113,15 +115,16 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
         "gpu_memory": Check(
             measures="share of the memory of the fullest GPU that is used",
             limits=MEMORY_LIMITS[MemoryKind.GPU_MEMORY],
-            advice="Use fewer --envs on each GPU, or spread them over more with --devices.",
+            advice="Use fewer --envs, or spread them over more GPUs with --devices.",
         ),
         "disk": Check(
             measures="free space on the disk of the run, in MB",
             limits=MEMORY_LIMITS[MemoryKind.DISK],
-            advice="Free space on the disk: checkpoints and the log need it.",
+            advice="Free space on the disk, or lower --checkpoint-keep: checkpoints and the log "
+            "need it.",
         ),
         "stalled": Check(
-            measures="seconds without an epoch, over the longest usual wait",
+            measures="time without an epoch as a multiple of the longest usual wait",
             limits=Limits(warning=1.0, bad=5.0),
             advice="Look at what the trainer's processes do (py-spy dump): no host has finished "
             "an epoch for long.",

@@ -72,6 +72,12 @@ class NoticesDraft:
         return self._frozen
 
 
+def anomaly_notice(event: Event) -> Notice | None:
+    """Describes an anomaly; ``None`` for any other event."""
+    text = _ANOMALIES.get(event.kind)
+    return None if text is None else _notice(event, text(event.payload))
+
+
 def _described(group: Group, found: Notice | Event) -> Notice:
     if isinstance(found, Notice):
         return found

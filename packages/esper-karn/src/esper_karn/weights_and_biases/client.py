@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,9 @@ FINISH_SECONDS = 60.0
 
 BEST = ("val_accuracy/mean", "rounds/mean_return", "rounds/mean_accuracy", "rounds/best_accuracy")
 """Metrics whose largest value is kept beside the last one."""
+
+_NO_PAUSE = timedelta(milliseconds=1)
+"""Between two alerts of one title, because ``AlertLimiter`` decides; 0 means a minute there."""
 
 
 class WandbRun:
@@ -78,8 +82,16 @@ class WandbRun:
 
     @property
     def files(self) -> Path:
-        """The folder that ``wandb sync`` takes."""
+        """The folder of its files, which ``wandb sync`` takes."""
         return Path(self._run.settings.sync_dir)
+
+    def offline_files(self) -> list[Path]:
+        """Returns the folders of all its parts that were written offline and not uploaded yet.
+
+        There is one for each time that the run was sent.
+        """
+        folders = sorted(self.files.parent.glob(f"offline-run-*-{self._run.id}"))
+        return [each for each in folders if not any(each.glob("*.synced"))]
 
     @property
     def received(self) -> int:
@@ -106,7 +118,7 @@ class WandbRun:
                 title=alert.title,
                 text=alert.text,
                 level="ERROR" if alert.severe else "WARN",
-                wait_duration=0,
+                wait_duration=_NO_PAUSE,
             )
 
     def set_config(self, config: Mapping[str, Any]) -> None:

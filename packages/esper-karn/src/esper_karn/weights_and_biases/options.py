@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from typing import Literal
+from typing import Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from esper_karn.errors import KarnError
 from esper_leyline import show_text
@@ -17,6 +17,8 @@ NAME_LIMIT = 128
 
 TAG_LIMIT = 64
 """Most characters of a tag."""
+
+Mode = Literal["online", "offline", "disabled"]
 
 _ID = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 _FORBIDDEN = re.compile(r"[/\\#?%:\x00-\x1f]")
@@ -37,7 +39,7 @@ class WandbOptions(BaseModel):
     wandb_name: str | None = Field(
         default=None, description="Name of the run. Default: its directory's."
     )
-    wandb_mode: Literal["online", "offline", "disabled"] = Field(
+    wandb_mode: Mode = Field(
         default="online",
         description="online: upload at once; offline: write files to upload later; disabled: "
         "do nothing. Default: online.",
@@ -48,6 +50,17 @@ class WandbOptions(BaseModel):
     wandb_no_system: bool = Field(
         default=False, description="Do not record CPU, memory, disk and GPUs."
     )
+
+    @field_validator("wandb_mode", mode="before")
+    @classmethod
+    def _check_mode(cls, value: object) -> object:
+        # Not a ValueError, so that pydantic does not wrap it into several lines of its own.
+        if value not in get_args(Mode):
+            raise KarnError(
+                f"unknown --wandb-mode '{show_text(str(value))}'; "
+                f"allowed: {', '.join(get_args(Mode))}"
+            )
+        return value
 
     @property
     def enabled(self) -> bool:

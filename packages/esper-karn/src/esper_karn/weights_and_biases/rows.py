@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from esper_karn.state.rounds import Mean
-from esper_karn.state.run import RunState
 from esper_karn.weights_and_biases.metrics import metrics_of
-from esper_leyline.events import Event
+from esper_leyline.events import Event, RunStarted
 
 X_AXIS = "round"
 """Name of the metric that all others are plotted over."""
@@ -51,17 +50,12 @@ class RowBuilder:
         self._without = without
         self._open: _Open | None = None
         self._episodes: dict[str, Mean] = {}
+        self._max_epochs: int | None = None
 
-    def add(self, event: Event, state: RunState) -> Row | None:
-        """Adds an event.
-
-        Args:
-            event: The event.
-            state: The run's state after it.
-
-        Returns:
-            The row that it completes, if any.
-        """
+    def add(self, event: Event) -> Row | None:
+        """Adds an event; returns the row that it completes, if any."""
+        if isinstance(event.payload, RunStarted):
+            self._max_epochs = event.payload.config.max_epochs
         if event.kind == "run_resumed":
             # The episodes of an unfinished round are trained again.
             self._episodes = {}
@@ -73,7 +67,7 @@ class RowBuilder:
         if event.kind == "episode_outcome":
             _merge(self._episodes, found)
             return None
-        row = self._at(_position(event, state), event.boot)
+        row = self._at(self._position(event), event.boot)
         assert self._open is not None
         self._open.sequence, self._open.wall_time = event.sequence, event.wall_time
         _merge(self._open.samples, found)
@@ -87,6 +81,14 @@ class RowBuilder:
         row, self._open = _closed(self._open), None
         return row
 
+    def _position(self, event: Event) -> float | None:
+        """Returns the finished rounds at an event; ``None`` if it belongs to no round."""
+        if event.round is None:
+            return None
+        if event.epoch is None or self._max_epochs is None:
+            return float(event.round)
+        return event.round - 1 + min(1.0, event.epoch / self._max_epochs)
+
     def _at(self, position: float | None, boot: int) -> Row | None:
         """Opens a row at a position, ``None`` for the present one; returns the row it closes."""
         old = self._open
@@ -96,15 +98,6 @@ class RowBuilder:
             position = 0.0 if old is None else old.position
         self._open = _Open(position, boot)
         return _closed(old)
-
-
-def _position(event: Event, state: RunState) -> float | None:
-    if event.round is None:
-        return None
-    started = state.started
-    if event.epoch is None or started is None:
-        return float(event.round)
-    return event.round - 1 + min(1.0, event.epoch / started.config.max_epochs)
 
 
 def _merge(samples: dict[str, Mean], found: dict[str, float]) -> None:

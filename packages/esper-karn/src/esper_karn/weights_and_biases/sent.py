@@ -1,4 +1,4 @@
-"""How far a run was written offline before, so that the next reader goes on from there."""
+"""How far a run was written offline by readers that ended: the next one continues there."""
 
 from __future__ import annotations
 
