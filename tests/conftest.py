@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 
 import pytest
 
-from . import wheel_helpers
+from . import wandb_helpers, wheel_helpers
+from .wandb_helpers import OFFLINE, POLICY, SMALL
 
 
 @pytest.fixture(scope="session")
@@ -32,3 +34,24 @@ def install(constraints, tmp_path_factory):
 
     yield into_fresh_environment
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def run_at_wandb(tmp_path_factory):
+    """The directory of a run that was sent while it trained, and what was printed."""
+    folder = tmp_path_factory.mktemp("trained")
+    git = ("git", "-c", "user.name=a", "-c", "user.email=a@b.c")
+    subprocess.run([*git, "init", "-q", "."], cwd=folder, check=True)
+    (folder / "model.py").write_text("width = 1\n")
+    subprocess.run([*git, "add", "model.py"], cwd=folder, check=True)
+    subprocess.run([*git, "commit", "-qm", "x"], cwd=folder, check=True)
+    (folder / "model.py").write_text("width = 2\n")
+    code, output, errors = wandb_helpers.run(
+        *("esper-train", "ppo", "--rounds", "2", *SMALL, *POLICY, "--wandb", *OFFLINE),
+        *("--wandb-project", "growth", "--wandb-entity", "team", "--wandb-tags", "a", "b c"),
+        *("--wandb-group", "study", "--wandb-name", "first"),
+        cwd=folder,
+    )
+    assert code == 0, errors
+    (found,) = (folder / "runs").iterdir()
+    return found, output

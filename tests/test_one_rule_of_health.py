@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from esper_karn import RunState, reduce
@@ -21,22 +21,28 @@ KINDS = {
 """By verdict, the kind of warning and what its device starts with."""
 
 shares = st.sampled_from([0.5, 0.88, 0.93, 0.95, 0.975, 0.98, 0.995, math.nan])
+frees = st.sampled_from([100.0, 250.0, 1900.0, 2050.0, 1e5])
 speeds = st.sampled_from([0.1, 1.0, 2.0, 4.0, 6.0, 10.0, math.nan])
 
 
-@st.composite
-def vitals(draw):
-    free = draw(st.sampled_from([100.0, 250.0, 1900.0, 2050.0, 1e5]))
+def vitals_of(memory, free, *gpus):
     return Vitals(
-        memory_mb=1000 * draw(shares),
+        memory_mb=1000 * memory,
         total_memory_mb=1000.0,
         disk_free_mb=free,
         total_disk_mb=1e6,
         gpus=tuple(
-            GpuVitals(index=index, name="G", memory_mb=1000 * draw(shares), total_memory_mb=1000.0)
-            for index in range(2)
+            GpuVitals(index=index, name="G", memory_mb=1000 * share, total_memory_mb=1000.0)
+            for index, share in enumerate(gpus)
         ),
     )
+
+
+def throughput_of(speed):
+    return Throughput(host_epochs_per_second=speed, seconds={})
+
+
+samples = st.builds(vitals_of, shares, frees, shares, shares) | st.builds(throughput_of, speeds)
 
 
 class Memory:
@@ -66,12 +72,9 @@ def warned(event, name):
     return event.kind == kind and getattr(event.payload, "device", "").startswith(device)
 
 
-@given(
-    st.lists(
-        vitals() | speeds.map(lambda speed: Throughput(host_epochs_per_second=speed, seconds={})),
-        max_size=25,
-    )
-)
+@given(st.lists(samples, max_size=15))
+@example([*[throughput_of(10.0)] * 6, *[throughput_of(4.0)] * 3, *[throughput_of(1.0)] * 3])
+@example([vitals_of(0.93, 1900.0, 0.98)] * 3 + [vitals_of(0.98, 100.0, 0.995)] * 3)
 def test_a_warning_is_written_exactly_when_a_verdict_gets_worse(samples):
     events = monitored(samples)
     state = RunState()
