@@ -10,6 +10,7 @@ import pytest
 from rich.console import Console
 
 from esper_karn import ProfilesTable, fold, frame, profiles
+from esper_karn.weights_and_biases.metrics import metrics_of
 from esper_leyline import TrainingConfig, override
 from esper_leyline.events import Event, RunStarted, encode_event, parse_event
 from esper_leyline.profiles import HostProfile, LayerProfile, Sharpness
@@ -113,3 +114,14 @@ def test_the_table_counts_the_hosts_that_it_leaves_out():
     text = printed(run_with(*[MEASURED] * 10))
     assert "+2 hosts" in text
     assert max(map(len, printed(run_with(MEASURED), width=60).splitlines())) <= 60
+
+
+def test_the_names_at_weights_and_biases_have_the_host():
+    event = Event(
+        run_id="run", sequence=1, monotonic=0, wall_time=0, environment=3, epoch=7, payload=MEASURED
+    )
+    found = metrics_of(event)
+    assert found["profile/gradient_norm/blocks.1/host_3"] == 0.001
+    assert found["profile/class_accuracy/1/host_3"] == 12.5
+    assert found["profile/sharpness/host_3"] == 0.021
+    assert not any("/2/" in name for name in found)
