@@ -3,7 +3,7 @@
 Makes 1,000 run directories with logs of 250 events each, in a temporary folder, and measures in
 fresh processes: ``esper-overwatch sql`` with a grouped query, with an empty cache (cold) and with a
 full one (cached), and ``esper-overwatch list``. From the last two, the time of a list of one run is
-taken. Prints whether each bar of issue 14 is reached, and writes ``analytics.txt`` beside this file.
+taken. Prints whether each bar of issue 14 is reached, and writes ``analytics.txt`` beside it.
 About a minute on two idle cores; each time is the best of three, the cold one is measured once. CPU
 time, of all threads, says more where other programs run.
 """
