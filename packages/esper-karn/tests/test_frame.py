@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from esper_karn import VIEWS, KarnError, fold, frame, host_view
 from esper_karn.views.host import waterfall
-from esper_leyline.events import CounterfactualMatrix, Event, RunResumed
+from esper_leyline import override
+from esper_leyline.events import CounterfactualMatrix, Event, Phase, RunPhase, RunResumed
 from esper_leyline.reports import CounterfactualConfig
 
 
@@ -63,6 +64,29 @@ def test_frames_of_any_split_make_the_whole_view(view, data, run_of):
         state, position = fold(events[position:end], state), end
         reader.apply(frame(state, view, reader.known))
         assert reader.holds(state, view)
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_a_reader_learns_what_the_level_of_a_resumed_run_lacks(view, run_of):
+    first, *_ = run_of(1)
+    config = override(first.payload.config, {"telemetry": {"level": "minimal"}})
+    payload = first.payload.model_copy(update={"config": config})
+    again = replace(first, sequence=1, boot=1, payload=payload)
+    state, reader = fold([first, again]), Reader()
+    reader.apply(frame(fold([first]), view))
+    reader.apply(frame(state, view, reader.known))
+    assert reader.holds(state, view)
+
+
+@pytest.mark.parametrize("view", ["run", "log"])
+def test_the_phases_of_a_process_that_died_are_not_those_of_the_next(view, run_of):
+    first, *_ = run_of(1)
+    phase = replace(first, sequence=1, payload=RunPhase(phase=Phase.TRAINING))
+    again = replace(first, sequence=2, boot=1)
+    reader = Reader()
+    reader.apply(frame(fold([first, phase]), view))
+    reader.apply(frame(fold([first, phase, again]), view, reader.known))
+    assert reader.panels["phase"].value.steps == ()
 
 
 def test_a_reader_that_goes_back_in_time_gets_the_whole_view(run_of):

@@ -105,7 +105,8 @@ def frame(
     panels = {
         name: PanelFrame(at=at, value=panel.select(state))
         for name, panel in _panels(state, view).items()
-        for at in [panel.at(state)]
+        # What a panel says of missing measurements follows from the run's own description.
+        for at in [max(panel.at(state), state.report_at)]
         if at > known or known < 0
     }
     series = {
