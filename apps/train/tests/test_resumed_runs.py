@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from esper_karn import EventReader, Liveness, peek
-from esper_leyline import RunStatus, RunSummary
+from esper_leyline import RunStatus, RunSummary, override, read_config
 from esper_nissa import RunLock
 from esper_train import main
 from esper_train.checkpoints.files import load_checkpoint
@@ -218,6 +218,30 @@ def test_a_run_without_a_checkpoint_starts_again_at_its_first_round(half, capfd)
     assert "has no checkpoint; it starts again at round 1" in capfd.readouterr().out
     assert len(list_rounds(half)) == 1
     assert check_log(half) == [0, 1]
+
+
+def test_settings_of_a_resumed_run_that_was_killed_before_a_checkpoint_are_kept(half):
+    """``config.json`` has them; the checkpoint has those of the process before."""
+    done = len(list_rounds(half))
+    before = read_config(half / "config.json")
+    changed = override(before, {"n_episodes": done + 1, "ppo.learning_rate": 1e-4})
+    (half / "config.json").write_text(changed.model_dump_json())
+    (half / "summary.json").unlink()
+    assert main(["ppo", "--resume", str(half), "--no-tui"]) == 0
+    assert len(list_rounds(half)) == done + 1
+    assert read_config(half / "config.json") == changed
+    newest = max((half / "checkpoints").glob("*.safetensors"))
+    assert load_checkpoint(newest)[0].config == changed
+
+
+def test_a_config_that_was_edited_beyond_what_may_change_is_one_line(half, capsys):
+    before = read_config(half / "config.json")
+    changed = override(before, {"policy.memory_size": 8})
+    (half / "config.json").write_text(changed.model_dump_json())
+    assert resume(half) == 2
+    said = capsys.readouterr().err
+    assert "policy.memory_size 8, and the checkpoint of the run 16, which cannot change" in said
+    assert said.count("\n") == 1
 
 
 def test_a_run_killed_after_its_last_round_repeats_it_and_ends(ppo_run, tmp_path, capfd):

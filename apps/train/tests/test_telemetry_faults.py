@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from esper_karn import EventReader
+from esper_overwatch import main as overwatch
 from esper_train.interrupts import StopRequest
 from esper_train.session import RunSession
 from esper_train.settings.options import HEURISTIC_FLAGS, SetOptions, TelemetryOptions
@@ -80,7 +82,7 @@ def test_streams_that_are_gone_change_no_exit_code(program, arguments, redirecti
     assert done.stderr in ({error} if lost else {usual.stderr, ""})
 
 
-def test_durations_do_not_come_from_the_wall_clock(tmp_path):
+def test_durations_do_not_come_from_the_wall_clock(tmp_path, capsys):
     """The clock runs backwards here, a thousand times as fast."""
     program = (
         "import sys, time; real = time.time; start = real();"
@@ -106,7 +108,34 @@ def test_durations_do_not_come_from_the_wall_clock(tmp_path):
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert 0 < summary_of(only_run(tmp_path))["seconds"] < 600
+    run = only_run(tmp_path)
+    assert 0 < summary_of(run)["seconds"] < 600
+    events = [json.loads(line) for line in (run / "events.jsonl").read_text().splitlines()]
+    assert [each["sequence"] for each in events] == list(range(len(events)))
+    assert events[-1]["wall_time"] < events[0]["wall_time"] - 100
+    clock = [each["monotonic"] for each in events]
+    assert clock == sorted(clock)
+    durations = list(seconds_in([each["payload"] for each in events]))
+    assert len(durations) > 3
+    assert min(durations) >= 0
+    for arguments in (["list", str(run.parent)], ["show", str(run)]):
+        assert overwatch(arguments) == 0
+        shown = capsys.readouterr().out
+        assert "completed" in shown
+        assert not re.search(r"-\d+:\d\d", shown)
+
+
+def seconds_in(value):
+    """Yields every number in a nested value whose key says that it is in seconds."""
+    if isinstance(value, dict):
+        for key, each in value.items():
+            if "seconds" in key:
+                yield from each.values() if isinstance(each, dict) else (each,)
+            else:
+                yield from seconds_in(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from seconds_in(each)
 
 
 @pytest.mark.slow

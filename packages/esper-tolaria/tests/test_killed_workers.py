@@ -8,13 +8,15 @@ import threading
 from dataclasses import replace
 
 import pytest
+import torch
 
 from esper_kasmina import build_host
 from esper_leyline import FactoredAction
 from esper_leyline.events import WorkerRestarted
-from esper_tolaria import TolariaError, build_environment
+from esper_tolaria import TolariaError, build_environment, make_setup
 from esper_tolaria.sharding.processes import ProcessTransport
 from esper_tolaria.sharding.replay import MOST_RESTARTS
+from esper_tolaria.sharding.sharded import ShardedEnvironment
 
 pytestmark = pytest.mark.slow
 
@@ -49,6 +51,12 @@ def kill(sharded, worker):
     os.kill(sharded.worker_pids[worker], signal.SIGKILL)
 
 
+def kill_soon(sharded, worker):
+    """Kills a worker while it has a request that it does not answer."""
+    os.kill(sharded.worker_pids[worker], signal.SIGSTOP)
+    threading.Timer(0.1, kill, (sharded, worker)).start()
+
+
 def untimed(reports):
     return [replace(report, seconds={}) for report in reports]
 
@@ -64,9 +72,7 @@ def test_a_killed_worker_is_started_again_and_changes_no_number(
         if step == 2:
             kill(sharded, 1)
         if step == 4:
-            # Stopped first, so that it is killed with the request unanswered.
-            os.kill(sharded.worker_pids[0], signal.SIGSTOP)
-            threading.Timer(0.1, kill, (sharded, 0)).start()
+            kill_soon(sharded, 0)
         assert untimed(sharded.step([action] * 3)) == untimed(local.step([action] * 3))
     kill(sharded, 0)
     assert sharded.evaluate() == local.evaluate()
@@ -78,6 +84,48 @@ def test_a_killed_worker_is_started_again_and_changes_no_number(
     kill(sharded, 1)
     assert untimed(sharded.reset(seeds)) == untimed(local.reset(seeds))
     assert untimed(sharded.step([WAIT] * 3)) == untimed(local.step([WAIT] * 3))
+
+
+def test_a_worker_killed_in_any_call_changes_no_number(sharded, restarts, make_local, monkeypatch):
+    """While it builds its hosts, replays their episodes, and tests them."""
+    local, seeds = make_local(n_envs=3), [31, 32, 33]
+    kill_soon(sharded, 0)
+    assert untimed(sharded.reset(seeds)) == untimed(local.reset(seeds))
+    open_shard, killed = sharded._workers[1]._open_shard, []
+
+    def open_and_kill_once(transport):
+        open_shard(transport)
+        if not killed:
+            killed.append(transport.pid)
+            os.kill(transport.pid, signal.SIGKILL)
+
+    monkeypatch.setattr(sharded._workers[1], "_open_shard", open_and_kill_once)
+    kill(sharded, 1)
+    assert untimed(sharded.step([WAIT] * 3)) == untimed(local.step([WAIT] * 3))
+    kill_soon(sharded, 0)
+    assert sharded.evaluate() == local.evaluate()
+    assert len(killed) == 1
+    assert [each.worker for each in restarts.seen] == [0, 1, 0]
+
+
+def test_a_worker_killed_before_it_has_its_hosts_ends_the_start_in_one_line(task, make_config):
+    started = []
+
+    class Killed(ProcessTransport):
+        def __init__(self, name):
+            super().__init__(name)
+            started.append(self._process)
+            if len(started) == 1:
+                os.kill(self.pid, signal.SIGKILL)
+
+    setup = make_setup(task, make_config(n_envs=3), build_host)
+    with pytest.raises(TolariaError) as error:
+        ShardedEnvironment(setup, [torch.device("cpu")] * 2, Killed)
+    assert "worker 1 of 2" in str(error.value)
+    assert "was killed by signal 9" in str(error.value)
+    assert "\n" not in str(error.value)
+    assert len(started) == 2
+    assert not any(process.is_alive() for process in started)
 
 
 def test_a_worker_that_dies_again_and_again_ends_with_an_error(sharded, monkeypatch):

@@ -17,6 +17,7 @@ from esper_simic import MOST_SKIPS
 from esper_train.checkpoints.files import SUFFIX, DamagedError, load_checkpoint
 from esper_train.errors import TrainError
 from esper_train.settings.options import TelemetryOptions
+from esper_train.settings.resume import check_config
 
 LATEST = "latest"
 """The value of ``--resume`` that means the latest run of ``--runs``."""
@@ -75,7 +76,7 @@ class Resumption:
             self.directory is not None
             and self.manifest is not None
             and self.state is not None
-            and _lacks_its_end(self.directory, self.manifest, self.state)
+            and _lacks_its_end(self.directory, self.config, self.manifest, self.state)
         )
 
     @property
@@ -184,14 +185,16 @@ def _read(run: RunDirectory, paths: list[Path], *, repair: bool) -> Resumption:
     if repair:
         for each in damaged:
             each.rename(each.with_name(each.name + DAMAGED))
-    if _lacks_its_end(run, manifest, state):
+    same = manifest.run_id == run.run_id
+    # What an earlier process was told to change, and was killed before it wrote a checkpoint.
+    config = read_config(run.config) if same else manifest.config
+    check_config(run.config, config, manifest)
+    if _lacks_its_end(run, config, manifest, state):
         # The hosts of the last round are gone, and the test split is evaluated on them.
         older = paths[paths.index(path) + 1 :]
         if not older and manifest.rounds_completed == 1:
             notes.append(f"run '{run.path}' did not reach its end: its only round is repeated")
-            return Resumption(
-                path=run.path, config=manifest.config, directory=run, notes=tuple(notes)
-            )
+            return Resumption(path=run.path, config=config, directory=run, notes=tuple(notes))
         if older:
             notes.append(f"run '{run.path}' did not reach its end: its last rounds are repeated")
             path = older[0]
@@ -201,7 +204,6 @@ def _read(run: RunDirectory, paths: list[Path], *, repair: bool) -> Resumption:
                 f"run '{run.path}' did not reach its end, and no older checkpoint is left to "
                 "repeat its last round from: it ends without a test accuracy"
             )
-    same = manifest.run_id == run.run_id
     if not same:
         notes.append(
             f"'{run.path}' holds checkpoints of run '{manifest.run_id}': it is a copy, or was "
@@ -209,7 +211,7 @@ def _read(run: RunDirectory, paths: list[Path], *, repair: bool) -> Resumption:
         )
     return Resumption(
         path=path,
-        config=manifest.config,
+        config=config,
         manifest=manifest,
         state=state,
         directory=run if same else None,
@@ -218,14 +220,17 @@ def _read(run: RunDirectory, paths: list[Path], *, repair: bool) -> Resumption:
 
 
 def _lacks_its_end(
-    run: RunDirectory, manifest: CheckpointManifest, state: Mapping[str, Any]
+    run: RunDirectory,
+    config: TrainingConfig,
+    manifest: CheckpointManifest,
+    state: Mapping[str, Any],
 ) -> bool:
     """Whether a run has trained all its rounds, and did not reach its end.
 
     It was killed before its summary, or stopped after its last round. A run that its updates ended
     continues with further rounds instead.
     """
-    if manifest.rounds_completed < manifest.config.n_episodes:
+    if manifest.rounds_completed < config.n_episodes:
         return False
     status = _status(run.summary)
     ended_by_updates = state["ppo"]["consecutive_skips"] >= MOST_SKIPS

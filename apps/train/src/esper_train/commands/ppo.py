@@ -75,7 +75,7 @@ def plan_resumption(resumption: Resumption, options: PPOOptions) -> Plan:
     if manifest is None or resumption.ends:
         plan = plan_restart(resumption.config, flags, source, origin=f"run {path}")
     else:
-        plan = plan_resume(manifest, flags, source, path=path)
+        plan = plan_resume(manifest, flags, source, path=path, config=resumption.config)
     return replace(plan, notes=resumption.notes + plan.notes)
 
 

@@ -63,16 +63,28 @@ def plan_ppo(flags: SettingFlags, source: SourceOptions) -> Plan:
 
 
 def plan_resume(
-    manifest: CheckpointManifest, flags: SettingFlags, source: SourceOptions, *, path: Path
+    manifest: CheckpointManifest,
+    flags: SettingFlags,
+    source: SourceOptions,
+    *,
+    path: Path,
+    config: TrainingConfig | None = None,
 ) -> Plan:
     """Resolves the flags of ``esper-train ppo --resume PATH``.
 
     Only settings of ``RESUMABLE`` may differ from the config in the checkpoint's manifest.
 
+    Args:
+        manifest: The checkpoint's manifest.
+        flags: The user's settings.
+        source: Must be empty.
+        path: The checkpoint.
+        config: The configuration of the run since then, if it is not the manifest's.
+
     Raises:
         EsperError: If another setting is given, or no round is left to train.
     """
-    plan = plan_restart(manifest.config, flags, source, origin=f"checkpoint {path}")
+    plan = plan_restart(config or manifest.config, flags, source, origin=f"checkpoint {path}")
     check_rounds_left(path, manifest, plan.config.n_episodes)
     return plan
 

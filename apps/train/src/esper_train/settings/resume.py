@@ -56,11 +56,32 @@ def check_resumable(given: Given, source: SourceOptions) -> None:
                 "checkpoint; change single settings by flags or by --set"
             )
     for key, name in given.sources.items():
-        if not any(f"{key}.".startswith(f"{allowed}.") for allowed in RESUMABLE):
+        if not _may_change(key):
             raise TrainError(
                 f"{name} cannot change with --resume, which takes the config of the checkpoint; "
                 f"these keys may: {', '.join(RESUMABLE)}"
             )
+
+
+def check_config(path: Path, config: TrainingConfig, manifest: CheckpointManifest) -> None:
+    """Checks that a run's config differs from its checkpoint's only in what may change.
+
+    Raises:
+        TrainError: If it was edited elsewhere; names the first such key.
+    """
+    saved, now = (
+        flatten_config(each.model_dump(mode="json")) for each in (manifest.config, config)
+    )
+    for key in sorted({*saved, *now}):
+        if saved.get(key) != now.get(key) and not _may_change(key):
+            raise TrainError(
+                f"config '{path}' has {key} {now.get(key)}, and the checkpoint of the run "
+                f"{saved.get(key)}, which cannot change; write that value there again"
+            )
+
+
+def _may_change(key: str) -> bool:
+    return any(f"{key}.".startswith(f"{allowed}.") for allowed in RESUMABLE)
 
 
 def check_rounds_left(path: Path, manifest: CheckpointManifest, wanted: int) -> None:
