@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -49,6 +50,17 @@ def contents(run: Path) -> dict[str, bytes]:
     return {str(each.relative_to(run)): each.read_bytes() for each in run.rglob("*.*")}
 
 
+def refuses_to_resume(run: Path, reason: str, capfd) -> None:
+    """One line and exit code 2, before anything of the run is changed."""
+    before = contents(run)
+    assert main(["ppo", "--resume", str(run), "--no-tui"]) == 2
+    said = capfd.readouterr().err
+    assert said.startswith("error: ")
+    assert said.count("\n") == 1
+    assert reason in said
+    assert contents(run) == before
+
+
 def numbers(summary: RunSummary) -> list[RoundSummary]:
     return [each.model_copy(update={"seconds": 0.0}) for each in summary.rounds]
 
@@ -76,6 +88,14 @@ def test_a_disk_that_gets_full_loses_no_checkpoint_and_the_run_goes_on_when_ther
     first = run / "checkpoints" / "round-00001.safetensors"
     kept = first.read_bytes()
 
+    refuses_to_resume(run, "No space left on device", capfd)
+    assert first.read_bytes() == kept
+    make_read_only(disk, read_only=True)
+    refuses_to_resume(run, "Read-only file system", capfd)
+    make_read_only(disk, read_only=False)
+
+    # Room for the log, and none for a checkpoint.
+    os.truncate(disk / "filler", (disk / "filler").stat().st_size - 40_000)
     assert main(["ppo", "--resume", str(run), "--no-tui"]) == 1
     said = capfd.readouterr()
     assert said.err.count("error: cannot write checkpoint") == 1
@@ -84,15 +104,6 @@ def test_a_disk_that_gets_full_loses_no_checkpoint_and_the_run_goes_on_when_ther
     assert [each.name for each in first.parent.iterdir()] == [first.name]
     assert peek(run).liveness(0.0) in {Liveness.CRASHED, Liveness.ENDED}
 
-    make_read_only(disk, read_only=True)
-    before = contents(run)
-    assert main(["ppo", "--resume", str(run), "--no-tui"]) == 2
-    said = capfd.readouterr()
-    assert said.err.count("\n") == 1
-    assert "Read-only file system" in said.err
-    assert contents(run) == before
-
-    make_read_only(disk, read_only=False)
     (disk / "filler").unlink()
     assert main(["ppo", "--resume", str(run), "--no-tui"]) == 0
     summary = RunSummary.model_validate_json((run / "summary.json").read_text())

@@ -224,7 +224,7 @@ def test_settings_of_a_resumed_run_that_was_killed_before_a_checkpoint_are_kept(
     """``config.json`` has them; the checkpoint has those of the process before."""
     done = len(list_rounds(half))
     before = read_config(half / "config.json")
-    changed = override(before, {"n_episodes": done + 1, "ppo.learning_rate": 1e-4})
+    changed = override(before, {"n_episodes": done + 1, "ppo": {"learning_rate": 1e-4}})
     (half / "config.json").write_text(changed.model_dump_json())
     (half / "summary.json").unlink()
     assert main(["ppo", "--resume", str(half), "--no-tui"]) == 0
@@ -236,7 +236,7 @@ def test_settings_of_a_resumed_run_that_was_killed_before_a_checkpoint_are_kept(
 
 def test_a_config_that_was_edited_beyond_what_may_change_is_one_line(half, capsys):
     before = read_config(half / "config.json")
-    changed = override(before, {"policy.memory_size": 8})
+    changed = override(before, {"policy": {"memory_size": 8}})
     (half / "config.json").write_text(changed.model_dump_json())
     assert resume(half) == 2
     said = capsys.readouterr().err

@@ -146,6 +146,8 @@ class RunSession:
             group=self.group,
             on_loss=self._warn_of_loss,
         )
+        if self._in_place:
+            self._replace_files()
         self.telemetry = Monitor(self.hub)
         self._vitals = VitalsThread(self.telemetry, self.directory.path)
         echo(f"run: {self.directory.path}")
@@ -278,14 +280,24 @@ class RunSession:
         earlier = earlier_work(directory.events)
         self._earlier_seconds = earlier.seconds
         self._started = self._started if earlier.started is None else earlier.started
-        if read_config(directory.config) != self.plan.config:
-            directory.write_config(self.plan.config)
-        # It describes the process before; without it, readers take the log.
-        directory.summary.unlink(missing_ok=True)
         state = resumption.state or {"rounds": ()}
         self.progress.rounds = [RoundSummary.model_validate(each) for each in state["rounds"]]
         self.progress.checkpoint = resumption.checkpoint
         return directory
+
+    def _replace_files(self) -> None:
+        """Writes the new config, and removes the summary of the process before.
+
+        Last of all that can fail before a run resumes, so that a failure changes nothing.
+        """
+        try:
+            if read_config(self.directory.config) != self.plan.config:
+                self.directory.write_config(self.plan.config)
+        except EsperError:
+            self.hub.close()
+            raise
+        # Without it, readers take the log.
+        self.directory.summary.unlink(missing_ok=True)
 
     def _take_lock(self) -> RunLock:
         """Locks the run directory; a failure leaves no new one."""

@@ -76,11 +76,15 @@ class JsonlSink:
             path.parent.mkdir(parents=True, exist_ok=True)
             # Unbuffered, because the lines are collected here and written in one call.
             self._file = open(path, "a+b", buffering=0, opener=_open_without_waiting)  # noqa: SIM115
+        except OSError as error:
+            raise self._failure(error) from error
+        try:
             self._identity = os.fstat(self._file.fileno())
             self._regular = stat.S_ISREG(self._identity.st_mode)
             if self._regular:
                 self._claim(new=new)
         except OSError as error:
+            self._file.close()
             raise self._failure(error) from error
 
     def emit(self, event: Event) -> None:
