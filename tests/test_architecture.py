@@ -112,7 +112,8 @@ def test_a_member_takes_only_what_its_room_allows(folder):
 
 def test_the_workspace_itself_is_not_a_package():
     assert project(ROOT)["tool"]["uv"]["package"] is False
-    assert set(project(ROOT)["project"]["dependencies"]) == {"esper-train", "esper-overwatch"}
+    dependencies = project(ROOT)["project"]["dependencies"]
+    assert set(dependencies) == {"esper-train", "esper-overwatch[web]"}
 
 
 def test_importing_leyline_loads_neither_torch_nor_numpy():

@@ -179,6 +179,36 @@ def plot(*runs: Path, to: Path = Path("runs.png")) -> None:
     write_plot(runs, to)
 
 
+@app.command
+def web(
+    folder: Path = Path("runs"),
+    /,
+    *,
+    port: int = 8080,
+    everywhere: bool = False,
+    allow_host: list[str] | None = None,
+    run: str | None = None,
+) -> None:
+    """Serve the page with all runs of a folder, and print its link.
+
+    Parameters
+    ----------
+    folder
+        The folder that esper-train's --runs named, or one run.
+    port
+        The port; 0 takes a free one.
+    everywhere
+        Listen on all interfaces, so that others on the network can open the link.
+    allow_host
+        A further name by which browsers may call the server, for example that of a proxy.
+    run
+        The run that the link opens, instead of the list.
+    """
+    from esper_overwatch.commands.web import serve_runs
+
+    serve_runs(folder, port=port, everywhere=everywhere, allow_hosts=allow_host or (), run=run)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command and returns its exit code.
 

@@ -21,6 +21,7 @@ def run_frame(
     *,
     stream: str | None = None,
     condition: Condition | None = None,
+    seconds: float | None = None,
 ) -> Frame:
     """Returns what changed of a view of a run since an event.
 
@@ -33,11 +34,12 @@ def run_frame(
         at: The event to show the run at; ``None`` for the latest.
         stream: Of the reader's view; with another one the whole view is returned.
         condition: How the run stands.
+        seconds: How long to read at most, ``None`` to read to the end of the log.
 
     Raises:
         KarnError: If there is no such view, or the log cannot be read.
     """
-    latest = run.read()
+    latest = run.read(seconds)
     past = at is not None and at < latest.cursor.sequence
     state = run.read_at(at) if past and at is not None else latest
     extra: dict[str, object] = {"moment": moment(state, latest)}

@@ -110,6 +110,11 @@ class RunPeek:
             return None
         return liveness_of(self.status, self.lock, self.last_event, now)
 
+    @property
+    def ended(self) -> bool:
+        """Whether the run has ended, so that it is read again only if its files change."""
+        return self.status not in {None, RunStatus.RUNNING}
+
     def status_text(self, now: float) -> str:
         """Returns the status in one word: also ``crashed``, ``stale`` and ``unreadable``."""
         if self.status is None:

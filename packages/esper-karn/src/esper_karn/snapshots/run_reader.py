@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 from esper_karn.log.mark import digest_ends, mark_of
@@ -15,6 +16,9 @@ from esper_leyline.events import Event
 
 EVERY = 10_000
 """Events between two snapshots, so the largest number that is folded to go to a moment."""
+
+CHECK_EVERY = 256
+"""Events between two looks at the clock."""
 
 
 class RunReader:
@@ -41,6 +45,7 @@ class RunReader:
         self._restarts = 0
         self._inode = 0
         self._replay: _Replay | None = None
+        self._caught_up = True
 
     def close(self) -> None:
         """Closes the log."""
@@ -64,13 +69,34 @@ class RunReader:
         """The first lines that could not be read since the run was opened."""
         return self._reader.problems
 
-    def read(self) -> RunState:
-        """Reads what was added to the log; returns the state after its latest event."""
-        for event in self._reader.read():
+    @property
+    def share(self) -> float:
+        """Share of the log that was read, in [0, 1]: below 1 while a long one is being opened."""
+        position = self._reader.position
+        try:
+            size = self._log.stat().st_size
+        except OSError:
+            return 1.0
+        if position is None or not size or self._caught_up:
+            return 1.0
+        return min(1.0, position.offset / size)
+
+    def read(self, seconds: float | None = None) -> RunState:
+        """Reads what was added to the log; returns the state after its latest event.
+
+        Args:
+            seconds: After this time, stop although there is more; ``None`` reads to the end.
+        """
+        until = None if seconds is None else time.monotonic() + seconds
+        self._caught_up = True
+        for count, event in enumerate(self._reader.read(), 1):
             self._start_again_if_replaced()
             self._folding.take(event)
             if self._folding.sequence >= self._due * EVERY - 1:
                 self._keep()
+            if until is not None and count % CHECK_EVERY == 0 and time.monotonic() > until:
+                self._caught_up = False
+                break
         self._start_again_if_replaced()
         self._look_at_file()
         return self._folding.state()

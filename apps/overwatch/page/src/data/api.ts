@@ -1,0 +1,43 @@
+import type { RunsList } from '../types'
+import type { ErrorAnswer, FrameAnswer } from './wire'
+
+/** An answer other than the one that was asked for; the text is for people. */
+export class ApiError extends Error {
+  constructor(
+    readonly status: number,
+    text: string,
+  ) {
+    super(text)
+  }
+}
+
+async function get<T>(path: string): Promise<T> {
+  let response: Response
+  try {
+    response = await fetch(path)
+  } catch {
+    throw new ApiError(0, 'the server does not answer')
+  }
+  const body = (await response.json()) as T | ErrorAnswer
+  if (!response.ok) throw new ApiError(response.status, (body as ErrorAnswer).error)
+  return body as T
+}
+
+export interface RunList extends RunsList {
+  root: string
+}
+
+export function listRuns(): Promise<RunList> {
+  return get('/api/runs')
+}
+
+export function getFrame(run: string, view: string): Promise<FrameAnswer> {
+  return get(`/api/runs/${encodeURIComponent(run)}/frame?view=${encodeURIComponent(view)}`)
+}
+
+/** Sequence numbers of the ends of rounds. */
+export async function roundEnds(run: string): Promise<number[]> {
+  const path = `/api/runs/${encodeURIComponent(run)}/events?kind=round_completed&limit=1000`
+  const { events } = await get<{ events: { sequence: number }[] }>(path)
+  return events.map((event) => event.sequence)
+}

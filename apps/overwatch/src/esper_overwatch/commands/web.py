@@ -1,0 +1,54 @@
+"""Serves the page with all runs of a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from esper_karn import echo, echo_all
+from esper_leyline.extras import require_extra
+from esper_overwatch.commands.databases import user_cache
+from esper_overwatch.errors import OverwatchError
+
+
+def serve_runs(
+    folder: Path, *, port: int, everywhere: bool, allow_hosts: Sequence[str], run: str | None
+) -> None:
+    """Serves until Ctrl-C.
+
+    Args:
+        folder: A folder of runs, or one run; it may appear later.
+        port: The port; 0 takes a free one.
+        everywhere: Whether to listen on all interfaces.
+        allow_hosts: Further names by which browsers may call it.
+        run: The run that the link opens, ``None`` for the list.
+
+    Raises:
+        OverwatchError: If the port is none.
+        EsperError: If the port is taken or not permitted, or the extra ``web`` is missing.
+    """
+    modules = ["starlette", "uvicorn", "websockets", "psutil"]
+    require_extra("'esper-overwatch web'", modules, extra="web", distribution="esper-overwatch")
+    from esper_karn.web.serve import ServerOptions, serve
+
+    if not 0 <= port <= 65535:
+        raise OverwatchError(f"port {port} is none; name one from 1 to 65535, or 0 for a free one")
+    options = ServerOptions(
+        root=folder,
+        port=port,
+        everywhere=everywhere,
+        allow_hosts=tuple(allow_hosts),
+        run=run,
+        snapshots=user_cache("snapshots"),
+    )
+    try:
+        serve(options, _announce)
+    except KeyboardInterrupt:
+        echo("stopped")
+
+
+def _announce(links: Sequence[str]) -> None:
+    first, *others = links
+    echo(f"Overwatch: {first}")
+    echo_all(f"on the network: {link}" for link in others)
+    echo("Ctrl-C ends it; runs go on")

@@ -1,0 +1,150 @@
+"""Runs that are being looked at: each is read and folded on while somebody asks for it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from pathlib import Path
+
+from esper_karn.errors import KarnError
+from esper_karn.runs.folder import resolve_log
+from esper_karn.runs.frames import run_condition, run_frame
+from esper_karn.snapshots.run_reader import RunReader
+from esper_karn.state.run import RunState
+from esper_karn.views.frame import HOST, VIEWS, Frame
+from esper_karn.web.requests import FrameRequest
+from esper_leyline.run_lock import probe_lock
+
+OPEN_RUNS = 10
+"""Runs whose states are kept; the one that was asked for longest ago is closed first."""
+
+SLICE = 0.2
+"""Seconds for which a log is read before an answer is given: a long one comes in parts."""
+
+
+class OpenRun:
+    """One run, read as far as its log goes. May be used by several threads.
+
+    Args:
+        directory: The run's directory.
+        snapshots: Folder of the snapshots of all runs; ``None`` to keep none.
+
+    Raises:
+        KarnError: If it is no run directory, or its log cannot be read; so do the methods.
+    """
+
+    def __init__(self, directory: Path, snapshots: Path | None) -> None:
+        self.directory = directory
+        self._lock = threading.Lock()
+        self._reader = RunReader(resolve_log(directory), snapshots)
+        self._state = RunState()
+
+    def close(self) -> None:
+        """Closes the log."""
+        with self._lock:
+            self._reader.close()
+
+    def advance(self) -> None:
+        """Reads on for at most ``SLICE`` seconds."""
+        with self._lock:
+            self._state = self._reader.read(SLICE)
+
+    def has_news(self, request: FrameRequest) -> bool:
+        """Whether there is more than what a browser knows, as of the latest ``advance``."""
+        shown = request.at
+        if shown is None or shown > self._state.cursor.sequence:
+            shown = self._state.cursor.sequence
+        return request.from_sequence != shown or self._reader.share < 1.0
+
+    def frame(self, request: FrameRequest) -> Frame:
+        """Returns what changed of the views that were asked for.
+
+        Raises:
+            KarnError: If there is no such view.
+        """
+        with self._lock:
+            lock = probe_lock(self.directory)  # before the log: a run may end in between
+            self._state = self._reader.read(SLICE)
+            condition = run_condition(self.directory, self._state, lock, time.time())
+            frames = [
+                run_frame(
+                    self._reader,
+                    view,
+                    request.from_sequence,
+                    request.at,
+                    stream=request.stream,
+                    condition=condition,
+                    seconds=0.0,
+                )
+                for view in self._views(request)
+            ]
+        return _joined(frames)
+
+    @property
+    def share(self) -> float:
+        """Share of the log that is read, below 1 while a long one is being opened."""
+        return self._reader.share
+
+    def _views(self, request: FrameRequest) -> list[str]:
+        """Returns the views, without those of hosts that have not started yet."""
+        started = {f"{HOST}{each.index}" for each in self._state.environments}
+        names = request.view.split(",")
+        found = [name for name in names if name in VIEWS or name in started]
+        for name in names:
+            if name not in found and not _is_host(name):
+                raise KarnError(f"there is no view '{name}'; views: {', '.join(VIEWS)}, {HOST}0")
+        return found or ["run"]
+
+
+def _is_host(name: str) -> bool:
+    return name.startswith(HOST) and name.removeprefix(HOST).isdecimal()
+
+
+def _joined(frames: list[Frame]) -> Frame:
+    """Returns frames of several views of one moment as one."""
+    first = frames[0]
+    if len(frames) == 1:
+        return first
+    return Frame(
+        stream=first.stream,
+        from_sequence=min(each.from_sequence for each in frames),
+        to_sequence=first.to_sequence,
+        panels={name: panel for each in frames for name, panel in each.panels.items()},
+        series={name: tail for each in frames for name, tail in each.series.items()},
+    )
+
+
+class OpenRuns:
+    """The runs that were asked for lately, at most ``OPEN_RUNS``.
+
+    Args:
+        snapshots: Folder of the snapshots of all runs; ``None`` to keep none.
+    """
+
+    def __init__(self, snapshots: Path | None) -> None:
+        self._snapshots = snapshots
+        self._runs: OrderedDict[Path, OpenRun] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, directory: Path) -> OpenRun:
+        """Returns a run, opened if it was not.
+
+        Raises:
+            KarnError: If it is no run directory.
+        """
+        with self._lock:
+            run = self._runs.get(directory)
+            if run is None:
+                run = self._runs[directory] = OpenRun(directory, self._snapshots)
+            self._runs.move_to_end(directory)
+            while len(self._runs) > OPEN_RUNS:
+                self._runs.popitem(last=False)[1].close()
+            return run
+
+    def close(self) -> None:
+        """Closes all runs."""
+        with self._lock:
+            for run in self._runs.values():
+                run.close()
+            self._runs.clear()

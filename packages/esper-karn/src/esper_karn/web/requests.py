@@ -1,0 +1,81 @@
+"""What a browser asks for, checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from esper_karn.errors import KarnError
+
+EVENTS_AT_ONCE = 1000
+"""Most events in one answer."""
+
+
+class FrameRequest(BaseModel):
+    """Asks for what changed of a view.
+
+    Attributes:
+        run: Id of the run.
+        view: Name of the view, such as ``hosts`` or ``host/3``.
+        from_sequence: The last event that the browser's view knows, -1 for none; on the wire
+            ``from``.
+        stream: The stream of that view; with another one the whole view is answered.
+        at: The moment to show, as the sequence number of an event; ``None`` for the latest.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    run: str = Field(max_length=255)
+    view: str = Field(max_length=64)
+    from_sequence: int = Field(default=-1, alias="from", ge=-1)
+    stream: str | None = Field(default=None, max_length=512)
+    at: int | None = Field(default=None, ge=0)
+
+
+class EventsRequest(BaseModel):
+    """Asks for events of a log.
+
+    Attributes:
+        from_sequence: Sequence number of the first event; on the wire ``from``.
+        kind: Only events of this kind, ``None`` for all.
+        limit: Most events to answer.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    from_sequence: int = Field(default=0, alias="from", ge=0)
+    kind: str | None = Field(default=None, max_length=64)
+    limit: int = Field(default=200, ge=1, le=EVENTS_AT_ONCE)
+
+
+def frame_request(values: Mapping[str, object] | str | bytes) -> FrameRequest:
+    """Checks a request for a frame, from a query or from JSON.
+
+    Raises:
+        KarnError: If a value is missing, unknown or out of range.
+    """
+    try:
+        if isinstance(values, str | bytes):
+            return FrameRequest.model_validate_json(values)
+        return FrameRequest.model_validate(values)
+    except ValidationError as error:
+        raise KarnError(_first(error)) from None
+
+
+def events_request(values: Mapping[str, object]) -> EventsRequest:
+    """Checks a request for events.
+
+    Raises:
+        KarnError: If a value is unknown or out of range.
+    """
+    try:
+        return EventsRequest.model_validate(values)
+    except ValidationError as error:
+        raise KarnError(_first(error)) from None
+
+
+def _first(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return f"{where or 'the request'}: {first['msg'].lower()}"
