@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import gzip
 import re
 import subprocess
 import sys
@@ -169,7 +170,9 @@ def test_no_file_names_a_registry_or_a_path_of_one_machine():
         path = ROOT / name
         if not path.is_file() or path.suffix in BINARY:
             continue
-        lines = path.read_text(encoding="utf-8").splitlines()
+        content = path.read_bytes()
+        content = gzip.decompress(content) if path.suffix == ".gz" else content
+        lines = content.decode("utf-8").splitlines()
         found += [f"{name}:{i}: {line}" for i, line in enumerate(lines, 1) if FOREIGN.search(line)]
     assert found == []
 

@@ -1,4 +1,4 @@
-// Made by `uv run --no-sync python -m esper_karn.schemas` from Karn's view models. Do not edit.
+// Made by `python -m esper_karn.schemas` from Karn's view models. Do not edit.
 
 /** A measurement: NaN and infinities are words. */
 export type Measured = number | "NaN" | "Infinity" | "-Infinity";

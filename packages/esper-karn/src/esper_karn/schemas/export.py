@@ -116,7 +116,7 @@ def _targets(arguments: list[str]) -> tuple[Path, Path]:
 
 
 _HEAD = """\
-// Made by `uv run --no-sync python -m esper_karn.schemas` from Karn's view models. Do not edit."""
+// Made by `python -m esper_karn.schemas` from Karn's view models. Do not edit."""
 
 _FRAME = """\
 /** A panel, and the sequence number of the event that changed it last. */
