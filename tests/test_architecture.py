@@ -18,7 +18,7 @@ FOREIGN = re.compile(
     r"https?://[\w.-]*(?:\bpy\w+\.org|\bregistry\.|\bnpm\w*\.)"
     r"|(?<![\w.~$}-])/(?:root|home|work|farm|opt)/\w"
 )
-BINARY = {".png", ".woff2", ".safetensors", ".npz", ".gz"}
+BINARY = {".png", ".woff2", ".safetensors", ".npz"}
 
 
 def project(folder: Path) -> dict:
