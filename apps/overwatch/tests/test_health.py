@@ -24,7 +24,9 @@ def test_a_check_that_is_not_well_is_printed_with_advice(tmp_path, capsys, a_rou
     lines = capsys.readouterr().out.splitlines()
     found = [line for line in lines if line.startswith("bad: ")]
     assert len(found) == 3
-    assert any("ended: 1.000 (bad from 0.500). Lower the learning rate" in line for line in found)
+    assert any(
+        "ended: 1.000 (bad from 0.500). Lower --host-learning-rate" in line for line in found
+    )
     assert any("NaN (bad below 200.000). Free space" in line for line in found)
 
 
