@@ -139,11 +139,14 @@ sys.exit(main(["wandb", sys.argv[1], "--wandb-mode", "offline", "--out", "."]))
 
 def test_a_library_that_hangs_at_the_end_is_given_up(run_at_wandb, tmp_path):
     folder, _ = run_at_wandb
-    code, output, errors = run("python", "-c", HANGING, folder, cwd=tmp_path)
-    for pid in re.findall(r"stopped (\d+)", output):
-        os.kill(int(pid), signal.SIGKILL)
+    sending = start("python", "-c", HANGING, folder, cwd=tmp_path)
+    place = sending.stdout.readline()
+    pid = int(re.fullmatch(r"stopped (\d+)\n", sending.stdout.readline())[1])
+    code = sending.wait(timeout=300)
+    os.kill(pid, signal.SIGKILL)  # it holds the pipes open
+    errors = sending.communicate(timeout=60)[1]
+    assert place.startswith("wandb: offline, in ")
     assert code == 1
-    assert "stopped" in output
     (part,) = parts_of(tmp_path)
     upload = f"upload the rest: uv run wandb sync {part.relative_to(tmp_path)}\n"
     assert errors == f"error: wandb has not ended in 3 s; {upload}"

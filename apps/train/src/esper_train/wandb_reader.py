@@ -55,15 +55,14 @@ class WandbReader:
 
     def finish(self) -> None:
         """Waits until the reader has sent the rest, and prints its lines."""
-        try:
-            output, _ = self._process.communicate(timeout=QUIET_SECONDS)
-        except subprocess.TimeoutExpired:
+        output = self._output(QUIET_SECONDS)
+        if output is None:
             echo("wandb: sending the rest")
-            try:
-                output, _ = self._process.communicate(timeout=ENDING_SECONDS)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                output, _ = self._process.communicate()
+            output = self._output(ENDING_SECONDS)
+        if output is None:
+            self._process.kill()
+            # The library's own process may hang, and hold the pipe open.
+            output = self._output(QUIET_SECONDS) or ""
         for line in output.splitlines():
             echo(line)
         if self._process.returncode != 0:
@@ -71,6 +70,13 @@ class WandbReader:
                 "wandb: not all of the run was sent, and the run itself was not affected; "
                 f"send the rest: uv run esper-overwatch wandb {self._run}"
             )
+
+    def _output(self, seconds: float) -> str | None:
+        """Returns what the reader printed, ``None`` if it has not ended in time."""
+        try:
+            return self._process.communicate(timeout=seconds)[0]
+        except subprocess.TimeoutExpired:
+            return None
 
 
 def check_wandb(telemetry: TelemetryOptions, config: TrainingConfig) -> None:
