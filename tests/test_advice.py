@@ -42,11 +42,12 @@ PRINTED_BY = {
 """Commands that a module's texts are printed by; of all others it is any of ``COMMANDS``."""
 
 OTHER_PROGRAMS = {
-    "apps/train/src/esper_train/viewer.py": "--parent --plain --since",
+    "apps/train/src/esper_train/viewer.py": "--lines --parent --plain --since",
     "apps/train/src/esper_train/dual/arm.py": "--group --plain",
     "apps/train/src/esper_train/settings/options.py": "--extra",
     "apps/train/src/esper_train/wandb_reader.py": "--parent --options",
     "packages/esper-leyline/src/esper_leyline/extras.py": "--extra",
+    "packages/esper-karn/src/esper_karn/web/guard.py": "--allow-host",
     "apps/train/src/esper_train/dual/training.py": "--group --plain",
     "packages/esper-tolaria/src/esper_tolaria/datasets/tinystories.py": (
         "--extra --include --local-dir --repo-type"

@@ -174,6 +174,7 @@ def test_a_bad_value_is_one_line_that_says_what_is_allowed(written, says):
         ("\ufeff{}", "is not JSON: "),
         ("[1]", "holds a list; write a JSON object"),
         ('{"n_env": 4}', "the nearest valid key is 'n_envs'"),
+        ('{"ppo.clip": 0.1}', 'write it nested: "ppo": {"clip": ...}'),
         ('{"slots": ["r0c1", "r0c1"]}', "slot 'r0c1' is named twice"),
         ('{"ppo": {"gamma": NaN}}', "contains NaN, which is not a number of JSON"),
     ],

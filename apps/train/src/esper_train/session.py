@@ -60,6 +60,7 @@ from esper_nissa import (
 from esper_simic import MOST_SKIPS
 from esper_train.checkpoints.resumption import Resumption
 from esper_train.interrupts import StopRequest
+from esper_train.pages import Pages
 from esper_train.settings.options import TelemetryOptions
 from esper_train.settings.resolve import Plan
 from esper_train.viewer import Viewer
@@ -133,6 +134,16 @@ class RunSession:
         self._wandb: WandbReader | None = None
 
     def __enter__(self) -> RunSession:
+        # First, so that a port in use is known before anything is created.
+        self._pages = Pages(self._options)
+        try:
+            self._open()
+        except BaseException:
+            self._pages.close()
+            raise
+        return self
+
+    def _open(self) -> None:
         config = self.plan.config
         self._in_place = self._resumption is not None and self._resumption.directory is not None
         self.directory = self._find_directory()
@@ -165,9 +176,9 @@ class RunSession:
                     rounds_completed=self._resumption.rounds_completed,
                 )
             )
+        self._pages.start(self.directory.path.parent, self.directory.run_id)
         self._start_wandb()
         self._show()
-        return self
 
     def __exit__(
         self,
@@ -204,6 +215,9 @@ class RunSession:
             echo(f"last checkpoint: {self.directory.path / self.progress.checkpoint}")
         if summary.resume is not None:
             echo(f"resume with: {summary.resume}")
+        if self._pages:
+            self._pages.close()
+            echo(f"see it again with: uv run esper-overwatch web {self.directory.path.parent}")
         if self._wandb is not None:
             self._wandb.finish()
         if self._lock is not None:
@@ -263,7 +277,11 @@ class RunSession:
             return
         with self.stop.defer_signals():
             self._viewer = Viewer.start(
-                self.directory.path, plain=self._options.no_tui, since=self._position.sequence
+                self.directory.path,
+                plain=self._options.no_tui,
+                # The links of the page stay in sight.
+                full_screen=not self._pages,
+                since=self._position.sequence,
             )
         self._vitals.start()
 

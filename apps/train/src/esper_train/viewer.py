@@ -33,26 +33,30 @@ ENDED = 143
 class Viewer:
     """A running console view."""
 
-    def __init__(self, process: subprocess.Popen[bytes], *, plain: bool) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], *, plain: bool, full_screen: bool) -> None:
         self._process = process
         self._plain = plain
+        self._full_screen = full_screen
 
     @classmethod
-    def start(cls, run: Path, *, plain: bool, since: int = 0) -> Viewer:
+    def start(cls, run: Path, *, plain: bool, full_screen: bool = True, since: int = 0) -> Viewer:
         """Starts a view of a run on this process's standard output.
 
         Args:
             run: The run directory.
             plain: Whether to print plain lines, also on a terminal.
+            full_screen: Whether it may take the whole of a terminal.
             since: Sequence number of the first event that is shown.
         """
         command = [sys.executable, "-m", "esper_train.viewer", str(run)]
         command += ["--parent", str(os.getpid()), "--since", str(since)]
         if plain:
             command.append("--plain")
+        if not full_screen:
+            command.append("--lines")
         with _signals_blocked():
             process = subprocess.Popen(command, stdin=subprocess.DEVNULL)  # noqa: S603 - our own module
-        return cls(process, plain=plain)
+        return cls(process, plain=plain, full_screen=full_screen)
 
     def finish(self) -> int | None:
         """Waits until the view has shown the end of the log.
@@ -88,7 +92,7 @@ class Viewer:
             return
         console = SafeConsole()
         if not self._plain and is_moving(console, plain=False):
-            if has_room(console):
+            if self._full_screen and has_room(console):
                 console.set_alt_screen(False)
             console.show_cursor()
 
@@ -99,6 +103,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("run", type=Path)
     parser.add_argument("--parent", type=int, required=True)
     parser.add_argument("--plain", action="store_true")
+    parser.add_argument("--lines", action="store_true")
     parser.add_argument("--since", type=int, default=0)
     options = parser.parse_args(arguments)
     guard_streams()
@@ -111,7 +116,7 @@ def main(arguments: list[str] | None = None) -> int:
     log, stop = resolve_log(options.run), partial(has_no_writer, options.parent)
     moving = is_moving(console, plain=options.plain)
     try:
-        if moving and has_room(console):
+        if moving and not options.lines and has_room(console):
             watch(log, console, stop=stop, since=options.since)
         else:
             follow(log, console, interactive=moving, stop=stop, since=options.since)

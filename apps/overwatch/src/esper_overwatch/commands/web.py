@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from esper_karn import echo, echo_all
 from esper_leyline.extras import require_extra
 from esper_overwatch.commands.databases import user_cache
-from esper_overwatch.errors import OverwatchError
 
 
 def serve_runs(
@@ -24,31 +24,16 @@ def serve_runs(
         run: The run that the link opens, ``None`` for the list.
 
     Raises:
-        OverwatchError: If the port is none.
-        EsperError: If the port is taken or not permitted, or the extra ``web`` is missing.
+        EsperError: If the port is none, taken or not permitted, or the extra ``web`` is missing.
     """
     modules = ["starlette", "uvicorn", "websockets", "psutil"]
     require_extra("'esper-overwatch web'", modules, extra="web", distribution="esper-overwatch")
-    from esper_karn.web.serve import ServerOptions, serve
+    from esper_karn.web.serve import bind_server, serve
 
-    if not 0 <= port <= 65535:
-        raise OverwatchError(f"port {port} is none; name one from 1 to 65535, or 0 for a free one")
-    options = ServerOptions(
-        root=folder,
-        port=port,
-        everywhere=everywhere,
-        allow_hosts=tuple(allow_hosts),
-        run=run,
-        snapshots=user_cache("snapshots"),
-    )
-    try:
-        serve(options, _announce)
-    except KeyboardInterrupt:
-        echo("stopped")
-
-
-def _announce(links: Sequence[str]) -> None:
-    first, *others = links
+    binding = bind_server(port, everywhere=everywhere, allow_hosts=allow_hosts)
+    first, *others = binding.links(run)
     echo(f"Overwatch: {first}")
     echo_all(f"on the network: {link}" for link in others)
     echo("Ctrl-C ends it; runs go on")
+    with suppress(KeyboardInterrupt):
+        serve(binding, folder, snapshots=user_cache("snapshots"))

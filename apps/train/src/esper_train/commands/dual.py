@@ -27,6 +27,7 @@ from esper_train.evaluation.run import (
 )
 from esper_train.evaluation.table import EvaluationTable
 from esper_train.interrupts import StopRequest
+from esper_train.pages import Pages, check_pages
 from esper_train.paths import check_places
 from esper_train.session import FAILED
 from esper_train.settings.options import PPOOptions, TelemetryOptions
@@ -41,16 +42,20 @@ def run_dual(options: PPOOptions) -> int:
     plan = plan_dual(options)
     shared = plan.arms[0].plan
     check_wandb(telemetry, shared.config)
+    check_pages(telemetry, shared.config)
     for note in shared.notes:
         echo(note)
     make_data_ready(shared)
+    pages = Pages(telemetry)
     folder = create_folder(telemetry.runs, f"{shared.task.name}-{plan.name}")
     echo(plan.order)
     echo(f"group: {folder.name}")
     try:
+        pages.start(folder)
         with StopRequest() as stop:
             return _run(plan, folder, telemetry, stop)
     finally:
+        pages.close()
         if not any(folder.iterdir()):
             folder.rmdir()
 

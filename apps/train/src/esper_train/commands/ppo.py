@@ -15,6 +15,7 @@ from esper_train.checkpoints.resumption import (
 )
 from esper_train.data import make_data_ready
 from esper_train.interrupts import StopRequest
+from esper_train.pages import check_pages, without_compiling
 from esper_train.paths import check_places, check_writable
 from esper_train.ppo_run import train_ppo
 from esper_train.settings.options import PPOOptions
@@ -42,6 +43,8 @@ def _run(
 ) -> int:
     telemetry, save = options.telemetry, options.checkpoints.save
     check_wandb(telemetry, plan.config)
+    check_pages(telemetry, plan.config)
+    plan = without_compiling(plan, telemetry)
     save_notes = () if save is None else check_save(save)
     for note in (*plan.notes, *save_notes):
         echo(note)

@@ -129,10 +129,28 @@ class TelemetryOptions:
     no_tui: Annotated[bool, _Switch] = False
     """Print plain lines, also on a terminal."""
 
+    overwatch: Annotated[bool, _Switch] = False
+    """Serve a page that shows the run, for this machine alone, and print its link."""
+
+    overwatch_port: Annotated[int | None, _Whole] = None
+    """Port of --overwatch; 0 takes a free one. Default: 8080."""
+
+    dashboard: Annotated[bool, _Switch] = False
+    """Serve the same page on all network interfaces, and print a link for each."""
+
+    dashboard_port: Annotated[int | None, _Whole] = None
+    """Port of --dashboard; 0 takes a free one. Default: 8000."""
+
     wandb: Annotated[bool, _Switch] = False
     """Send the run to Weights & Biases; needs: uv sync --extra wandb."""
 
     wandb_options: Annotated[WandbOptions, _Flat] = field(default_factory=WandbOptions)
+
+    @property
+    def pages(self) -> tuple[str, ...]:
+        """The flags given that serve a page."""
+        given = {"--overwatch": self.overwatch, "--dashboard": self.dashboard}
+        return tuple(flag for flag, wanted in given.items() if wanted)
 
 
 @Parameter(name="*", group=COMPARISON)

@@ -71,7 +71,10 @@ class Guard:
         """Returns the answer to a request that the application may not see."""
         host = headers.get("host")
         if not self._access.permits_host(host):
-            return _error(421, f"host '{host}' is not permitted; start with --allow-host to add it")
+            return _error(
+                421,
+                f"host '{host}' is not permitted; esper-overwatch web --allow-host permits it",
+            )
         if scope["method"] != "GET":
             return _error(405, "only GET is answered here", {"allow": "GET"})
         if _body_length(headers) > MAX_BODY:

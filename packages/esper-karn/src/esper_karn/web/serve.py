@@ -1,7 +1,9 @@
-"""Runs the server: binds its addresses first, then says where it is."""
+"""Runs a server: its address is bound first, so that a printed link is never wrong."""
 
 from __future__ import annotations
 
+import socket
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,43 +18,70 @@ from esper_karn.web.listener import LOOPBACK_ADDRESS, bind, own_addresses
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ServerOptions:
-    """Where a server listens, and what it shows.
+class Binding:
+    """A server that listens and does not answer yet.
 
     Attributes:
-        root: A folder of runs, or one run's directory.
+        listener: Its socket.
+        access: What a request must carry.
+        addresses: Where it can be called, this machine's own address first.
+    """
+
+    listener: socket.socket
+    access: Access
+    addresses: tuple[str, ...]
+
+    def links(self, run: str | None = None) -> list[str]:
+        """Returns a link for each address.
+
+        Args:
+            run: The run that they open, ``None`` for the list of runs.
+        """
+        path = "/" if run is None else f"/r/{run}"
+        return [
+            f"http://{address}:{self.access.port}{path}?token={self.access.token}"
+            for address in self.addresses
+        ]
+
+
+def bind_server(port: int, *, everywhere: bool = False, allow_hosts: Sequence[str] = ()) -> Binding:
+    """Binds the address of a server.
+
+    Args:
         port: The port; 0 takes a free one.
         everywhere: Whether it listens on all interfaces instead of loopback alone.
         allow_hosts: Further names by which browsers may call it.
-        run: The run that the link opens, ``None`` for the list.
-        snapshots: Folder of the snapshots of all runs, ``None`` to keep none.
-    """
-
-    root: Path
-    port: int
-    everywhere: bool = False
-    allow_hosts: tuple[str, ...] = ()
-    run: str | None = None
-    snapshots: Path | None = None
-
-
-def serve(options: ServerOptions, announce: Callable[[Sequence[str]], None]) -> None:
-    """Serves until the process is interrupted.
-
-    Args:
-        options: Where it listens, and what it shows.
-        announce: Takes the links, once the server listens; the first one is for this machine.
 
     Raises:
-        KarnError: If the port is taken or not permitted.
+        KarnError: If the port is none, taken or not permitted.
     """
-    listener = bind(options.port, everywhere=options.everywhere)
-    port: int = listener.getsockname()[1]
-    addresses = [LOOPBACK_ADDRESS, *(own_addresses() if options.everywhere else [])]
-    token = new_token()
-    access = Access(token=token, port=port, hosts=permitted_hosts(addresses, options.allow_hosts))
+    listener = bind(port, everywhere=everywhere)
+    addresses = (LOOPBACK_ADDRESS, *(own_addresses() if everywhere else ()))
+    access = Access(
+        token=new_token(),
+        port=listener.getsockname()[1],
+        hosts=permitted_hosts(addresses, allow_hosts),
+    )
+    return Binding(listener=listener, access=access, addresses=addresses)
+
+
+def serve(
+    binding: Binding,
+    root: Path,
+    *,
+    snapshots: Path | None = None,
+    until: Callable[[], object] | None = None,
+) -> None:
+    """Serves runs until the process is interrupted.
+
+    Args:
+        binding: Where to listen, and what a request must carry.
+        root: A folder of runs, or one run's directory; it may appear later.
+        snapshots: Folder of the snapshots of all runs, ``None`` to keep none.
+        until: Called in a thread of its own; the server stops when it returns.
+    """
     config = uvicorn.Config(
-        application(Library(options.root), access, options.snapshots),
+        application(Library(root), binding.access, snapshots),
         log_level="error",
         access_log=False,  # It would hold the token of the link.
         server_header=False,
@@ -61,6 +90,12 @@ def serve(options: ServerOptions, announce: Callable[[Sequence[str]], None]) -> 
         h11_max_incomplete_event_size=MAX_BODY,
         timeout_graceful_shutdown=1,
     )
-    path = "/" if options.run is None else f"/r/{options.run}"
-    announce([f"http://{address}:{port}{path}?token={token}" for address in addresses])
-    uvicorn.Server(config).run(sockets=[listener])
+    server = uvicorn.Server(config)
+    if until is not None:
+
+        def stop() -> None:
+            until()
+            server.should_exit = True
+
+        threading.Thread(target=stop, daemon=True).start()
+    server.run(sockets=[binding.listener])

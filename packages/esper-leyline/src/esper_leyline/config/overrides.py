@@ -156,6 +156,10 @@ def _explain_unknown(parts: list[str]) -> str:
     path, parent = ".".join(parts), ".".join(parts[:-1])
     valid = [*_keys(TrainingConfig), *FLAT_KEYS]
     shown = show_text(path)
+    if path in valid:
+        # Written with dots, where a section is an object of its own.
+        section, _, key = path.rpartition(".")
+        return f'unknown key \'{shown}\'; write it nested: "{section}": {{"{key}": ...}}'
     # The time of the comparison grows with the square of the length.
     if len(path) <= MOST_SHOWN:
         # The section that holds the unknown key is like it, but no answer.
