@@ -1,4 +1,5 @@
 import type { RunsList } from '../types'
+import { allVisible } from './text'
 import type { ErrorAnswer, FrameAnswer } from './wire'
 
 /** An answer other than the one that was asked for; the text is for people. */
@@ -18,7 +19,7 @@ async function get<T>(path: string): Promise<T> {
   } catch {
     throw new ApiError(0, 'the server does not answer')
   }
-  const body = (await response.json()) as T | ErrorAnswer
+  const body = allVisible((await response.json()) as T | ErrorAnswer)
   if (!response.ok) throw new ApiError(response.status, (body as ErrorAnswer).error)
   return body as T
 }

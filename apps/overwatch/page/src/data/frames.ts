@@ -1,3 +1,4 @@
+import { visible } from './text'
 import type { ErrorAnswer, FrameAnswer, FrameRequest } from './wire'
 
 /** How the connection to the server stands. */
@@ -93,7 +94,7 @@ export class FrameClient {
     this.waiting = false
     this.attempt = 0
     if ('error' in answer) {
-      this.events.onError(answer.error)
+      this.events.onError(visible(answer.error))
       this.retry = setTimeout(() => {
         this.next()
       }, 2000)

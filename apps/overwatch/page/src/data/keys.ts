@@ -40,6 +40,8 @@ export class Keyboard {
 
   readonly listen = (event: KeyboardEvent): void => {
     if (event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target)) return
+    // An open dialog has its own keys: Esc closes it.
+    if (document.querySelector('dialog[open]') !== null) return
     if (this.press(event.key)) event.preventDefault()
   }
 

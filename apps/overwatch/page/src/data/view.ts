@@ -1,4 +1,5 @@
 import type { Panels, Point } from '../types'
+import { allVisible } from './text'
 import type { FrameAnswer } from './wire'
 
 /** All that the page knows of a run: whole panels, and series of which frames bring the tails. */
@@ -17,7 +18,9 @@ export function emptyView(): RunView {
 /** Returns the view after a frame; parts that did not change stay the same objects. */
 export function withFrame(old: RunView, frame: FrameAnswer): RunView {
   const base = frame.from < 0 ? emptyView() : old
-  const values = Object.entries(frame.panels).map(([name, panel]) => [name, panel?.value] as const)
+  const values = Object.entries(frame.panels).map(
+    ([name, panel]) => [name, allVisible(panel?.value)] as const,
+  )
   const series = new Map(base.series)
   for (const [name, tail] of Object.entries(frame.series)) {
     series.set(name, [...(series.get(name) ?? []).slice(0, tail.start), ...tail.buckets])

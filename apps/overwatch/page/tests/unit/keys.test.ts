@@ -71,6 +71,18 @@ describe('Keyboard', () => {
     expect(handlers.row).not.toHaveBeenCalled()
   })
 
+  it('is off while a dialog is open', () => {
+    const { handlers, keys } = keyboard()
+    const dialog = document.createElement('dialog')
+    dialog.setAttribute('open', '')
+    document.body.append(dialog)
+    keys.listen(new KeyboardEvent('keydown', { key: 'Escape' }))
+    expect(handlers.back).not.toHaveBeenCalled()
+    dialog.remove()
+    keys.listen(new KeyboardEvent('keydown', { key: 'Escape' }))
+    expect(handlers.back).toHaveBeenCalledOnce()
+  })
+
   it('leaves other keys to the browser', () => {
     expect(keyboard().keys.press('q')).toBe(false)
   })
