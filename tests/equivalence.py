@@ -33,7 +33,15 @@ from typing import Any
 RECORDS = Path(__file__).with_name("digests")
 NOT_RESULTS = frozenset(
     {
-        *("seconds", "wall_seconds", "decision_seconds", "started", "wall_time", "monotonic"),
+        *(
+            "seconds",
+            "wall_seconds",
+            "decision_seconds",
+            "started",
+            "ended",
+            "wall_time",
+            "monotonic",
+        ),
         *("host_epochs_per_second", "peak_memory_mb", "schema_version", "boot", "sequence"),
         *("config", "versions"),
     }
