@@ -87,6 +87,8 @@ def test_no_command_of_esper_overwatch_prints_them(name, runs, tmp_path, capfd, 
         calls += [[name, each] for each in paths]
     else:
         calls += [[name, paths[-1]], [name, paths[-1], "--wandb-mode", HOSTILE]]
+    if name == "web":  # it would serve
+        calls = [[name, each, f"--port={HOSTILE}"] for each in paths] + calls[2:3]
     if name == "sql":
         for form in ("table", "csv", "json"):
             for view in ("runs", "anomalies", HOSTILE):

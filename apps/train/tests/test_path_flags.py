@@ -34,7 +34,10 @@ FLAGS = [*path_flags(), ("esper-train", "evaluate", "--arms")]
 WRITTEN = {"--save", "--telemetry-file"}
 """Flags that name a file to write."""
 
-FOLDERS = {"--runs", "--telemetry-dir", "--data-root", "--out", "RUNS_FOLDER", "RUN", "RUNS"}
+FOLDERS = {
+    *("--runs", "--telemetry-dir", "--data-root", "--out"),
+    *("FOLDER", "RUNS_FOLDER", "RUN", "RUNS"),
+}
 """Arguments that name a folder."""
 
 SMALL = {

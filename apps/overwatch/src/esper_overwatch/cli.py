@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
@@ -14,6 +14,14 @@ if TYPE_CHECKING:
 
 FAILED = 1
 USAGE_ERROR = 2
+
+
+def _read_whole(kind: Any, tokens: Sequence[Any]) -> int:
+    """Reads a whole number; Leyline loads with the value, so ``--help`` answers at once."""
+    from esper_leyline.numbers import read_whole
+
+    return read_whole(kind, tokens)
+
 
 app = App(
     name="esper-overwatch",
@@ -184,7 +192,7 @@ def web(
     folder: Path = Path("runs"),
     /,
     *,
-    port: int = 8080,
+    port: Annotated[int, Parameter(converter=_read_whole)] = 8080,
     everywhere: bool = False,
     allow_host: list[str] | None = None,
     run: str | None = None,

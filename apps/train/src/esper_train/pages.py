@@ -17,6 +17,7 @@ from esper_karn import echo
 from esper_leyline import TrainingConfig
 from esper_leyline.events import kinds_written
 from esper_leyline.extras import require_extra
+from esper_leyline.numbers import check_port
 from esper_train.errors import TrainError
 from esper_train.settings.options import TelemetryOptions
 from esper_train.settings.resolve import Plan
@@ -50,6 +51,8 @@ def check_pages(telemetry: TelemetryOptions, config: TrainingConfig) -> None:
                 f"{flag} shows the telemetry of a run, and --telemetry-level off writes none; "
                 "use minimal, normal or debug"
             )
+        if wanted and port is not None:
+            check_port(f"{flag}-port", port)
         if wanted:
             require_extra(flag, _LIBRARIES, extra="web", distribution="esper-overwatch")
 
@@ -76,7 +79,7 @@ class Pages:
         telemetry: The flags.
 
     Raises:
-        KarnError: If a port is none, taken or not permitted.
+        KarnError: If a port is taken or not permitted.
     """
 
     def __init__(self, telemetry: TelemetryOptions) -> None:

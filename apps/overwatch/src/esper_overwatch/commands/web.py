@@ -8,6 +8,8 @@ from pathlib import Path
 
 from esper_karn import echo, echo_all
 from esper_leyline.extras import require_extra
+from esper_leyline.files.paths import check_folder_of
+from esper_leyline.numbers import check_port
 from esper_overwatch.commands.databases import user_cache
 
 
@@ -27,6 +29,8 @@ def serve_runs(
         EsperError: If the port is none, taken or not permitted, or the extra ``web`` is missing.
     """
     modules = ["starlette", "uvicorn", "websockets", "psutil"]
+    check_port("--port", port)
+    check_folder_of("FOLDER", folder)
     require_extra("'esper-overwatch web'", modules, extra="web", distribution="esper-overwatch")
     from esper_karn.web.serve import bind_server, serve
 

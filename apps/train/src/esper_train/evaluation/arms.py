@@ -16,6 +16,7 @@ from esper_leyline import (
     show_text,
     unknown_name,
 )
+from esper_leyline.numbers import parse_whole
 from esper_simic.evaluation import Budget, ControllerFactory
 from esper_tamiyo import (
     CONTROLLERS,
@@ -31,7 +32,6 @@ from esper_train.checkpoints.contents import align_state
 from esper_train.checkpoints.files import SUFFIX, load_checkpoint
 from esper_train.commands.heuristic import heuristic_rules
 from esper_train.errors import TrainError
-from esper_train.settings.numbers import parse_whole
 from esper_train.settings.resolve import Plan
 
 SCHEDULE = "schedule"

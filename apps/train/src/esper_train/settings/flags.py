@@ -20,7 +20,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from esper_leyline import TrainingConfig
-from esper_train.settings.numbers import read_number, read_whole
+from esper_leyline.numbers import read_number, read_whole
 
 Function = TypeVar("Function", bound=Callable[..., object])
 

@@ -10,9 +10,9 @@ from typing import Any
 from esper_leyline import ConfigError, LeylineError, show_text
 from esper_leyline.config.overrides import flatten_config
 from esper_leyline.files.json_files import parse_json
+from esper_leyline.numbers import parse_number
 from esper_train.errors import TrainError
 from esper_train.settings.flags import settings
-from esper_train.settings.numbers import parse_number
 
 MOST_LETTERS = 200
 """Maximum length of a key of ``--set``."""

@@ -10,6 +10,7 @@ from cyclopts import Group, Parameter
 
 from esper_karn.weights_and_biases.options import WandbOptions
 from esper_leyline import TrainingConfig
+from esper_leyline.numbers import read_whole
 from esper_train.settings.flags import (
     CHECKPOINTS,
     CONFIG,
@@ -18,7 +19,6 @@ from esper_train.settings.flags import (
     make_flags,
     with_flags,
 )
-from esper_train.settings.numbers import read_whole
 
 JUDGING_SEEDS = 20
 """Number of unseen hosts that is enough for most differences."""

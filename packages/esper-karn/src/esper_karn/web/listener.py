@@ -11,7 +11,6 @@ from esper_karn.errors import KarnError
 from esper_leyline.files.paths import os_reason
 
 LOOPBACK_ADDRESS = "127.0.0.1"
-LARGEST_PORT = 65535
 ALL_ADDRESSES = "0.0.0.0"  # noqa: S104  # Only where it was asked for.
 
 
@@ -19,12 +18,8 @@ def bind(port: int, *, everywhere: bool = False) -> socket.socket:
     """Returns a socket that listens on a port.
 
     Raises:
-        KarnError: If the port is none, taken or not permitted.
+        KarnError: If the port is taken or not permitted.
     """
-    if not 0 <= port <= LARGEST_PORT:
-        raise KarnError(
-            f"port {port} is none; name one from 1 to {LARGEST_PORT}, or 0 for a free one"
-        )
     address = ALL_ADDRESSES if everywhere else LOOPBACK_ADDRESS
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:

@@ -53,7 +53,7 @@ def bind_server(port: int, *, everywhere: bool = False, allow_hosts: Sequence[st
         allow_hosts: Further names by which browsers may call it.
 
     Raises:
-        KarnError: If the port is none, taken or not permitted.
+        KarnError: If the port is taken or not permitted.
     """
     listener = bind(port, everywhere=everywhere)
     addresses = (LOOPBACK_ADDRESS, *(own_addresses() if everywhere else ()))

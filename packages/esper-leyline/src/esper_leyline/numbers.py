@@ -1,4 +1,4 @@
-"""Numbers of flags: plain decimal ones, never rounded."""
+"""Numbers of flags: plain decimal ones, never rounded; and ports."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import re
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from esper_leyline import show_text
+from esper_leyline.errors import LeylineError, show_text
 
 MOST_DIGITS = 18
 """Most digits of a whole number; every range of a setting is smaller."""
+
+LARGEST_PORT = 65535
 
 _WHOLE = re.compile(rf"[+-]?[0-9]{{1,{MOST_DIGITS}}}")
 _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)(e[+-]?[0-9]+)?", re.IGNORECASE)
@@ -55,3 +57,15 @@ def read_number(_type: Any, tokens: Sequence[_Token]) -> float:
     """Reads the value of a flag by ``parse_number``."""
     (token,) = tokens
     return parse_number(token.value)
+
+
+def check_port(flag: str, port: int) -> None:
+    """Checks the port of a server; 0 takes a free one.
+
+    Raises:
+        LeylineError: If it is none.
+    """
+    if not 0 <= port <= LARGEST_PORT:
+        raise LeylineError(
+            f"{flag} {port} is no port; name one from 1 to {LARGEST_PORT}, or 0 for a free one"
+        )
