@@ -12,8 +12,8 @@ import pytest
 from esper_karn import EventReader, Liveness, peek
 from esper_leyline import RoundSummary, RunStatus, RunSummary
 from esper_train import main
+from esper_train import ppo_run as ppo_module
 from esper_train.checkpoints.files import load_checkpoint
-from esper_train.commands import ppo
 
 pytestmark = pytest.mark.slow
 
@@ -69,14 +69,14 @@ def test_a_disk_that_gets_full_loses_no_checkpoint_and_the_run_goes_on_when_ther
     disk, small, ppo_run, monkeypatch, capfd
 ):
     """Full after its first checkpoint, full again on resume, then read-only, then usable."""
-    save = ppo.save_checkpoint
+    save = ppo_module.save_checkpoint
 
     def save_and_fill(path, manifest, state) -> None:
         save(path, manifest, state)
         fill(disk)
 
     with monkeypatch.context() as filling:
-        filling.setattr(ppo, "save_checkpoint", save_and_fill)
+        filling.setattr(ppo_module, "save_checkpoint", save_and_fill)
         arguments = ("ppo", *small, "--rounds", "2", "--checkpoint-every", "1", "--no-tui")
         assert main([*arguments, "--runs", str(disk / "runs")]) == 1
     said = capfd.readouterr()
