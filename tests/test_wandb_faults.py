@@ -108,8 +108,7 @@ def test_training_says_once_that_its_reader_was_killed(tmp_path):
         *("esper-train", "ppo", "--rounds", "2", *SMALL, *POLICY, "--wandb", *OFFLINE),
         cwd=tmp_path,
     )
-    wait_for(lambda: reader_of(trainer), "there was no reader")
-    reader_of(trainer).kill()
+    wait_for(lambda: reader_of(trainer), "there was no reader").kill()
     output, errors = trainer.communicate(timeout=900)
     assert trainer.returncode == 0, errors
     (line,) = [each for each in output.splitlines() if "not all of the run was sent" in each]

@@ -78,10 +78,12 @@ def history(found):
 
 
 def wait_for(condition, what, seconds=600):
+    """Waits until a condition holds, and returns what it returned then."""
     end = time.monotonic() + seconds
-    while not condition():
+    while not (found := condition()):
         assert time.monotonic() < end, what
         time.sleep(0.2)
+    return found
 
 
 def rounds_done(runs):
