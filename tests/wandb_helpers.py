@@ -1,6 +1,6 @@
 """Runs programs with the real wandb library offline, and reads back what it wrote."""
 
-from __future__ import annotations
+from __future__ import contextlib
 
 import json
 import os
@@ -93,9 +93,9 @@ def rounds_done(runs):
 
 def reader_of(process):
     """Finds the process that sends the run of a trainer."""
-    found = [
-        child
-        for child in psutil.Process(process.pid).children(recursive=True)
-        if "esper_train.wandb_reader" in " ".join(child.cmdline())
-    ]
+    found = []
+    for child in psutil.Process(process.pid).children(recursive=True):
+        with contextlib.suppress(psutil.Error):  # It may have ended meanwhile.
+            if "esper_train.wandb_reader" in " ".join(child.cmdline()):
+                found.append(child)
     return found[0] if found else None
