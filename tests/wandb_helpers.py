@@ -1,7 +1,8 @@
 """Runs programs with the real wandb library offline, and reads back what it wrote."""
 
-from __future__ import contextlib
+from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
