@@ -18,7 +18,6 @@ from esper_karn.console.dashboard.glyphs import (
 )
 from esper_karn.console.layout import Column, FittedTable, TableVariant, wrapped
 from esper_karn.formatting import (
-    MISSING,
     format_count,
     format_fixed,
     format_number,
@@ -30,7 +29,8 @@ from esper_karn.state.run import RunState
 from esper_karn.views.hosts import HostCard, SlotCard, hosts
 from esper_karn.views.levels import level_needed
 from esper_karn.views.log import LogLine, log_lines
-from esper_karn.views.policy import policy, rewards
+from esper_karn.views.policy import OpView, policy, rewards
+from esper_karn.views.rounds import rounds
 from esper_karn.views.summary import Health, health, machine
 from esper_leyline.health import Level
 
@@ -87,15 +87,17 @@ def hosts_panel(state: RunState) -> RenderableType:
     """Draws one row a host: accuracy over its epochs, now, since its start, and its slots."""
     cards = hosts(state).hosts
     if not cards:
-        return _nothing(state, ["epoch_completed"], "no host has started yet")
+        # A host is shown from its start on, before it has finished an epoch.
+        needed = level_needed(state, ["epoch_completed"])
+        return Text(needed or "no host has started yet", "dim")
     return Rows(lambda shown: _hosts_table(cards[:shown]), len(cards), "host")
 
 
 def policy_panel(state: RunState) -> RenderableType:
     """Draws the latest update: losses, KL, clip fraction, explained variance, entropies."""
     found = policy(state)
-    if found.round is None:
-        return _nothing(state, ["ppo_update"], "no update yet: the first one ends round 1")
+    if found.empty is not None:
+        return Text(found.empty, "dim")
     series = state.series
     lines = []
     for name, label in (
@@ -110,22 +112,21 @@ def policy_panel(state: RunState) -> RenderableType:
         history = series[name].buckets if name in series else ()
         picture = sparkline([bucket.mean for bucket in history], SPARK_WIDTH)
         lines.append((label, format_significant(getattr(found, name)), picture))
+    notes = [f"update skipped: {found.skipped}"] if found.skipped else []
     columns = [
         Column(head="", cells=[line[0] for line in lines], left=True),
         Column(head="", cells=[line[1] for line in lines]),
         Column(head="", cells=[line[2] for line in lines], left=True, rank=1, name="history"),
     ]
-    table = FittedTable(
-        TableVariant(columns=columns, notes=_policy_notes(found)), rule=False, brief=True
-    )
+    table = FittedTable(TableVariant(columns=columns, notes=notes), rule=False, brief=True)
     return Rows(lambda _: table, 1, "line")
 
 
 def rewards_panel(state: RunState) -> RenderableType:
     """Draws the mean reward of the latest round by component."""
     found = rewards(state)
-    if not found.components:
-        return _nothing(state, ["episode_outcome"], "no episode has ended yet")
+    if found.empty is not None:
+        return Text(found.empty, "dim")
     items = list(found.components.items())
     reach = max((abs(value) for _, value in items if math.isfinite(value)), default=1.0) or 1.0
     return Rows(lambda shown: _bars(items[:shown], reach), len(items), "component")
@@ -133,44 +134,10 @@ def rewards_panel(state: RunState) -> RenderableType:
 
 def ops_panel(state: RunState) -> RenderableType:
     """Draws how often each op was chosen in the latest round, and its Q."""
-    total = state.report.rounds.last
-    counts = dict(total.ops) if total else {}
-    found = {each.op: each for each in policy(state).ops}
-    names = [*counts, *(name for name in found if name not in counts)]
-    if not names:
-        return _nothing(state, ["round_completed"], "no round has ended yet")
-    chosen = sum(counts.values()) or 1
-
-    def table(shown: int) -> RenderableType:
-        some = names[:shown]
-        values = [found.get(name) for name in some]
-        columns = [
-            Column(head="op", cells=[name.lower() for name in some], left=True),
-            Column(head="chosen", cells=[format_count(counts.get(name, 0)) for name in some]),
-            Column(
-                head="",
-                name="bars",
-                cells=[bar(counts.get(name, 0) / chosen, BAR_WIDTH) for name in some],
-                left=True,
-                rank=3,
-            ),
-            Column(
-                head="Q",
-                cells=[format_number(each.q_mean, 2) if each else MISSING for each in values],
-                rank=1,
-            ),
-            Column(
-                head="±",
-                cells=[
-                    format_number(_deviation(each.q_variance), 2) if each else MISSING
-                    for each in values
-                ],
-                rank=2,
-            ),
-        ]
-        return FittedTable(TableVariant(columns=columns), rule=False, brief=True)
-
-    return Rows(table, len(names), "op")
+    ops = policy(state).ops
+    if not ops:
+        return Text(rounds(state).empty or "", "dim")
+    return Rows(lambda shown: _ops_table(ops[:shown]), len(ops), "op")
 
 
 def health_panel(state: RunState) -> RenderableType:
@@ -241,6 +208,23 @@ def _hosts_variant(cards: Sequence[HostCard], names: int) -> TableVariant:
     return TableVariant(columns=columns)
 
 
+def _ops_table(ops: Sequence[OpView]) -> FittedTable:
+    columns = [
+        Column(head="op", cells=[each.op.lower() for each in ops], left=True),
+        Column(head="chosen", cells=[format_count(each.chosen) for each in ops]),
+        Column(
+            head="",
+            name="bars",
+            cells=[bar(each.share or 0.0, BAR_WIDTH) for each in ops],
+            left=True,
+            rank=3,
+        ),
+        Column(head="Q", cells=[format_number(each.q_mean, 2) for each in ops], rank=1),
+        Column(head="±", cells=[format_number(each.q_deviation, 2) for each in ops], rank=2),
+    ]
+    return FittedTable(TableVariant(columns=columns), rule=False, brief=True)
+
+
 def _slot_text(slot: SlotCard | None, names: int) -> str:
     if slot is None:
         return ""
@@ -271,19 +255,6 @@ def _checks(found: Health) -> Iterable[Text]:
             where = f" ({verdict.where})" if verdict.where else ""
             value = format_significant(verdict.value)
             yield Text(f"{mark} {verdict.name}{where} {value}: {verdict.advice}", style)
-
-
-def _policy_notes(found: object) -> list[str]:
-    skipped = getattr(found, "skipped", None)
-    return [f"update skipped: {skipped}"] if skipped else []
-
-
-def _nothing(state: RunState, kinds: Sequence[str], text: str) -> Text:
-    return Text(level_needed(state, kinds) or text, "dim")
-
-
-def _deviation(variance: float | None) -> float | None:
-    return None if variance is None else math.sqrt(variance) if variance >= 0 else math.nan
 
 
 def _notice(line: LogLine) -> str:
