@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from esper_karn.analytics.curves import CurveSummary, Point, summarize_curve
 from esper_karn.analytics.database import RunsDatabase
 from esper_karn.analytics.pairing import Outcome, PairedDifferences, pair_runs
-from esper_karn.errors import KarnError
+from esper_karn.errors import KarnError, first_problem
 from esper_leyline import TrainingConfig
 from esper_leyline.config.overrides import flatten_config
 
@@ -166,10 +166,8 @@ def _config(run: str, text: str) -> dict[str, Any]:
     try:
         return TrainingConfig.model_validate_json(text).model_dump(mode="json")
     except ValidationError as error:
-        reason = error.errors()[0]
-        where = ".".join(map(str, reason["loc"]))
         raise KarnError(
-            f"the configuration in the log of run '{run}' is damaged: {where}: {reason['msg']}"
+            f"the configuration in the log of run '{run}' is damaged: {first_problem(error)}"
         ) from None
 
 

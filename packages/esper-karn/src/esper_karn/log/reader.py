@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 from pydantic import ValidationError
 
-from esper_karn.errors import KarnError
+from esper_karn.errors import KarnError, first_problem
 from esper_karn.formatting import pluralize
 from esper_karn.log.lines import LineSplitter
 from esper_leyline import LeylineError, events, open_regular
@@ -228,7 +228,7 @@ def parse_event(line: bytes, log: Path, run_id: str | None = None) -> Event | st
     except RecursionError:
         return "it is nested too deeply"
     except ValidationError as error:
-        return _reason(error)
+        return first_problem(error)
     except EventVersionError as error:
         raise KarnError(f"event log '{log}' {error}") from None
 
@@ -253,9 +253,3 @@ def problems_text(log: Path, number: int, first: Problem) -> str:
 
 def _looks_whole(line: bytes) -> bool:
     return line.startswith(b"{") and line.endswith(b"}") and b'"kind":"' in line
-
-
-def _reason(error: ValidationError) -> str:
-    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    where = ".".join(str(part) for part in first["loc"])
-    return f"{where}: {first['msg']}" if where else first["msg"]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from esper_karn.errors import KarnError
+from esper_karn.errors import KarnError, first_problem
 from esper_karn.log.log_ends import LogTail, first_event
 from esper_karn.log.reader import EventReader, Problem, problems_text
 from esper_karn.runs.folder import resolve_log
@@ -188,9 +188,7 @@ def read_summary(path: Path) -> RunSummary | None:
     except RecursionError:
         raise KarnError(f"'{path}' is not a run summary: it is nested too deeply") from None
     except ValidationError as error:
-        reason = error.errors()[0]
-        where = ".".join(str(part) for part in reason["loc"])
-        raise KarnError(f"'{path}' is not a run summary: {where}: {reason['msg']}") from None
+        raise KarnError(f"'{path}' is not a run summary: {first_problem(error)}") from None
 
 
 def _read_log(log: Path, kinds: frozenset[str] | None) -> tuple[RunState, int, Problem | None]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from esper_karn.errors import KarnError
+from esper_karn.errors import KarnError, first_problem
 
 EVENTS_AT_ONCE = 1000
 """Most events in one answer."""
@@ -60,7 +60,7 @@ def frame_request(values: Mapping[str, object] | str | bytes) -> FrameRequest:
             return FrameRequest.model_validate_json(values)
         return FrameRequest.model_validate(values)
     except ValidationError as error:
-        raise KarnError(_first(error)) from None
+        raise KarnError(first_problem(error)) from None
 
 
 def events_request(values: Mapping[str, object]) -> EventsRequest:
@@ -72,10 +72,4 @@ def events_request(values: Mapping[str, object]) -> EventsRequest:
     try:
         return EventsRequest.model_validate(values)
     except ValidationError as error:
-        raise KarnError(_first(error)) from None
-
-
-def _first(error: ValidationError) -> str:
-    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    where = ".".join(str(part) for part in first["loc"])
-    return f"{where or 'the request'}: {first['msg'].lower()}"
+        raise KarnError(first_problem(error)) from None
