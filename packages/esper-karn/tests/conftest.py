@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import socket
+import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache
 
 import pytest
+from websockets.sync.client import connect
 
+from esper_karn.web.access import Access, permitted_hosts
+from esper_karn.web.listener import bind
+from esper_karn.web.serve import server_of
 from esper_leyline import (
     Blueprint,
     RoundSummary,
@@ -240,3 +247,47 @@ def write_run(tmp_path, run_of, as_log):
         return path
 
     return write
+
+
+class RunningServer:
+    """An application on a free port of this machine, as ``serve`` runs it.
+
+    Args:
+        application: Makes the application from what a request must carry.
+        hosts: Further names by which it may be called.
+    """
+
+    def __init__(self, application, hosts=()):
+        self.listener = bind(0)
+        self.port = self.listener.getsockname()[1]
+        hosts = permitted_hosts(["127.0.0.1"], hosts)
+        self.access = Access(token="the-right-token", port=self.port, hosts=hosts)
+        self.cookie = f"{self.access.cookie_name}={self.access.cookie_value}"
+        self.server = server_of(application(self.access))
+        self.thread = threading.Thread(target=self.server.run, args=([self.listener],))
+
+    def __enter__(self):
+        self.thread.start()
+        while not self.server.started:
+            time.sleep(0.01)
+        return self
+
+    def __exit__(self, *_):
+        self.server.should_exit = True
+        self.thread.join()
+
+    def connect(self, *, origin="own", cookie="own", host="127.0.0.1"):
+        """Opens a socket, by default as the server's own page does."""
+        address = f"{host}:{self.port}"
+        return connect(
+            f"ws://{address}/ws",
+            origin=f"http://{address}" if origin == "own" else origin,
+            additional_headers={"Cookie": self.cookie if cookie == "own" else cookie},
+            proxy=None,
+            sock=socket.create_connection(("127.0.0.1", self.port), timeout=10),
+        )
+
+
+@pytest.fixture(scope="session")
+def running_server():
+    return RunningServer

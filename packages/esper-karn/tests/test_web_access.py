@@ -3,11 +3,9 @@
 import contextlib
 import http.client
 import socket
-import threading
 import time
 
 import pytest
-import uvicorn
 from hypothesis import given
 from hypothesis import strategies as st
 from starlette.applications import Starlette
@@ -15,11 +13,9 @@ from starlette.middleware import Middleware
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route, WebSocketRoute
 from websockets.exceptions import ConnectionClosed, InvalidStatus
-from websockets.sync.client import connect
 
 from esper_karn.web.access import Access, host_name, new_token, permitted_hosts
 from esper_karn.web.guard import HEADERS, MAX_BODY, MAX_SOCKETS, Guard
-from esper_karn.web.listener import bind
 
 TOKEN = "the-right-token"
 
@@ -42,78 +38,37 @@ def application(access):
     return Starlette(routes=routes, middleware=[Middleware(Guard, access=access)])
 
 
-class Running:
-    """A real server on a free port."""
-
-    def __init__(self):
-        self.socket = bind(0)
-        self.port = self.socket.getsockname()[1]
-        hosts = permitted_hosts(["127.0.0.1"], ["my.proxy"])
-        self.access = Access(token=TOKEN, port=self.port, hosts=hosts)
-        self.cookie = f"{self.access.cookie_name}={self.access.cookie_value}"
-        self.server = uvicorn.Server(
-            uvicorn.Config(
-                application(self.access),
-                log_level="error",
-                ws="websockets-sansio",
-                ws_max_size=MAX_BODY,
-                h11_max_incomplete_event_size=MAX_BODY,
-                timeout_graceful_shutdown=1,
-            )
-        )
-        self.thread = threading.Thread(target=self.server.run, args=([self.socket],))
-
-    def __enter__(self):
-        self.thread.start()
-        while not self.server.started:
-            time.sleep(0.01)
-        return self
-
-    def __exit__(self, *_):
-        self.server.should_exit = True
-        self.thread.join()
-
-    def ask(self, path, *, method="GET", host=None, cookie=None, body=None, headers=()):
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
-        connection.putrequest(method, path, skip_host=True)
-        connection.putheader("Host", f"127.0.0.1:{self.port}" if host is None else host)
-        if cookie is not None:
-            connection.putheader("Cookie", cookie)
-        for name, value in headers:
-            connection.putheader(name, value)
-        if body is not None:
-            connection.putheader("Content-Length", str(len(body)))
-        connection.endheaders(body)
-        response = connection.getresponse()
-        response.text = response.read().decode()
-        connection.close()
-        return response
-
-    def connect(self, *, origin="own", cookie="own", host=None):
-        address = f"{host or '127.0.0.1'}:{self.port}"
-        return connect(
-            f"ws://{address}/ws",
-            origin=f"http://{address}" if origin == "own" else origin,
-            additional_headers={"Cookie": self.cookie if cookie == "own" else cookie},
-            proxy=None,
-            sock=socket.create_connection(("127.0.0.1", self.port), timeout=10),
-        )
+def ask(server, path, *, method="GET", host=None, cookie=None, body=None, headers=()):
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+    connection.putrequest(method, path, skip_host=True)
+    connection.putheader("Host", f"127.0.0.1:{server.port}" if host is None else host)
+    if cookie is not None:
+        connection.putheader("Cookie", cookie)
+    for name, value in headers:
+        connection.putheader(name, value)
+    if body is not None:
+        connection.putheader("Content-Length", str(len(body)))
+    connection.endheaders(body)
+    response = connection.getresponse()
+    response.text = response.read().decode()
+    connection.close()
+    return response
 
 
 @pytest.fixture(scope="module")
-def server():
-    with Running() as running:
+def server(running_server):
+    with running_server(application, ["my.proxy"]) as running:
         yield running
 
 
 class TestHost:
     def test_accepts_loopback_and_permitted_names(self, server):
         for host in ("127.0.0.1", "localhost:1", "[::1]:8080", "LOCALHOST", "my.proxy"):
-            assert server.ask("/", host=host).status == 200, host
+            assert ask(server, "/", host=host).status == 200, host
 
     def test_refuses_a_name_under_which_another_site_sends_browsers_here(self, server):
         for host in ("evil.example", "127.0.0.1.evil.example", "127.0.0.1@evil.example", ""):
-            response = server.ask("/", host=host)
+            response = ask(server, "/", host=host)
             assert response.status == 421, host
             assert "--allow-host" in response.text
 
@@ -128,14 +83,14 @@ class TestHost:
 
 class TestToken:
     def test_data_needs_the_cookie_and_the_page_does_not(self, server):
-        assert server.ask("/").status == 200
-        refused = server.ask("/api/runs")
+        assert ask(server, "/").status == 200
+        refused = ask(server, "/api/runs")
         assert refused.status == 401
         assert "link" in refused.text
-        assert server.ask("/api/runs", cookie=server.cookie).status == 200
+        assert ask(server, "/api/runs", cookie=server.cookie).status == 200
 
     def test_the_link_sets_a_cookie_and_leads_to_the_clean_address(self, server):
-        response = server.ask(f"/?host=3&token={TOKEN}")
+        response = ask(server, f"/?host=3&token={TOKEN}")
         assert response.status == 303
         assert response.headers["location"] == "/?host=3"
         cookie = response.headers["set-cookie"]
@@ -143,21 +98,21 @@ class TestToken:
         assert "HttpOnly" in cookie
         assert "SameSite=Strict" in cookie
         assert TOKEN not in cookie
-        assert server.ask("/api/runs", cookie=cookie.split(";")[0]).status == 200
+        assert ask(server, "/api/runs", cookie=cookie.split(";")[0]).status == 200
 
     def test_a_wrong_token_sets_nothing(self, server):
-        response = server.ask("/?token=wrong")
+        response = ask(server, "/?token=wrong")
         assert response.status == 303
         assert "set-cookie" not in response.headers
-        assert server.ask("/api/runs", cookie=f"esper_{server.port}=wrong").status == 401
+        assert ask(server, "/api/runs", cookie=f"esper_{server.port}=wrong").status == 401
 
     def test_the_cookie_of_another_port_does_not_do(self, server):
         cookie = f"esper_1={server.access.cookie_value}"
-        assert server.ask("/api/runs", cookie=cookie).status == 401
+        assert ask(server, "/api/runs", cookie=cookie).status == 401
 
     def test_a_link_never_leads_to_another_site(self, server):
         for path in ("//evil.example/", "/\\evil.example/", "///evil.example"):
-            response = server.ask(f"{path}?token={TOKEN}")
+            response = ask(server, f"{path}?token={TOKEN}")
             location = response.headers.get("location", "/")
             assert location.startswith("/")
             assert not location.startswith(("//", "/\\")), path
@@ -183,14 +138,14 @@ class TestToken:
 class TestRequests:
     def test_only_get_is_answered(self, server):
         for method in ("POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"):
-            assert server.ask("/", method=method).status == 405, method
+            assert ask(server, "/", method=method).status == 405, method
 
     def test_a_long_body_is_refused(self, server):
-        response = server.ask("/", body=b"x" * (MAX_BODY + 1))
+        response = ask(server, "/", body=b"x" * (MAX_BODY + 1))
         assert response.status == 413
 
     def test_a_body_without_a_length_is_refused(self, server):
-        response = server.ask("/", headers=[("Transfer-Encoding", "chunked")], body=b"0\r\n\r\n")
+        response = ask(server, "/", headers=[("Transfer-Encoding", "chunked")], body=b"0\r\n\r\n")
         assert response.status in (400, 413)
 
     def test_a_long_address_is_refused(self, server):
@@ -200,7 +155,7 @@ class TestRequests:
 
     def test_every_answer_has_the_headers(self, server):
         for path, cookie in (("/", None), ("/api/runs", None), ("/nothing", server.cookie)):
-            headers = server.ask(path, cookie=cookie).headers
+            headers = ask(server, path, cookie=cookie).headers
             for name, value in HEADERS.items():
                 assert headers[name] == value, (path, name)
 

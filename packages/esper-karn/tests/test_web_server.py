@@ -4,79 +4,40 @@ import contextlib
 import http.client
 import json
 import socket
-import threading
 import time
 from urllib.parse import quote
 
 import pytest
-import uvicorn
-from websockets.sync.client import connect
 
 from esper_karn.errors import KarnError
-from esper_karn.web.access import Access, permitted_hosts
 from esper_karn.web.application import application
-from esper_karn.web.guard import HEADERS, MAX_BODY
+from esper_karn.web.guard import HEADERS
 from esper_karn.web.library import Library
 from esper_karn.web.listener import bind
 from esper_karn.web.open_runs import OPEN_RUNS
 from esper_karn.web.page import PAGE
 
 
-class Server:
-    """The server of a folder on a free port."""
+def get(server, path, cookie=True):
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+    connection.request("GET", path, headers={"Cookie": server.cookie} if cookie else {})
+    response = connection.getresponse()
+    response.text = response.read().decode()
+    connection.close()
+    return response
 
-    def __init__(self, root, snapshots):
-        self.listener = bind(0)
-        self.port = self.listener.getsockname()[1]
-        self.access = Access(token="token", port=self.port, hosts=permitted_hosts(["127.0.0.1"]))
-        self.cookie = f"{self.access.cookie_name}={self.access.cookie_value}"
-        self.server = uvicorn.Server(
-            uvicorn.Config(
-                application(Library(root), self.access, snapshots),
-                log_level="error",
-                ws="websockets-sansio",
-                ws_max_size=MAX_BODY,
-                timeout_graceful_shutdown=1,
-            )
-        )
-        self.thread = threading.Thread(target=self.server.run, args=([self.listener],))
 
-    def __enter__(self):
-        self.thread.start()
-        while not self.server.started:
-            time.sleep(0.01)
-        return self
-
-    def __exit__(self, *_):
-        self.server.should_exit = True
-        self.thread.join()
-
-    def get(self, path, cookie=True):
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-        connection.request("GET", path, headers={"Cookie": self.cookie} if cookie else {})
-        response = connection.getresponse()
-        response.text = response.read().decode()
-        connection.close()
-        return response
-
-    def json(self, path):
-        response = self.get(path)
-        assert response.status == 200, response.text
-        return json.loads(response.text)
-
-    def connect(self):
-        return connect(
-            f"ws://127.0.0.1:{self.port}/ws",
-            origin=f"http://127.0.0.1:{self.port}",
-            additional_headers={"Cookie": self.cookie},
-            proxy=None,
-        )
+def get_json(server, path):
+    response = get(server, path)
+    assert response.status == 200, response.text
+    return json.loads(response.text)
 
 
 @pytest.fixture
-def server(tmp_path, caches):
+def server(running_server, tmp_path, caches):
     (tmp_path / "runs").mkdir(exist_ok=True)
-    with Server(tmp_path / "runs", caches) as running:
+    library = Library(tmp_path / "runs")
+    with running_server(lambda access: application(library, access, caches)) as running:
         yield running
 
 
@@ -88,33 +49,33 @@ def ask(socket, run, view="run", **more):
 def test_lists_the_runs_of_a_folder(server, write_run):
     write_run("a")
     write_run("b", end=False)
-    found = server.json("/api/runs")
+    found = get_json(server, "/api/runs")
     assert [run["run_id"] for run in found["runs"]] == ["b", "a"]
     assert [run["status"] for run in found["runs"]] == ["stale", "completed"]
 
 
 def test_an_empty_folder_says_how_to_start_a_run(server):
-    found = server.json("/api/runs")
+    found = get_json(server, "/api/runs")
     assert found["runs"] == []
     assert "esper-train" in found["empty"]
 
 
 def test_a_run_that_ends_is_read_again(server, write_run, run_of, as_log):
     run = write_run("a", text=as_log(run_of(2, end=False)))
-    assert server.json("/api/runs")["runs"][0]["status"] == "stale"
+    assert get_json(server, "/api/runs")["runs"][0]["status"] == "stale"
     (run / "events.jsonl").write_bytes(as_log(run_of(2)))
-    assert server.json("/api/runs")["runs"][0]["status"] == "completed"
+    assert get_json(server, "/api/runs")["runs"][0]["status"] == "completed"
 
 
 def test_answers_a_whole_view_and_then_what_changed(server, write_run):
     write_run("a")
-    whole = server.json("/api/runs/a/frame?view=run")
+    whole = get_json(server, "/api/runs/a/frame?view=run")
     assert whole["from"] == -1
     assert whole["read"] == 1
     assert whole["panels"]["header"]["value"]["status"] == "completed"
     assert whole["panels"]["condition"]["value"]["condition"] == "ended"
     query = f"view=run&from={whole['to']}&stream={quote(whole['stream'])}"
-    rest = server.json(f"/api/runs/a/frame?{query}")
+    rest = get_json(server, f"/api/runs/a/frame?{query}")
     assert rest["from"] == whole["to"]
     assert set(rest["panels"]) == {"moment", "condition"}
     assert rest["series"] == {}
@@ -122,21 +83,21 @@ def test_answers_a_whole_view_and_then_what_changed(server, write_run):
 
 def test_several_views_make_one_frame(server, write_run):
     write_run("a")
-    found = server.json("/api/runs/a/frame?view=hosts,host/1")
+    found = get_json(server, "/api/runs/a/frame?view=hosts,host/1")
     assert {"hosts", "leaderboard", "host/1"} <= set(found["panels"])
     assert "host/0" not in found["panels"]
 
 
 def test_a_host_that_has_not_started_is_left_out(server, write_run):
     write_run("a")
-    found = server.json("/api/runs/a/frame?view=hosts,host/99")
+    found = get_json(server, "/api/runs/a/frame?view=hosts,host/99")
     assert "host/99" not in found["panels"]
     assert "hosts" in found["panels"]
 
 
 def test_shows_a_moment_of_the_past(server, write_run):
     write_run("a")
-    found = server.json("/api/runs/a/frame?view=run&at=5")
+    found = get_json(server, "/api/runs/a/frame?view=run&at=5")
     moment = found["panels"]["moment"]["value"]
     assert found["to"] == moment["sequence"] == 5
     assert moment["held_back"] == moment["latest"] - 5
@@ -145,7 +106,7 @@ def test_shows_a_moment_of_the_past(server, write_run):
 
 def test_another_stream_begins_again(server, write_run):
     write_run("a")
-    found = server.json("/api/runs/a/frame?view=run&from=3&stream=old")
+    found = get_json(server, "/api/runs/a/frame?view=run&from=3&stream=old")
     assert found["from"] == -1
     assert "header" in found["panels"]
 
@@ -153,13 +114,13 @@ def test_another_stream_begins_again(server, write_run):
 def test_answers_events_of_a_kind(server, write_run, run_of):
     write_run("a")
     rounds = [each.sequence for each in run_of(4) if each.kind == "round_completed"]
-    found = server.json(f"/api/runs/a/events?kind=round_completed&from={rounds[1]}&limit=2")
+    found = get_json(server, f"/api/runs/a/events?kind=round_completed&from={rounds[1]}&limit=2")
     assert [event["sequence"] for event in found["events"]] == rounds[1:3]
 
 
 def test_answers_the_report_of_a_run(server, write_run):
     write_run("a")
-    assert server.json("/api/runs/a/summary")["status"] == "completed"
+    assert get_json(server, "/api/runs/a/summary")["status"] == "completed"
 
 
 @pytest.mark.parametrize(
@@ -181,7 +142,7 @@ def test_answers_the_report_of_a_run(server, write_run):
 )
 def test_a_wrong_request_is_answered_in_one_line(server, write_run, path, word):
     write_run("a")
-    response = server.get(path)
+    response = get(server, path)
     assert response.status == 404
     error = json.loads(response.text)["error"]
     assert word in error
@@ -191,23 +152,23 @@ def test_a_wrong_request_is_answered_in_one_line(server, write_run, path, word):
 def test_a_log_of_another_version_is_one_line(server, write_run, run_of, as_log):
     text = as_log(run_of(1)).replace(b'"schema_version":3', b'"schema_version":1')
     write_run("a", text=text)
-    response = server.get("/api/runs/a/frame?view=run")
+    response = get(server, "/api/runs/a/frame?view=run")
     assert response.status == 404
     assert "schema version 1" in json.loads(response.text)["error"]
-    assert server.json("/api/runs")["runs"][0]["status"] == "unreadable"
+    assert get_json(server, "/api/runs")["runs"][0]["status"] == "unreadable"
 
 
 def test_a_torn_or_odd_line_does_not_stop_it(server, write_run, run_of, as_log):
     text = as_log(run_of(2))
     write_run("a", text=text + b'garbage\n\x00\x00\n{"half":')
-    found = server.json("/api/runs/a/frame?view=run")
+    found = get_json(server, "/api/runs/a/frame?view=run")
     assert found["panels"]["header"]["value"]["status"] == "completed"
 
 
 def test_text_of_a_log_stays_text(server, write_run, run_of, as_log):
     text = as_log(run_of(1)).replace(b"mnist1d", b"<img src=x onerror=alert(1)>")
     write_run("a", text=text)
-    response = server.get("/api/runs/a/frame?view=run")
+    response = get(server, "/api/runs/a/frame?view=run")
     assert response.headers["content-type"] == "application/json"
     assert response.headers["x-content-type-options"] == "nosniff"
 
@@ -216,7 +177,7 @@ def test_more_runs_than_are_kept_open(server, write_run):
     for number in range(OPEN_RUNS + 3):
         write_run(f"run-{number}")
     for number in [*range(OPEN_RUNS + 3), 0]:
-        found = server.json(f"/api/runs/run-{number}/frame?view=run")
+        found = get_json(server, f"/api/runs/run-{number}/frame?view=run")
         assert found["panels"]["header"]["value"]["status"] == "completed"
 
 
@@ -284,12 +245,12 @@ class TestPage:
     def test_every_file_of_the_page_is_served(self, server):
         for path in PAGE.rglob("*"):
             if path.is_file() and path.name != "index.html":
-                response = server.get(f"/{path.relative_to(PAGE)}", cookie=False)
+                response = get(server, f"/{path.relative_to(PAGE)}", cookie=False)
                 assert response.status == 200, path
 
     def test_each_address_of_the_page_is_the_page(self, server):
         for path in ("/", "/r/some-run", "/compare?r=a&r=b"):
-            response = server.get(path, cookie=False)
+            response = get(server, path, cookie=False)
             assert response.status == 200
             assert '<div id="app">' in response.text
             assert response.headers["content-security-policy"] == HEADERS["content-security-policy"]
@@ -302,7 +263,7 @@ class TestPage:
 
     def test_nothing_else_is_served(self, server):
         for path in ("/assets/../application.py", "/assets/%2e%2e/answers.py", "/index.html"):
-            assert server.get(path).status == 404
+            assert get(server, path).status == 404
 
 
 def test_a_taken_port_is_one_line():

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from esper_karn.web.access import Access, new_token, permitted_hosts
 from esper_karn.web.application import application
@@ -80,17 +81,7 @@ def serve(
         snapshots: Folder of the snapshots of all runs, ``None`` to keep none.
         until: Called in a thread of its own; the server stops when it returns.
     """
-    config = uvicorn.Config(
-        application(Library(root), binding.access, snapshots),
-        log_level="error",
-        access_log=False,  # It would hold the token of the link.
-        server_header=False,
-        ws="websockets-sansio",
-        ws_max_size=MAX_BODY,
-        h11_max_incomplete_event_size=MAX_BODY,
-        timeout_graceful_shutdown=1,
-    )
-    server = uvicorn.Server(config)
+    server = server_of(application(Library(root), binding.access, snapshots))
     if until is not None:
 
         def stop() -> None:
@@ -99,3 +90,18 @@ def serve(
 
         threading.Thread(target=stop, daemon=True).start()
     server.run(sockets=[binding.listener])
+
+
+def server_of(app: ASGIApp) -> uvicorn.Server:
+    """Returns the server of an application, with its limits."""
+    config = uvicorn.Config(
+        app,
+        log_level="error",
+        access_log=False,  # It would hold the token of the link.
+        server_header=False,
+        ws="websockets-sansio",
+        ws_max_size=MAX_BODY,
+        h11_max_incomplete_event_size=MAX_BODY,
+        timeout_graceful_shutdown=1,
+    )
+    return uvicorn.Server(config)
