@@ -1,4 +1,4 @@
-"""The process that serves the page of a run: told by its trainer where, and which runs."""
+"""The process that serves the page of a run. Its trainer sends it the address and the folder."""
 
 from __future__ import annotations
 

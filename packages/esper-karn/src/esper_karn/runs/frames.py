@@ -21,7 +21,6 @@ def run_frame(
     *,
     stream: str | None = None,
     condition: Condition | None = None,
-    seconds: float | None = None,
 ) -> Frame:
     """Returns what changed of a view of a run since an event.
 
@@ -34,12 +33,38 @@ def run_frame(
         at: The event to show the run at; ``None`` for the latest.
         stream: Of the reader's view; with another one the whole view is returned.
         condition: How the run stands.
-        seconds: How long to read at most, ``None`` to read to the end of the log.
 
     Raises:
         KarnError: If there is no such view, or the log cannot be read.
     """
-    latest = run.read(seconds)
+    latest = run.read()
+    return frame_of(run, latest, view, from_sequence, at, stream=stream, condition=condition)
+
+
+def frame_of(
+    run: RunReader,
+    latest: RunState,
+    view: str,
+    from_sequence: int = -1,
+    at: int | None = None,
+    *,
+    stream: str | None = None,
+    condition: Condition | None = None,
+) -> Frame:
+    """Returns what ``run_frame`` does, of a log that was read already.
+
+    Args:
+        run: The run; nothing is read but what a moment of the past needs.
+        latest: The state that ``run.read`` returned last.
+        view: One of ``VIEWS``, or ``host/`` and the index of an environment.
+        from_sequence: The last event that the reader's view knows; -1 for none.
+        at: The event to show the run at; ``None`` for the latest.
+        stream: Of the reader's view; with another one the whole view is returned.
+        condition: How the run stands.
+
+    Raises:
+        KarnError: If there is no such view, or the log cannot be read.
+    """
     past = at is not None and at < latest.cursor.sequence
     state = run.read_at(at) if past and at is not None else latest
     extra: dict[str, object] = {"moment": moment(state, latest)}

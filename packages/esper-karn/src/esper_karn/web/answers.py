@@ -15,6 +15,7 @@ from esper_karn.views.frame import encode_frame
 from esper_karn.web.library import Library
 from esper_karn.web.open_runs import OpenRun
 from esper_karn.web.requests import FrameRequest
+from esper_leyline.run_files import LOG_FILE, POINTER_FILE, SUMMARY_FILE
 
 _RUNS = TypeAdapter(RunsList)
 
@@ -69,7 +70,7 @@ class RunsAnswer:
 def _mark(run: Path) -> Mapping[str, tuple[int, int]]:
     """Returns the sizes and times of the files of a run."""
     marks = {}
-    for name in ("events.jsonl", "summary.json", "events.path"):
+    for name in (LOG_FILE, SUMMARY_FILE, POINTER_FILE):
         try:
             found = (run / name).stat()
         except OSError:

@@ -1,4 +1,4 @@
-"""The socket of a server: bound before anybody is told its address."""
+"""The socket of a server. It is bound before its address is printed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs that are being looked at: each is read and folded on while somebody asks for it."""
+"""Runs that browsers look at: a log is read when a browser asks, and its state is kept."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from esper_karn.errors import KarnError
 from esper_karn.runs.folder import resolve_log
-from esper_karn.runs.frames import run_condition, run_frame
+from esper_karn.runs.frames import frame_of, run_condition
 from esper_karn.snapshots.run_reader import RunReader
 from esper_karn.state.run import RunState
 from esper_karn.views.frame import HOST, VIEWS, Frame
@@ -68,14 +68,14 @@ class OpenRun:
             self._state = self._reader.read(SLICE)
             condition = run_condition(self.directory, self._state, lock, time.time())
             frames = [
-                run_frame(
+                frame_of(
                     self._reader,
+                    self._state,
                     view,
                     request.from_sequence,
                     request.at,
                     stream=request.stream,
                     condition=condition,
-                    seconds=0.0,
                 )
                 for view in self._views(request)
             ]
