@@ -1,4 +1,4 @@
-import { reactive, watch } from 'vue'
+import { computed, reactive, ref, watch } from 'vue'
 
 export const THEMES = ['system', 'dark', 'light', 'contrast'] as const
 export type Theme = (typeof THEMES)[number]
@@ -37,13 +37,32 @@ watch(preferences, (now) => {
   }
 })
 
+const light = matchMedia('(prefers-color-scheme: light)')
+const contrast = matchMedia('(prefers-contrast: more)')
+const system = ref(systemTheme())
+for (const query of [light, contrast]) {
+  query.addEventListener('change', () => {
+    system.value = systemTheme()
+  })
+}
+
+/** The theme that is shown: the one that was chosen, or that of the system. */
+export const shownTheme = computed(() =>
+  preferences.theme === 'system' ? system.value : preferences.theme,
+)
+
 watch(
-  () => preferences.theme,
+  shownTheme,
   (theme) => {
     document.documentElement.dataset['theme'] = theme
   },
   { immediate: true },
 )
+
+function systemTheme(): Exclude<Theme, 'system'> {
+  if (contrast.matches) return 'contrast'
+  return light.matches ? 'light' : 'dark'
+}
 
 export function nextTheme(): void {
   const index = THEMES.indexOf(preferences.theme)
