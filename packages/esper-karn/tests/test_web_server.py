@@ -8,8 +8,10 @@ import time
 from urllib.parse import quote
 
 import pytest
+from websockets.exceptions import ConnectionClosed
 
 from esper_karn.errors import KarnError
+from esper_karn.web import frames
 from esper_karn.web.application import application
 from esper_karn.web.guard import HEADERS
 from esper_karn.web.library import Library
@@ -230,6 +232,15 @@ class TestSocket:
             second = ask(opened, "a", **{"from": first["to"], "stream": first["stream"]})
             assert second["from"] == -1
             assert second["stream"] != first["stream"]
+
+    def test_an_unexpected_error_closes_the_socket(self, server, write_run, monkeypatch):
+        """A socket that stays open without answers would leave the page waiting for ever."""
+        write_run("a")
+        with server.connect() as opened:
+            assert ask(opened, "a")["run"] == "a"
+            monkeypatch.setattr(frames, "answer_frame", lambda *_: 1 / 0)
+            with pytest.raises(ConnectionClosed):
+                ask(opened, "a")
 
     def test_a_client_that_never_reads_does_not_stop_others(self, server, write_run):
         write_run("a")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 
 from starlette.concurrency import run_in_threadpool
 from starlette.websockets import WebSocket, WebSocketDisconnect
@@ -40,18 +41,24 @@ class FrameSocket:
         self._asked = asyncio.Event()
 
     async def serve(self) -> None:
-        """Answers until the browser leaves."""
+        """Answers until the browser leaves; an unexpected error closes the socket."""
         await self._socket.accept()
-        answering = asyncio.create_task(self._answer_all())
-        try:
-            while True:
-                self._request = await self._socket.receive_text()
-                self._asked.set()
-        except (WebSocketDisconnect, KeyError):  # KeyError: the message was bytes.
-            pass
-        finally:
-            answering.cancel()
-            await asyncio.gather(answering, return_exceptions=True)
+        tasks = [asyncio.create_task(self._receive_all()), asyncio.create_task(self._answer_all())]
+        done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in pending:
+            task.cancel()
+        await asyncio.gather(*pending, return_exceptions=True)
+        for task in done:
+            with suppress(WebSocketDisconnect):
+                task.result()
+
+    async def _receive_all(self) -> None:
+        while True:
+            message = await self._socket.receive()
+            if message["type"] == "websocket.disconnect":
+                return
+            self._request = message.get("text") or ""
+            self._asked.set()
 
     async def _answer_all(self) -> None:
         while True:
