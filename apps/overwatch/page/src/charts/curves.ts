@@ -12,6 +12,13 @@ export interface Point {
   unfinished: number
 }
 
+/** What the positions of an axis are. */
+export const AXIS_NAMES: Readonly<Record<Axis, string>> = {
+  round: 'round',
+  step: 'step',
+  time: 'seconds',
+}
+
 /** One line of a chart, with the extremes of each bucket. */
 export interface Curve {
   name: string
