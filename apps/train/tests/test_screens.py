@@ -226,19 +226,18 @@ def live_run(tmp_path: Path) -> Path:
     return run.path
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "sent", [None, signal.SIGSTOP, signal.SIGKILL], ids=["running", "stopped", "killed"]
-)
-def test_ending_the_view_gives_the_cursor_back(live_run: Path, sent: int | None) -> None:
+def watched(run: Path, rows: int, columns: int, sent: int | None) -> tuple[bytes, int]:
+    """Shows a run on a terminal, sends its view a signal, and ends it; all output, and its id."""
     ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+    environment = {k: v for k, v in os.environ.items() if k not in {"CI", "COLUMNS", "LINES"}}
     process = subprocess.Popen(
-        [sys.executable, "-c", _VIEW, str(live_run)],
+        [sys.executable, "-c", _VIEW, str(run)],
         stdin=subprocess.PIPE,
         stdout=theirs,
         stderr=subprocess.PIPE,
         text=True,
-        env=os.environ | {"TERM": "xterm", "LINES": "20"},
+        env=environment | {"TERM": "xterm"},
     )
     os.close(theirs)
     assert process.stderr is not None
@@ -246,7 +245,6 @@ def test_ending_the_view_gives_the_cursor_back(live_run: Path, sent: int | None)
     seen = b""
     while b"round 1/3" not in seen:
         seen += os.read(ours, 1024)
-    assert b"\x1b[?25l" in seen
     if sent is not None:
         os.kill(child, sent)
     process.communicate("finish\n" if sent == signal.SIGKILL else "end\n", timeout=60)
@@ -254,6 +252,16 @@ def test_ending_the_view_gives_the_cursor_back(live_run: Path, sent: int | None)
         while chunk := _read(terminal):
             seen += chunk
     assert process.returncode == 0
+    return seen, child
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "sent", [None, signal.SIGSTOP, signal.SIGKILL], ids=["running", "stopped", "killed"]
+)
+def test_ending_the_view_gives_the_cursor_back(live_run: Path, sent: int | None) -> None:
+    seen, child = watched(live_run, 20, 80, sent)
+    assert b"\x1b[?25l" in seen
     assert seen.rfind(b"\x1b[?25h") > seen.rfind(b"\x1b[?25l")
     assert not Path(f"/proc/{child}").exists()
 
@@ -261,31 +269,8 @@ def test_ending_the_view_gives_the_cursor_back(live_run: Path, sent: int | None)
 @pytest.mark.slow
 @pytest.mark.parametrize("sent", [None, signal.SIGKILL], ids=["ended", "killed"])
 def test_the_dashboard_gives_the_terminal_back(live_run: Path, sent: int | None) -> None:
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
-    process = subprocess.Popen(
-        [sys.executable, "-c", _VIEW, str(live_run)],
-        stdin=subprocess.PIPE,
-        stdout=theirs,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={k: v for k, v in os.environ.items() if k not in {"CI", "COLUMNS", "LINES"}}
-        | {"TERM": "xterm"},
-    )
-    os.close(theirs)
-    assert process.stderr is not None
-    child = int(process.stderr.readline())
-    seen = b""
-    while b"round 1/3" not in seen:
-        seen += os.read(ours, 1024)
+    seen, _ = watched(live_run, 40, 120, sent)
     assert b"\x1b[?1049h" in seen
-    if sent is not None:
-        os.kill(child, sent)
-    process.communicate("finish\n" if sent == signal.SIGKILL else "end\n", timeout=60)
-    with os.fdopen(ours, "rb", buffering=0) as terminal:
-        while chunk := _read(terminal):
-            seen += chunk
-    assert process.returncode == 0
     assert seen.rfind(b"\x1b[?1049l") > seen.rfind(b"\x1b[?1049h")
     assert seen.rfind(b"\x1b[?25h") > seen.rfind(b"\x1b[?25l")
 
