@@ -11,12 +11,11 @@ from esper_leyline.config.overrides import flatten_config
 from esper_leyline.files.paths import check_folder_of
 from esper_train.commands.ppo import check_save, resolve_ppo
 from esper_train.errors import TrainError
-from esper_train.pages import check_pages
 from esper_train.paths import check_places
+from esper_train.readers import check_readers
 from esper_train.settings.draft import Draft
 from esper_train.settings.options import ConfigOptions, DualOptions, PPOOptions
 from esper_train.settings.resolve import Plan
-from esper_train.wandb_reader import check_wandb
 
 
 def run_config(options: ConfigOptions, run: PPOOptions) -> int:
@@ -28,8 +27,7 @@ def run_config(options: ConfigOptions, run: PPOOptions) -> int:
         )
     check_places(run.telemetry)
     plan = resolve_ppo(run)
-    check_wandb(run.telemetry, plan.config)
-    check_pages(run.telemetry, plan.config)
+    check_readers(run.telemetry, plan.config)
     check_folder_of("--data-root", Path(plan.config.data_root))
     if run.checkpoints.save is not None:
         check_save(run.checkpoints.save)

@@ -27,12 +27,12 @@ from esper_train.evaluation.run import (
 )
 from esper_train.evaluation.table import EvaluationTable
 from esper_train.interrupts import StopRequest
-from esper_train.pages import Pages, check_pages
+from esper_train.pages import Pages
 from esper_train.paths import check_places
+from esper_train.readers import check_readers
 from esper_train.session import FAILED
 from esper_train.settings.options import PPOOptions, TelemetryOptions
 from esper_train.settings.resolve import Plan
-from esper_train.wandb_reader import check_wandb
 
 
 def run_dual(options: PPOOptions) -> int:
@@ -41,8 +41,7 @@ def run_dual(options: PPOOptions) -> int:
     check_places(telemetry)
     plan = plan_dual(options)
     shared = plan.arms[0].plan
-    check_wandb(telemetry, shared.config)
-    check_pages(telemetry, shared.config)
+    check_readers(telemetry, shared.config)
     for note in shared.notes:
         echo(note)
     make_data_ready(shared)

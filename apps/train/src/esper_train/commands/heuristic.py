@@ -12,21 +12,19 @@ from esper_tolaria import build_environment
 from esper_train.data import make_data_ready
 from esper_train.interrupts import StopRequest
 from esper_train.measurements import required_measurements, required_profile
-from esper_train.pages import check_pages
 from esper_train.paths import check_places
+from esper_train.readers import check_readers
 from esper_train.session import RunSession
 from esper_train.settings.flags import SettingFlags
 from esper_train.settings.options import SetOptions, TelemetryOptions
 from esper_train.settings.resolve import Plan, plan_heuristic
-from esper_train.wandb_reader import check_wandb
 
 
 def run_heuristic(*, flags: SettingFlags, options: SetOptions, telemetry: TelemetryOptions) -> int:
     """Grows hosts by the heuristic and returns the process's exit code."""
     check_places(telemetry)
     plan = plan_heuristic(flags, options)
-    check_wandb(telemetry, plan.config)
-    check_pages(telemetry, plan.config)
+    check_readers(telemetry, plan.config)
     for note in plan.notes:
         echo(note)
     make_data_ready(plan)

@@ -15,12 +15,12 @@ from esper_train.checkpoints.resumption import (
 )
 from esper_train.data import make_data_ready
 from esper_train.interrupts import StopRequest
-from esper_train.pages import check_pages, without_compiling
+from esper_train.pages import without_compiling
 from esper_train.paths import check_places, check_writable
 from esper_train.ppo_run import train_ppo
+from esper_train.readers import check_readers
 from esper_train.settings.options import PPOOptions
 from esper_train.settings.resolve import Plan, plan_ppo, plan_restart, plan_resume
-from esper_train.wandb_reader import check_wandb
 
 
 def run_ppo(options: PPOOptions) -> int:
@@ -42,8 +42,7 @@ def _run(
     group: str | None = None,
 ) -> int:
     telemetry, save = options.telemetry, options.checkpoints.save
-    check_wandb(telemetry, plan.config)
-    check_pages(telemetry, plan.config)
+    check_readers(telemetry, plan.config)
     plan = without_compiling(plan, telemetry)
     save_notes = () if save is None else check_save(save)
     for note in (*plan.notes, *save_notes):
