@@ -22,6 +22,7 @@ PPO = {
     "Checkpoints": "--save --resume",
     "Telemetry and monitoring": (
         "--telemetry-file --telemetry-dir --telemetry-level --telemetry-lifecycle-only --no-tui "
+        "--overwatch --overwatch-port --dashboard --dashboard-port "
         "--wandb --wandb-project --wandb-entity --wandb-tags --wandb-group --wandb-name "
         "--wandb-mode --wandb-no-code --wandb-no-system"
     ),
@@ -30,7 +31,7 @@ HEURISTIC = (
     "--episodes --max-epochs --max-batches --task --device --seed --slots --max-seeds "
     "--min-fossilize-improvement --telemetry-file --telemetry-dir --telemetry-level"
 )
-AWAITED = "--sanctum --overwatch --overwatch-port --dashboard --dashboard-port"
+AWAITED = "--sanctum"
 """Flags whose part comes later: absent, rather than there and ignored."""
 
 WIDEST = 28
