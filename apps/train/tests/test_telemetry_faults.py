@@ -252,8 +252,9 @@ def test_a_second_run_on_the_same_log_is_refused(tmp_path):
     assert refused.count("\n") == 1
     assert "log.jsonl" in refused
     run = only_run(tmp_path)
-    lines = (tmp_path / "log.jsonl").read_text(encoding="utf-8").splitlines()
-    assert {json.loads(each)["run_id"] for each in lines} == {run.name}
+    # A log holds the run's name in the first line of each boot: a second writer would add its own.
+    with EventReader(tmp_path / "log.jsonl") as reader:
+        assert {event.run_id for event in reader.read()} == {run.name}
 
 
 def test_an_arm_of_a_comparison_survives_a_closed_pipe():
