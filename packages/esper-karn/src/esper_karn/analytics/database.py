@@ -272,8 +272,10 @@ class _Contents:
         """Opens a database with the views, which can read no file but those of the caches."""
         connection = duckdb.connect()
         self._add_runs(connection)
+        self._add_events(connection)
+        kept = _kept(connection)
         for table in TABLES.values():
-            self._add_table(connection, table)
+            self._add_table(connection, table, kept)
         self._add_open_ends(connection)
         for name, view in VIEWS.items():
             connection.execute(f"CREATE VIEW {name} AS {view.query}")
@@ -304,22 +306,31 @@ class _Contents:
             [values for _, values in columns.values()],
         )
 
-    def _add_table(self, connection: duckdb.DuckDBPyConnection, table: Table) -> None:
+    def _add_events(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Adds all events, and those that resumed a run."""
+        every = self._select(connection, TABLES["events"])
+        connection.execute(f"CREATE VIEW cache.all_events AS {every}")
+        connection.execute(
+            "CREATE TABLE cache.resumes AS SELECT key, sequence AS resumed_at, "
+            "CAST(payload->>'$.rounds_completed' AS BIGINT) AS rounds_completed "
+            "FROM cache.all_events WHERE kind = 'run_resumed'"
+        )
+
+    def _add_table(self, connection: duckdb.DuckDBPyConnection, table: Table, kept: str) -> None:
         """Adds a table of the events that a run did not take back by going on from before them."""
+        every = self._select(connection, table)
+        connection.execute(f"CREATE VIEW cache.{table.name} AS {every} {kept}")
+
+    def _select(self, connection: duckdb.DuckDBPyConnection, table: Table) -> str:
+        """Returns SQL that selects all rows of a table, with the names of their runs."""
         files = self._files(table.name)
         if not files:
-            connection.execute(f"CREATE TABLE cache.no_{table.name} ({table.definition})")
+            connection.execute(
+                f"CREATE TABLE IF NOT EXISTS cache.no_{table.name} ({table.definition})"
+            )
         source = parquet(files) if files else f"cache.no_{table.name}"
         columns = ", ".join(("key", "run", *list(ENVELOPE)[1:], *table.columns))
-        every = f"SELECT {columns} FROM {source} JOIN cache.runs USING (key)"
-        if table.name == "events":
-            connection.execute(f"CREATE VIEW cache.all_events AS {every}")
-            connection.execute(
-                "CREATE TABLE cache.resumes AS SELECT key, sequence AS resumed_at, "
-                "CAST(payload->>'$.rounds_completed' AS BIGINT) AS rounds_completed "
-                "FROM cache.all_events WHERE kind = 'run_resumed'"
-            )
-        connection.execute(f"CREATE VIEW cache.{table.name} AS {every} {_kept(connection)}")
+        return f"SELECT {columns} FROM {source} JOIN cache.runs USING (key)"
 
     def _add_open_ends(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Adds the status of the runs whose logs have no end, as a list of runs shows it."""
