@@ -94,8 +94,11 @@ def test_splits_share_no_memory():
     assert len(storages) == 3
 
 
-def test_generation_is_reproducible_silent_and_leaves_global_generators_unchanged(task, capsys):
+def test_generation_is_reproducible_silent_and_leaves_global_generators_unchanged(
+    task, capsys, tmp_path, monkeypatch
+):
     first = load_dataset(task)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))  # an empty cache
     random.seed(1)
     np.random.seed(2)  # noqa: NPY002
     torch.manual_seed(3)
@@ -106,6 +109,7 @@ def test_generation_is_reproducible_silent_and_leaves_global_generators_unchange
     assert torch.equal(before[2], after[2])
     assert capsys.readouterr().out == ""
     assert again is not first
+    assert len(list((tmp_path / "esper" / "data").iterdir())) == 1
     for name in SPLITS:
         assert torch.equal(getattr(again, name).inputs, getattr(first, name).inputs)
         assert torch.equal(getattr(again, name).targets, getattr(first, name).targets)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from esper_karn import echo_error, is_run_directory, resolve_log
 from esper_leyline.extras import require_extra
+from esper_leyline.files.caches import user_cache
 from esper_leyline.files.paths import check_folder_of
 from esper_overwatch.commands.runs import find_runs
 from esper_overwatch.errors import OverwatchError
@@ -74,25 +74,6 @@ def expand(run: Path, argument: str) -> list[Path]:
     """Returns a run, or the runs in a folder, the earliest first."""
     check_folder_of(argument, run)
     return [run] if is_run_directory(run) else find_runs(run)[::-1]
-
-
-def user_cache(name: str) -> Path:
-    """Returns a folder for a cache: below ``XDG_CACHE_HOME``, or ``~/.cache``.
-
-    Args:
-        name: What it holds: ``logs`` as tables, or ``snapshots`` of runs.
-
-    Raises:
-        OverwatchError: If there is no home directory.
-    """
-    named = os.environ.get("XDG_CACHE_HOME", "")
-    try:
-        caches = Path(named) if named.startswith("/") else Path.home() / ".cache"
-    except RuntimeError as error:
-        raise OverwatchError(
-            "there is no home directory for the cache; set XDG_CACHE_HOME to a folder"
-        ) from error
-    return caches / "esper" / name
 
 
 @contextmanager

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from esper_karn import echo, echo_all
 from esper_leyline.extras import require_extra
+from esper_leyline.files.caches import user_cache
 from esper_leyline.files.paths import check_folder_of
 from esper_leyline.numbers import check_port
-from esper_overwatch.commands.databases import user_cache
 
 
 def serve_runs(

@@ -1,4 +1,4 @@
-"""MNIST-1D (Greydanus and Kobak, "Scaling down deep learning", 2024), generated in memory."""
+"""MNIST-1D (Greydanus and Kobak, "Scaling down deep learning", 2024), generated once."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from esper_leyline import DataSpec
+from esper_tolaria.datasets.generated import Arrays, generate_once
 from esper_tolaria.datasets.splits import Dataset, Split
 
 GENERATOR_SEED = 42
@@ -20,13 +21,13 @@ SIGNAL_LENGTH = 40
 
 
 def load_mnist1d(spec: DataSpec, _root: Path) -> Dataset:
-    """Generates the signals and cuts them into the splits of ``spec``, in order."""
-    return _cut(spec, *_generate(_rows(spec)))
+    """Returns the signals, cut into the splits of ``spec`` in order."""
+    return _cut(spec, *_signals(spec))
 
 
 def load_shuffled_mnist1d(spec: DataSpec, _root: Path) -> Dataset:
-    """Generates the same signals with their points in a fixed random order."""
-    signals, labels = _generate(_rows(spec))
+    """Returns the same signals with their points in a fixed random order."""
+    signals, labels = _signals(spec)
     return _cut(spec, np.take(signals, shuffled_places(), axis=1), labels)
 
 
@@ -35,21 +36,27 @@ def shuffled_places() -> NDArray[np.integer]:
     return np.random.default_rng(GENERATOR_SEED).permutation(SIGNAL_LENGTH)
 
 
-def _rows(spec: DataSpec) -> int:
-    return spec.train_size + spec.validation_size + spec.test_size
+def _signals(spec: DataSpec) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Returns signals [rows, 40] and labels [rows], classes balanced and shuffled."""
+    rows = spec.train_size + spec.validation_size + spec.test_size
+    made = generate_once(
+        "mnist1d",
+        (rows, SIGNAL_LENGTH, GENERATOR_SEED),
+        ("mnist1d", "numpy", "scipy"),
+        lambda: _generate(rows),
+    )
+    return made["signals"].astype(np.float32), made["labels"].astype(np.int64)
 
 
-def _cut(spec: DataSpec, signals: NDArray[np.floating], labels: NDArray[np.integer]) -> Dataset:
+def _cut(spec: DataSpec, signals: NDArray[np.float32], labels: NDArray[np.int64]) -> Dataset:
     sizes = (spec.train_size, spec.validation_size, spec.test_size)
-    inputs = torch.from_numpy(signals.astype(np.float32)).unsqueeze(1)
-    targets = torch.from_numpy(labels.astype(np.int64))
+    inputs, targets = torch.from_numpy(signals).unsqueeze(1), torch.from_numpy(labels)
     rows = zip(inputs.split(sizes), targets.split(sizes), strict=True)
     train, validation, test = (Split(chosen.clone(), label.clone()) for chosen, label in rows)
     return Dataset(train=train, validation=validation, test=test, rng_seed=GENERATOR_SEED)
 
 
-def _generate(rows: int) -> tuple[NDArray[np.floating], NDArray[np.integer]]:
-    """Returns signals [rows, 40] and labels [rows], classes balanced and shuffled."""
+def _generate(rows: int) -> Arrays:
     # The package imports scipy.interpolate and matplotlib.pyplot, which takes seconds.
     from mnist1d.data import get_dataset_args, make_dataset  # noqa: PLC0415
 
@@ -62,7 +69,7 @@ def _generate(rows: int) -> tuple[NDArray[np.floating], NDArray[np.integer]]:
         made = make_dataset(arguments)
     signals = np.concatenate([made["x"], made["x_test"]])[:rows]
     labels = np.concatenate([made["y"], made["y_test"]])[:rows]
-    return signals, labels
+    return {"signals": signals.astype(np.float32), "labels": labels.astype(np.int64)}
 
 
 @contextlib.contextmanager
