@@ -15,8 +15,8 @@ from esper_leyline import RunStatus, RunSummary
 from esper_nissa import RunDirectory
 from esper_train.dual.pairing import ArmPlan, DualPlan
 from esper_train.interrupts import StopRequest
-from esper_train.session import create_directory
 from esper_train.settings.options import TelemetryOptions
+from esper_train.storage import create_directory
 
 POLL_SECONDS = 0.1
 ENDING_SECONDS = 30.0
