@@ -26,7 +26,9 @@ from esper_simic.evaluation import ArmResult, EpisodeResult, EvaluationResults, 
 from esper_tolaria import find_preset
 
 SIZES = ("--envs", "2", "--episode-length", "4", "--memory-size", "16")
-SMALL = ("--preset", "mnist1d_blind", *SIZES, "--device", "cpu")
+BLIND = ("--preset", "mnist1d_blind", *SIZES)
+SMALL = (*BLIND, "--workers", "1", "--device", "cpu")
+SHARDED = (*BLIND, "--workers", "2", "--device", "cpu")
 
 
 @dataclass(frozen=True)
@@ -130,9 +132,21 @@ def manifest_of_fixture():
 
 
 @pytest.fixture(scope="session")
+def blind() -> tuple[str, ...]:
+    """A task and sizes with which a run takes seconds; the computer is left to the defaults."""
+    return BLIND
+
+
+@pytest.fixture(scope="session")
 def small() -> tuple[str, ...]:
-    """A task and sizes with which a run takes seconds."""
+    """The same on the CPU, in one process."""
     return SMALL
+
+
+@pytest.fixture(scope="session")
+def sharded() -> tuple[str, ...]:
+    """The same on the CPU, in two worker processes."""
+    return SHARDED
 
 
 @pytest.fixture(scope="session")

@@ -291,9 +291,9 @@ def check_comparison(folder: Path, output: str) -> dict[str, list[dict]]:
 
 @pytest.mark.slow
 def test_a_comparison_in_turn_and_one_side_by_side_are_the_same(
-    command, small, tmp_path: Path
+    command, blind, tmp_path: Path
 ) -> None:
-    short = (*small[:-2], "--rounds", "2", "--ab-seeds", "2")
+    short = (*blind, "--rounds", "2", "--ab-seeds", "2")
     turns, apart = tmp_path / "turns", tmp_path / "apart"
     output = compare(command, turns, *short, "--device", "cpu")
     assert "in turn, on cpu alone" in output
@@ -333,9 +333,9 @@ def test_ctrl_c_claims_no_comparison(command, interrupt, small, tmp_path: Path) 
 
 @pytest.mark.slow
 def test_ctrl_c_in_parallel_prints_resume_commands(
-    command, interrupt, small, tmp_path: Path
+    command, interrupt, blind, tmp_path: Path
 ) -> None:
-    sizes = (*small[:-2], "--devices", "cpu", "cpu", "--rounds", "500", "--runs", str(tmp_path))
+    sizes = (*blind, "--devices", "cpu", "cpu", "--rounds", "500", "--runs", str(tmp_path))
     output = interrupt(command("ppo", *PAIR, *sizes), "sparse | round   2/")
     assert len(begun(tmp_path)) == len(list(tmp_path.iterdir())) == 2
     assert "no comparison: shaped interrupted after" in output

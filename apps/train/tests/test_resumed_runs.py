@@ -21,7 +21,7 @@ from esper_train.checkpoints.files import load_checkpoint
 from esper_train.checkpoints.trees import split_tensors
 
 ROUNDS = 6
-SIZES = ("--rounds", str(ROUNDS), "--checkpoint-every", "2", "--workers", "2")
+SIZES = ("--rounds", str(ROUNDS), "--checkpoint-every", "2")
 
 
 def policy_of(run: Path) -> dict[str, bytes]:
@@ -73,20 +73,20 @@ def finish(arguments: list[str], folder: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def whole(run, small, tmp_path_factory):
+def whole(run, sharded, tmp_path_factory):
     """The run that nothing interrupts, and how long it took."""
     started = time.monotonic()
-    done = run(tmp_path_factory.mktemp("whole"), "ppo", *small, *SIZES)
+    done = run(tmp_path_factory.mktemp("whole"), "ppo", *sharded, *SIZES)
     return done, time.monotonic() - started
 
 
-def check_killed_runs(kills: int, whole, command, small, folder: Path) -> None:
+def check_killed_runs(kills: int, whole, command, sharded, folder: Path) -> None:
     """Kills one run after another at random moments, and lets each go on until it is complete."""
     (expected, seconds), moments = whole, random.Random(kills)
     for number in range(kills):
         runs = folder / f"{number}"
         runs.mkdir()
-        first = command("ppo", *small, *SIZES, "--runs", "runs")
+        first = command("ppo", *sharded, *SIZES, "--runs", "runs")
         killed = kill_after(first, runs, moments.uniform(0.3, seconds))
         configs = list(runs.glob("runs/*/config.json"))
         if not configs:  # killed before there was a run
@@ -112,20 +112,20 @@ def check_killed_runs(kills: int, whole, command, small, folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_runs_killed_at_random_moments_go_on_bit_for_bit(whole, command, small, tmp_path):
-    check_killed_runs(5, whole, command, small, tmp_path)
+def test_runs_killed_at_random_moments_go_on_bit_for_bit(whole, command, sharded, tmp_path):
+    check_killed_runs(5, whole, command, sharded, tmp_path)
 
 
 @pytest.mark.nightly
-def test_thirty_runs_killed_at_random_moments_go_on_bit_for_bit(whole, command, small, tmp_path):
-    check_killed_runs(30, whole, command, small, tmp_path)
+def test_thirty_runs_killed_at_random_moments_go_on_bit_for_bit(whole, command, sharded, tmp_path):
+    check_killed_runs(30, whole, command, sharded, tmp_path)
 
 
 @pytest.fixture(scope="module")
 def stopped(interrupt, command, small, tmp_path_factory) -> Path:
     """A run that Ctrl-C has ended after a round."""
     folder = tmp_path_factory.mktemp("stopped")
-    endless = command("ppo", *small, "--rounds", "500", "--workers", "1", "--runs", str(folder))
+    endless = command("ppo", *small, "--rounds", "500", "--runs", str(folder))
     output = interrupt(endless, "round   1/")
     (path,) = folder.iterdir()
     assert f"resume with: cd {Path.cwd()} && uv run esper-train ppo --resume {path}" in output

@@ -14,7 +14,7 @@ import pytest
 
 from esper_leyline import RunStatus, RunSummary
 
-LONG = ("--rounds", "200", "--workers", "2")
+LONG = ("--rounds", "200")
 
 
 def start(arguments: list[str]) -> subprocess.Popen[str]:
@@ -68,8 +68,8 @@ def check(run: Path) -> RunSummary:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1, signal.SIGTERM, signal.SIGXCPU])
-def test_a_signal_to_all_processes_stops_a_run_cleanly(command, small, tmp_path, number) -> None:
-    process = start(command("ppo", *small, *LONG, "--runs", str(tmp_path)))
+def test_a_signal_to_all_processes_stops_a_run_cleanly(command, sharded, tmp_path, number) -> None:
+    process = start(command("ppo", *sharded, *LONG, "--runs", str(tmp_path)))
     run = after_a_checkpoint(process, tmp_path)
     os.killpg(process.pid, number) if number != signal.SIGXCPU else process.send_signal(number)
     output, errors = process.communicate(timeout=120)
@@ -80,8 +80,8 @@ def test_a_signal_to_all_processes_stops_a_run_cleanly(command, small, tmp_path,
 
 @pytest.mark.slow
 @pytest.mark.parametrize("delay", [0.01, 0.03, 0.1, 0.3])
-def test_a_second_signal_loses_nothing(command, small, tmp_path, delay) -> None:
-    process = start(command("ppo", *small, *LONG, "--runs", str(tmp_path)))
+def test_a_second_signal_loses_nothing(command, sharded, tmp_path, delay) -> None:
+    process = start(command("ppo", *sharded, *LONG, "--runs", str(tmp_path)))
     run = after_a_checkpoint(process, tmp_path)
     os.killpg(process.pid, signal.SIGINT)
     time.sleep(delay)
@@ -94,12 +94,12 @@ def test_a_second_signal_loses_nothing(command, small, tmp_path, delay) -> None:
 
 @pytest.mark.slow
 def test_a_killed_worker_does_not_end_a_run_and_changes_no_number(
-    command, run, small, tmp_path
+    command, run, sharded, tmp_path
 ) -> None:
-    rounds = ("--rounds", "4", "--workers", "2")
-    whole = run(tmp_path / "whole", "ppo", *small, *rounds)
+    rounds = ("--rounds", "4")
+    whole = run(tmp_path / "whole", "ppo", *sharded, *rounds)
     folder = tmp_path / "killed"
-    process = start(command("ppo", *small, *rounds, "--runs", str(folder)))
+    process = start(command("ppo", *sharded, *rounds, "--runs", str(folder)))
     path = after_a_checkpoint(process, folder)
     os.kill(worker(process), signal.SIGKILL)
     output, errors = process.communicate(timeout=240)
@@ -112,8 +112,8 @@ def test_a_killed_worker_does_not_end_a_run_and_changes_no_number(
 
 
 @pytest.mark.slow
-def test_a_stopped_worker_does_not_delay_the_end(command, small, tmp_path) -> None:
-    process = start(command("ppo", *small, *LONG, "--runs", str(tmp_path)))
+def test_a_stopped_worker_does_not_delay_the_end(command, sharded, tmp_path) -> None:
+    process = start(command("ppo", *sharded, *LONG, "--runs", str(tmp_path)))
     run = after_a_checkpoint(process, tmp_path)
     stopped = worker(process)
     os.kill(stopped, signal.SIGSTOP)
@@ -128,7 +128,7 @@ def test_a_stopped_worker_does_not_delay_the_end(command, small, tmp_path) -> No
 
 RULES = ("heuristic", "--task", "mnist1d_blind", "--episodes", "500", "--max-epochs", "8")
 JUDGED = ("evaluate", "--task", "mnist1d_blind", "--arms", "static", "--seeds", "500")
-BOTH = ("ppo", "--dual-ab", "shaped-vs-sparse", "--rounds", "500", "--workers", "2")
+BOTH = ("ppo", "--dual-ab", "shaped-vs-sparse", "--rounds", "500")
 TWICE = (signal.SIGINT, signal.SIGINT)
 
 
@@ -192,9 +192,11 @@ ENDINGS = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ENDINGS)
-def test_every_command_stops_cleanly_and_leaves_no_process(command, small, tmp_path, name) -> None:
+def test_every_command_stops_cleanly_and_leaves_no_process(
+    command, sharded, tmp_path, name
+) -> None:
     ending = ENDINGS[name]
-    sizes = small if ending.arguments is BOTH else ()
+    sizes = sharded if ending.arguments is BOTH else ()
     output = tmp_path / "output"
     with output.open("w") as file:
         process = subprocess.Popen(

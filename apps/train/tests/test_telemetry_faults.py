@@ -22,7 +22,7 @@ from esper_train.settings.resolve import plan_heuristic
 
 PROGRAM = Path(sys.executable).with_name("esper-train")
 OVERWATCH = Path(sys.executable).with_name("esper-overwatch")
-SHORT = "ppo --rounds 2 --envs 2 --episode-length 12 --no-tui"
+SHORT = "ppo --rounds 2 --envs 2 --episode-length 12 --workers 1 --no-tui"
 ENVIRONMENT = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "NO_COLOR": "1", "OMP_NUM_THREADS": "1"}
 
 
