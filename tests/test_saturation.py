@@ -63,7 +63,9 @@ def saturation(encoded: torch.Tensor, standardized: torch.Tensor) -> dict[str, f
     return {name: torch.cat(parts).float().mean().item() for name, parts in found.items()}
 
 
-@pytest.mark.parametrize("rounds", [1, pytest.param(30, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "rounds", [pytest.param(4, marks=pytest.mark.slow), pytest.param(30, marks=pytest.mark.nightly)]
+)
 def test_no_feature_saturates_over_a_default_run(rounds):
     config = override(find_preset("mnist1d_blind"), {"device": "cpu", "n_episodes": rounds})
     measured = saturation(*watched_run(config))
