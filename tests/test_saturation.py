@@ -1,4 +1,4 @@
-"""What a policy reads of real hosts stays within the range in which values can be told apart."""
+"""Features of real hosts stay within the range that the policy distinguishes."""
 
 from __future__ import annotations
 

@@ -153,12 +153,12 @@ def test_a_library_that_hangs_at_the_end_is_given_up(run_at_wandb, tmp_path):
 
 def test_a_server_that_does_not_answer_is_one_line(run_at_wandb, tmp_path):
     folder, _ = run_at_wandb
-    nobody = {"WANDB_BASE_URL": "http://127.0.0.1:9", "WANDB_API_KEY": "0" * 40}
+    unreachable = {"WANDB_BASE_URL": "http://127.0.0.1:9", "WANDB_API_KEY": "0" * 40}
     code, output, errors = run(
         *("esper-overwatch", "wandb", folder, "--out", tmp_path),
         cwd=tmp_path,
         WANDB_INIT_TIMEOUT="5",
-        **nobody,
+        **unreachable,
     )
     assert (code, output) == (2, "")
     assert errors.startswith("error: wandb: ")
@@ -166,12 +166,12 @@ def test_a_server_that_does_not_answer_is_one_line(run_at_wandb, tmp_path):
 
 
 def test_training_continues_without_a_server(tmp_path):
-    nobody = {"WANDB_BASE_URL": "http://127.0.0.1:9", "WANDB_API_KEY": "0" * 40}
+    unreachable = {"WANDB_BASE_URL": "http://127.0.0.1:9", "WANDB_API_KEY": "0" * 40}
     code, output, errors = run(
         *("esper-train", "ppo", "--rounds", "1", *SMALL, *POLICY, "--wandb"),
         cwd=tmp_path,
         WANDB_INIT_TIMEOUT="5",
-        **nobody,
+        **unreachable,
     )
     assert code == 0
     assert output.count("not all of the run was sent") == 1

@@ -37,7 +37,7 @@ def compare(
     _seconds(other, repeats)
     times = []
     for index in range(pairs):
-        # Whoever comes first may find a colder machine, so the order alternates.
+        # The first of a pair may run on a colder machine, so the order alternates.
         first, second = (one, other) if index % 2 == 0 else (other, one)
         a, b = _seconds(first, repeats), _seconds(second, repeats)
         times.append((a, b) if index % 2 == 0 else (b, a))

@@ -38,7 +38,7 @@ def runs(tmp_path):
     folder = tmp_path / "runs"
     for name in ("default", "sixteen", "everything", "crashed"):
         write_run(folder, name, gzip.decompress((GOLDEN / f"{name}.jsonl.gz").read_bytes()))
-    # A lock that nobody holds says that the process is gone.
+    # A lock that no process holds says that the process is gone.
     owner = RunOwner(
         command="ppo", pid=1, host=socket.gethostname(), machine=this_machine(), locked=True
     )

@@ -53,7 +53,7 @@ def test_no_round_but_the_first_compiles(
 ) -> None:
     """Graphs are traced and guarded as ever, and counted instead of made into machine code.
 
-    Three hosts in two minibatches are two and one, in an order drawn anew for each pass.
+    Three hosts in two minibatches are two and one, in another random order in each pass.
     """
     from torch._dynamo.testing import CompileCounter
 

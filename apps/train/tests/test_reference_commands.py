@@ -190,7 +190,7 @@ def test_without_its_data_one_line_says_so(
     arguments: tuple[str, ...], here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
-        monkeypatch.setenv(name, "http://127.0.0.1:1")  # where nobody answers
+        monkeypatch.setenv(name, "http://127.0.0.1:1")  # where no server answers
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     done = subprocess.run(
         [COMMAND, *on_cpu(arguments)],

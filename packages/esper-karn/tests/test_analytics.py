@@ -202,7 +202,7 @@ def test_many_small_segments_are_merged(caches, write_run, run_of, as_log):
     run = write_run(text=b"")
     for number in range(1, 13):
         (run / "events.jsonl").write_bytes(b"".join(lines[: len(lines) * number // 12]))
-        # A file that was written anew keeps its inode, and its start.
+        # A file that was written again keeps its inode, and its start.
         ask(caches, [run], "SELECT 1")
     assert ask(caches, [run], "SELECT count(*), count(DISTINCT sequence) FROM events") == [
         (len(lines), len(lines))

@@ -58,7 +58,7 @@ def test_the_lock_decides_and_else_the_heartbeat(lock, age, expected):
     [(0, "0 s"), (12.3, "12 s"), (90, "2 min"), (5400, "2 h"), (200_000, "2 d"), (-5, "0 s")],
 )
 def test_a_run_without_an_end_is_described_with_its_last_event(seconds, words):
-    doubt = "whether process 7 on box is alive cannot be told from here"
+    doubt = "whether process 7 on box is alive is unknown here"
     said = [
         liveness_text(liveness, FREE, 1000.0, 1000.0 + seconds, "vitals")
         for liveness in (Liveness.LIVE, Liveness.CRASHED, Liveness.STALE)

@@ -33,7 +33,7 @@ ENDS = {"fossil": Fossilize(), "prune": Prune(ticks=3)}
 
 
 class Plain(nn.Module):
-    """A model of somebody else's, with a slot in it."""
+    """A user's model, with a slot in it."""
 
     def __init__(self):
         super().__init__()
@@ -78,7 +78,7 @@ def order(slot: SeedSlot, command: SlotCommand) -> None:
 
 
 def stages(subject: Subject, style: BlendStyle, end: SlotCommand) -> Iterator[SeedStage]:
-    """Leads a seed through its life; whoever listens trains the model at every stop."""
+    """Leads a seed through its life; the caller trains the model at each yield."""
     slot = subject.slot
 
     def epochs(count: int) -> Iterator[SeedStage]:

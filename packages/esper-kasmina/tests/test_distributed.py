@@ -32,7 +32,7 @@ def test_two_ranks_grow_the_same_model_as_one_process(name, tmp_path):
 
 
 def test_a_germinated_seed_that_is_not_trained_yet_does_not_stop_ddp(tmp_path):
-    """GERMINATED seeds are bypassed; DDP is told to look for unused parameters then."""
+    """GERMINATED seeds are bypassed; DDP has to look for unused parameters then."""
     sample = SAMPLE_MODELS["resnet18"]
     host = graft(sample.make(), sample.sites, example_inputs=sample.inputs())
     raise_seed(host, "r0c0", SeedStage.GERMINATED, Blueprint.NORM, sample.inputs())

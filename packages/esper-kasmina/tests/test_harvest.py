@@ -188,7 +188,7 @@ def test_harvests_are_loaded_in_a_process_without_esper(tmp_path):
 
 
 class Own(nn.Module):
-    """Somebody's model with slots written into it."""
+    """A user's model with slots written into it."""
 
     def __init__(self) -> None:
         super().__init__()

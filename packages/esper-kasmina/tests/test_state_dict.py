@@ -230,7 +230,7 @@ def test_a_slot_with_a_seed_does_not_load_a_state_dict_without_slots_strictly(
 
 
 class Plain(nn.Module):
-    """A model of somebody else's, with a slot that finds out what flows through it."""
+    """A user's model, with a slot that takes its shape from its first input."""
 
     def __init__(self):
         super().__init__()

@@ -182,7 +182,7 @@ def test_a_rise_takes_back_what_was_paid_for_the_drop_it_undoes():
     assert nats("basic_plus", "drip", path, **everything) == pytest.approx(
         [0.2, 0.2, -0.2 + 0.1, 0.1]
     )
-    # All of it and more is undone, and what comes back drips anew.
+    # All of it and more is undone; what falls again is paid for again.
     path = episode(*bare(2.0, 1.2, 2.5, 2.1, 2.1), start=6)
     assert nats("basic_plus", "drip", path, **everything) == pytest.approx(
         [0.2, -0.2 - 0.5, 0.2, 0.2]

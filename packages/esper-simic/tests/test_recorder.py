@@ -151,7 +151,7 @@ def test_a_decision_has_its_action_and_its_reward(telemetry, recorder):
 
 
 def test_a_decision_says_how_it_came_about(telemetry, recorder):
-    """Values by op as the policy gave them, and null where nobody values anything."""
+    """Values by op as the policy gave them, and null where the policy has none."""
     op = HeadDecision(probabilities=(0.25, 0.75), valid=(True, True))
     policys = ActorStep(
         action=act(Op.ADVANCE, 1),
@@ -162,13 +162,13 @@ def test_a_decision_says_how_it_came_about(telemetry, recorder):
     )
     recorder.step(0, report(), policys, report(epoch=7), reward())
     recorder.step(0, report(), choice(), report(epoch=8), reward())
-    of_policy, of_nobody = telemetry.of("decision")
+    of_policy, of_none = telemetry.of("decision")
     assert (of_policy.action, of_policy.forced) == (policys.action, True)
     assert of_policy.heads == {"op": op}
     assert (of_policy.value, of_policy.q_values) == (1.5, policys.q_values)
-    assert (of_nobody.value, of_nobody.q_values, of_nobody.heads) == (None, None, {})
-    assert of_nobody.forced is False
-    # Nothing was rejected where nobody says that anything was.
+    assert (of_none.value, of_none.q_values, of_none.heads) == (None, None, {})
+    assert of_none.forced is False
+    # Without a statement nothing counts as rejected.
     recorder.step(0, report(), choice(), report(action_succeeded=None), reward())
     assert telemetry.of("decision")[-1].succeeded
     assert [event.epoch for event in telemetry.events_of("decision")] == [7, 8, 3]

@@ -111,8 +111,8 @@ def test_a_weight_scales_its_own_part_only(weight):
         assert weighed == {k: 2 * v if k in parts else v for k, v in plain.items()}, name
         moved |= {name} if weighed != plain else set()
         having |= {name} if parts & set(parts_of(config)) else set()
-    # Without a counterfactual nobody knows that what was pruned was of use, and from one
-    # step nobody what the loss was before the seed was tried.
+    # Without a counterfactual it is unknown whether the pruned seed was of use, and a single
+    # step does not show the loss before the seed was tried.
     unknown = {"warning_weight": {"shaped-loss", "escrow-loss"}, "loss_weight": {"escrow-loss"}}
     assert moved == having - unknown.get(weight, set())
 

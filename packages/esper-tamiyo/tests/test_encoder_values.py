@@ -181,11 +181,11 @@ def test_a_number_of_any_slot(encode, spec, rich, seeded, case):
 
 @pytest.mark.parametrize("stage", SeedStage)
 def test_shares_of_the_slots_by_stage(encode, spec, rich, seeded, stage):
-    nobody = rich(spec)
+    empty = rich(spec)
     for slot in range(3):
-        nobody = seeded(nobody, slot, stage=SeedStage.DORMANT)
+        empty = seeded(empty, slot, stage=SeedStage.DORMANT)
     for slot in range(3):
-        row = encode(seeded(nobody, slot, stage=stage))
+        row = encode(seeded(empty, slot, stage=stage))
         for feature in BASE_FEATURES:
             if feature.name in SHARES:
                 share = 1 / 3 if stage in SHARES[feature.name] else 0.0

@@ -31,7 +31,7 @@ from esper_tolaria.datasets import cifar10, fashion_mnist
 from esper_tolaria.datasets.images import Images
 
 CLOSED = "http://127.0.0.1:1/"
-"""An address where nobody answers."""
+"""An address where no server answers."""
 
 SIZES = {"train_size": 700, "validation_size": 200, "test_size": 150}
 PER_FILE = 200

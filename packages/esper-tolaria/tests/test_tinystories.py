@@ -140,7 +140,7 @@ def test_a_tokenizer_that_does_not_fit_is_an_error(texts, tmp_path):
 
 
 def test_an_unreachable_hub_is_a_one_line_error_with_a_command(tmp_path):
-    """In a process of its own, where the Hub's client is told to stay offline."""
+    """In a process of its own, where the Hub's client stays offline."""
     script = (
         "import sys; from pathlib import Path\n"
         "from esper_tolaria import TolariaError, find_task, load_dataset\n"

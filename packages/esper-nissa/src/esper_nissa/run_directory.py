@@ -131,7 +131,7 @@ class RunDirectory:
         return self.path / SUMMARY_FILE
 
     def lock(self, command: str, *, group: str | None = None) -> RunLock:
-        """Locks the run, so that no other process trains it and a crash can be told.
+        """Locks the run, so that no other process trains it and readers notice a crash.
 
         Args:
             command: The command that trains it, such as ``ppo``.

@@ -45,7 +45,7 @@ _FOLDED = frozenset(
         "profile_measured",
     }
 )
-"""Kinds from which health and profiles are told; the other lines of a log are not parsed."""
+"""Kinds that health and profiles are computed from; the other lines of a log are not parsed."""
 
 _OF_WHOLE_LOGS = ("telemetry", "stalled")
 """Checks that need every line of a log."""

@@ -186,7 +186,7 @@ def _read(run: RunDirectory, paths: list[Path], *, repair: bool) -> Resumption:
         for each in damaged:
             each.rename(each.with_name(each.name + DAMAGED))
     same = manifest.run_id == run.run_id
-    # What an earlier process was told to change, and was killed before it wrote a checkpoint.
+    # What the flags of an earlier process changed, which was killed before it wrote a checkpoint.
     config = read_config(run.config) if same else manifest.config
     check_config(run.config, config, manifest)
     if _lacks_its_end(run, config, manifest, state):

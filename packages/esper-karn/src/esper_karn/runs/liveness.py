@@ -76,7 +76,7 @@ def liveness_text(
     who = "its process"
     if lock.owner is not None:
         who = f"process {lock.owner.pid} on {lock.owner.host}"
-    return f"stale, {last}: whether {who} is alive cannot be told from here"
+    return f"stale, {last}: whether {who} is alive is unknown here"
 
 
 def resume_command(run: Path, *, folder: str | None, more: Sequence[str] = ()) -> str:

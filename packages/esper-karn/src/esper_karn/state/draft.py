@@ -172,7 +172,7 @@ class Draft:
     def start_boot(self, event: Event, rounds: float) -> None:
         """Notes that another process writes the log from this event on.
 
-        It may run on another machine, so what is judged starts anew.
+        It may run on another machine, so its checks start again.
         """
         self.verdicts = {name: Verdict(at=event.sequence, gauge=Gauge()) for name in self.verdicts}
         self.speeds = SpeedHistory()

@@ -111,7 +111,7 @@ def _doubt(lock: LockProbe) -> str:
     who = "the process that trains" if lock.owner is None else f"process {lock.owner.pid}"
     where = "" if lock.owner is None else f" on {lock.owner.host}"
     return (
-        f"no event for {STALE_AFTER:.0f} s, and whether {who}{where} is alive cannot be told from "
+        f"no event for {STALE_AFTER:.0f} s, and whether {who}{where} is alive is unknown "
         "here; waiting for more events until Ctrl-C"
     )
 

@@ -112,7 +112,7 @@ def parse_event(line: bytes, run_id: str | None = None) -> Event:
         raise
     _check_version(event.schema_version)
     if event.run_id is None and run_id is not None:
-        # Nobody else has the event yet; a copy would take as long as reading a short line.
+        # No other code has the event yet; a copy would take as long as reading a short line.
         object.__setattr__(event, "run_id", run_id)
     return event
 

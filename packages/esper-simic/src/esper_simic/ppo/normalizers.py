@@ -105,7 +105,7 @@ class RewardScaler:
         return self._moments.std
 
     def update(self, rewards: Tensor, valid: Tensor, starts: Tensor) -> None:
-        """Adds a rollout [T, N]; the running return starts anew with each episode."""
+        """Adds a rollout [T, N]; the running return starts at 0 in each episode."""
         if self.enabled:
             sums = discounted_sums(rewards, valid, self._gamma, starts=starts)
             self._moments.update(sums[valid])

@@ -29,8 +29,8 @@ def episode_seeds(run_seed: int, round_number: int, environments: int) -> tuple[
     """Returns the host seeds of a round, one an environment.
 
     They are words of numpy's ``SeedSequence`` over (run seed, round, 0), without their
-    highest bit. The k-th does not depend on how many there are, so whoever plays a
-    round of this run seed meets the same hosts.
+    highest bit. The k-th does not depend on how many there are, so every
+    round of this number and run seed has the same hosts.
 
     Args:
         run_seed: Not negative.

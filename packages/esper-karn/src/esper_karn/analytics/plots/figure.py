@@ -37,7 +37,7 @@ def plot_runs(database: RunsDatabase) -> bytes:
     """Draws all runs of a database as a PNG.
 
     Raises:
-        KarnError: If there are too many to be told apart, or they trained different tasks.
+        KarnError: If there are too many to distinguish, or they trained different tasks.
     """
     names = [run.name for run in database.runs]
     if len(names) > MOST_RUNS:

@@ -11,7 +11,7 @@ _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#
 _SHAPES = ("o", "s", "^", "D", "v", "P", "X", "*")
 
 MOST_RUNS = len(_COLOURS)
-"""Runs that can be told apart in a picture."""
+"""Most runs in a picture: as many as there are colours."""
 
 OPS = {
     "WAIT": ("#D9D9D9", ""),
