@@ -83,7 +83,7 @@ def test_arms_on_different_hosts_are_refused(toys: dict) -> None:
     episodes = played(toys, 3)
     moved = [each.model_copy(update={"newborn_accuracy": 1.0}) for each in episodes]
     arms = [summarize_arm("a", "a", episodes, 1.0), summarize_arm("b", "b", moved, 1.0)]
-    with pytest.raises(SimicError, match="arms 'a' and 'b' met different hosts"):
+    with pytest.raises(SimicError, match="arms 'a' and 'b' started from different hosts"):
         compare_arms(arms, "b")
 
 

@@ -112,7 +112,7 @@ def test_shapley_values_are_measured_on_the_last_epoch_only():
     assert set(late.coalitions) == set(subsets(SLOTS[:4]))
 
 
-def test_beyond_four_seeds_orders_are_sampled():
+def test_with_more_than_four_seeds_orders_are_sampled():
     asked = NOTHING_MORE.model_copy(update={"shapley": True, "shapley_pairs": 2})
     found = comparison_of(6, asked, last=True)
     passed = {frozenset(order[:size]) for order in found.orders for size in range(7)}
@@ -182,7 +182,7 @@ def test_descriptions_list_the_enabled_seeds_in_order():
     ]
 
 
-def test_what_is_required_is_measured_besides_what_is_configured():
+def test_required_measurements_are_added_to_configured_ones():
     configured = CounterfactualSet(none=False, solo=True, pairs=False, shapley_pairs=3)
     assert add_required(configured, ()) == configured
     for each in Measurement:

@@ -19,7 +19,7 @@ from esper_tolaria import (
     load_dataset,
     task_names,
 )
-from esper_tolaria.datasets.mnist1d import GENERATOR_SEED, SIGNAL_LENGTH, shuffled_places
+from esper_tolaria.datasets.mnist1d import GENERATOR_SEED, SIGNAL_LENGTH, shuffled_order
 from esper_tolaria.datasets.order import epoch_order
 from esper_tolaria.registry import DATA_ROOT
 
@@ -71,13 +71,13 @@ def test_the_default_folder_is_that_of_the_configuration():
 
 def test_shuffled_signals_are_the_same_points_in_another_order():
     plain, shuffled = (load_dataset(find_task(n).spec) for n in ("mnist1d", "mnist1d_shuffled"))
-    places = shuffled_places()
-    assert sorted(places) == list(range(40))
-    near = np.abs(np.diff(places)) == 1
+    order = shuffled_order()
+    assert sorted(order) == list(range(40))
+    near = np.abs(np.diff(order)) == 1
     assert near.mean() < 0.2
     for name in SPLITS:
         before, after = getattr(plain, name), getattr(shuffled, name)
-        assert torch.equal(after.inputs, before.inputs[..., torch.from_numpy(places)])
+        assert torch.equal(after.inputs, before.inputs[..., torch.from_numpy(order)])
         assert torch.equal(after.targets, before.targets)
         assert after.inputs.is_contiguous()
 

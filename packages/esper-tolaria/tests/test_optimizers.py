@@ -106,7 +106,7 @@ def test_parameters_without_gradient_are_not_changed():
     assert all(torch.equal(a, b) for a, b in zip(members[1:], before[1:], strict=True))
 
 
-def test_zero_grad_drops_all_gradients():
+def test_zero_grad_resets_all_gradients():
     members = parameters(2)
     optimizer = build_optimizer(host_of(members), HostTraining())
     give_gradients(members, 0, 1.0)

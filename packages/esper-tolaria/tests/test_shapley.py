@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from esper_tolaria.validation.shapley import (
     exact_values,
-    joining,
+    growing_coalitions,
     mirrored_orders,
     sampled_values,
     subsets,
@@ -29,7 +29,7 @@ def games(most=4):
 
 
 def by_definition(slots, accuracies):
-    """Shapley 1953: the mean gain over all orders of joining."""
+    """Shapley 1953: the mean gain over all orders of enabling."""
     gains = dict.fromkeys(slots, 0.0)
     orders = list(permutations(slots))
     for order in orders:
@@ -100,4 +100,4 @@ def test_other_keys_draw_other_orders():
 
 
 def test_the_coalitions_of_an_order_go_from_none_to_all():
-    assert list(joining(("b", "a"))) == [frozenset(), frozenset("b"), frozenset("ab")]
+    assert list(growing_coalitions(("b", "a"))) == [frozenset(), frozenset("b"), frozenset("ab")]

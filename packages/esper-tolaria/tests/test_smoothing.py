@@ -34,7 +34,7 @@ def test_training_smooths_its_labels(few_rows, grown_in, name, share):
     assert loss == pytest.approx(expected, rel=1e-5)
 
 
-def test_validation_does_not(few_rows, grown_in):
+def test_validation_does_not_smooth_its_labels(few_rows, grown_in):
     plain, smooth = (
         grown_in(few_rows("digits", 40, label_smoothing=share)) for share in (0.0, 0.3)
     )

@@ -28,7 +28,7 @@ def test_every_target_is_the_token_after_its_input(rows, length, spare):
     split = cut_tokens(tokens, spec, rows, place="here")
     assert torch.equal(split.inputs.flatten(), tokens[: rows * length])
     assert torch.equal(split.targets, split.inputs + 1)
-    assert split.answers == length
+    assert split.predictions == length
 
 
 def test_too_little_text_is_an_error():

@@ -79,12 +79,12 @@ def test_several_devices_exclude_workers(task, make_config):
 
 
 def test_devices_of_two_kinds_or_listed_twice_are_an_error():
-    from esper_tolaria.build import _check_places
+    from esper_tolaria.build import _check_kinds
 
     with pytest.raises(TolariaError, match="several kinds"):
-        _check_places([CPU, torch.device("cuda:0")])
+        _check_kinds([CPU, torch.device("cuda:0")])
     with pytest.raises(TolariaError, match="cuda:1 is named twice"):
-        _check_places([torch.device("cuda:1")] * 2)
+        _check_kinds([torch.device("cuda:1")] * 2)
 
 
 FORGETFUL = """

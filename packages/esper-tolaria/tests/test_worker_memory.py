@@ -59,7 +59,7 @@ def environment_of(pid: int) -> dict[str, str]:
     raise AssertionError(f"process {pid} has no {', '.join(MALLOC_SETTINGS)}")
 
 
-def test_workers_have_the_settings_and_their_parent_has_not(monkeypatch) -> None:
+def test_malloc_settings_are_set_in_workers_only(monkeypatch) -> None:
     monkeypatch.setenv("MALLOC_TOP_PAD_", "1")
     before = dict(os.environ)
     worker = ProcessTransport("worker 1")

@@ -203,7 +203,7 @@ class CounterfactualConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShapleyValues:
-    """What each active seed adds to validation accuracy, averaged over orders of joining.
+    """What each active seed adds to validation accuracy, averaged over orders of enabling them.
 
     They add up to the accuracy with all active seeds minus the accuracy with none
     (Shapley 1953).

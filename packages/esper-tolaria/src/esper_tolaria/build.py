@@ -64,21 +64,21 @@ def build_environment(
             or ``check_environment`` refuses a setting.
     """
     names = [device] if device is not None else [*config.devices]
-    places = [resolve_device(name) for name in names or [config.device or default_device()]]
+    devices = [resolve_device(name) for name in names or [config.device or default_device()]]
     workers = config.workers if workers is None else workers
-    check_environment(task, config, places, workers)
+    check_environment(task, config, devices, workers)
     measured = add_required(config.counterfactuals, requires)
     config = config.model_copy(update={"counterfactuals": measured})
     setup = make_setup(task, config, host_factory, profile)
-    if len(places) == 1:
-        places *= _worker_count(config.n_envs, places[0], workers)
-    if len(places) > 1:
-        return ShardedEnvironment(setup, places[: config.n_envs], telemetry=telemetry)
+    if len(devices) == 1:
+        devices *= _worker_count(config.n_envs, devices[0], workers)
+    if len(devices) > 1:
+        return ShardedEnvironment(setup, devices[: config.n_envs], telemetry=telemetry)
     telemetry = telemetry or NullTelemetry()
     telemetry.emit(RunPhase(phase=Phase.PREPARING_DATA))
     data = load_dataset(task, Path(config.data_root))
     telemetry.emit(RunPhase(phase=Phase.BUILDING))
-    return LocalEnvironment(setup, data, places[0])
+    return LocalEnvironment(setup, data, devices[0])
 
 
 def check_environment(
@@ -100,7 +100,7 @@ def check_environment(
             there cannot be so many workers, the slots are not the host's, or data is augmented
             that is not images.
     """
-    _check_places(devices)
+    _check_kinds(devices)
     check_feed(config.feed, devices[0])
     _check_workers(workers, devices)
     check_task(task, config)
@@ -119,15 +119,15 @@ def _check_workers(workers: int | None, devices: Sequence[torch.device]) -> None
         raise TolariaError(f"workers is {workers}, but hosts on {devices[0]} share one process")
 
 
-def _check_places(places: Sequence[torch.device]) -> None:
+def _check_kinds(devices: Sequence[torch.device]) -> None:
     """Refuses devices of several kinds, on which hosts would round differently."""
-    kinds = sorted({place.type for place in places})
+    kinds = sorted({each.type for each in devices})
     if len(kinds) > 1:
         raise TolariaError(
             f"devices are of several kinds ({', '.join(kinds)}), and a host's numbers would depend "
             "on where it lands; use one kind"
         )
-    twice = [str(place) for place in places if place.type == "cuda" and places.count(place) > 1]
+    twice = [str(each) for each in devices if each.type == "cuda" and devices.count(each) > 1]
     if twice:
         raise TolariaError(f"device {twice[0]} is named twice; name each GPU once")
 

@@ -26,4 +26,4 @@ class WorkerLostError(TolariaError):
 
 
 class WorkerTracebackError(Exception):
-    """The traceback of a worker process as text; the cause of the error its parent raises."""
+    """The traceback of a worker process as text; the cause of the error raised in the parent."""

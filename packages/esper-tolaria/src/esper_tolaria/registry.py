@@ -139,7 +139,7 @@ def _load(load: Callable[[DataSpec, Path], Dataset], spec: DataSpec, root: Path)
 
 
 def _presets() -> tuple[dict[str, Callable[[], TrainingConfig]], tuple[str, ...]]:
-    """Returns every preset by name, and why the tasks that cannot be used have none."""
+    """Returns every preset by name, and the errors of tasks that cannot be used."""
     found: dict[str, Callable[[], TrainingConfig]] = {}
     unusable = []
     for name in task_names():

@@ -114,7 +114,7 @@ def test_only_wait_is_valid_when_the_episode_is_over_or_waiting(permitted, end):
         assert all(head[0] for head in MASKS.split(flat).values())
 
 
-def test_of_two_equally_near_slots_the_lower_is_chosen():
+def test_the_lower_of_two_equally_near_slots_is_chosen():
     report = report_of([{Op.PRUNE}, (), {Op.PRUNE}, ()])
     moved = MASKS.resolve_slot(FactoredAction(op=Op.PRUNE, slot=1, alpha_speed=2), report)
     assert moved == FactoredAction(op=Op.PRUNE, slot=0, alpha_speed=2)

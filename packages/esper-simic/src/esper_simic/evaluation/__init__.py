@@ -1,8 +1,8 @@
 """Evaluation of ways to grow networks: paired statistics, and controllers on unseen hosts.
 
 ``compare`` judges paired scores: intervals of the mean difference and of the win rate that hold
-for few pairs, and a verdict. ``compare_controllers`` lets two controllers grow the same hosts of
-an environment first. After Agarwal et al. 2021, "Deep Reinforcement Learning at the Edge of the
+for few pairs, and a verdict. ``compare_controllers`` first plays two controllers on the same hosts
+of an environment. After Agarwal et al. 2021, "Deep Reinforcement Learning at the Edge of the
 Statistical Precipice": interquartile means with stratified bootstrap intervals, and the
 probability of improvement, which is unpaired.
 """

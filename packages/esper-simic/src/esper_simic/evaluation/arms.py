@@ -1,4 +1,4 @@
-"""From episodes to figures: the summary of an arm, and its comparison with a baseline."""
+"""Summarizes the episodes of an arm, and compares arms with a baseline."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from esper_simic.evaluation.statistics.bootstrap import Resampling, estimate_iqm
 from esper_simic.evaluation.statistics.comparison import Comparison, compare
 from esper_simic.evaluation.statistics.intervals import estimate_mean
 
-BIRTH_TOLERANCE = 0.5
-"""Points by which the first accuracy of the same host may differ between arms."""
+START_TOLERANCE = 0.5
+"""Points by which the test accuracy of an untrained host may differ between arms."""
 
 
 def compare_controllers(
@@ -28,10 +28,10 @@ def compare_controllers(
     names: tuple[str, str] = ("first", "second"),
     resampling: Resampling | None = None,
 ) -> Comparison:
-    """Lets two controllers grow the same hosts, and compares the test accuracies.
+    """Plays two controllers on the same hosts, and compares the test accuracies.
 
     Args:
-        environment: Hosts of one seed have to be equal in every episode.
+        environment: Trains the hosts; equal random seeds must give equal hosts.
         first: Builds a controller for one host.
         second: The same; the baseline.
         rng_seeds: Random seeds of the hosts, such as those of ``evaluation_seeds``. An episode
@@ -123,12 +123,12 @@ def _check_same_hosts(arm: ArmResult, baseline: ArmResult) -> None:
     for mine, theirs in zip(arm.episodes, baseline.episodes, strict=True):
         starts = (mine.rng_seed, mine.newborn_accuracy), (theirs.rng_seed, theirs.newborn_accuracy)
         # A GPU may round differently from one pass to the next.
-        alike = math.isclose(starts[0][1], starts[1][1], abs_tol=BIRTH_TOLERANCE)
+        alike = math.isclose(starts[0][1], starts[1][1], abs_tol=START_TOLERANCE)
         if mine.rng_seed != theirs.rng_seed or not alike:
             raise SimicError(
-                f"arms '{arm.label}' and '{baseline.label}' met different hosts (seed and "
-                f"accuracy at birth: {starts[0]} and {starts[1]}), so they cannot be compared; "
-                "this is a defect of the environment"
+                f"arms '{arm.label}' and '{baseline.label}' started from different hosts "
+                f"(seed and accuracy before training: {starts[0]} and {starts[1]}), so they cannot "
+                "be compared; this is a defect of the environment"
             )
 
 

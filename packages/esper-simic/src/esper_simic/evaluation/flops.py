@@ -26,7 +26,7 @@ from esper_leyline import (
 from esper_simic.evaluation.results import GrownSeed
 
 TRAINING_PASSES = 3
-"""Cost of training on a row, in forward passes: the backward pass counts as two."""
+"""Forward passes that training on a row costs: one, and two for the backward pass."""
 
 GrownHostFactory = Callable[[Sequence[GrownSeed]], MorphogeneticHost]
 """Builds the host of a task with these seeds in its slots, each fully blended in."""
@@ -43,6 +43,10 @@ class FlopCounter:
     Matrix products, convolutions and attention are counted, a multiply-add being two
     operations. Elementwise operations (norms, activations, blending) are not counted, so a
     seed of blueprint NORM costs nothing here.
+
+    Attributes:
+        rows: Training rows of an epoch.
+        validation_rows: Rows of a validation.
 
     Args:
         task: The task of the hosts.

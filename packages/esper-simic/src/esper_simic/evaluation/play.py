@@ -46,7 +46,7 @@ def play_arm(
     """Plays one episode for each seed, as many side by side as the environment has room for.
 
     Args:
-        environment: Hosts of one seed have to be equal in every episode.
+        environment: Trains the hosts; equal random seeds must give equal hosts.
         build: Builds a controller for one host.
         rng_seeds: Random seeds of the hosts.
         flops: Counts FLOPs; without it they are reported as ``None``.
@@ -66,7 +66,7 @@ def play_arm(
     room, horizon = environment.spec.environments, environment.spec.max_epochs
     length = dict.fromkeys(rng_seeds, horizon) if epochs is None else epochs
     costs = _Costs(flops, counterfactuals)
-    # Hosts of equal length go together: one that is done trains on beside the others.
+    # Hosts with equally many epochs are played together: a finished host trains on with its batch.
     order = sorted(rng_seeds, key=length.__getitem__)
     results: dict[int, EpisodeResult] = {}
     for start in range(0, len(order), room):
@@ -123,7 +123,7 @@ def _evaluate(environment: Environment, hosts: int) -> tuple[EvaluationReport, .
 
 @dataclass(frozen=True, slots=True)
 class _Costs:
-    """FLOPs of epochs; 0 where nothing counts them."""
+    """Counts the FLOPs of epochs; 0 without a counter."""
 
     counter: FlopCounter | None
     counterfactuals: bool
@@ -143,7 +143,7 @@ class EpisodeRun:
     """One episode of one host while it runs: its costs so far, and its result at the end.
 
     Args:
-        controller: Decides for the host.
+        controller: Chooses the actions of the host.
         costs: Counts FLOPs.
         epochs: Epochs after which the host is evaluated.
     """

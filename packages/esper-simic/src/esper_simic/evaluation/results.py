@@ -19,7 +19,7 @@ ActionSelection = Literal["sampled", "greedy"]
 """How a policy chooses its actions."""
 
 Budget = Literal["epochs", "flops"]
-"""Which cost of the grown network a network trained from scratch matches."""
+"""The cost of the grown network that a network trained from scratch is given too."""
 
 
 class GrownSeed(Contract):

@@ -19,7 +19,7 @@ TEST_FILE = "test_batch"
 SCALE = Scale(largest=255, mean=(0.4914, 0.4822, 0.4465), deviation=(0.2470, 0.2435, 0.2616))
 
 _SHAPE = (3, 32, 32)
-_HARMLESS = {
+_ALLOWED = {
     ("_codecs", "encode"),
     ("numpy", "dtype"),
     ("numpy", "ndarray"),
@@ -81,9 +81,9 @@ def _read(path: Path) -> Images:
 
 
 class _Unpickler(pickle.Unpickler):
-    """Reads arrays and plain values; runs no code from the file."""
+    """Unpickles arrays and plain values only; runs no code from the file."""
 
     def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in _HARMLESS:
+        if (module, name) not in _ALLOWED:
             raise pickle.UnpicklingError(f"it refers to {module}.{name}")
         return super().find_class(module, name)

@@ -12,7 +12,7 @@ def missing_data(title: str, *, places: str, reason: str, command: str) -> Missi
 
     Args:
         title: The data set.
-        places: Where it was looked for.
+        places: The folders that were searched.
         reason: Why it could not be downloaded.
         command: Downloads it on a machine with internet access.
     """

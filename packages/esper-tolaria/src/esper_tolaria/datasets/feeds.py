@@ -1,4 +1,4 @@
-"""How batches reach the hosts. All ways give the same rows in the same order."""
+"""Feeds that provide the training batches. All give the same rows in the same order."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Feed(Protocol):
     """Provides the training batches."""
 
     def batches(self, epoch: int) -> Iterator[Batch]:
-        """Yields an epoch's batches in the order that follows from its number."""
+        """Yields an epoch's batches in an order seeded by its number."""
         ...
 
     def count(self) -> int:
@@ -137,7 +137,7 @@ def check_feed(feed: FeedConfig, device: torch.device) -> None:
     """Checks that settings fit the device and each other.
 
     Raises:
-        TolariaError: If a setting is not for this device, or two exclude each other.
+        TolariaError: If a setting does not fit the device, or two settings exclude each other.
     """
     if device.type == "cpu":
         if feed.gpu_preload:
@@ -165,7 +165,7 @@ def build_feed(
     Args:
         split: Training rows, on a CPU.
         training: Batch size and batches of an epoch.
-        rng_seed: Of the data set.
+        rng_seed: Random seed of the data set, for the order of its rows.
         feed: Checked by ``check_feed``.
         device: Where hosts train.
     """

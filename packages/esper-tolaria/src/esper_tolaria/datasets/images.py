@@ -49,7 +49,7 @@ def download(
         published: Torchvision's class of the data set.
         title: Name of the data set.
         root: Folder in which torchvision creates a folder.
-        places: Where the images were looked for, for error messages.
+        places: The folders that were searched, for error messages.
         command: Downloads them on a machine with internet access, for error messages.
 
     Raises:
@@ -71,7 +71,7 @@ def image_dataset(
         training: Published training images.
         test: Published test images; the first rows are used.
         scale: How to normalize.
-        place: Where the images are from, for error messages.
+        place: The folder or file of the images, for error messages.
 
     Raises:
         TolariaError: If there are too few images, or their shape is not the spec's.

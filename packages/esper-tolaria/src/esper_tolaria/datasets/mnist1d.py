@@ -21,17 +21,17 @@ SIGNAL_LENGTH = 40
 
 
 def load_mnist1d(spec: DataSpec, _root: Path) -> Dataset:
-    """Returns the signals, cut into the splits of ``spec`` in order."""
+    """Returns the signals, divided into the splits of ``spec`` in order."""
     return _cut(spec, *_signals(spec))
 
 
 def load_shuffled_mnist1d(spec: DataSpec, _root: Path) -> Dataset:
     """Returns the same signals with their points in a fixed random order."""
     signals, labels = _signals(spec)
-    return _cut(spec, np.take(signals, shuffled_places(), axis=1), labels)
+    return _cut(spec, np.take(signals, shuffled_order(), axis=1), labels)
 
 
-def shuffled_places() -> NDArray[np.integer]:
+def shuffled_order() -> NDArray[np.integer]:
     """Returns the index of the original point at each position of a shuffled signal, [40]."""
     return np.random.default_rng(GENERATOR_SEED).permutation(SIGNAL_LENGTH)
 

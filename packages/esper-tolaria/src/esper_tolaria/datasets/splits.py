@@ -30,7 +30,7 @@ class Split:
         return len(self.targets)
 
     @property
-    def answers(self) -> int:
+    def predictions(self) -> int:
         """Number of predictions per row: one, or one per token."""
         return self.targets[:1].numel()
 

@@ -32,7 +32,7 @@ TOKENIZER_FILE = "tokenizer.json"
 TEXTS = {"train": "TinyStories-train.txt", "test": "TinyStories-valid.txt"}
 TABLES = {"train": "data/train-*.parquet", "test": "data/validation-*.parquet"}
 END = "<|endoftext|>"
-"""Ends a story, in the texts and among the tokens."""
+"""The text, and the token, that ends each story."""
 
 _STORIES_AT_A_TIME = 1000
 
@@ -48,7 +48,7 @@ def fetch_tinystories(root: Path) -> None:
     """Downloads the tables and GPT-2's tokenizer from the Hugging Face Hub.
 
     Raises:
-        TolariaError: If that fails, or the extra that it takes is not installed.
+        TolariaError: If that fails, or the extra ``text`` is not installed.
     """
     try:
         from huggingface_hub import hf_hub_download, snapshot_download  # noqa: PLC0415
@@ -78,7 +78,7 @@ def fetch_tinystories(root: Path) -> None:
 
 
 def load_tinystories(spec: DataSpec, root: Path) -> Dataset:
-    """Reads as many stories as the spec needs; the test rows are the published validation's.
+    """Reads as many stories as the spec needs; test rows come from the published validation set.
 
     Raises:
         TolariaError: If the extra is not installed, or a file is damaged or too short.
@@ -152,7 +152,7 @@ def _read_tokenizer(path: Path, spec: DataSpec) -> Tokenizer:
 
 
 def _tokenize(stories: Iterator[str], tokenizer: Tokenizer, needed: int) -> Tensor:
-    """Encodes stories, each with its end, until there are enough tokens or no more stories."""
+    """Encodes stories and their end tokens until there are enough tokens or no more stories."""
     end = tokenizer.token_to_id(END)
     parts: list[NDArray[np.int64]] = []
     found = 0

@@ -10,7 +10,7 @@ from esper_tolaria.errors import TolariaError
 
 
 def tokens_needed(spec: DataSpec, rows: int) -> int:
-    """Returns the number of tokens in so many rows: their inputs, and the last target."""
+    """Returns the number of tokens that ``rows`` rows need: their inputs, and the last target."""
     return rows * spec.input_shape[0] + 1
 
 
@@ -21,7 +21,7 @@ def cut_tokens(tokens: Tensor, spec: DataSpec, rows: int, *, place: str) -> Spli
         tokens: [N] int64.
         spec: ``input_shape`` is the length of a row.
         rows: Number of rows.
-        place: Where the text is from, for error messages.
+        place: The source of the text, for error messages.
 
     Raises:
         TolariaError: If the text is too short.

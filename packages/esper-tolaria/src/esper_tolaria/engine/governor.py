@@ -15,7 +15,7 @@ LEARNED_SHARE = 0.8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpochStats:
-    """What the governor needs to know of one epoch.
+    """The measurements of one epoch that the governor checks.
 
     Attributes:
         train_loss: Mean over the epoch's training batches, in nats.
@@ -60,12 +60,14 @@ def check(
 ) -> tuple[LossHistory, Instability | None]:
     """Checks one epoch.
 
-    - Non-finite: a loss or a parameter is NaN or infinite. At once.
+    The first two conditions end the episode at once:
+
+    - Non-finite: a loss or a parameter is NaN or infinite.
     - Return to chance: the best validation loss so far was below ``LEARNED_SHARE`` of
       ln(classes), now it is within ``chance_margin`` of ln(classes), and the training loss
-      is not below that range either. At once. Checking both losses keeps a validation pass with
-      bad batch-norm statistics from ending an episode. A loss far above chance is divergence.
-    - Divergence: the validation loss is above ``divergence_threshold``,
+      is not below that range either. Both losses are checked, so that a validation pass with bad
+      batch-norm statistics does not end an episode. A loss far above chance is divergence.
+    - Divergence: the validation loss is above ``divergence_threshold``
       in ``divergence_patience`` consecutive epochs.
 
     Returns:

@@ -37,6 +37,11 @@ class LocalEnvironment:
     Attributes:
         plan: How hosts are distributed, in one line.
         host_facts: What all fresh hosts have in common.
+
+    Args:
+        setup: What the hosts are built from.
+        dataset: The data, on the CPU.
+        device: Where the hosts train.
     """
 
     def __init__(self, setup: HostSetup, dataset: Dataset, device: torch.device) -> None:
@@ -103,7 +108,7 @@ class LocalEnvironment:
         return tuple(episode.report for episode in self._episodes)
 
     def evaluate(self) -> tuple[EvaluationReport, ...]:
-        """Evaluates the hosts on the test split."""
+        """Evaluates the hosts on the test split; losses in nats, accuracies in percent."""
         with one_thread():
             return tuple(episode.evaluate(self._test) for episode in self._episodes)
 

@@ -1,9 +1,9 @@
 """Optimizers for hosts: gradients are clipped per parameter group, then updated by fused kernels.
 
-They are ``torch.optim.Optimizer``s, so groups are added and removed as usual. They do what
-``clip_grad_norm_`` and ``torch.optim``'s AdamW and SGD with ``fused=True`` do. Those take up to 1.6
-times as long for a step of a small host, and creating one imports torch's compiler, which takes
-three seconds in every process.
+They are ``torch.optim.Optimizer``s, so parameter groups are added and removed as usual. They
+compute the same as ``clip_grad_norm_`` followed by ``torch.optim``'s AdamW or SGD with
+``fused=True``. A step of those takes up to 1.6 times as long for a small host, and creating one
+imports torch's compiler, which takes three seconds in every process.
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ class ClippedOptimizer(Optimizer, ABC):
         self.param_groups.append(param_group)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Drops the gradients; replaces torch's method, which imports the compiler."""
-        assert set_to_none, "gradients are always dropped"
+        """Resets the gradients to ``None``; replaces torch's method, which imports the compiler."""
+        assert set_to_none, "gradients are always reset to None"
         for group in self.param_groups:
             for parameter in group["params"]:
                 parameter.grad = None

@@ -1,4 +1,4 @@
-"""How a host computes: in float32, or in mixed precision."""
+"""The precision of a host: float32, or mixed precision by autocast and loss scaling."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from esper_leyline import TrainingConfig
 
 
 class Precision:
-    """One host's arithmetic. Parameters and optimizer state are always float32.
+    """The precision of one host. Parameters and optimizer state are always float32.
 
-    In a narrower type forward passes run under torch's autocast. Small gradients would
-    vanish in float16, so there the loss is scaled up and the gradients down again
-    (Micikevicius et al., "Mixed precision training", 2018); a batch whose gradients
-    overflow is skipped, for the host and its seeds, and the scale halved.
+    In mixed precision forward passes run under torch's autocast. Small gradients would
+    underflow in float16, so there the loss is multiplied by a scale and the gradients are divided
+    by it (Micikevicius et al., "Mixed precision training", 2018). A batch whose gradients overflow
+    is skipped, for the host and its seeds, and the scale is halved.
     """
 
     def __init__(
@@ -31,7 +31,7 @@ class Precision:
 
     @property
     def mixed(self) -> bool:
-        """Whether a narrower type is used."""
+        """Whether forward passes run in a lower precision than float32."""
         return self._dtype is not None
 
     def autocast(self) -> AbstractContextManager[object]:
@@ -67,6 +67,6 @@ class Precision:
 
 
 def build_precision(config: TrainingConfig, device: torch.device) -> Precision:
-    """Returns a fresh host's arithmetic by a configuration."""
+    """Builds the precision of a fresh host from a configuration."""
     narrow = {"bfloat16": torch.bfloat16, "float16": torch.float16}[config.amp_dtype]
     return Precision(narrow if config.amp else None, device)

@@ -39,7 +39,9 @@ class HostSetup:
     """A task, a configuration and a host factory.
 
     Attributes:
-        host_factory: Importable by name where worker processes are used.
+        task: What the hosts are and learn; its blueprints are those that the run allows.
+        config: The configuration of the run.
+        host_factory: Builds hosts; importable by name where worker processes are used.
         slots: The enabled slots, row-major.
         profile: What is measured on hosts for telemetry; ``None`` for nothing.
     """
@@ -56,7 +58,7 @@ class HostSetup:
         return self.config.host or self.task.training
 
     def build_host(self, rng_seed: int, device: torch.device) -> MorphogeneticHost:
-        """Builds the host of a random seed."""
+        """Builds the host of a random seed on a device, without seeds."""
         options = HostOptions(
             slots=self.slots,
             rules=self.config.lifecycle,
@@ -77,7 +79,7 @@ class HostSetup:
         )
 
     def environment_spec(self, host_parameters: int) -> EnvironmentSpec:
-        """Returns what a policy must know of the environment."""
+        """Returns the sizes and names that a policy is built for."""
         return EnvironmentSpec(
             environments=self.config.n_envs,
             max_epochs=self.config.max_epochs,
@@ -97,6 +99,12 @@ def make_setup(
 ) -> HostSetup:
     """Combines a task and a configuration.
 
+    Args:
+        task: What the hosts are and learn.
+        config: Its ``blueprints`` replace those of the task.
+        host_factory: Builds hosts; a top-level function where worker processes are used.
+        profile: What to measure on hosts for telemetry; ``None`` for nothing.
+
     Raises:
         TolariaError: If ``check_task`` refuses the configuration.
     """
@@ -112,9 +120,8 @@ def check_task(task: TaskSpec, config: TrainingConfig) -> tuple[str, ...]:
     """Checks that a configuration fits a task, and returns the enabled slots.
 
     Raises:
-        TolariaError: If the configuration enables slots that the host does not offer, or
-            allows blueprints that do not fit the host, or
-            augments data that is not images.
+        TolariaError: If the configuration enables slots that the host does not offer, allows
+            blueprints that do not fit the host, or augments data that is not images.
     """
     wanted = task.slots if config.slots is None else config.slots
     try:

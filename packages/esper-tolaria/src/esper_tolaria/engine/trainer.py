@@ -91,11 +91,11 @@ class Trainer:
         self.record_batch(loss.detach(), logits.detach(), targets)
 
     def zero_grad(self) -> None:
-        """Drops the gradients of the host and its seeds."""
+        """Resets the gradients of the host and its seeds to ``None``."""
         self._optimizer.zero_grad()
 
     def record_gradients(self) -> None:
-        """Records gradients that a stack computed, then drops those of the host itself.
+        """Records gradients that a stack computed, then resets those of the host itself.
 
         The stack updates the host's own parameters; seeds keep their gradients.
         """
@@ -110,7 +110,7 @@ class Trainer:
     def record_batch(self, loss: Tensor, logits: Tensor, targets: Tensor) -> None:
         """Records a batch's mean loss [] and its predictions from logits [B, C] or [B, T, C]."""
         self._losses.append(loss * targets.numel())
-        # Predictions, not logits: over tokens logits take gigabytes.
+        # Predictions are kept, not logits, which take gigabytes for token models.
         self._predictions.append(logits.argmax(-1))
 
     def epoch_metrics(self, targets: Tensor) -> tuple[float, float]:
@@ -119,11 +119,11 @@ class Trainer:
         Args:
             targets: [N] or [N, T], in batch order.
         """
-        answers = targets.numel()
-        loss = torch.stack(self._losses).sum().item() / answers
+        count = targets.numel()
+        loss = torch.stack(self._losses).sum().item() / count
         correct = (torch.cat(self._predictions) == targets).sum().item()
         self._losses, self._predictions = [], []
-        return loss, 100.0 * correct / answers
+        return loss, 100.0 * correct / count
 
     def _record_gradients(self) -> None:
         self._host.record_gradients()

@@ -40,7 +40,7 @@ def check_rows(actions: ArrayLike, hosts: int, sizes: Sequence[int]) -> Rows:
 
 
 def check_options(options: Mapping[str, Any] | None) -> None:
-    """Raises if there are options; these environments have none.
+    """Checks that ``reset`` got no options; these environments have none.
 
     Raises:
         TolariaError: If there are any.

@@ -73,7 +73,7 @@ class HostEnv(gymnasium.Env[NDArray[Any], NDArray[np.int64]]):
 
         Args:
             seed: The host's random seed; later episodes without one draw theirs from it.
-            options: There are none.
+            options: Must be empty.
 
         Raises:
             TolariaError: If the seed is not a whole number, there are options, or the

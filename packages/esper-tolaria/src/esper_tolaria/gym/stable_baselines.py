@@ -26,7 +26,7 @@ Step = tuple[NDArray[Any], NDArray[np.float64], NDArray[np.bool_], list[dict[str
 
 
 class StableBaselinesVecEnv(VecEnv):
-    """Hands the K hosts of a ``HostVectorEnv`` to Stable-Baselines3.
+    """Adapts the K hosts of a ``HostVectorEnv`` to Stable-Baselines3.
 
     ``MaskablePPO`` of sb3-contrib finds the masks by ``env_method("action_masks")``. The
     info of an episode's last step holds ``terminal_observation``.
@@ -52,14 +52,14 @@ class StableBaselinesVecEnv(VecEnv):
         return observations
 
     def step_async(self, actions: NDArray[np.int64]) -> None:
-        """Takes the actions [K, heads] of the step that ``step_wait`` carries out."""
+        """Stores the actions [K, heads] for ``step_wait``."""
         self._actions = actions
 
     def step_wait(self) -> Step:
-        """Carries out the step.
+        """Applies the stored actions and trains each host for one epoch.
 
         Returns:
-            Observations [K, ...], rewards [K], dones [K], and one info a host.
+            Observations [K, ...], rewards [K], dones [K], and one info per host.
 
         Raises:
             TolariaError: If the actions do not fit, or ``step_async`` was not called.
@@ -76,12 +76,12 @@ class StableBaselinesVecEnv(VecEnv):
         self._env.close()
 
     def get_attr(self, attr_name: str, indices: Indices = None) -> list[Any]:
-        """Returns an attribute of the environment that all hosts share, once a host."""
+        """Returns an attribute of the environment, repeated for each host."""
         value = getattr(self._env, attr_name)
         return [value for _ in self._get_indices(indices)]
 
     def set_attr(self, attr_name: str, value: Any, indices: Indices = None) -> None:
-        """Raises: hosts have no attributes of their own.
+        """Raises an error, because hosts have no attributes of their own.
 
         Raises:
             TolariaError: Always.
@@ -94,7 +94,7 @@ class StableBaselinesVecEnv(VecEnv):
     def env_method(
         self, method_name: str, *method_args: Any, indices: Indices = None, **method_kwargs: Any
     ) -> list[Any]:
-        """Returns the rows of the hosts of what a method of the environment returns.
+        """Calls a method of the environment and returns the row of each given host.
 
         Raises:
             TolariaError: If it is not ``action_masks``, the only one with a value per host.
@@ -106,11 +106,11 @@ class StableBaselinesVecEnv(VecEnv):
         return [masks[index] for index in self._get_indices(indices)]
 
     def env_is_wrapped(self, wrapper_class: type, indices: Indices = None) -> list[bool]:  # noqa: ARG002
-        """Returns False per host: none is wrapped."""
+        """Returns ``False`` for each host, because none is wrapped."""
         return [False for _ in self._get_indices(indices)]
 
     def _last_info(self, index: int, info: dict[str, Any]) -> dict[str, Any]:
-        """Returns the info of the step that was taken; the next start's goes elsewhere."""
+        """Returns the info of the step; the info of the next episode goes to ``reset_infos``."""
         if "final_info" not in info:
             return info
         final, last = info.pop("final_obs"), info.pop("final_info")

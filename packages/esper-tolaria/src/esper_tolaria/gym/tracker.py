@@ -17,7 +17,7 @@ _WAITING = "the host waits for its episode to begin; only WAIT is valid"
 
 @dataclass(slots=True, kw_only=True)
 class Counters:
-    """Steps since the start of the episode in which the host did not do what was chosen."""
+    """Steps of the episode in which the host did not carry out the requested action."""
 
     redirections: int = 0
     rejections: int = 0

@@ -105,7 +105,7 @@ class HostVectorEnv(VectorEnv[NDArray[Any], NDArray[np.int64], NDArray[Any]]):
         Args:
             seed: The first host's random seed, to which the index is added for the others, or one
                 per host. Each host draws the seeds of its later episodes from its own.
-            options: There are none.
+            options: Must be empty.
 
         Raises:
             TolariaError: If there are not K seeds, one is not a whole number, there are

@@ -42,10 +42,10 @@ def find_layers(host: MorphogeneticHost) -> Layers:
 
 @torch.no_grad()
 def measure_gradients(layers: Layers, *, values: bool) -> Gradients:
-    """Measures the gradients that the layers have now; does not wait for the device.
+    """Measures the current gradients of the layers; does not wait for the device.
 
     Args:
-        layers: Of one host.
+        layers: The layers of one host.
         values: Whether to measure percentiles and shares besides norms.
     """
     flat = {

@@ -22,15 +22,15 @@ from esper_tolaria.profiles.sharpness import describe_sharpness, measure_losses
 from esper_tolaria.validation.validate import Scores
 
 NO_GRADIENTS = Gradients(norms={}, values={})
-"""Of an epoch whose last gradients overflowed in mixed precision."""
+"""The gradients of an epoch whose last batch overflowed in mixed precision."""
 
 
 class HostProfiler:
     """Measures one host in the epochs that its profile names.
 
     An epoch calls, in this order: ``start_epoch``, ``record_gradients`` after the last backward
-    pass, ``measure`` after validation, ``read``. Nothing of the host is changed, and no random
-    number is drawn but from generators of its own. No call waits for the device before ``read``.
+    pass, ``measure`` after validation, ``read``. The host is not changed, and random
+    numbers come from generators of the profiler only. No call before ``read`` waits for the device.
     """
 
     def __init__(
@@ -49,12 +49,12 @@ class HostProfiler:
 
     @property
     def is_due(self) -> bool:
-        """Whether the present epoch is measured."""
+        """Whether the current epoch is measured."""
         return self._is_last or self._epoch % self._profile.every == 0
 
     @property
     def wants_class_accuracy(self) -> bool:
-        """Whether validation has to count by class in the present epoch."""
+        """Whether validation has to count by class in the current epoch."""
         return self._profile.class_accuracy and self.is_due
 
     def start_epoch(self, epoch: int) -> None:
@@ -63,7 +63,7 @@ class HostProfiler:
         self._gradients, self._weights, self._losses = NO_GRADIENTS, {}, []
 
     def record_gradients(self) -> None:
-        """Measures the gradients as they are, after the epoch's last backward pass."""
+        """Measures the current gradients; called after the epoch's last backward pass."""
         if self.is_due:
             with self._timed():
                 self._gradients = measure_gradients(
@@ -71,10 +71,10 @@ class HostProfiler:
                 )
 
     def measure(self, loss: Callable[[], Tensor]) -> None:
-        """Measures weights, and losses around them where that is due.
+        """Measures weight norms, and in the last epoch the sharpness if the profile asks for it.
 
         Args:
-            loss: Computes the validation loss of the host as it stands, summed, a scalar.
+            loss: Computes the summed validation loss with the current weights, a scalar.
         """
         if not self.is_due:
             return
@@ -98,8 +98,8 @@ class HostProfiler:
             sharpness = None
             if self._losses:
                 base, *losses = torch.stack([scores.loss, *self._losses]).tolist()
-                answers = scores.answers
-                sharpness = describe_sharpness(base / answers, [each / answers for each in losses])
+                count = scores.predictions
+                sharpness = describe_sharpness(base / count, [each / count for each in losses])
             accuracies = scores.class_accuracies()
         return HostProfile(
             profile=self._profile.name,

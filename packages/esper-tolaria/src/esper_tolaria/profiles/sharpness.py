@@ -37,7 +37,7 @@ def measure_losses(
 
     Args:
         host: In evaluation mode, or ``loss`` brings it there.
-        loss: Computes the loss of the host as it stands, a scalar.
+        loss: Computes the loss of the host with its current weights, a scalar.
         rng_seed: Of the host; seeds the directions together with the epoch.
         epoch: Counted from 1.
     """

@@ -45,7 +45,7 @@ class ReplayedShard:
 
     Attributes:
         name: Names the shard in messages.
-        transport: The connection to the present worker.
+        transport: The connection to the current worker.
 
     Args:
         name: Names the shard in messages.
@@ -71,7 +71,7 @@ class ReplayedShard:
 
     @property
     def pid(self) -> int | None:
-        """The id of the present worker; ``None`` if it is no process."""
+        """The process id of the current worker; ``None`` if it is not a process."""
         return self.transport.pid
 
     def send(self, method: str, *arguments: Any) -> None:
@@ -84,14 +84,14 @@ class ReplayedShard:
         try:
             self.transport.send(method, *arguments)
         except WorkerLostError:
-            return  # ``receive`` meets the dead worker again
+            return  # ``receive`` detects the dead worker too
 
     def receive(self) -> Any:
         """Waits for the reply to the last request, from another worker if this one dies.
 
         Raises:
             TolariaError: If the call failed, or if ``MOST_RESTARTS`` workers died one after
-                another before they had answered it.
+                another before one replied.
         """
         try:
             return self.transport.receive()
@@ -129,7 +129,7 @@ class ReplayedShard:
                 fresh.send(call.method, *call.arguments)
                 fresh.receive()
         except BaseException:
-            # Also after an interrupt: the next call meets the dead worker again.
+            # Also after an interrupt: the next call detects the dead worker again.
             _stop(fresh)
             raise
         dead, self.transport = self.transport, fresh

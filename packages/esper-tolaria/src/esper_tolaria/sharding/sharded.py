@@ -134,7 +134,7 @@ class ShardedEnvironment:
         return self._call_shards("step", actions)
 
     def evaluate(self) -> tuple[EvaluationReport, ...]:
-        """Evaluates the hosts on the test split."""
+        """Evaluates the hosts on the test split; losses in nats, accuracies in percent."""
         return self._call_shards("evaluate")
 
     def close(self) -> None:

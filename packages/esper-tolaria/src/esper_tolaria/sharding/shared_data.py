@@ -1,8 +1,8 @@
 """A data set that all shards of this machine map from files.
 
-The shards share its pages, so the data is in memory once, and none of them waits for hundreds of
-megabytes to come through a pipe. (The writer of safetensors was tried: it copies all tensors into
-memory twice before it writes them.)
+The shards share its pages, so the data is in memory once, and hundreds of megabytes need not be
+copied through pipes. The writer of safetensors is not used, because it copies all tensors into
+memory twice before it writes them.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class SharedDataset:
 
 @contextmanager
 def share_dataset(data: Dataset) -> Iterator[SharedDataset]:
-    """Writes a data set to files that exist inside the context; what was mapped stays valid.
+    """Writes a data set to files that exist inside the context; mapped tensors stay valid after it.
 
     Where the system has ``/proc``, the files have no names in any folder, so nothing is left
     behind if this process is killed.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from esper_tolaria.errors import TolariaError, WorkerTracebackError
-from esper_tolaria.sharding.worker import Reply, Request, Shard, answer
+from esper_tolaria.sharding.worker import Reply, Request, Shard, handle
 
 
 class Transport(Protocol):
@@ -67,7 +67,7 @@ class LocalTransport:
 
     def send(self, method: str, *arguments: Any) -> None:
         """Makes the call."""
-        self._reply = answer(self._shard, Request(number=0, method=method, arguments=arguments))
+        self._reply = handle(self._shard, Request(number=0, method=method, arguments=arguments))
 
     def receive(self) -> Any:
         """Returns the result of the last call.

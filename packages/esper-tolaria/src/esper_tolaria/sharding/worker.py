@@ -83,7 +83,7 @@ def serve(connection: Connection) -> None:
     while True:
         try:
             request = connection.recv()
-            connection.send(answer(shard, request))
+            connection.send(handle(shard, request))
         except (EOFError, ConnectionError):
             return
 
@@ -110,8 +110,8 @@ class Shard:
         return getattr(self._environment, request.method)(*request.arguments)
 
 
-def answer(shard: Shard, request: Request) -> Reply:
-    """Makes the call of a request; an error of the call becomes a reply, too."""
+def handle(shard: Shard, request: Request) -> Reply:
+    """Makes the call of a request; returns its result or its error as a reply."""
     try:
         return Reply(number=request.number, result=shard.call(request))
     except Exception as error:  # noqa: BLE001 - the parent raises it

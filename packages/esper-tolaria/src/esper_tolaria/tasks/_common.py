@@ -69,8 +69,8 @@ def describe_task(
     """Describes a task that enables every slot of its host and every blueprint that fits.
 
     Args:
-        name: Of the task.
-        description: One line.
+        name: Name of the task.
+        description: What it is, in one line.
         host: The network that is trained and grown.
         data: What it learns.
         training: How it is trained.

@@ -54,7 +54,7 @@ def fetch(root: Path) -> None:
 
 
 def preset() -> TrainingConfig:
-    """The defaults of the reference: 100 rounds of 4 hosts of 150 epochs."""
+    """The default configuration: 100 rounds of 4 hosts of 150 epochs."""
     return TrainingConfig(task="cifar10")
 
 

@@ -8,7 +8,7 @@ from esper_tolaria.tasks.cifar10 import DATA, TRAINING, fetch, is_here, load
 
 
 def preset() -> TrainingConfig:
-    """The defaults of the reference."""
+    """The default configuration, with this task."""
     return TrainingConfig(task="cifar10_deep")
 
 

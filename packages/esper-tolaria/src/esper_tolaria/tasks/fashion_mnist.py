@@ -28,7 +28,7 @@ TRAINING = HostTraining(
     batch_size=128,
     max_batches=50,
 )
-"""An epoch is 6,400 images, others each time: a policy learns from many short epochs."""
+"""An epoch is 6,400 images, different ones each time: a policy learns from many short epochs."""
 
 
 def load(spec: DataSpec, root: Path) -> Dataset:

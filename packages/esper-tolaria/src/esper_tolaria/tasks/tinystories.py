@@ -37,7 +37,7 @@ def fetch(root: Path) -> None:
 
 
 def preset() -> TrainingConfig:
-    """The defaults of the reference."""
+    """The default configuration, with this task."""
     return TrainingConfig(task="tinystories")
 
 

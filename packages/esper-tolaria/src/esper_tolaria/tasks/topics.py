@@ -1,7 +1,7 @@
 """Language modelling on Python's own help texts, byte by byte, with a small GPT.
 
-It predicts the next byte from up to 64 before it. An epoch is 50 batches, 100 kB of text, others
-each time.
+It predicts the next byte from up to 64 before it. An epoch is 50 batches, 100 kB of text, a
+different part each time.
 """
 
 from __future__ import annotations

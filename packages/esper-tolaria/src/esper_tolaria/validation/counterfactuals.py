@@ -1,4 +1,4 @@
-"""Counterfactuals: which sets of seeds are evaluated, and what follows for each seed."""
+"""Counterfactuals: chooses the sets of seeds to evaluate, and computes contributions from them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from esper_tolaria.validation.shapley import (
     Coalition,
     Order,
     exact_values,
-    joining,
+    growing_coalitions,
     mirrored_orders,
     sampled_values,
     subsets,
@@ -91,7 +91,7 @@ def compare(
     wanted = [*_every_epoch(active, required, frozenset(active) & fossils)]
     if shapley and few:
         wanted += subsets(active)
-    wanted += [coalition for order in orders for coalition in joining(order)]
+    wanted += [coalition for order in orders for coalition in growing_coalitions(order)]
     return Comparison(
         active=active, coalitions=tuple(dict.fromkeys(wanted)), shapley=shapley, orders=orders
     )

@@ -37,23 +37,35 @@ def mirrored_orders(slots: Sequence[str], pairs: int, *, key: tuple[int, ...]) -
     return tuple(order for each in drawn for order in (each, each[::-1]))
 
 
-def joining(order: Order) -> Iterator[Coalition]:
-    """Yields the coalitions of an order, from none to all seeds enabled."""
+def growing_coalitions(order: Order) -> Iterator[Coalition]:
+    """Yields the coalitions that arise when seeds are enabled in an order, from none to all."""
     return (frozenset(order[:size]) for size in range(len(order) + 1))
 
 
 def exact_values(slots: Sequence[str], accuracies: Mapping[Coalition, float]) -> dict[str, float]:
-    """Returns each seed's value in points, from the accuracies of all coalitions."""
+    """Returns the exact Shapley value of each seed in points.
+
+    phi_i = sum over coalitions S without i of |S|! (n - |S| - 1)! / n! * (f(S + i) - f(S))
+
+    Args:
+        slots: The slots of the n seeds.
+        accuracies: f, the accuracy in percent of every coalition of them.
+    """
     return {slot: fsum(_shares(slot, slots, accuracies)) for slot in slots}
 
 
 def sampled_values(
     orders: Sequence[Order], accuracies: Mapping[Coalition, float]
 ) -> dict[str, float]:
-    """Returns each seed's mean gain in points over the sampled orders."""
+    """Returns the mean gain of each seed in points over sampled orders.
+
+    Args:
+        orders: At least one; each has all slots.
+        accuracies: In percent, of every coalition that arises in the orders.
+    """
     gains: dict[str, list[float]] = {slot: [] for slot in orders[0]}
     for order in orders:
-        for slot, (before, after) in zip(order, pairwise(joining(order)), strict=True):
+        for slot, (before, after) in zip(order, pairwise(growing_coalitions(order)), strict=True):
             gains[slot].append(accuracies[after] - accuracies[before])
     return {slot: fsum(gained) / len(orders) for slot, gained in gains.items()}
 

@@ -14,7 +14,7 @@ from esper_tolaria.datasets.splits import Split
 from esper_tolaria.validation.counterfactuals import Comparison, describe, measure, measure_shapley
 
 CHUNK = 500
-"""Rows of a forward pass: large enough for few launches, small enough for the cache."""
+"""Most rows of a forward pass: few kernel launches, and activations that fit the cache."""
 
 CHUNK_LOGITS = 2**22
 """Largest number of logits of a forward pass; token models have many per row."""
@@ -47,14 +47,14 @@ class Scores:
     Attributes:
         loss: Summed cross-entropy of the first configuration, scalar.
         correct: Correct predictions of each of C configurations, [C] int64.
-        answers: Number of predictions: one per row, or one per token.
+        predictions: Number of predictions: one per row, or one per token.
         by_class: Correct predictions of the first configuration and targets by class, [2, classes]
             int64; ``None`` where they were not counted.
     """
 
     loss: Tensor
     correct: Tensor
-    answers: int
+    predictions: int
     by_class: Tensor | None = None
 
     def class_accuracies(self) -> tuple[float | None, ...]:
@@ -96,7 +96,7 @@ def score(
     return Scores(
         loss=torch.stack(losses).sum(),
         correct=torch.stack(correct).sum(0),
-        answers=len(split) * split.answers,
+        predictions=len(split) * split.predictions,
         by_class=_count_classes(torch.cat(right), split.targets, classes)
         if by_class and split.targets.dim() == 1
         else None,
@@ -105,7 +105,7 @@ def score(
 
 def chunk_rows(split: Split, classes: int) -> int:
     """Returns the number of rows of a forward pass."""
-    return max(1, min(CHUNK, CHUNK_LOGITS // (split.answers * classes)))
+    return max(1, min(CHUNK, CHUNK_LOGITS // (split.predictions * classes)))
 
 
 def _count_classes(correct: Tensor, targets: Tensor, classes: int) -> Tensor:
@@ -121,11 +121,11 @@ def read(scores: Scores, comparison: Comparison) -> Validation:
     """Converts sums to the numbers of a report; waits for the device."""
     counts = scores.correct.tolist()
     accuracies = {
-        coalition: 100.0 * count / scores.answers
+        coalition: 100.0 * count / scores.predictions
         for coalition, count in zip(comparison.coalitions, counts, strict=True)
     }
     return Validation(
-        loss=scores.loss.item() / scores.answers,
+        loss=scores.loss.item() / scores.predictions,
         accuracy=accuracies[comparison.coalitions[0]],
         measurements=measure(comparison, accuracies),
         counterfactuals=describe(comparison, accuracies),

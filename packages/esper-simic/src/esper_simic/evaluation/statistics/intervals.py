@@ -60,7 +60,7 @@ def estimate_win_rate(
 
     Args:
         first: [runs] or [runs, tasks].
-        second: The same shape; the n-th runs of both met the same seed.
+        second: The same shape; the n-th runs of both used the same seed.
         confidence: How often the interval covers the true share.
 
     Raises:
