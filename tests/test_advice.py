@@ -153,7 +153,7 @@ def test_every_key_that_a_readme_names_is_there(path: Path, keys: set[str]) -> N
     assert [key for text in quoted for key in unknown_keys(text, keys)] == []
 
 
-def test_what_is_not_there_is_found(tmp_path: Path, keys: set[str]) -> None:
+def test_unknown_flags_and_keys_in_texts_are_found(tmp_path: Path, keys: set[str]) -> None:
     module = tmp_path / "module.py"
     module.write_text(
         '"""Docs: --nothing."""\nraise Error(f"lower ppo.learn_rate {x}, --roundz")\n'

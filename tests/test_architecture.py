@@ -67,7 +67,7 @@ def test_only_torch_files_use_what_is_private_in_torch(folder):
 
 
 @pytest.mark.parametrize("folder", MEMBERS, ids=lambda folder: folder.name)
-def test_a_member_is_complete(folder):
+def test_a_member_has_all_required_files(folder):
     source = folder / "src" / import_name(folder)
     assert (source / "__init__.py").is_file()
     assert (source / "py.typed").is_file()
@@ -99,7 +99,7 @@ def _described(folder: Path) -> dict:
 
 
 @pytest.mark.parametrize("folder", MEMBERS, ids=lambda folder: folder.name)
-def test_a_member_takes_only_what_its_room_allows(folder):
+def test_a_member_depends_only_on_permitted_members(folder):
     """Domains depend on Leyline alone among ours; nothing depends on an app."""
     ours = {project(member)["project"]["name"]: member.parent.name for member in MEMBERS}
     required = {

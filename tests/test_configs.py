@@ -23,7 +23,7 @@ def test_the_small_preset_has_its_file():
     assert "mnist1d_blind.json" in {path.name for path in CONFIGS}
 
 
-def test_the_example_of_the_reference_is_the_default_said_aloud():
+def test_the_example_config_spells_out_the_defaults():
     config = read_config(CONFIGS[0].parent / "ppo_config.json")
     assert config == TrainingConfig()
     assert (config.lifecycle.permissive_gates, config.n_episodes, config.n_envs) == (True, 100, 4)

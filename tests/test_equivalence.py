@@ -34,7 +34,7 @@ def test_a_digest_moves_with_a_value_and_not_with_its_name_or_place():
     assert digest(record) != digest({**record, "extra": 0.25})
 
 
-def test_weights_are_told_apart_by_bits_shape_and_type():
+def test_a_digest_depends_on_bits_shape_and_dtype_of_weights():
     import torch
 
     def digest(tensor):

@@ -117,7 +117,7 @@ def test_sixteen_hosts_fit_into_a_small_frame(logs):
     assert len(sent) <= 12_000
 
 
-def test_a_repeated_log_goes_on_without_a_gap(tmp_path):
+def test_a_repeated_log_has_consecutive_sequence_numbers(tmp_path):
     log = tmp_path / "events.jsonl"
     write_repeated("crashed", log, 2_000)
     with RunReader(log, tmp_path / "cache") as run:

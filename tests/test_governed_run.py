@@ -110,7 +110,7 @@ def test_the_run_goes_on_and_its_events_say_why_hosts_ended(runs):
     ]
 
 
-def test_the_other_host_never_knows(runs):
+def test_the_other_host_is_not_affected(runs):
     _, struck, calm = runs
     kinds = ("epoch_completed", "decision", "episode_outcome")
     one, other = (

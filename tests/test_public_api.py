@@ -52,7 +52,7 @@ def public_names_of_file(path):
 MODULES = [module for snapshot in SNAPSHOTS for module in modules_of(snapshot)]
 
 
-def test_there_are_snapshots():
+def test_every_member_has_a_snapshot_of_its_api():
     assert set(names_of(SNAPSHOTS)) >= {
         "esper-leyline",
         "esper-kasmina",

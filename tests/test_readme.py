@@ -102,7 +102,7 @@ def check_runs(code, tmp_path):
         }
 
 
-def test_the_table_of_tasks_says_what_the_command_says(tmp_path):
+def test_the_table_of_tasks_equals_the_output_of_the_command(tmp_path):
     page = TEXTS[ROOT / "docs" / "tasks.md"]
     rows = re.findall(r"^\| `(\w+)` \|.*\| ([\d,]+) \|[^|]*\|$", page, re.MULTILINE)
     printed = execute("uv run esper-train tasks --no-time", tmp_path).split("\n\n")[0]

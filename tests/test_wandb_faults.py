@@ -103,7 +103,7 @@ def test_code_and_system_are_left_out_on_request(crashed):
         assert not any("machine/" in name for item in history(found).values() for name in item)
 
 
-def test_training_says_once_that_its_reader_was_killed(tmp_path):
+def test_training_reports_once_that_its_reader_was_killed(tmp_path):
     trainer = start(
         *("esper-train", "ppo", "--rounds", "2", *SMALL, *POLICY, "--wandb", *OFFLINE),
         cwd=tmp_path,
@@ -136,7 +136,7 @@ sys.exit(main(["wandb", sys.argv[1], "--wandb-mode", "offline", "--out", "."]))
 """
 
 
-def test_a_library_that_hangs_at_the_end_is_given_up(run_at_wandb, tmp_path):
+def test_a_library_that_hangs_at_the_end_is_stopped_after_its_time_limit(run_at_wandb, tmp_path):
     folder, _ = run_at_wandb
     sending = start("python", "-c", HANGING, folder, cwd=tmp_path)
     place = sending.stdout.readline()

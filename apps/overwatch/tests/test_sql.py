@@ -92,7 +92,7 @@ def test_the_schema_lists_every_view(runs, capsys):
     assert "mean_accuracy DOUBLE" in out
 
 
-def test_no_rows_are_called_so(runs, capsys):
+def test_an_empty_result_prints_no_rows(runs, capsys):
     assert printed(capsys, "SELECT run FROM shapley", "--runs", str(runs)).endswith("no rows\n")
     assert (
         printed(capsys, "SELECT run FROM shapley", "--runs", str(runs), "--format", "json")

@@ -100,7 +100,7 @@ def test_a_checkpoint_from_before_a_built_in_blueprint_is_read(sound_checkpoint,
         (BUILT_IN_BLUEPRINTS, "and one without a blueprint"),
     ],
 )
-def test_wrong_rows_are_found(rows, says, sound_checkpoint, small_config):
+def test_blueprint_rows_that_do_not_fit_are_refused(rows, says, sound_checkpoint, small_config):
     manifest, state = sound_checkpoint(small_config())
     with pytest.raises(TrainError, match=says):
         check_state(manifest.model_copy(update={"blueprints": rows}), state)

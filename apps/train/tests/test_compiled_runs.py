@@ -48,7 +48,7 @@ def configured(envs: int, minibatches: int) -> TrainingConfig:
 
 
 @pytest.mark.parametrize(("envs", "minibatches"), [(2, 1), (4, 2), (3, 2)])
-def test_no_round_but_the_first_compiles(
+def test_only_the_first_round_compiles(
     envs: int, minibatches: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Graphs are traced and guarded as ever, and counted instead of made into machine code.

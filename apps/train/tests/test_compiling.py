@@ -37,7 +37,7 @@ def test_a_cpu_says_that_it_compiles_nothing():
     assert "--force-compile" in note
 
 
-def test_forced_and_off_is_one_clear_error():
+def test_forcing_compilation_that_is_off_is_one_clear_error():
     with pytest.raises(EsperError, match="--force-compile contradicts --compile-mode off"):
         choose_compilation(CompileConfig(mode="off", force=True), "cpu")
 
@@ -76,7 +76,7 @@ def test_the_flags_reach_the_config():
         ),
     ],
 )
-def test_a_flag_overrules_what_a_checkpoint_was_compiled_by(saved, flags, settled, manifest_of):
+def test_a_flag_overrides_the_compile_mode_of_a_checkpoint(saved, flags, settled, manifest_of):
     config = override(find_preset("digits"), {"device": "cpu", "compile": saved})
     manifest = manifest_of(config, done=1)
     options = (PPO_FLAGS(**flags), SourceOptions())
@@ -84,7 +84,7 @@ def test_a_flag_overrules_what_a_checkpoint_was_compiled_by(saved, flags, settle
     assert plan.config.compile == CompileConfig(**settled)
 
 
-def test_not_to_force_leaves_the_mode_alone(manifest_of):
+def test_not_forcing_compilation_keeps_the_mode(manifest_of):
     config = override(find_preset("digits"), {"device": "cpu", "compile": {"mode": "off"}})
     options = (PPO_FLAGS(), SourceOptions(set=["compile.force=false"]))
     plan = plan_resume(manifest_of(config, done=1), *options, path=Path("round-00001.safetensors"))

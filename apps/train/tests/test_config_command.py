@@ -46,7 +46,7 @@ def test_every_value_has_its_source(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert shown["ppo.entropy_final"] == (0.01, "half of ppo.entropy_coefficient")
 
 
-def test_a_file_is_named_for_what_it_sets(
+def test_the_source_of_a_setting_from_a_file_is_the_file(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "mine.json"
@@ -57,7 +57,7 @@ def test_a_file_is_named_for_what_it_sets(
     assert shown["ppo.epochs"] == (TrainingConfig().ppo.epochs, "default")
 
 
-def test_every_setting_is_there(capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_setting_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
     shown = table(capsys, "--preset", "digits")
     keys = set(flatten_config(find_preset("digits").model_dump(mode="json"))) - {"host"}
     assert keys <= set(shown)

@@ -77,7 +77,9 @@ def check(captured) -> None:
 
 
 @pytest.mark.parametrize("name", names(overwatch_app))
-def test_no_command_of_esper_overwatch_prints_them(name, runs, tmp_path, capfd, monkeypatch):
+def test_no_command_of_esper_overwatch_prints_control_characters(
+    name, runs, tmp_path, capfd, monkeypatch
+):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
     monkeypatch.setenv("WANDB_MODE", "disabled")
     monkeypatch.chdir(tmp_path)
@@ -112,7 +114,9 @@ FLAGS = {
 
 
 @pytest.mark.parametrize("name", names(train_app))
-def test_no_command_of_esper_train_prints_them_of_a_flag(name, tmp_path, capfd, monkeypatch):
+def test_no_command_of_esper_train_prints_control_characters_of_a_flag(
+    name, tmp_path, capfd, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     calls = [[name, HOSTILE], [name, f"--{HOSTILE}"], [name, "--set", f"data_root={HOSTILE}\0"]]
     calls += [[name, flag, HOSTILE] for flag in FLAGS[name]]
@@ -125,7 +129,7 @@ def test_no_command_of_esper_train_prints_them_of_a_flag(name, tmp_path, capfd, 
         assert captured.err.count("\n") == 1
 
 
-def test_a_run_in_a_hostile_folder_prints_none(runs, tmp_path, capfd, monkeypatch):
+def test_a_run_in_a_hostile_folder_prints_no_control_characters(runs, tmp_path, capfd, monkeypatch):
     """What ``ppo`` says of its folders and errors; and ``--resume`` of the runs above."""
     monkeypatch.chdir(tmp_path)
     source = SourceOptions(preset="mnist1d_blind", set=[f"data_root={HOSTILE}"])

@@ -94,7 +94,7 @@ def test_a_run_continues_its_damaged_log_under_a_new_boot(name, process, plan):
 
 
 @pytest.mark.parametrize("how", ["removed", "empty"])
-def test_a_missing_log_is_said_and_a_new_one_begins(how, process, plan, capsys):
+def test_a_missing_log_is_reported_and_a_new_one_begins(how, process, plan, capsys):
     run = process()
     log = run / "events.jsonl"
     log.unlink() if how == "removed" else os.truncate(log, 0)

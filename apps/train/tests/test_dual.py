@@ -79,7 +79,7 @@ def test_both_modes_have_to_have_the_parts_that_are_left_out(
     assert not runs.exists()
 
 
-def test_runs_folder_that_cannot_be_written(
+def test_a_runs_folder_that_cannot_be_written_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     blocked = tmp_path / "file"
@@ -99,7 +99,7 @@ def planned(**hardware):
     )
 
 
-def test_a_pair_is_read() -> None:
+def test_a_pair_of_modes_is_parsed() -> None:
     assert read_pair("basic_plus-vs-minimal") == ("basic_plus", "minimal")
 
 
@@ -311,7 +311,7 @@ def test_a_comparison_in_turn_and_one_side_by_side_are_the_same(
 
 
 @pytest.mark.slow
-def test_ctrl_c_claims_no_comparison(command, interrupt, small, tmp_path: Path) -> None:
+def test_ctrl_c_prints_no_comparison(command, interrupt, small, tmp_path: Path) -> None:
     endless = command("ppo", *PAIR, *small, "--rounds", "500", "--runs", str(tmp_path))
     output = interrupt(endless, "round   1/")
     (run,) = tmp_path.iterdir()

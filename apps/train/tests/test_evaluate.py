@@ -88,9 +88,7 @@ def test_results_hold_every_arm_in_order(done: Evaluated) -> None:
         assert {episode.ended for episode in arm.episodes} == {EpisodeEnd.HORIZON}
 
 
-def test_a_label_is_what_an_arm_is_called(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_arm_is_named_by_its_label(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     eager, copy = read_arms([f"eager={EAGER}", "scratch:eager"])
     assert (eager.name, eager.label) == (EAGER, "eager")
     assert copy.label == "scratch:eager"
@@ -117,7 +115,7 @@ def test_a_file_name_may_look_like_a_label(ppo_run, tmp_path: Path, monkeypatch)
     assert (labelled.name, labelled.label) == ("./lr=1.safetensors", "mine")
 
 
-def test_arms_meet_the_same_hosts(done: Evaluated) -> None:
+def test_all_arms_are_played_on_the_same_hosts(done: Evaluated) -> None:
     births = {
         tuple((episode.rng_seed, episode.newborn_accuracy) for episode in arm.episodes)
         for arm in done.results.arms
@@ -144,7 +142,7 @@ def test_hosts_have_the_checkpoints_settings(done: Evaluated) -> None:
     assert config.host.max_batches == BATCHES
 
 
-def test_a_static_host_costs_what_it_is(done: Evaluated) -> None:
+def test_the_costs_of_a_static_host_equal_hand_arithmetic(done: Evaluated) -> None:
     rows = BATCHES * done.results.config.host.batch_size
     for episode in done.arm("static").episodes:
         assert episode.parameters == episode.host_parameters == HOST_PARAMETERS
@@ -198,7 +196,7 @@ def test_large_numbers_have_three_digits_and_a_prefix(value: float, shown: str) 
     assert with_prefix(value) == shown
 
 
-def test_seeds_cost_what_they_are(done: Evaluated) -> None:
+def test_the_costs_of_seeds_equal_hand_arithmetic(done: Evaluated) -> None:
     rows = BATCHES * done.results.config.host.batch_size
     static = done.arm("static").episodes[0]
     points = (20, 10, 5)  # after the pooling of each block

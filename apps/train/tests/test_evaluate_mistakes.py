@@ -120,7 +120,7 @@ def made(tmp_path: Path, sound_checkpoint, small_config):
     return make
 
 
-def test_a_checkpoint_of_another_task(made, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_checkpoint_of_another_task_is_refused(made, capsys: pytest.CaptureFixture[str]) -> None:
     checkpoint = made("first")
     message = complaint(capsys, "--arms", "static", checkpoint, "--task", "digits")
     for part in (checkpoint, "'mnist1d_blind' with hosts cnn", "'digits' has hosts mlp"):
@@ -131,7 +131,7 @@ def test_a_checkpoint_of_another_task(made, capsys: pytest.CaptureFixture[str]) 
         assert part in message
 
 
-def test_a_checkpoint_on_a_task_with_more_slots(sound_checkpoint, small_config) -> None:
+def test_a_checkpoint_on_a_task_with_more_slots_is_refused(sound_checkpoint, small_config) -> None:
     arm = CheckpointArm("f.safetensors", "f", *sound_checkpoint(small_config()))
     expected = (
         r"'f\.safetensors' was trained on task 'mnist1d_blind' with number of slots 3, "
@@ -172,7 +172,7 @@ def test_an_unwritable_folder_is_refused(
 
 
 @pytest.mark.slow
-def test_ctrl_c_stops_it_cleanly(command, interrupt, tmp_path: Path) -> None:
+def test_ctrl_c_stops_the_run_cleanly(command, interrupt, tmp_path: Path) -> None:
     out = tmp_path / "out"
     small = ("--task", "mnist1d_blind", "--device", "cpu", "--max-epochs", "2")
     endless = command("evaluate", "--seeds", "400", "--envs", "1", *small, "--out", str(out))

@@ -107,7 +107,7 @@ def test_the_keys_that_presets_set_are_those_of_the_presets() -> None:
     assert known == flags.SET_BY_PRESETS
 
 
-def test_every_number_has_two_bounds() -> None:
+def test_every_numeric_setting_has_a_range() -> None:
     numbers = [each for each in flags.settings().values() if each.kind in (int, float)]
     assert len(numbers) > 50
     assert [each.key for each in numbers if each.range is None] == []

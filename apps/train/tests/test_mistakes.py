@@ -77,11 +77,13 @@ def test_unavailable_data_is_one_line(
     assert not runs.exists()
 
 
-def test_unknown_command(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_command_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert "ppo" in complaint(capsys, "pppo")
 
 
-def test_unknown_config_key(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_config_key_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "config.json"
     path.write_text('{"task": "mnist1d", "reward_moode": "shaped"}')
     message = complaint(capsys, "ppo", "--config-json", str(path))
@@ -89,7 +91,7 @@ def test_unknown_config_key(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert "reward_mode" in message
 
 
-def test_reward_part_that_the_mode_does_not_have(
+def test_ablating_a_part_that_the_mode_lacks_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "config.json"
@@ -102,7 +104,7 @@ def test_reward_part_that_the_mode_does_not_have(
     assert not runs.exists()
 
 
-def test_runs_folder_that_cannot_be_written(
+def test_a_runs_folder_that_cannot_be_written_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     blocked = tmp_path / "file"
@@ -118,12 +120,14 @@ def test_heuristic_names_the_mistake(capsys: pytest.CaptureFixture[str]) -> None
     assert "--max-batches" in complaint(capsys, "heuristic", "--max-batches", "-1")
 
 
-def test_not_a_checkpoint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_that_is_no_checkpoint_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "policy.safetensors"
     path.write_text("not a checkpoint")
     assert "policy.safetensors" in complaint(capsys, "ppo", "--resume", str(path))
 
 
-def test_save_to_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_saving_to_a_folder_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ("--preset", "mnist1d_blind", "--device", "cpu", "--save", str(tmp_path))
     assert str(tmp_path) in complaint(capsys, "ppo", *arguments)

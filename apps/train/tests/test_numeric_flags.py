@@ -98,6 +98,8 @@ def test_a_bad_number_is_one_line(
         ("evaluate", "--devices"),
     ],
 )
-def test_a_list_is_not_empty(command: str, flag: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_empty_list_is_refused(
+    command: str, flag: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert flag in complaint(capsys, "esper-train", command, flag)
     assert flag in complaint(capsys, "esper-train", command, flag, "--device", "cpu")

@@ -269,7 +269,7 @@ def test_a_run_killed_after_its_last_round_repeats_it_and_ends(ppo_run, tmp_path
         (("{}", "--seed", "7"), "--seed cannot change with --resume"),
     ],
 )
-def test_what_cannot_be_resumed_is_one_line(arguments, said, half, capsys):
+def test_a_run_that_cannot_be_resumed_is_one_line(arguments, said, half, capsys):
     log = (half / "events.jsonl").read_bytes()
     words = [each.format(half) for each in arguments]
     assert main(["ppo", "--resume", *words]) == 2

@@ -33,7 +33,7 @@ def test_a_run_says_what_it_chose_and_found(ppo_run) -> None:
         assert words in output
 
 
-def test_the_log_is_whole(ppo_run) -> None:
+def test_the_log_has_every_event_in_order(ppo_run) -> None:
     with EventReader(ppo_run.directory / "events.jsonl") as reader:
         events = list(reader.read())
         assert reader.problem_count == 0
@@ -72,7 +72,7 @@ def test_resume_keeps_the_checkpoints_config(ppo_run, capsys: pytest.CaptureFixt
     assert "--amp" in capsys.readouterr().err
 
 
-def test_ctrl_c_keeps_everything(command, interrupt, small, tmp_path: Path) -> None:
+def test_ctrl_c_keeps_checkpoint_and_summary(command, interrupt, small, tmp_path: Path) -> None:
     endless = command("ppo", *small, "--rounds", "500", "--runs", str(tmp_path))
     interrupt(endless, "round   1/")
     (directory,) = tmp_path.iterdir()

@@ -108,7 +108,7 @@ def numbers_in(text: str) -> set[str]:
 
 @settings(max_examples=30, deadline=None)
 @given(width=st.integers(20, 300), numbers=st.lists(st.sampled_from(ODD), min_size=3, max_size=3))
-def test_every_number_of_an_evaluation_is_whole_at_any_width(
+def test_no_number_of_an_evaluation_is_cut_at_any_width(
     evaluation, width: int, numbers: list[float]
 ) -> None:
     results = evaluation("static", "random", numbers=numbers)
@@ -178,7 +178,9 @@ def test_tasks_name_a_folder_without_its_escape_sequences(
 
 
 @pytest.mark.slow
-def test_a_run_in_a_folder_with_escape_sequences_prints_none(command, small, tmp_path) -> None:
+def test_a_run_in_a_folder_with_escape_sequences_prints_no_escape_sequence(
+    command, small, tmp_path
+) -> None:
     folder = tmp_path / HOSTILE
     done = subprocess.run(
         command("ppo", *small, "--rounds", "1", "--runs", str(folder)),

@@ -110,7 +110,7 @@ def test_times_are_measured_where_the_data_is_here(
         assert re.fullmatch(r"[\d.]+ s" if row[-2] == "yes" else "-", row[-1])
 
 
-def test_a_device_that_is_not_here(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_device_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["tasks", "--device", "cuda:77"]) == 2
     assert "cuda:77" in capsys.readouterr().err
 

@@ -302,7 +302,7 @@ def temporary_run(text):
 @given(
     garbage=st.lists(st.tuples(st.integers(0, 50), GARBAGE), max_size=6), cut=st.integers(0, 4000)
 )
-def test_garbage_and_a_torn_end_cost_the_lines_that_the_reader_skips_too(
+def test_garbage_and_a_torn_end_are_skipped_as_the_reader_does(
     run_of, as_log, garbage, cut
 ):
     lines = as_log(run_of(rounds=2)).splitlines()

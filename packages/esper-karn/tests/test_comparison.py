@@ -73,7 +73,7 @@ def test_parts_of_a_curve_have_the_area_of_the_whole(points, place):
     assert area_under_curve(points) == pytest.approx(total / width, rel=1e-9, abs=1e-6)
 
 
-def test_a_curve_ends_where_it_is_told_and_gaps_are_left_out():
+def test_a_curve_ends_at_the_given_round_and_leaves_out_gaps():
     points = [(1, 10.0), (2, math.nan), (3, 30.0), (4, None), (5, 90.0), (6, math.inf)]
     summary = summarize_curve(points, last_round=4)
     assert (summary.best, summary.last, summary.area) == (90.0, 90.0, 20.0)

@@ -284,7 +284,7 @@ def test_follow_sleeps_between_two_reads(tmp_path, monkeypatch):
         (15, "round 3/4  +3"),
     ],
 )
-def test_the_progress_line_counts_parts_without_room(run_of, width, line):
+def test_the_progress_line_counts_parts_that_do_not_fit(run_of, width, line):
     state = fold(run_of(4)[:51])
     assert progress_line(state, width) == line
 
@@ -340,7 +340,7 @@ def test_the_progress_line_names_the_phases_after_the_start(run_of):
         assert progress_line(fold(events), 80).startswith(words)
 
 
-def test_parts_without_room_are_named_once(run_of):
+def test_parts_that_do_not_fit_are_named_once(run_of):
     console = text_console(60)
     with ConsoleView(console, interactive=False) as view:
         for event in run_of(5):

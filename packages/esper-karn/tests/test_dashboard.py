@@ -29,7 +29,7 @@ def numbers_in(lines: list[str]) -> set[str]:
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40), (160, 50), (300, 90)])
-def test_it_fills_its_terminal_and_goes_beyond_it_nowhere(run_of, size):
+def test_the_dashboard_fills_its_terminal_exactly(run_of, size):
     lines = drawn(fold(run_of(4)), *size)
     assert len(lines) == size[1]
     assert max(map(cell_len, lines)) <= size[0]
@@ -42,7 +42,7 @@ def test_all_panels_are_there_on_a_large_terminal(run_of):
     assert "no room" not in text
 
 
-def test_panels_without_room_are_named(run_of):
+def test_panels_that_do_not_fit_are_named(run_of):
     text = "\n".join(drawn(fold(run_of(4)), 80, 24))
     missing = [name for name in ("reward", "ops", "health") if f"╭─ {name} " not in text]
     assert missing
@@ -52,7 +52,7 @@ def test_panels_without_room_are_named(run_of):
 
 @settings(max_examples=20, deadline=None)
 @given(width=st.integers(80, 220), height=st.integers(24, 80))
-def test_a_number_is_whole_or_left_out_at_any_size(run_of, width, height):
+def test_no_number_is_cut_at_any_size(run_of, width, height):
     state = fold(run_of(4))
     whole = numbers_in(drawn(state, 400, 120))
     shown = numbers_in(drawn(state, width, height)[:-1])  # the last line names the size
@@ -60,7 +60,7 @@ def test_a_number_is_whole_or_left_out_at_any_size(run_of, width, height):
     assert shown - whole - counts == set()
 
 
-def test_before_the_first_event_it_says_that_the_run_starts():
+def test_the_view_says_that_the_run_starts_before_the_first_event():
     lines = drawn(RunState(), 100, 30)
     assert "starting" in lines[0]
     assert any("no host has started yet" in line for line in lines)
@@ -70,7 +70,7 @@ def test_an_ended_run_says_how_it_ended(run_of):
     assert "completed" in drawn(fold(run_of(2)), 100, 30)[0]
 
 
-def test_rows_without_room_are_counted(run_of):
+def test_rows_that_do_not_fit_are_counted(run_of):
     from dataclasses import replace
 
     state = fold(run_of(2))
@@ -92,7 +92,7 @@ def test_control_characters_of_a_log_do_not_reach_the_terminal(run_of):
 
 
 @pytest.mark.parametrize(("size", "room"), [((80, 24), True), ((79, 24), False), ((80, 23), False)])
-def test_a_small_terminal_has_no_room(size, room):
+def test_a_small_terminal_has_no_room_for_the_dashboard(size, room):
     console = Console(width=size[0], height=size[1])
     assert has_room(console) is room
 

@@ -179,7 +179,7 @@ def test_the_view_has_the_seeds_of_the_log(events):
     assert (view.host_parameters, view.grown_parameters) == (782, 90)
 
 
-def test_a_log_of_lifecycle_events_alone_is_no_picture(events):
+def test_a_log_of_lifecycle_events_alone_gives_no_picture(events):
     alone = [event for event in events if event.kind.startswith("seed_")]
     with pytest.raises(
         KarnError, match=r"run r has no epoch of a host; train with --telemetry-level normal"

@@ -45,7 +45,7 @@ def event(sequence, payload, **envelope):
     )
 
 
-def test_an_update_is_judged(run_of):
+def test_an_update_is_checked_against_the_thresholds(run_of):
     state = fold(run_of(4))
     assert state.verdicts["critic"].level is Level.OK
     assert state.verdicts["kl"].value == pytest.approx(0.004)
@@ -102,7 +102,7 @@ def test_slow_rounds_are_compared_with_the_usual_speed():
     assert "throughput" not in fold(rounds([10.0, 11.0, 2.0, 2.0, 2.0])).verdicts
 
 
-def test_a_process_that_continues_a_run_is_judged_anew():
+def test_the_checks_start_again_with_the_process_that_continues_a_run():
     """It may run on a slower machine, which has another usual speed and other memory."""
     fast = rounds([10.0] * 10)
     full = event(10, Vitals(memory_mb=99.0, total_memory_mb=100.0))

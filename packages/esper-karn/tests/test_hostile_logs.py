@@ -86,7 +86,7 @@ def refusal(read):
 
 @PLAN
 @given(data=st.data())
-def test_a_log_of_anything_is_read_to_its_end(data, tmp_path, run_of):
+def test_a_log_of_arbitrary_bytes_is_read_to_its_end(data, tmp_path, run_of):
     (tmp_path / "config.json").write_text("{}")
     log = tmp_path / "events.jsonl"
     records = [json.loads(encode_event(event)) for event in run_of(2)]

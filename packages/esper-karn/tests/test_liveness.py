@@ -71,7 +71,7 @@ def test_a_run_without_an_end_is_described_with_its_last_event(seconds, words):
     assert liveness_text(Liveness.LIVE, HELD, None, 0.0, None) == "running, no event yet"
 
 
-def test_a_crash_is_told_at_once_by_list_and_show(run):
+def test_list_and_show_report_a_crash_at_once(run):
     """The process dies without a word, as after ``kill -9``."""
     script = (
         "import os, sys; from pathlib import Path; from esper_nissa import RunLock;"

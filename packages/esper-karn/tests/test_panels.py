@@ -116,7 +116,7 @@ def test_the_latest_decision_comes_first_and_a_host_has_its_own(run_of):
     assert list(frame(state, "host/1").panels) == ["header", "host/1", "decisions/1"]
 
 
-def test_what_a_host_earned_so_far_is_the_sum_of_its_decisions_until_its_outcome(run_of):
+def test_the_reward_of_a_running_episode_is_the_sum_of_its_decisions(run_of):
     state = after(fold(run_of(1, end=False)), germination(), round=2, epoch=1, environment=1)
     state = after(state, germination(), round=2, epoch=2, environment=1)
     state = after(state, germination().model_copy(update={"reward": None}), environment=1, round=2)

@@ -193,7 +193,7 @@ def test_the_log_is_found_at_the_path_in_the_pointer(tmp_path):
     assert resolve_log(tmp_path) == tmp_path / "elsewhere" / "mine.jsonl"
 
 
-def test_nissa_writes_what_karn_resolves(tmp_path):
+def test_karn_resolves_the_log_that_nissa_redirects(tmp_path):
     from esper_nissa import RunDirectory
 
     plain = RunDirectory.create(tmp_path / "runs", "mnist1d")

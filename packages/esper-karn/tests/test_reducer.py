@@ -77,7 +77,7 @@ def test_any_split_and_any_repetition_of_a_log_equals_one_fold(data, run_of, as_
 
 @given(data=st.data())
 @settings(max_examples=20, deadline=None)
-def test_a_state_that_is_taken_under_way_is_the_fold_up_to_there(data, run_of):
+def test_a_state_taken_before_the_end_equals_the_fold_up_to_there(data, run_of):
     events = run_of(3, update_first=data.draw(st.booleans()))
     folding, taken = Folding(), []
     for position in sorted(data.draw(st.sets(st.integers(0, len(events)), min_size=1))):
@@ -88,7 +88,7 @@ def test_a_state_that_is_taken_under_way_is_the_fold_up_to_there(data, run_of):
         assert repr(state) == text == repr(fold(events[:position]))
 
 
-def test_what_did_not_change_is_not_made_again(run_of):
+def test_unchanged_panels_are_not_built_again(run_of):
     events = run_of(2)
     folding = Folding(fold(events[:-1]))
     before = folding.state()
@@ -404,7 +404,7 @@ def test_counterfactuals_and_shapley_values_belong_to_an_episode():
     assert next_round.counterfactuals is None
 
 
-def test_a_gate_belongs_to_its_slot_and_is_no_notice():
+def test_a_gate_is_recorded_at_its_slot_and_not_as_a_notice():
     gate = GateResult(gate=Gate.G2, passed_checks=("age",), failed_checks=("gradients",))
     evaluated = SeedEvent(
         kind=SeedEventKind.GATE_EVALUATED,

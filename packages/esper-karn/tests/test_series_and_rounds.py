@@ -78,7 +78,7 @@ def test_the_changed_tail_of_a_series_makes_it_whole(values, data):
             assert seen == series.buckets
 
 
-def test_a_position_of_any_size_is_taken():
+def test_a_position_of_any_size_is_accepted():
     series = Series().add(10**30, 1.0, at=10**30).add(-5, 2.0)
     assert [bucket.samples for bucket in series.buckets] == [1]
 

@@ -60,7 +60,7 @@ def test_anything_but_a_regular_file_is_refused_without_blocking(run, name, reas
 
 
 @pytest.mark.parametrize("content", [b"\0", b"", b"\xff\xfe" * 99, b"x" * 5000, b"y" * 100_000])
-def test_any_pointer_is_a_path_or_a_problem(run, content):
+def test_any_pointer_gives_a_path_or_an_error(run, content):
     (run.path / "events.path").write_bytes(content)
     run.events.unlink()
     seen = peek(run.path)

@@ -215,7 +215,7 @@ def test_given_flags_are_the_command_line_of_options():
 
 
 @given(st.text(min_size=1, max_size=300))
-def test_any_run_id_gives_an_id_that_wandb_takes(run_id):
+def test_any_run_id_gives_an_id_that_wandb_accepts(run_id):
     made = wandb_id(run_id)
     assert 0 < len(made) <= 128
     assert not set(made) & set("/\\#?%: \n")

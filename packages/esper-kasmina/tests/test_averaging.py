@@ -199,7 +199,7 @@ def test_an_average_of_state_dicts_includes_the_lifecycle():
         other.module.eval()(INPUTS)
 
 
-def test_copies_and_moves_are_not_taken_for_averages():
+def test_copies_and_moves_do_not_count_as_averages():
     model = grafted(SeedStage.HOLDING).eval()
     wanted = model(INPUTS)
     model.state_dict()

@@ -77,7 +77,7 @@ def test_the_spirals_end_in_plain_pytorch_that_computes_the_same():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(5))
-def test_the_gain_holds_for_five_seeds(seed, capsys):
+def test_the_gain_is_reproduced_for_five_random_seeds(seed, capsys):
     row = re.search(rf"^\| {seed} \| (.*) \|$", TEXT, re.MULTILINE)
     before, without, grown = map(float, row[1].split(" | "))
     run(SPIRALS.replace("manual_seed(0)", f"manual_seed({seed})"))

@@ -118,7 +118,7 @@ def test_an_action_translates_to_its_command(action, command):
     assert to_command(action, SLOTS) == SeedCommand(slot="r0c0", command=command)
 
 
-def test_wait_is_no_command_and_slots_count_enabled_ones():
+def test_wait_is_no_command_and_slots_index_the_enabled_ones():
     assert to_command(FactoredAction(), SLOTS) is None
     assert to_command(FactoredAction(op=Op.ADVANCE, slot=2), SLOTS).slot == "r0c2"
 

@@ -31,7 +31,7 @@ def test_a_curve_never_falls_or_leaves_the_unit_interval(curve, first, second):
 
 
 @pytest.mark.parametrize("progress", [0.05, 0.2, 0.4, 0.6, 0.8, 0.95])
-def test_curves_differ(progress):
+def test_no_two_curves_are_equal(progress):
     values = [curve_value(curve, progress) for curve in AlphaCurve]
     assert len(values) == len(AlphaCurve)
     for one, other in itertools.combinations(values, 2):

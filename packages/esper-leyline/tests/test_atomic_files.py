@@ -65,7 +65,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
     assert [each.name for each in tmp_path.iterdir()] == ["file"]
 
 
-def test_a_folder_that_is_not_there(tmp_path):
+def test_writing_into_a_missing_folder_raises_an_error(tmp_path):
     with pytest.raises(FileNotFoundError):
         write_atomically(tmp_path / "nowhere" / "file", b"x")
 
@@ -115,7 +115,7 @@ time.sleep(600)
 """
 
 
-def test_only_the_parts_of_killed_processes_are_removed(tmp_path):
+def test_only_partial_files_of_killed_processes_are_removed(tmp_path):
     path, part = tmp_path / "file", tmp_path / "file.0123abcd.partial"
     others = [tmp_path / name for name in ("file.old.partial", "file.b.0123abcd.partial")]
     for each in others:

@@ -34,7 +34,7 @@ def event(payload, **stamps):
     )
 
 
-def test_what_has_its_default_is_left_out():
+def test_fields_with_their_default_are_left_out():
     report = HostReport(seeds=(SeedReport(slot="r0c0", alpha=0.5),), host_parameters=3)
     line = encode_event(event(EpochCompleted(host=report), round=1))
     assert line == (
@@ -112,7 +112,7 @@ def test_numbers_outside_the_log_are_exact(value):
 
 
 @pytest.mark.parametrize("number", ["1" * 19, "-" + "1" * 400, "1" * 5000])
-def test_an_integer_with_which_nobody_can_calculate_is_refused(number):
+def test_an_integer_out_of_the_range_of_a_float_is_refused(number):
     line = encode_event(event(Vitals(), round=3)).replace(
         b'"round":3', b'"round":%b' % number.encode()
     )

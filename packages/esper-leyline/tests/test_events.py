@@ -77,7 +77,7 @@ def test_a_payload_of_version_1_is_refused_for_its_version_and_not_for_its_field
 
 
 @pytest.mark.parametrize("line", [b"", b"{", b"[1]", b'{"schema_version":3}', b"\xff"])
-def test_a_line_that_names_no_other_version_is_no_event(line):
+def test_a_malformed_line_is_a_validation_error(line):
     with pytest.raises(ValidationError):
         parse_event(line)
 
@@ -152,10 +152,10 @@ def test_lifecycle_only_keeps_lifecycle_events_at_any_level(level):
         (["seed_gate_evaluated"], "debug"),
     ],
 )
-def test_the_least_level_writes_all_of_some_kinds(kinds, level):
+def test_the_least_level_is_the_lowest_that_writes_all_given_kinds(kinds, level):
     assert least_level(kinds) == level
 
 
-def test_what_decides_a_run_is_never_coalesced():
+def test_events_of_the_lifecycle_and_of_updates_are_never_coalesced():
     never = LIFECYCLE_KINDS | {"decision", "ppo_update", "episode_outcome", "round_completed"}
     assert not never & SAMPLE_KINDS

@@ -8,7 +8,7 @@ from esper_leyline import LeylineError
 from esper_leyline.extras import is_installed, require_extra
 
 
-def test_a_library_that_is_there_is_accepted():
+def test_an_installed_library_is_accepted():
     require_extra("a test", ["pytest", "pydantic"], extra="x", distribution="y")
 
 
@@ -23,7 +23,7 @@ def test_only_missing_libraries_are_named_in_one_line():
     )
 
 
-def test_a_folder_of_its_name_is_not_the_library(tmp_path, monkeypatch):
+def test_a_folder_with_the_name_of_a_library_is_not_the_library(tmp_path, monkeypatch):
     (tmp_path / "only_files").mkdir()
     monkeypatch.syspath_prepend(str(tmp_path))
     assert not is_installed("only_files")

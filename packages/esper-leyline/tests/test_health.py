@@ -64,7 +64,7 @@ def test_one_bad_value_after_a_row_of_warnings_is_not_bad_yet():
     assert levels([0, 10, 10, 25, 25, 25], check) == ["ok", "ok", "ok", "warning", "warning", "bad"]
 
 
-def test_a_limit_itself_is_beyond_only_if_high_values_are_the_bad_ones():
+def test_a_value_equal_to_its_limit_exceeds_it_only_if_high_values_are_bad():
     assert levels([10.0], Limits(warning=10.0)) == [Level.WARNING]
     assert levels([10.0], Limits(warning=10.0, below=True)) == [Level.OK]
 
@@ -157,7 +157,7 @@ def test_a_loss_is_stable_when_each_of_its_last_falls_is_small(losses, stable):
 
 
 @given(st.lists(st.floats(0.01, 100), min_size=1, max_size=20), st.integers(1, 5))
-def test_only_the_window_counts(losses, window):
+def test_stability_depends_on_the_window_only(losses, window):
     assert is_loss_stable(losses, window) is is_loss_stable(losses[-window - 1 :], window)
 
 

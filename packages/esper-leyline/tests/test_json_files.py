@@ -22,7 +22,7 @@ values = st.recursive(
 
 
 @given(values)
-def test_what_json_writes_is_read_as_it_was(value):
+def test_a_json_round_trip_changes_nothing(value):
     assert parse_json(json.dumps(value)) == value
 
 
@@ -78,7 +78,7 @@ def test_brackets_in_texts_do_not_count():
         (" " * (MOST_BYTES + 1), "has more than 1,000,000 characters"),
     ],
 )
-def test_what_is_refused(text, says):
+def test_invalid_json_is_refused(text, says):
     with pytest.raises(LeylineError, match=says):
         parse_json(text)
 

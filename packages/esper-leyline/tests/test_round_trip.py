@@ -38,7 +38,7 @@ def test_a_contract_survives_json(name, contracts, data):
 
 @PLAN
 @given(data=st.data())
-def test_what_is_read_equals_what_was_written_unless_it_holds_nan(contracts, data):
+def test_read_values_equal_written_ones_unless_they_hold_nan(contracts, data):
     for name in ("seed_command", "seed_state", "factored_action", "training_config", "task_spec"):
         adapter = TypeAdapter(CONTRACTS[name])
         value = data.draw(contracts(CONTRACTS[name]))

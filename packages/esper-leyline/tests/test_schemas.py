@@ -137,7 +137,7 @@ def test_the_command_prints_its_error_in_one_line(tmp_path, capsys, monkeypatch)
     phases=[Phase.explicit, Phase.generate],  # shrinking a whole config takes minutes
 )
 @given(data=st.data())
-def test_what_a_contract_writes_is_valid_under_its_committed_schema(name, contracts, data):
+def test_a_serialized_contract_is_valid_under_its_committed_schema(name, contracts, data):
     path = Path(SCHEMA_DIRECTORY / f"{name}.json")
     schema = json.loads(path.read_text(encoding="utf-8"))
     drawn = data.draw(contracts(CONTRACTS[name]))

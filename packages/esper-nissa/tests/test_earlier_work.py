@@ -59,7 +59,7 @@ def test_lines_that_are_no_event_do_not_count(log):
     assert earlier_work(log) == EarlierWork(started=1000.0, seconds=5.0)
 
 
-def test_a_log_without_an_event_knows_nothing(log, tmp_path):
+def test_a_log_without_an_event_has_no_earlier_work(log, tmp_path):
     log.write_bytes(b"")
     assert earlier_work(log) == EarlierWork() == earlier_work(tmp_path / "missing")
 

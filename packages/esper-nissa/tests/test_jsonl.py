@@ -262,7 +262,7 @@ def test_a_truncated_log_reports_missing_events_and_continues(tmp_path, kept, ex
     assert found == [*range(10, 10 + kept), 15, 16, 17]
 
 
-def test_losses_of_one_log_add_up(tmp_path):
+def test_lost_events_of_one_log_are_added_up(tmp_path):
     """It is truncated twice, and removed in the end."""
     path = tmp_path / "events.jsonl"
     hub = Hub("run-1", [JsonlSink(path)], EVERY_KIND)
@@ -382,7 +382,7 @@ else:
 """
 
 
-def test_of_several_processes_that_start_together_one_writes(tmp_path):
+def test_one_of_several_processes_that_start_together_writes(tmp_path):
     path = tmp_path / "events.jsonl"
     racers = [
         subprocess.Popen(

@@ -50,7 +50,7 @@ def host_changes(accuracies, losses=None, thresholds=None):
 
 
 @given(st.lists(st.sampled_from([70.0, 74.9, 72.1, 73.5, 77.0]), max_size=60))
-def test_accuracy_that_only_swings_between_the_limits_says_little(accuracies):
+def test_accuracy_that_swings_between_the_limits_is_reported_at_most_once(accuracies):
     """Within the margin of the fall a state stays as it is."""
     fall = Limits(warning=10.0, margin=8.0)
     thresholds = HostThresholds(window=1, fall=fall, rise_points=10.0)
@@ -72,7 +72,7 @@ def test_plateaus_and_falls_alternate_with_what_ends_them(accuracies):
     assert all(change.drop >= 5 for change in changes if change.kind == "degradation_detected")
 
 
-def test_a_plateau_is_said_once_and_a_clear_rise_ends_it():
+def test_a_plateau_is_reported_once_and_a_clear_rise_ends_it():
     found = host_changes([60.0] * 12 + [61.0] * 5 + [64.0] * 10)
     assert [(epoch, change.kind) for epoch, change in found] == [
         (8, "plateau_detected"),
@@ -113,7 +113,7 @@ def test_a_host_settles_when_three_relative_falls_are_small(losses, epoch):
     assert found == ([] if epoch is None else [epoch])
 
 
-def test_accuracy_far_below_its_best_for_some_rounds_is_said_once():
+def test_accuracy_far_below_its_best_for_some_rounds_is_reported_once():
     trend, found = AccuracyTrend(), []
     accuracies = [70.0] * 6 + [50.0] * 10 + [70.0] * 6 + [50.0] * 10
     for number, accuracy in enumerate(accuracies, start=1):
@@ -140,7 +140,7 @@ def speeds(values):
     return found
 
 
-def test_slow_rounds_are_said_once_and_a_new_speed_becomes_typical():
+def test_slow_rounds_are_reported_once_and_a_new_speed_becomes_typical():
     assert speeds([10.0] * 6 + [4.0] * 2 + [10.0] * 3) == []
     assert speeds([10.0] * 6 + [4.0] * 30) == [(9, 4.0, 10.0)]
     assert speeds([10.0] * 20 + [4.0] * 5 + [10.0] * 3 + [4.0] * 5) == [
@@ -155,12 +155,12 @@ def test_speeds_within_a_factor_of_two_raise_no_alarm(values):
     assert speeds(values) == []
 
 
-def test_a_speed_that_falls_further_is_said_again():
+def test_a_speed_that_falls_further_is_reported_again():
     assert speeds([10.0] * 15 + [4.0] * 3 + [1.0] * 4) == [(18, 4.0, 10.0), (21, 1.0, 10.0)]
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_a_speed_that_is_not_a_number_is_said(value):
+def test_a_speed_that_is_not_a_number_is_reported(value):
     ((at, current, typical),) = speeds([10.0] * 6 + [value] + [10.0] * 3)
     assert (at, typical) == (7, 10.0)
     assert not math.isfinite(current)
@@ -195,7 +195,7 @@ def disk_of(free):
         ("memory", [Vitals(memory_mb=5.0, total_memory_mb=0.0)] * 2, []),
     ],
 )
-def test_memory_is_short_beyond_its_limits_and_that_is_said_once(device, samples, found):
+def test_memory_beyond_its_limits_is_reported_once(device, samples, found):
     gauges, warned = {}, []
     for number, vitals in enumerate(samples):
         gauges, warnings = observe_memory(gauges, vitals)
@@ -227,7 +227,7 @@ def summary(number, accuracy):
     )
 
 
-def test_every_event_goes_on_and_what_is_found_follows_it():
+def test_every_event_is_passed_on_before_the_findings_it_causes():
     telemetry = Recorded()
     monitor = Monitor(telemetry)
     monitor.emit(RunResumed(checkpoint="a", rounds_completed=1))

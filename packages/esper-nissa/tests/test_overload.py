@@ -70,7 +70,7 @@ class PeakMemory:
 
 
 @pytest.mark.nightly
-def test_an_overload_loses_nothing_that_counts(tmp_path, record_property):
+def test_an_overload_drops_samples_only(tmp_path, record_property):
     emitted: Counter[tuple[str, int]] = Counter()
     samples = [sample(number) for number in range(1_000)]  # made before, so that the rate is met
     log = tmp_path / "events.jsonl"

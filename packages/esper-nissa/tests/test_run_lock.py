@@ -109,7 +109,7 @@ def test_a_child_of_the_trainer_does_not_keep_the_lock(run):
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"pid": 1}', "\0" * 100, "[" * 4000])
-def test_a_lock_file_that_names_nobody_says_nothing(run, content):
+def test_a_lock_file_without_a_valid_owner_is_unknown(run, content):
     (run / "run.lock").write_text(content)
     assert probe_lock(run).state is LockState.UNKNOWN
 
@@ -125,7 +125,7 @@ _OWNERS = st.dictionaries(st.sampled_from([*RunOwner.model_fields, "more"]), _VA
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(content=_LOCKS | _OWNERS.map(json.dumps).map(str.encode))
-def test_any_lock_file_names_an_owner_or_nobody(run, content):
+def test_any_lock_file_gives_an_owner_or_none(run, content):
     (run / "run.lock").write_bytes(content)
     probe = probe_lock(run)
     assert probe.owner is None or isinstance(probe.owner, RunOwner)
@@ -134,19 +134,19 @@ def test_any_lock_file_names_an_owner_or_nobody(run, content):
         assert probe_lock(run).owner.command == "ppo"
 
 
-def test_a_run_without_a_lock_file_says_nothing(run):
+def test_a_run_without_a_lock_file_is_unknown(run):
     assert probe_lock(run).state is LockState.UNKNOWN
     os.mkfifo(run / "run.lock")
     assert probe_lock(run).state is LockState.UNKNOWN
 
 
-def test_a_free_lock_of_another_machine_says_nothing(run, monkeypatch):
+def test_a_free_lock_of_another_machine_is_unknown(run, monkeypatch):
     RunLock(run, "ppo").release()
     monkeypatch.setattr("esper_leyline.run_lock.this_machine", lambda: "another")
     assert probe_lock(run).state is LockState.UNKNOWN
 
 
-def test_a_file_system_without_locks_is_said(run, monkeypatch):
+def test_a_file_system_without_locks_is_reported(run, monkeypatch):
     def refuse(*_):
         raise OSError(errno.ENOLCK, "No locks available")
 

@@ -40,7 +40,7 @@ def test_the_machine_is_measured(tmp_path):
     assert 0 < second.disk_free_mb <= second.total_disk_mb
 
 
-def test_what_cannot_be_read_is_missing(tmp_path, monkeypatch):
+def test_unreadable_vitals_are_none(tmp_path, monkeypatch):
     def fail(*_, **__):
         raise psutil.AccessDenied
 

@@ -22,7 +22,7 @@ def measured_epochs(episode: SimulatedEpisode) -> int:
     return sum(each.seeds[0].contribution is not None for each in episode.reports)
 
 
-def test_a_fossil_is_paid_its_account_and_then_every_epoch():
+def test_a_fossil_earns_its_account_once_and_then_a_reward_each_epoch():
     episode = grown(contribution=10.0, rest=3, max_epochs=20)
     assert paid_out(episode) == [0.0] * len(episode.actions)
     earned = measured_epochs(episode)
@@ -62,7 +62,7 @@ def test_live_seeds_lose_their_accounts_at_the_end():
     assert paid_out(episode) == [0.0] * 20
 
 
-def test_an_end_by_the_governor_pays_no_account():
+def test_a_rollback_pays_no_account():
     episode = grown(contribution=10.0, max_epochs=20)
     episode.step(at(Op.FOSSILIZE), TEN, ended=EpisodeEnd.GOVERNOR)
     assert paid_out(episode)[-1] == 0.0

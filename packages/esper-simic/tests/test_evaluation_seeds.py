@@ -28,7 +28,7 @@ def test_longer_lists_of_seeds_start_with_shorter_ones():
     assert evaluation_seeds(20)[7:] == evaluation_seeds(13, first=7)
 
 
-def test_no_seed_for_tuning_is_one_for_reporting():
+def test_tuning_and_reporting_seeds_do_not_overlap():
     last = evaluation_seeds(1, first=RANGE_SIZE - 1)[0]
     (reporting,) = evaluation_seeds(1, use=SeedRange.REPORTING)
     assert (last, reporting) == (2**31 + 2**30 - 1, 2**31 + 2**30)

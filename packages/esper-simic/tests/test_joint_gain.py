@@ -49,7 +49,7 @@ def test_contributions_up_to_the_joint_gain_are_unchanged():
     assert counted(0.1, 0.2, gain=0.3) == ((0.1, 0.2), ())
 
 
-def test_what_is_no_accuracy_takes_no_more_than_a_whole_ones_share():
+def test_an_impossible_accuracy_gets_at_most_the_share_of_100_points():
     assert counted(1e9, 25.0, gain=50.0) == (pytest.approx((40.0, 10.0)), (CAPPED,))
     assert counted(-1e9) == ((-100.0,), ())
 
@@ -72,7 +72,7 @@ def test_without_the_bare_host_nothing_is_capped_and_a_note_says_so():
     assert counted(30.0) == ((30.0,), ())
 
 
-def test_other_configurations_are_not_taken_for_the_bare_host():
+def test_other_configurations_do_not_count_as_the_bare_host():
     some = CounterfactualConfig(active=("r0c0",), accuracy=1.0)
     assert joint_gain(report(counterfactuals=(some,))) is None
     assert joint_gain(report(counterfactuals=(some, active_none(20.0)))) == 30.0

@@ -158,7 +158,7 @@ def test_without_earlier_steps_the_committed_loss_starts_after_a_trial():
 
 
 @pytest.mark.parametrize("fraction", [0.0, 0.7, 1.0])
-def test_a_drop_is_paid_in_equal_parts_until_the_horizon(fraction):
+def test_a_drop_is_rewarded_in_equal_parts_until_the_horizon(fraction):
     path = episode(*bare(2.0, 2.0, 1.2, 1.2, 1.2), start=6)
     settings = {"drip_fraction": fraction}
     at_once = nats("basic_plus", "progress", path, **settings)
@@ -169,13 +169,13 @@ def test_a_drop_is_paid_in_equal_parts_until_the_horizon(fraction):
     assert doubled == pytest.approx([2 * each for each in drip])
 
 
-def test_a_second_drop_is_paid_in_addition():
+def test_a_second_drop_is_rewarded_in_addition():
     path = episode(*bare(2.0, 1.2, 0.6, 0.6, 0.6), start=6)
     drip = nats("basic_plus", "drip", path, drip_fraction=1.0)
     assert drip == pytest.approx([0.2, *[0.2 + 0.2] * 3])
 
 
-def test_a_rise_takes_back_what_was_paid_for_the_drop_it_undoes():
+def test_a_rise_subtracts_the_reward_of_the_drop_that_it_undoes():
     everything = {"drip_fraction": 1.0}
     # Half of the fall of 0.8 is paid for when half of it is undone; the rest lasts.
     path = episode(*bare(2.0, 1.2, 1.2, 1.6, 1.6), start=6)
@@ -192,7 +192,7 @@ def test_a_rise_takes_back_what_was_paid_for_the_drop_it_undoes():
     assert nats("basic_plus", "drip", path, **everything) == pytest.approx([0.8])
 
 
-def test_an_end_by_the_governor_pays_no_outstanding_part():
+def test_a_rollback_pays_no_outstanding_part():
     path = episode(*bare(2.0, 1.0, 1.0, 0.5), start=1, ended=EpisodeEnd.GOVERNOR)
     drip = nats("basic_plus", "drip", path, drip_fraction=1.0)
     assert drip[:2] == pytest.approx([1 / 9] * 2)
@@ -240,7 +240,7 @@ def test_escrow_by_hand(story):
 
 
 @pytest.mark.parametrize("held", [NONE, HELD, KEPT])
-def test_an_end_by_the_governor_pays_no_escrow(held):
+def test_a_rollback_pays_no_escrow(held):
     path = episode((2.0, NONE), (1.5, HELD), (0.4, HELD), (0.1, held), ended=EpisodeEnd.GOVERNOR)
     assert nats("escrow", "progress", path)[-1] == 0
     path = episode((2.0, NONE), (1.5, HELD), (0.4, HELD), (9.5, held), ended=EpisodeEnd.GOVERNOR)

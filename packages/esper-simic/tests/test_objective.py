@@ -146,7 +146,7 @@ def a_rollout(ops, rewards) -> Rollout:
     )
 
 
-def test_the_op_is_judged_against_v_and_the_other_heads_against_q():
+def test_the_baseline_of_the_op_is_v_and_of_other_heads_q():
     """The critic's output x means (2 x + 1) * 3 in rewards, x + 0.5 in rewards scaled by 6."""
     scale = ReturnScale(mean=1.0, std=2.0, critic_scale=3.0, reward_scale=6.0)
     rollout = a_rollout([Op.GERMINATE, Op.WAIT], [6.0, 12.0])

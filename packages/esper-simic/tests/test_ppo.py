@@ -260,7 +260,7 @@ def test_q_as_baseline_cancels_the_gradient_of_the_op_and_v_does_not():
     assert probability_of_the_better(biased=False) > 0.95
 
 
-def test_the_heads_given_an_op_are_judged_against_q_of_that_op():
+def test_the_baseline_of_heads_given_an_op_is_q_of_that_op():
     choosable = torch.ones(2, 1, 3, dtype=torch.bool)
     op, rest = torch.tensor([[1.0], [3.0]]), torch.tensor([[8.0], [4.0]])
     out = head_advantages(op, rest, choosable, smallest_std=0.05)

@@ -270,7 +270,7 @@ def test_no_step_of_any_episode_has_a_spike(episode):
 
 @PLAN
 @given(any_report(ended=EpisodeEnd.GOVERNOR))
-def test_an_end_by_the_governor_is_never_rewarded(current):
+def test_a_rollback_is_never_rewarded(current):
     for name, config in CONFIGS.items():
         paid = build_reward(config, gamma=GAMMA)(report(), WAIT, current).components
         assert paid["terminal"] <= -1, name

@@ -71,7 +71,7 @@ def test_11_the_hosts_own_progress_is_not_paid_until_the_end(name):
 
 
 @contribution_mode
-def test_11_stage_improvement_is_worth_nothing(name):
+def test_11_stage_improvement_is_not_rewarded(name):
     plain = seed(SeedStage.FOSSILIZED, 0.0)
     lucky = replace(plain, stage_improvement=40.0)
     assert paid(name, report(plain), report(plain)) == paid(name, report(lucky), report(lucky))
@@ -91,7 +91,7 @@ def test_11_fossilizing_what_contributes_is_not_punished(name, contribution):
 
 
 @every_mode
-def test_12_the_first_germination_earns_what_any_other_does(name):
+def test_12_the_first_germination_earns_the_same_as_any_other(name):
     first = paid(name, report(), report(seed(SeedStage.GERMINATED)), act(Op.GERMINATE))
     grown_before = replace(report(), epoch=15, wasted_epoch_parameters=500)
     later = replace(report(seed(SeedStage.GERMINATED)), epoch=16, wasted_epoch_parameters=500)
@@ -100,7 +100,7 @@ def test_12_the_first_germination_earns_what_any_other_does(name):
 
 @LONG
 @given(st.randoms(use_true_random=False))
-def test_12_an_episode_of_germinating_and_pruning_beats_waiting_in_no_mode(chance):
+def test_12_germinating_and_pruning_never_earns_more_than_waiting(chance):
     busy = SimulatedEpisode(max_epochs=60)
     busy.step()
     while busy.now.epoch < 36:
@@ -148,7 +148,7 @@ def test_14_a_falling_loss_is_positive(name, before, after):
 
 
 @pytest.mark.parametrize("name", LOSS)
-def test_14_a_host_that_learns_is_paid_more_than_one_that_unlearns(name):
+def test_14_a_host_whose_loss_falls_earns_more_than_one_whose_loss_rises(name):
     learns, unlearns = (
         life_of({}, lambda epoch, way=way: Measured(loss=1.5 + way * 0.05 * epoch))
         for way in (-1, 1)
@@ -163,7 +163,7 @@ def test_14_a_host_that_learns_is_paid_more_than_one_that_unlearns(name):
 @every_mode
 @PLAN
 @given(any_report())
-def test_15_the_end_is_judged_by_where_it_ended(name, previous):
+def test_15_the_terminal_reward_does_not_depend_on_the_step_before(name, previous):
     done = report(seed(SeedStage.FOSSILIZED, 8.0), val_accuracy=70.0, ended=EpisodeEnd.HORIZON)
     # An inflated contribution is the one thing that a look back may find.
     previous = replace(previous, val_accuracy=70.0)
@@ -172,7 +172,7 @@ def test_15_the_end_is_judged_by_where_it_ended(name, previous):
 
 
 @pytest.mark.parametrize("name", [n for n, c in CONFIGS.items() if not c.mode.startswith("basic")])
-def test_15_a_better_end_is_paid_better_however_flat_the_last_step(name):
+def test_15_a_better_final_value_earns_more_even_after_a_flat_last_step(name):
     low, high = (
         life_of({}, lambda epoch, good=good: good if epoch > 3 else Measured())
         for good in (Measured(accuracy=40.0, loss=0.8), Measured(accuracy=80.0, loss=0.2))
@@ -185,7 +185,7 @@ def test_15_a_better_end_is_paid_better_however_flat_the_last_step(name):
 
 
 @contribution_mode
-def test_17_what_was_not_measured_is_neither_paid_nor_suspected(name):
+def test_17_unmeasured_values_are_neither_rewarded_nor_flagged(name):
     """A seed first measured at 25 points has not risen by them, nor one lost from sight fallen."""
     unknown, known = (seed(SeedStage.HOLDING, c) for c in (None, 25.0))
     first = paid(name, report(unknown, val_accuracy=60.0), report(known, val_accuracy=50.0))
@@ -200,7 +200,7 @@ def test_17_what_was_not_measured_is_neither_paid_nor_suspected(name):
 
 @contribution_mode
 @pytest.mark.parametrize("accuracy", [None, math.nan, math.inf])
-def test_17_an_accuracy_that_was_not_measured_has_not_fallen_to_nothing(name, accuracy):
+def test_17_an_unmeasured_accuracy_does_not_count_as_zero(name, accuracy):
     before = report(seed(SeedStage.HOLDING, 5.0), val_accuracy=60.0)
     after = report(seed(SeedStage.HOLDING, 25.0), val_accuracy=accuracy)
     assert paid(name, before, after).flags == ()
@@ -208,14 +208,14 @@ def test_17_an_accuracy_that_was_not_measured_has_not_fallen_to_nothing(name, ac
 
 @progress_mode
 @pytest.mark.parametrize("loss", [None, math.nan])
-def test_17_a_loss_that_was_not_measured_has_neither_fallen_nor_risen(name, loss):
+def test_17_an_unmeasured_loss_counts_as_unchanged(name, loss):
     known, unknown = report(val_loss=2.0), report(val_loss=loss)
     for path in ((known, unknown), (unknown, known)):
         assert paid(name, *path).components["progress"] == 0
 
 
 @contribution_mode
-def test_17_a_rise_is_seen_whatever_the_reported_velocity(name):
+def test_17_a_rise_is_flagged_whatever_the_reported_velocity(name):
     """The reward compares measurements itself, so a velocity lost on the way costs nothing."""
     before = report(seed(SeedStage.FOSSILIZED, 5.0), val_accuracy=60.0)
     reports = [
@@ -232,7 +232,9 @@ def test_17_a_rise_is_seen_whatever_the_reported_velocity(name):
 
 @LONG
 @given(st.floats(5, 60), st.integers(0, 12))
-def test_23_nothing_beats_committing_to_a_seed_that_is_worth_its_rent(contribution, extra):
+def test_23_no_behaviour_earns_more_than_fossilizing_a_seed_that_is_worth_its_rent(
+    contribution, extra
+):
     """Neither holding it for ever, nor turning its alpha about, nor pruning it in the end."""
     episode = grown(contribution=contribution, rest=extra, max_epochs=60)
     turn = at(Op.SET_ALPHA_TARGET, alpha_target=0, alpha_speed=1)
@@ -270,7 +272,7 @@ def played(episode, script, contribution):
 
 @PLAN
 @given(st.integers(0, 4), st.booleans(), st.lists(st.floats(0, 8), min_size=25, max_size=25))
-def test_23_germinating_early_claims_nothing_of_the_hosts_own_progress(epoch, prune, gains):
+def test_23_early_germination_is_not_rewarded_for_the_hosts_own_progress(epoch, prune, gains):
     """A seed that contributes nothing earns nothing, whatever the host does meanwhile."""
 
     def said(step):

@@ -20,7 +20,7 @@ def rollout(world):
     return play(world, small_policy(world), bandit_reward)
 
 
-def test_shapes(rollout):
+def test_a_rollout_has_the_documented_shapes(rollout):
     assert (rollout.steps, rollout.environments) == (4, 3)
     assert rollout.observation.features.shape[:2] == (5, 3)
     assert rollout.actions.shape == (4, 3, len(HEADS))

@@ -257,7 +257,7 @@ def test_values_are_reported_in_reward_units():
     assert first[0] == pytest.approx(100 + 0.995 * 100, rel=0.1)
 
 
-def test_controllers_meet_the_hosts_that_a_policy_meets():
+def test_controllers_get_the_same_hosts_as_a_policy():
     telemetry = RecordedTelemetry()
     world = PuzzleEnvironment(environments=4, length=3, open_steps=2)
     controllers = [Germinator() for _ in range(4)]

@@ -191,13 +191,13 @@ def test_potential_credit_is_given_and_taken_back():
     assert attribution(some, replace(some, stage=SeedStage.PRUNED)) == pytest.approx(-0.2)
 
 
-def test_credit_is_kept_at_the_horizon_and_lost_at_an_end_by_the_governor():
+def test_credit_is_kept_at_the_horizon_and_lost_in_a_rollback():
     kept = seed(SeedStage.HOLDING, 10.0)
     assert attribution(kept, kept, ended=EpisodeEnd.HORIZON) == pytest.approx(0.2 * (GAMMA - 1))
     assert attribution(kept, kept, ended=EpisodeEnd.GOVERNOR) == pytest.approx(-0.2)
 
 
-def test_an_inflated_contribution_is_flagged_and_not_paid():
+def test_an_inflated_contribution_is_flagged_and_not_rewarded():
     before = report(seed(SeedStage.BLENDING, 5.0), val_accuracy=60.0)
     after = report(seed(SeedStage.BLENDING, 25.0), val_accuracy=50.0)
     paid = REWARD(before, WAIT, after)
@@ -221,7 +221,7 @@ def test_an_inflated_contribution_is_flagged_and_not_paid():
         (SeedStage.HOLDING, 1.0, -2.0, False),
     ],
 )
-def test_which_contributions_are_inflated(stage, rise, drop, flagged):
+def test_contributions_are_flagged_as_inflated_by_their_rise_and_drop(stage, rise, drop, flagged):
     before = report(seed(stage, 5.0), val_accuracy=60.0)
     after = report(seed(stage, 5.0 + rise), val_accuracy=60.0 - drop)
     assert REWARD(before, WAIT, after).flags == (
@@ -275,7 +275,7 @@ def warnings(previous, action, current):
     return REWARD(previous, action, current).components["warnings"]
 
 
-def test_mistakes_that_are_charged():
+def test_mistakes_have_a_penalty():
     useful, useless = (report(seed(SeedStage.HOLDING, c)) for c in (8.0, 0.2))
     assert warnings(useful, act(Op.PRUNE), report()) == pytest.approx(-0.1)
     assert warnings(useless, act(Op.PRUNE), report()) == 0
@@ -316,7 +316,7 @@ def test_terminal_by_hand():
 
 
 @given(any_report(ended=EpisodeEnd.GOVERNOR))
-def test_an_end_by_the_governor_is_never_rewarded(current):
+def test_a_rollback_is_never_rewarded(current):
     paid = REWARD(report(), WAIT, current)
     assert paid.components["terminal"] <= -1
     assert paid.components["attribution"] <= 0

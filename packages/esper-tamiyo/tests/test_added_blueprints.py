@@ -37,7 +37,7 @@ def test_added_blueprints_come_after_the_index_of_an_empty_slot(policies, specs,
     assert encoded.blueprints.tolist() == [[empty + 1, empty + 2, empty]]
 
 
-def test_a_policy_chooses_them_where_the_task_allows_them(policies, specs, rich):
+def test_a_policy_chooses_added_blueprints_where_the_task_allows_them(policies, specs, rich):
     spec = specs(blueprints=("mine", "other"))
     policy = policies(spec)
     observation = policy.encode([empty_host(rich(spec))] * 64)
@@ -53,7 +53,7 @@ def test_a_policy_chooses_them_where_the_task_allows_them(policies, specs, rich)
 
 
 @pytest.mark.parametrize("controller", [HeuristicController, RandomMaskedController])
-def test_controllers_by_rule_choose_them(controller, specs, rich):
+def test_controllers_by_rule_choose_added_blueprints(controller, specs, rich):
     spec = specs(blueprints=("mine",))
     deciding = controller(spec)
     deciding.reset(1)

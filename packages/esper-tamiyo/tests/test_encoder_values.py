@@ -160,7 +160,7 @@ def test_a_whole_row_by_hand(encode, spec, rich):
 
 
 @pytest.mark.parametrize("case", OF_THE_BASE)
-def test_a_base_number(encode, spec, rich, case):
+def test_base_features_have_the_values_of_the_report(encode, spec, rich, case):
     change, name, position, value = case
     (feature,) = (each for each in BASE_FEATURES if each.name == name)
     row = encode(replace(rich(spec), **change))
@@ -168,7 +168,7 @@ def test_a_base_number(encode, spec, rich, case):
 
 
 @pytest.mark.parametrize("case", OF_A_SLOT)
-def test_a_number_of_any_slot(encode, spec, rich, seeded, case):
+def test_slot_features_have_the_values_of_the_report(encode, spec, rich, seeded, case):
     change, name, position, value = case
     (feature,) = (each for each in SLOT_FEATURES if each.name == name)
     plain = encode(rich(spec))
@@ -220,7 +220,7 @@ def test_every_number_reaches_the_network(policies, spec, rich):
         assert moved[0].nonzero().flatten().tolist() == [index]
 
 
-def test_what_a_slot_holds_is_seen_by_op_arguments_and_critic(policies, spec, rich, seeded):
+def test_op_arguments_and_critic_depend_on_the_content_of_a_slot(policies, spec, rich, seeded):
     policy = policies(spec)
     plain, other = (
         policy.act(policy.encode([report]), policy.initial_state(1), generator=None, greedy=True)

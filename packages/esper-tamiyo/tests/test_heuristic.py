@@ -236,7 +236,7 @@ def test_a_penalty_decays(long):
     assert controller.decide(report(long, epoch=60)).blueprint is failed
 
 
-def test_reset_forgets(long):
+def test_reset_clears_the_state(long):
     controller = HeuristicController(long)
     first = [controller.decide(report(long)) for _ in range(3)]
     controller.reset(9)
@@ -290,7 +290,7 @@ def test_short_episodes_grow_too(specs, gardens, max_epochs):
 
 
 @pytest.mark.parametrize("gates", ["automatic", "strict"])
-def test_other_rules_of_the_lifecycle_do_not_stop_it(specs, gardens, gates):
+def test_the_heuristic_grows_under_other_rules_of_the_lifecycle(specs, gardens, gates):
     spec = specs(max_epochs=150)
     rules = {
         "automatic": LifecycleRules(
@@ -302,7 +302,7 @@ def test_other_rules_of_the_lifecycle_do_not_stop_it(specs, gardens, gates):
     assert all(state.stage is SeedStage.FOSSILIZED for state in garden.states)
 
 
-def test_the_garden_measures_like_a_host(specs, gardens):
+def test_the_simulated_host_counts_contributions_from_the_first_epoch_of_a_stage(specs, gardens):
     """What the tests above rest on: a contribution counts from the first epoch in a stage."""
     garden = gardens(specs(1))
     garden.step(FactoredAction(op=Op.GERMINATE, blueprint=Blueprint.NORM, alpha_target=2))

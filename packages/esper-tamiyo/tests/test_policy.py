@@ -308,7 +308,7 @@ def test_acting_records_no_gradient(rollout):
     assert not any(tensor.requires_grad for tensor in tensors)
 
 
-def test_memory_is_used(policy, rollout):
+def test_the_state_of_the_lstm_changes_the_values(policy, rollout):
     observation, state, decision = rollout[6]
     fresh = policy.act(
         observation, policy.initial_state(ENVIRONMENTS), generator=torch.Generator(), greedy=True

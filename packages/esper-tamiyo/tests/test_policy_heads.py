@@ -78,7 +78,7 @@ def test_a_heads_own_layer_moves_its_own_choices(policy, name):
             assert torch.equal(after.probabilities[other], before[other])
 
 
-def test_what_an_op_is_applied_to_is_drawn_apart_from_the_op(policy):
+def test_op_arguments_are_sampled_separately_from_the_op(policy):
     """One draw for both would let the op that came up choose the slot of its own number."""
     for head in HEADS:
         insist(policy, head, 0, logit=0.0)
