@@ -8,8 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from esper_leyline import PolicyConfig, head_sizes
+from esper_leyline.actions import least_entropy
 from esper_leyline.events import GpuVitals, Vitals
 from esper_leyline.health import (
+    CLIPPING_LIMITS,
+    CRITIC_LIMITS,
+    ENTROPY_LIMITS,
+    GRADIENT_LIMITS,
+    LEAST_ENTROPY,
     MEMORY_LIMITS,
     SPEED_LIMITS,
     Gauge,
@@ -17,12 +24,21 @@ from esper_leyline.health import (
     Limits,
     MemoryKind,
     SpeedHistory,
+    collapsed_entropy,
+    entropy_above_floor,
     is_loss_stable,
     memory_uses,
 )
 
 NOT_FINITE = [math.nan, math.inf, -math.inf]
-ALL_LIMITS = [*MEMORY_LIMITS.values(), SPEED_LIMITS]
+ALL_LIMITS = [
+    *MEMORY_LIMITS.values(),
+    SPEED_LIMITS,
+    GRADIENT_LIMITS,
+    CLIPPING_LIMITS,
+    CRITIC_LIMITS,
+    ENTROPY_LIMITS,
+]
 
 numbers = st.integers(-40, 40).map(float)
 
@@ -199,3 +215,20 @@ def test_the_usual_speed_needs_some_rounds_and_a_lasting_speed_becomes_it():
     assert history.usual == 2.0
     assert len(history.recent) == 20
     assert SpeedHistory(recent=(0.0,) * 9).share(1.0) is None
+
+
+@pytest.mark.parametrize(("head", "size"), head_sizes(3).items())
+def test_entropy_above_floor_is_zero_at_the_floor_and_one_for_a_uniform_choice(head, size):
+    floor = PolicyConfig().floors[head]
+    at_floor = [least_entropy(floor, choices) for choices in range(2, size + 1)]
+    assert entropy_above_floor(1.0, floor, size) == pytest.approx(1.0)
+    found = [entropy_above_floor(entropy, floor, size) for entropy in at_floor]
+    assert max(found) == pytest.approx(0.0)
+    assert entropy_above_floor(collapsed_entropy(floor, size), floor, size) == pytest.approx(
+        LEAST_ENTROPY
+    )
+    assert collapsed_entropy(floor, size) > max(at_floor)
+
+
+def test_a_head_without_a_floor_has_collapsed_below_the_least_entropy():
+    assert collapsed_entropy(0.0, 6) == pytest.approx(LEAST_ENTROPY)

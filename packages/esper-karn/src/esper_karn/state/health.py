@@ -6,7 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from esper_leyline.health import MEMORY_LIMITS, SPEED_LIMITS, Gauge, Level, Limits, MemoryKind
+from esper_leyline.health import (
+    CLIPPING_LIMITS,
+    CRITIC_LIMITS,
+    ENTROPY_LIMITS,
+    GRADIENT_LIMITS,
+    MEMORY_LIMITS,
+    SPEED_LIMITS,
+    Gauge,
+    Level,
+    Limits,
+    MemoryKind,
+)
 from esper_leyline.wire import Float
 
 
@@ -59,7 +70,7 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
         ),
         "entropy": Check(
             measures="least entropy of a head, 1 is a uniform choice",
-            limits=Limits(warning=0.15, bad=0.05, below=True, margin=0.03, patience=2),
+            limits=ENTROPY_LIMITS,
             advice="Raise --ppo-entropy-coefficient, or policy.floors of that head: it almost "
             "always chooses the same.",
         ),
@@ -71,18 +82,18 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
         ),
         "critic": Check(
             measures="explained variance of the returns",
-            limits=Limits(warning=0.0, bad=-0.5, below=True, margin=0.05, patience=5),
+            limits=CRITIC_LIMITS,
             advice="Raise --ppo-value-coefficient or --ppo-epochs: the critic predicts returns no "
             "better than their mean does.",
         ),
         "gradient": Check(
             measures="gradient norm of the policy before clipping",
-            limits=Limits(warning=30.0, bad=100.0, margin=5.0),
+            limits=GRADIENT_LIMITS,
             advice="Lower --ppo-learning-rate, and look for a reward component that jumps.",
         ),
         "clipping": Check(
             measures="share of the gradient norm that clipping leaves",
-            limits=Limits(warning=0.3, bad=0.1, below=True, margin=0.1, patience=3),
+            limits=CLIPPING_LIMITS,
             advice="Raise --ppo-max-grad-norm: clipping removes most of each step.",
         ),
         "kl": Check(

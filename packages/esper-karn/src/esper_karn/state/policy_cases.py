@@ -8,8 +8,8 @@ from esper_karn.state.draft import Draft
 from esper_karn.state.series import CHART_CAPACITY
 from esper_karn.state.stamped import stamp
 from esper_leyline import BUILT_IN_BLUEPRINTS, head_sizes
-from esper_leyline.actions import least_entropy
 from esper_leyline.events import Decision, Event, PPOUpdate
+from esper_leyline.health import entropy_above_floor
 
 _CHARTS = (
     "entropy",
@@ -87,9 +87,8 @@ def _room(draft: Draft, head: str, entropy: float) -> float:
     config = draft.started.config if draft.started else None
     floor = config.policy.floors.get(head, 0.0) if config else 0.0
     slots = len(draft.built.slots) if draft.built else 1
-    size = max(2, head_sizes(max(1, slots), BUILT_IN_BLUEPRINTS).get(head, 2))
-    least = max(least_entropy(floor, choices) for choices in range(2, size + 1))
-    return (entropy - least) / (1.0 - least)
+    size = head_sizes(max(1, slots), BUILT_IN_BLUEPRINTS).get(head, 2)
+    return entropy_above_floor(entropy, floor, size)
 
 
 def _relative_spread(update: PPOUpdate) -> float | None:

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from esper_leyline import BUILT_IN_BLUEPRINTS, head_sizes
-from esper_leyline.actions import least_entropy
 from esper_leyline.events import (
     EntropyCollapse,
     GradientPathology,
@@ -19,6 +18,13 @@ from esper_leyline.events import (
     RatioCollapse,
     RatioExplosion,
     ValueCollapse,
+)
+from esper_leyline.health import (
+    LARGEST_GRADIENT_NORM,
+    LEAST_ENTROPY,
+    LEAST_EXPLAINED_VARIANCE,
+    LEAST_GRADIENT_KEPT,
+    collapsed_entropy,
 )
 
 Anomaly = (
@@ -29,9 +35,6 @@ Anomaly = (
     | GradientPathology
     | NumericalInstability
 )
-
-ENTROPY_MARGIN = 0.02
-"""A head has collapsed up to this far above the smallest entropy that its floor allows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,16 +49,16 @@ class AnomalyThresholds:
         gradient_max: Largest gradient norm.
         gradient_min: Smallest gradient norm.
         gradient_kept: Smallest share of the gradients that clipping leaves.
-        entropy: Smallest entropy by head, between 0 and 1.
+        entropy: Smallest entropy by head, between 0 and 1; ``LEAST_ENTROPY`` for other heads.
     """
 
     ratio_max: float = 5.0
     ratio_min: float = 0.1
-    explained_variance: float = 0.0
+    explained_variance: float = LEAST_EXPLAINED_VARIANCE
     warm_up_rounds: int = 10
-    gradient_max: float = 100.0
+    gradient_max: float = LARGEST_GRADIENT_NORM
     gradient_min: float = 1e-7
-    gradient_kept: float = 0.1
+    gradient_kept: float = LEAST_GRADIENT_KEPT
     entropy: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -70,8 +73,7 @@ def thresholds_for(
         blueprints: The choices of the blueprint head.
     """
     entropy = {
-        head: ENTROPY_MARGIN
-        + max(least_entropy(floors[head], choices) for choices in range(2, max(size, 2) + 1))
+        head: collapsed_entropy(floors[head], size)
         for head, size in head_sizes(slots, blueprints).items()
     }
     return AnomalyThresholds(entropy=entropy)
@@ -146,6 +148,6 @@ def _values(
 
 def _entropies(update: PPOUpdate, thresholds: AnomalyThresholds) -> Iterator[Anomaly]:
     for head, entropy in update.head_entropy.items():
-        limit = thresholds.entropy.get(head, ENTROPY_MARGIN)
+        limit = thresholds.entropy.get(head, LEAST_ENTROPY)
         if entropy is not None and entropy < limit:
             yield EntropyCollapse(head=head, entropy=entropy, threshold=limit)
