@@ -9,11 +9,12 @@ from __future__ import annotations
 import fcntl
 import os
 import platform
+import time
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from pydantic import ValidationError
+from pydantic import FiniteFloat, ValidationError
 
 from esper_leyline.errors import LeylineError
 from esper_leyline.files.paths import open_regular, working_directory
@@ -38,6 +39,9 @@ class RunOwner(Contract):
         group: The comparison that the run is an arm of; ``None`` outside one.
         folder: Its working directory, which relative paths of its settings start from; ``None``
             if that is not known.
+        started: When it locked the run, in Unix seconds.
+        uptime: The same in seconds since its machine was started; setting the clock does not
+            change it. ``None`` where the system does not say.
     """
 
     command: str
@@ -47,6 +51,8 @@ class RunOwner(Contract):
     locked: bool
     group: str | None = None
     folder: str | None = None
+    started: FiniteFloat | None = None
+    uptime: FiniteFloat | None = None
 
 
 class LockState(StrEnum):
@@ -114,7 +120,16 @@ def owner_here(command: str, *, locked: bool, group: str | None = None) -> RunOw
         locked=locked,
         group=group,
         folder=working_directory(),
+        started=time.time(),
+        uptime=_uptime(),
     )
+
+
+def _uptime() -> float | None:
+    """Returns the seconds since this machine was started, its sleep included."""
+    if not hasattr(time, "CLOCK_BOOTTIME"):
+        return None
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def _read_owner(content: bytes) -> RunOwner | None:

@@ -15,12 +15,10 @@ from esper_leyline.run_lock import probe_lock
 from esper_nissa import RunDirectory
 from esper_simic import MOST_SKIPS
 from esper_train.checkpoints.files import SUFFIX, DamagedError, load_checkpoint
+from esper_train.checkpoints.latest import LATEST, latest_run
 from esper_train.errors import TrainError
 from esper_train.settings.options import TelemetryOptions
 from esper_train.settings.resume import check_config
-
-LATEST = "latest"
-"""The value of ``--resume`` that means the latest run of ``--runs``."""
 
 DAMAGED = ".damaged"
 """Appended to the name of a checkpoint that a resumed run could not read."""
@@ -104,7 +102,7 @@ def find_target(value: Path, telemetry: TelemetryOptions) -> Target:
         EsperError: If there is no such run, or its log was sent elsewhere by a flag.
     """
     if str(value) == LATEST:
-        target = Target(run=_latest(telemetry.runs))
+        target = Target(run=latest_run(telemetry.runs))
     elif value.is_dir():
         target = Target(run=RunDirectory.open(value))
     else:
@@ -244,18 +242,6 @@ def _status(summary: Path) -> RunStatus | None:
     except KarnError:
         return None
     return None if found is None else found.status
-
-
-def _latest(runs: Path) -> RunDirectory:
-    """Returns the latest run of ``esper-train ppo`` in a folder, by its name."""
-    for path in sorted(runs.glob(f"*/{CONFIG_FILE}"), reverse=True):
-        owner = probe_lock(path.parent).owner
-        if owner is not None and owner.command == "ppo":
-            return RunDirectory.open(path.parent)
-    raise TrainError(
-        f"--resume {LATEST}: no run of esper-train ppo in '{runs}'; name its folder with --runs, "
-        "or the run itself with --resume"
-    )
 
 
 def _target_of_file(path: Path) -> Target:
