@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -175,6 +176,18 @@ def test_only_the_wanted_kinds_are_read(tmp_path, run_of, as_log):
     with EventReader(path, kinds=frozenset({"round_completed"})) as reader:
         assert [event.payload.summary.round for event in reader.read()] == [1, 2, 3]
         assert [problem.line for problem in reader.problems] == [len(events) + 1]
+
+
+def test_events_belong_to_the_comparison_that_the_first_line_of_their_process_names(
+    tmp_path, run_of
+):
+    path = tmp_path / "events.jsonl"
+    first, second, third = run_of(1)[:3]
+    groups = [replace(first, group="night"), second, replace(third, boot=1)]
+    lines = [encode_event(each, name_run=each is not second) for each in groups]
+    path.write_bytes(b"".join(line + b"\n" for line in lines))
+    with EventReader(path) as reader:
+        assert [each.group for each in reader.read()] == ["night", "night", None]
 
 
 def test_a_folder_in_place_of_a_log_is_one_line(tmp_path):

@@ -73,6 +73,15 @@ def test_a_line_that_does_not_name_its_run_belongs_to_the_one_that_is_read():
     assert b"run_id" not in line
     assert parse_event(line).run_id is None
     assert parse_event(line, "r").run_id == "r"
+
+
+def test_a_line_that_does_not_name_its_run_belongs_to_the_comparison_that_is_read():
+    line = encode_event(event(Vitals(), group="g"), name_run=False)
+    assert b"group" not in line
+    assert parse_event(line).group is None
+    assert parse_event(line, "r", "g").group == "g"
+    # A process outside a comparison names its run only.
+    assert parse_event(encode_event(event(Vitals())), "r", "g").group is None
     assert parse_event(encode_event(event(Vitals())), "other").run_id == "r"
 
 

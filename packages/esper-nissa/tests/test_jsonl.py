@@ -84,6 +84,14 @@ def test_only_the_first_line_of_each_process_names_the_run(tmp_path):
     assert parse_event(lines[1], "run-1") == event(1)
 
 
+def test_only_the_first_line_of_each_process_names_its_comparison(tmp_path):
+    path = tmp_path / "events.jsonl"
+    write(path, [replace(event(number), group="night") for number in (0, 1)])
+    lines = path.read_bytes().splitlines()
+    assert [b'"group":"night"' in line for line in lines] == [True, False]
+    assert parse_event(lines[1], "run-1", "night") == replace(event(1), group="night")
+
+
 def test_the_run_is_named_again_after_its_log_was_truncated(tmp_path):
     path = tmp_path / "events.jsonl"
     sink = JsonlSink(path)

@@ -31,7 +31,7 @@ class Recorded:
     def __init__(self):
         self.events = []
 
-    def emit(self, payload, *, round=None, epoch=None, environment=None, group=None):
+    def emit(self, payload, *, round=None, epoch=None, environment=None):
         self.events.append((payload.kind, round, epoch, environment))
 
     @property

@@ -173,7 +173,7 @@ class RecordedTelemetry:
     def __init__(self) -> None:
         self.events: list[Emitted] = []
 
-    def emit(self, payload, *, round=None, epoch=None, environment=None, group=None) -> None:
+    def emit(self, payload, *, round=None, epoch=None, environment=None) -> None:
         self.events.append(Emitted(payload, round, epoch, environment))
 
     def events_of(self, kind: str, environment: int | None = None) -> list[Emitted]:

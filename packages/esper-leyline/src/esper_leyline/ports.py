@@ -386,7 +386,6 @@ class Telemetry(Protocol):
         round: int | None = None,
         epoch: int | None = None,
         environment: int | None = None,
-        group: str | None = None,
     ) -> None:
         """Stamps a payload and passes it to the sinks; never blocks on them."""
 
@@ -411,6 +410,5 @@ class NullTelemetry:
         round: int | None = None,
         epoch: int | None = None,
         environment: int | None = None,
-        group: str | None = None,
     ) -> None:
         """Discards the payload."""

@@ -27,7 +27,6 @@ class _Emitted(NamedTuple):
     round: int | None
     epoch: int | None
     environment: int | None
-    group: str | None
 
 
 class _Stamped(NamedTuple):
@@ -84,7 +83,7 @@ class Hub:
             are ignored and take no sequence number.
         boot: Number of processes that wrote this run's log before.
         sequence: Sequence number of the first event.
-        group: The comparison that the run is an arm of, unless an event names another.
+        group: The comparison that the run is an arm of.
         on_loss: Called from the hub's own thread, once for each sink that fails and each
             loss that a sink reports; ``events`` is 0 if nothing is missing so far.
     """
@@ -145,7 +144,6 @@ class Hub:
         round: int | None = None,
         epoch: int | None = None,
         environment: int | None = None,
-        group: str | None = None,
     ) -> None:
         """Stamps a payload and queues it for the sinks.
 
@@ -154,14 +152,13 @@ class Hub:
             round: Round of episodes it belongs to, from 1; ``None`` for the whole run.
             epoch: Epochs of the episode that were trained; ``None`` if it is not about one.
             environment: Index of the environment concerned, ``None`` for the whole run.
-            group: The comparison that the event belongs to, if it is not the hub's own.
 
         Raises:
             NissaError: If the hub is closed.
         """
         if payload.kind not in self._kinds:
             return
-        emitted = _Emitted(payload, round, epoch, environment, group)
+        emitted = _Emitted(payload, round, epoch, environment)
         with self._stamping:
             if self._closed:
                 raise NissaError(
@@ -230,14 +227,14 @@ class Hub:
 
     def _event(self, stamped: _Stamped) -> Event:
         self._passing = stamped.sequence
-        payload, number, epoch, environment, group = stamped.emitted
+        payload, number, epoch, environment = stamped.emitted
         return Event(
             run_id=self._run_id,
             boot=self._boot,
             sequence=stamped.sequence,
             monotonic=stamped.monotonic,
             wall_time=stamped.wall_time,
-            group=self._group if group is None else group,
+            group=self._group,
             round=number,
             epoch=epoch,
             environment=environment,

@@ -58,7 +58,7 @@ class EventReader:
     event, or is longer than ``MAX_LINE``, is skipped and recorded in ``problems``. A
     file that was truncated or replaced is read again from its start; its events have the
     same sequence numbers, and the reducer ignores those that it has seen. A line that does not
-    name the run belongs to the run that a line before it names. A file that was
+    name the run belongs to the run and the comparison that a line before it names. A file that was
     truncated and outgrew its old length between two reads looks like one that only grew.
 
     Args:
@@ -81,6 +81,7 @@ class EventReader:
         names = b"|".join([b'"run_id":', *(kind.encode() for kind in sorted(kinds or ()))])
         self._wanted = re.compile(names) if kinds is not None else None
         self._run_id: str | None = None
+        self._group: str | None = None
         self._file: BinaryIO | None = None
         self._splitter = LineSplitter()
         self._lines: deque[bytes | None] = deque()
@@ -174,7 +175,7 @@ class EventReader:
             new = open_regular(self._path)
             file.close()
             self._start(new)
-            self._run_id = None
+            self._run_id = self._group = None
         elif now.st_size < file.tell():
             file.seek(0)
             self._start(file)
@@ -196,9 +197,9 @@ class EventReader:
             return None
         if self._wanted is not None and not self._wanted.search(line) and _looks_whole(line):
             return None
-        parsed = parse_event(line, self._path, self._run_id)
+        parsed = parse_event(line, self._path, self._run_id, self._group)
         if isinstance(parsed, Event):
-            self._run_id = parsed.run_id
+            self._run_id, self._group = parsed.run_id, parsed.group
             return parsed
         self._record(self._line, parsed)
         return None
@@ -209,13 +210,16 @@ class EventReader:
             self._problems.append(Problem(line, reason))
 
 
-def parse_event(line: bytes, log: Path, run_id: str | None = None) -> Event | str:
+def parse_event(
+    line: bytes, log: Path, run_id: str | None = None, group: str | None = None
+) -> Event | str:
     """Parses one complete line of a log.
 
     Args:
         line: The line.
         log: The log, for errors.
         run_id: The run, where the line does not name it.
+        group: The comparison of that run, where the line names neither.
 
     Returns:
         The event, or the reason why the line is no event.
@@ -224,7 +228,7 @@ def parse_event(line: bytes, log: Path, run_id: str | None = None) -> Event | st
         KarnError: If the line was written for another schema version.
     """
     try:
-        return events.parse_event(line, run_id)
+        return events.parse_event(line, run_id, group)
     except RecursionError:
         return "it is nested too deeply"
     except ValidationError as error:

@@ -29,7 +29,8 @@ class Event:
         sequence: Counts the run's events without gaps, from 0, across boots.
         monotonic: Seconds since the boot's start, for durations.
         wall_time: Unix time, for people.
-        group: The comparison that the run is an arm of; ``None`` outside one.
+        group: The comparison that the run is an arm of; ``None`` outside one, and where neither the
+            line nor a line before it names the run.
         round: Round of episodes that the event belongs to, from 1; ``None`` for the whole run.
         epoch: Epochs of the episode that were trained, the present one included; ``None`` where
             the event is not about one.
@@ -71,7 +72,8 @@ def encode_event(event: Event, *, name_run: bool = True) -> bytes:
 
     Args:
         event: The event.
-        name_run: Whether to write ``run_id``; ``parse_event`` takes it where the line lacks it.
+        name_run: Whether to write ``run_id`` and ``group``; ``parse_event`` takes them where the
+            line lacks them.
     """
     payload = event.payload
     kind = payload.kind
@@ -90,12 +92,13 @@ def encode_event(event: Event, *, name_run: bool = True) -> bytes:
     )
 
 
-def parse_event(line: bytes, run_id: str | None = None) -> Event:
+def parse_event(line: bytes, run_id: str | None = None, group: str | None = None) -> Event:
     """Reads one line of a log.
 
     Args:
         line: The line.
         run_id: The run, where the line does not name it.
+        group: The comparison of that run, where the line names neither.
 
     Raises:
         EventVersionError: If the line was written under another schema version.
@@ -111,9 +114,12 @@ def parse_event(line: bytes, run_id: str | None = None) -> Event:
         _check_version(_claimed_version(line))
         raise
     _check_version(event.schema_version)
-    if event.run_id is None and run_id is not None:
+    if event.run_id is None:
         # No other code has the event yet; a copy would take as long as reading a short line.
-        object.__setattr__(event, "run_id", run_id)
+        if run_id is not None:
+            object.__setattr__(event, "run_id", run_id)
+        if event.group is None and group is not None:
+            object.__setattr__(event, "group", group)
     return event
 
 
@@ -122,14 +128,14 @@ def _stamps(event: Event, *, name_run: bool) -> str:
     parts = [f'{{"schema_version":{event.schema_version}']
     if name_run and event.run_id is not None:
         parts.append(f'"run_id":{json.dumps(event.run_id)}')
+    if name_run and event.group is not None:
+        parts.append(f'"group":{json.dumps(event.group)}')
     if event.boot:
         parts.append(f'"boot":{event.boot}')
     parts.append(
         f'"sequence":{event.sequence},"monotonic":{event.monotonic:.3f},'
         f'"wall_time":{event.wall_time:.3f}'
     )
-    if event.group is not None:
-        parts.append(f'"group":{json.dumps(event.group)}')
     if event.round is not None:
         parts.append(f'"round":{event.round}')
     if event.epoch is not None:

@@ -61,15 +61,14 @@ class Monitor:
         round: int | None = None,
         epoch: int | None = None,
         environment: int | None = None,
-        group: str | None = None,
     ) -> None:
         """Passes an event on, then emits what the rules find in it."""
         emit = self._telemetry.emit
-        emit(payload, round=round, epoch=epoch, environment=environment, group=group)
+        emit(payload, round=round, epoch=epoch, environment=environment)
         rule = self._rules.get(payload.kind)
         if rule is not None:
             for found in rule(payload, round, environment):
-                emit(found, round=round, epoch=epoch, environment=environment, group=group)
+                emit(found, round=round, epoch=epoch, environment=environment)
 
     def _epoch(
         self, payload: EpochCompleted, number: int | None, environment: int | None

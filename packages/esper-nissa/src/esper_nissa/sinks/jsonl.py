@@ -44,7 +44,7 @@ class JsonlSink:
 
     Lines are written whenever the hub's queue is empty, at least every ``FLUSH_INTERVAL``
     seconds under load, and synced to disk after the events of ``DURABLE_KINDS``. Only the first
-    line of each process names the run.
+    line of each process names the run and its comparison.
 
     Nothing is ever removed from the file: if a killed writer left an unfinished last line,
     a newline is added first. Readers report that line as malformed, and a reader that
