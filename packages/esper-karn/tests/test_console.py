@@ -14,7 +14,7 @@ import pytest
 from rich.console import Console
 
 from esper_karn import ClosingTable, ConsoleView, KarnError, RunReport, fold, follow
-from esper_karn.console.console_view import progress_line
+from esper_karn.console.progress_line import progress_line
 from esper_leyline import RunStatus, RunSummary, override
 from esper_leyline.events import Phase, RoundCompleted, RunPhase, encode_event
 

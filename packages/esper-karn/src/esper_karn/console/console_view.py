@@ -8,40 +8,26 @@ from pathlib import Path
 
 from rich.cells import cell_len
 from rich.console import Console
-from rich.live import Live
 from rich.text import Text
 
-from esper_karn.console.layout import GAP, Part, fit_parts, join, wrapped
-from esper_karn.formatting import (
-    format_count,
-    format_duration,
-    format_fixed,
-    format_index,
-    format_signed,
-    pluralize,
-)
+from esper_karn.console.layout import GAP, fit_parts, join, wrapped
+from esper_karn.console.progress_line import ProgressLine
+from esper_karn.console.round_line import round_remarks, round_variants
+from esper_karn.formatting import format_count, pluralize
 from esper_karn.log.reader import EventReader, problems_text
 from esper_karn.state.reducer import Folding
 from esper_karn.state.rounds import RoundStats
 from esper_karn.state.run import RunState
 from esper_karn.views.levels import level_needed
-from esper_karn.views.progress import progress
-from esper_karn.views.rounds import RoundView, round_view
-from esper_leyline import RunStatus, printable
+from esper_karn.views.rounds import round_view
+from esper_leyline import printable
 from esper_leyline.events import (
     EnvironmentBuilt,
     Event,
-    Phase,
     PPOUpdate,
     RoundCompleted,
     RunStarted,
 )
-
-COMPACT_WIDTH = 120
-"""Below this many columns, the lines of rounds are compact."""
-
-BAR_WIDTH = 20
-"""Columns of the progress bar."""
 
 
 class ConsoleView:
@@ -59,7 +45,7 @@ class ConsoleView:
         self._console = console
         self._pending: RoundStats | None = None
         self._reported: set[str] = set()
-        self._live = _ProgressLine(console) if interactive else None
+        self._live = ProgressLine(console) if interactive else None
 
     @property
     def state(self) -> RunState:
@@ -134,8 +120,8 @@ class ConsoleView:
         view = round_view(self.state, self._pending)
         self._pending = None
         width = self._console.width
-        parts, left_out = fit_parts(width, *_variants(view, width))
-        remarks = _remarks(view)
+        parts, left_out = fit_parts(width, *round_variants(view, width))
+        remarks = round_remarks(view)
         text = GAP.join([join(parts), *remarks])
         if cell_len(text) > width:
             self._print_wrapped(join(parts))
@@ -225,143 +211,3 @@ def describe_run(started: RunStarted, built: EnvironmentBuilt) -> str:
         f"{started.command} on {config.task}, {config.device}; "
         f"{rounds} of {hosts}, {epochs} each; {sizes} parameters"
     )
-
-
-def _variants(view: RoundView, width: int) -> list[list[Part]]:
-    compact = _compact_parts(view)
-    return [compact] if width < COMPACT_WIDTH else [_wide_parts(view), compact]
-
-
-def _wide_parts(view: RoundView) -> list[Part]:
-    stats = view.stats
-    germinated, fossilized, pruned = _seed_counts(stats)
-    return [
-        Part(text=_round_of_total(view)),
-        Part(text=f"return {format_signed(stats.mean_return):>6}"),
-        Part(text=f"accuracy {format_fixed(stats.mean_accuracy, 1):>4} %"),
-        Part(text=f"germinated {germinated:>2} fossilized {fossilized:>2} pruned {pruned:>2}"),
-        *_update_parts(view, "entropy"),
-        Part(text=f"ETA {format_duration(view.eta)}"),
-    ]
-
-
-def _compact_parts(view: RoundView) -> list[Part]:
-    stats = view.stats
-    return [
-        Part(text=_round_of_total(view)),
-        Part(text=f"ret {format_signed(stats.mean_return):>6}"),
-        Part(text=f"acc {format_fixed(stats.mean_accuracy, 1):>4} %"),
-        Part(text=f"seeds {'/'.join(_seed_counts(stats)):<8}", name="seeds", rank=1),
-        *_update_parts(view, "H"),
-        Part(text=f"ETA {format_duration(view.eta)}", name="ETA", rank=2),
-    ]
-
-
-def _seed_counts(stats: RoundStats) -> tuple[str, str, str]:
-    return (
-        format_count(stats.germinated),
-        format_count(stats.fossilized),
-        format_count(stats.pruned),
-    )
-
-
-def _round_of_total(view: RoundView) -> str:
-    number = format_index(view.stats.last)
-    if not view.rounds_total:
-        return f"round {number}"
-    total = format_index(view.rounds_total)
-    return f"round {number:>{len(total)}}/{total}"
-
-
-def _update_parts(view: RoundView, entropy: str) -> list[Part]:
-    update = view.update
-    if update is None or (update.kl is None and update.entropy is None):
-        return []
-    return [
-        Part(text=f"KL {format_fixed(update.kl, 3)}", name="KL", rank=3),
-        Part(text=f"{entropy} {format_fixed(update.entropy, 2)}", name="entropy", rank=4),
-    ]
-
-
-def _remarks(view: RoundView) -> list[str]:
-    stats, remarks = view.stats, []
-    if stats.rollbacks:
-        found = stats.rollback_causes.items()
-        causes = ", ".join(f"{format_count(number)} {name}" for name, number in found)
-        rolled_back = f"{format_count(stats.rollbacks)} rolled back"
-        remarks.append(f"{rolled_back}: {causes}" if causes else rolled_back)
-    if view.update is not None and view.update.skipped is not None:
-        remarks.append(f"update skipped: {view.update.skipped}")
-    return remarks
-
-
-class _ProgressLine:
-    """A line at the bottom of a terminal: how far the run and its current round are."""
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._shown: RunState | None = None
-        self._live = Live(
-            Text("starting"),
-            console=console,
-            auto_refresh=False,
-            transient=True,
-            redirect_stdout=False,
-            redirect_stderr=False,
-        )
-
-    def start(self) -> None:
-        self._live.start(refresh=True)
-
-    def stop(self) -> None:
-        self._live.stop()
-
-    def show(self, state: RunState) -> None:
-        if state is self._shown:
-            return
-        self._shown = state
-        self._live.update(Text(progress_line(state, self._console.width)), refresh=True)
-
-
-def progress_line(state: RunState, width: int) -> str:
-    """Describes how far a run is; parts without room are counted, as in ``+2``."""
-    if state.built is None:
-        return _phase_text(state)
-    parts = _progress_parts(state)
-    kept, left_out = fit_parts(width, parts)
-    if left_out:
-        kept, left_out = fit_parts(width - len(GAP) - 2, parts)
-        kept.append(Part(text=f"+{len(left_out)}"))
-    return join(kept)
-
-
-def _phase_text(state: RunState) -> str:
-    """Describes what a run is doing before its first round."""
-    if state.phase is None:
-        return "starting"
-    return state.phase.phase.value.replace("_", " ")
-
-
-def _progress_parts(state: RunState) -> list[Part]:
-    now = progress(state)
-    where = f"round {format_index(now.round)}"
-    if now.rounds_total:
-        where += f"/{format_index(now.rounds_total)}"
-    done = round(BAR_WIDTH * min(1.0, max(0.0, now.share or 0.0)))
-    if state.phase is not None and state.phase.phase is not Phase.TRAINING:
-        where += f" {_phase_text(state)}"
-    parts = [
-        Part(text=where),
-        Part(text="━" * done + "─" * (BAR_WIDTH - done), name="bar", rank=4),
-    ]
-    if state.status is RunStatus.RUNNING:
-        epochs, total = format_index(now.epochs_done), format_index(now.epochs_total or 0)
-        needed = level_needed(state, ["epoch_completed"])
-        text = f"host epoch {epochs}/{total}" if needed is None else f"host epoch {needed}"
-        parts.append(Part(text=text, name="host epoch", rank=3))
-    if now.mean_accuracy is not None:
-        accuracy = f"accuracy {format_fixed(now.mean_accuracy, 1)} %"
-        parts.append(Part(text=accuracy, name="accuracy", rank=2))
-    if now.eta is not None:
-        parts.append(Part(text=f"ETA {format_duration(now.eta)}", name="ETA", rank=1))
-    return parts
