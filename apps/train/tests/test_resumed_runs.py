@@ -88,19 +88,19 @@ def check_killed_runs(kills: int, whole, command, sharded, folder: Path) -> None
         runs.mkdir()
         first = command("ppo", *sharded, *SIZES, "--runs", "runs")
         killed = kill_after(first, runs, moments.uniform(0.3, seconds))
-        configs = list(runs.glob("runs/*/config.json"))
-        if not configs:  # killed before there was a run
+        begun = [each.parent for each in runs.glob("runs/*/run.lock")]
+        if not begun:  # killed before it was a run that can be resumed
             finish(first, runs)
         # A kill between the summary and the process's exit leaves a run that is complete.
-        elif killed and not configs[0].with_name("summary.json").exists():
-            (path,) = [each.parent for each in configs]
+        elif killed and not (begun[0] / "summary.json").exists():
+            (path,) = begun
             assert peek(path).liveness(time.time()) in {Liveness.CRASHED, Liveness.ENDED}
             again = command("ppo", "--resume", str(path.relative_to(runs)))
             kill_after(again, runs, moments.uniform(0.3, seconds))
             summary = path / "summary.json"
             if not summary.exists():
                 finish(command("ppo", "--resume", "latest"), runs)
-        (path,) = [each.parent for each in runs.glob("runs/*/config.json")]
+        (path,) = [each.parent for each in runs.glob("runs/*/summary.json")]
         summary = RunSummary.model_validate_json((path / "summary.json").read_text())
         assert summary.status is RunStatus.COMPLETED
         check_log(path)
