@@ -15,7 +15,8 @@ from esper_overwatch.commands.runs import find_runs
 from esper_overwatch.errors import OverwatchError
 
 if TYPE_CHECKING:
-    from esper_karn.analytics.database import OpenRun, RunsDatabase
+    from esper_karn.analytics.contents import OpenRun
+    from esper_karn.analytics.database import RunsDatabase
 
 
 @contextmanager

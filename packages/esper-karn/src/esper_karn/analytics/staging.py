@@ -9,7 +9,8 @@ from typing import BinaryIO
 
 import duckdb
 
-from esper_karn.analytics.tables import ENVELOPE, TABLES
+from esper_karn.analytics.source import ENVELOPE
+from esper_karn.analytics.tables import TABLES
 from esper_leyline.events import PAYLOADS, SCHEMA_VERSION
 from esper_leyline.run_files import MAX_LINE
 
