@@ -1,8 +1,10 @@
-"""Writes ``cli.md`` and ``configuration.md`` from the command line and the configuration models.
+"""Writes ``cli.md``, ``configuration.md`` and ``views.md``.
+
+They are made from the command line, the configuration models and the views of SQL queries:
 
     uv run python docs/generate.py
 
-A test compares both with what is in the repository.
+A test compares them with what is in the repository.
 """
 
 from __future__ import annotations
@@ -10,12 +12,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import NoneType
 from typing import Literal, get_args, get_origin
 
 from cyclopts.argument import Argument
 from pydantic import BaseModel
 
+from esper_karn.analytics.database import open_runs
+from esper_karn.analytics.views import VIEWS
 from esper_leyline import TrainingConfig
 from esper_leyline.config.overrides import flatten_config
 from esper_tolaria import find_preset, preset_names
@@ -25,7 +30,7 @@ from esper_train.settings.options import HEURISTIC_FLAGS, PPO_FLAGS
 from esper_train.settings.resume import RESUMABLE
 
 FOLDER = Path(__file__).parent
-NOTE = "<!-- Written by docs/generate.py; edit the models and options instead. -->"
+NOTE = "<!-- Written by docs/generate.py; edit the models, options and views instead. -->"
 COMMANDS = ("ppo", "heuristic", "evaluate", "tasks", "config")
 
 CLI = f"""{NOTE}
@@ -67,6 +72,16 @@ Values come from, in this order:
 `esper-train config` takes the flags of `esper-train ppo` and prints every value and where it comes
 from; `esper-train config --json > run.json` writes a file for `--config-json`. Files are strict
 JSON: unknown keys are errors. Values that are marked with * may change on `--resume`.
+"""
+
+SQL_VIEWS = f"""{NOTE}
+
+# Views of esper-overwatch sql
+
+`esper-overwatch sql "SELECT ..."` answers queries over these views
+([Analysis](analysis.md#sql)), and `esper-overwatch export` writes them to files. `run` is the name
+of the run directory; `round`, `environment` and `epoch` say where an event belongs; `sequence` is
+its number in the log, and `time` when it was written. What was not measured is `NULL`.
 """
 
 
@@ -141,6 +156,16 @@ def configuration_page() -> str:
     return "\n".join(parts) + "\n"
 
 
+def views_page() -> str:
+    """Returns the reference of the views that queries see."""
+    parts = [SQL_VIEWS]
+    with TemporaryDirectory() as folder, open_runs((), Path(folder)) as database:
+        for view, columns in database.schema().items():
+            listed = ", ".join(f"`{name}` {kind}" for name, kind in columns.items())
+            parts.append(f"## `{view}`\n\nOne row is {VIEWS[view].about}.\n\n{listed}\n")
+    return "\n".join(parts)
+
+
 def _preset_lines() -> Iterator[str]:
     """Yields a line for each preset; equal ones are listed once."""
     listed: dict[str, str] = {}
@@ -212,11 +237,11 @@ def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     return "".join(f"| {' | '.join(row)} |\n" for row in lines)
 
 
-PAGES = {"cli.md": cli_page, "configuration.md": configuration_page}
+PAGES = {"cli.md": cli_page, "configuration.md": configuration_page, "views.md": views_page}
 
 
 def main() -> int:
-    """Writes both pages."""
+    """Writes every page."""
     for name, make in PAGES.items():
         (FOLDER / name).write_text(make(), encoding="utf-8")
     return 0

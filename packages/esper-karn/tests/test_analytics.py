@@ -22,6 +22,7 @@ from esper_karn.analytics.views import VIEWS
 from esper_leyline import SeedEvent, SeedEventKind, SeedStage
 from esper_leyline.events import PAYLOADS, Event, RunResumed, encode_event
 from esper_leyline.lifecycle.gates import Gate, GateResult
+from esper_leyline.profiles import HostProfile, LayerProfile, Sharpness
 
 
 def ask(caches, runs, sql):
@@ -110,6 +111,42 @@ def test_empty_collections_have_their_defaults_only_where_they_belong(caches, wr
     run = write_run(text=b"".join(encode_event(each) + b"\n" for each in events))
     asked = "SELECT gate, failed_checks FROM seed_events ORDER BY sequence"
     assert ask(caches, [run], asked) == [(None, None), ("g2", [])]
+
+
+def test_the_views_of_profiles_hold_all_that_was_measured(caches, write_run, run_of, as_log):
+    profile = HostProfile(
+        profile="research",
+        layers=(
+            LayerProfile(
+                name="stem",
+                gradient_norm=0.5,
+                gradient_percentiles={5: 0.0, 50: 0.1, 95: math.inf},
+                zero_share=0.25,
+                exploding_share=0.125,
+                weight_norm=2.0,
+            ),
+            LayerProfile(name="head", weight_norm=3.0),
+        ),
+        class_accuracy=(50.0, None),
+        sharpness=Sharpness(radius=0.1, directions=4, mean_rise=0.2, largest_rise=0.4),
+        seconds=0.5,
+    )
+    plain = HostProfile(profile="standard", seconds=0.25)
+    events = [
+        replace(event, payload=payload, round=1, environment=0, epoch=epoch)
+        for epoch, (event, payload) in enumerate(zip(run_of(1), (profile, plain), strict=False), 1)
+    ]
+    with open_runs([write_run("a", as_log(events))], caches) as database:
+        layers = database.query("SELECT * EXCLUDE (run, sequence, time) FROM layers")
+        assert list(layers.rows) == [
+            (1, 0, 1, "research", "stem", 0.5, 0.0, 0.1, math.inf, 0.25, 0.125, 2.0),
+            (1, 0, 1, "research", "head", *[None] * 6, 3.0),
+        ]
+        found = database.query("SELECT * EXCLUDE (run, sequence, time) FROM profiles")
+        assert list(found.rows) == [
+            (1, 0, 1, "research", [50.0, None], 0.2, 0.4, 0.1, 4, 0.5),
+            (1, 0, 2, "standard", [], *[None] * 4, 0.25),
+        ]
 
 
 def test_a_growing_log_is_read_on_and_an_unfinished_line_waits(caches, write_run, run_of, as_log):
@@ -302,9 +339,7 @@ def temporary_run(text):
 @given(
     garbage=st.lists(st.tuples(st.integers(0, 50), GARBAGE), max_size=6), cut=st.integers(0, 4000)
 )
-def test_garbage_and_a_torn_end_are_skipped_as_the_reader_does(
-    run_of, as_log, garbage, cut
-):
+def test_garbage_and_a_torn_end_are_skipped_as_the_reader_does(run_of, as_log, garbage, cut):
     lines = as_log(run_of(rounds=2)).splitlines()
     for place, line in garbage:
         lines.insert(place, line)

@@ -116,7 +116,9 @@ def _select(table: Table, source: Source, staged: str) -> str:
 def _expression(source: Source, path: str) -> str:
     if path in _SPECIAL:
         return path
-    return _part(source, path).expression(path if path.startswith("each.") else f"p.{path}")
+    # Names are quoted, because a percentile is a number.
+    names = ".".join(f'"{name}"' for name in path.removeprefix("each.").split("."))
+    return _part(source, path).expression(f"{'each' if path.startswith('each.') else 'p'}.{names}")
 
 
 def _read(source: Source) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from esper_karn.analytics.source import Source, Table
 from esper_leyline.events import PAYLOADS, SCHEMA_VERSION
+from esper_leyline.profiles import PERCENTILES
 
 
 def _named(*names: str, prefix: str = "") -> dict[str, str]:
@@ -120,7 +121,20 @@ _LAYERS = Source(
     columns={
         "profile": "profile",
         "layer": "each.name",
-        **_named("gradient_norm", "zero_share", "weight_norm", prefix="each."),
+        "gradient_norm": "each.gradient_norm",
+        **{f"gradient_p{each}": f"each.gradient_percentiles.{each}" for each in PERCENTILES},
+        **_named("zero_share", "exploding_share", "weight_norm", prefix="each."),
+    },
+)
+
+_PROFILES = Source(
+    kinds=("profile_measured",),
+    columns={
+        **_named("profile", "class_accuracy"),
+        "sharpness": "sharpness.mean_rise",
+        "largest_rise": "sharpness.largest_rise",
+        **_named("radius", "directions", prefix="sharpness."),
+        "seconds": "seconds",
     },
 )
 
@@ -183,11 +197,12 @@ _TABLES = (
     Table(name="anomalies", sources=_ANOMALIES),
     Table(name="outcomes", sources=(_OUTCOMES,)),
     Table(name="tests", sources=(_TESTS,)),
+    Table(name="profiles", sources=(_PROFILES,)),
     Table(name="layers", sources=(_LAYERS,)),
     Table(name="vitals", sources=(_VITALS,)),
 )
 
-_PARTLY_TYPED = frozenset({"vitals", "profile_measured"})
+_PARTLY_TYPED = frozenset({"vitals"})
 
 TYPED_KINDS = (
     frozenset(kind for table in _TABLES for source in table.sources for kind in source.kinds)

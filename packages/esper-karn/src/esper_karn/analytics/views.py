@@ -203,8 +203,14 @@ VIEWS: Mapping[str, View] = {
         about="one host on the test split, after training; accuracy in percent, loss in nats",
         query=_plain("tests", "round", "environment"),
     ),
+    "profiles": View(
+        about="one host as a telemetry profile measured it: accuracy by class in percent, rises of "
+        "the loss in nats, `sharpness` is their mean; the measurement took `seconds`",
+        query=_plain("profiles", *_STEP),
+    ),
     "layers": View(
-        about="one layer of one host as a telemetry profile measured it",
+        about="one layer of one host as a telemetry profile measured it: L2 norms, percentiles of "
+        "the gradient's absolute values, shares of its values from 0 to 1",
         query=_plain("layers", *_STEP),
     ),
     "vitals": View(
