@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from esper_karn import RunState, reduce
@@ -72,6 +72,7 @@ def warned(event, name):
     return event.kind == kind and getattr(event.payload, "device", "").startswith(device)
 
 
+@settings(deadline=None)
 @given(st.lists(samples, max_size=15))
 @example([*[throughput_of(10.0)] * 6, *[throughput_of(4.0)] * 3, *[throughput_of(1.0)] * 3])
 @example([vitals_of(0.93, 1900.0, 0.98)] * 3 + [vitals_of(0.98, 100.0, 0.995)] * 3)
