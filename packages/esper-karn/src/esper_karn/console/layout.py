@@ -33,7 +33,7 @@ class Column:
         head: Its heading.
         cells: One per row.
         rank: 0 for a column that is never left out; of the others, the one with the
-            highest rank is left out first.
+            highest rank is left out first, and of equal ones the rightmost.
         left: Whether its cells are aligned to the left, as for text.
         fold: Whether long cells may be wrapped if the table does not fit otherwise.
         name: Its name in the list of columns left out; empty for its heading.
@@ -124,7 +124,7 @@ class FittedTable:
                 return variant, []
         variant = self._variants[-1]
         kept = list(variant.columns)
-        for column in sorted(variant.columns, key=lambda each: -each.rank):
+        for column in sorted(variant.columns, key=lambda each: each.rank)[::-1]:
             if column.rank == 0:
                 return TableVariant(columns=()), []
             kept.remove(column)
@@ -135,7 +135,9 @@ class FittedTable:
 
     def _rows(self, columns: Sequence[Column], width: int) -> Iterator[Segment]:
         widths = _widths(columns, width)
-        yield from _lines([each.head for each in columns], columns, widths, [_HEAD] * len(columns))
+        heads = [each.head for each in columns]
+        if any(heads):
+            yield from _lines(heads, columns, widths, [_HEAD] * len(columns))
         if self._rule:
             yield from _line("─" * _total(widths))
         for row in range(len(columns[0].cells)):

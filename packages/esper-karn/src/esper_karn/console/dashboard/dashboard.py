@@ -40,15 +40,20 @@ _PANELS: Mapping[str, Callable[[RunState], RenderableType]] = MappingProxyType(
         "health": health_panel,
     }
 )
-"""Every panel by name, the most important first."""
+"""Every panel by name, in the order in which they are drawn."""
 
-_LEAST_ROWS = MappingProxyType({"hosts": 5, "policy": 9, "reward": 5, "ops": 5, "health": 4})
+_IMPORTANCE = ("hosts", "policy", "health", "reward", "ops")
+"""The order in which panels are chosen."""
+
+_LEAST_ROWS = MappingProxyType({"hosts": 5, "policy": 6, "reward": 5, "ops": 5, "health": 4})
 """Rows below which a panel is left out, with its frame."""
 
-_WHOLE_ROWS = MappingProxyType({"policy": 9, "reward": 12, "ops": 9})
-"""Rows that a panel needs to show everything, with its frame; more goes to the others."""
+_FRAME = (4, 2)
+"""Columns and rows of the frame of a panel."""
 
 _LEFT = ("hosts", "reward")
+
+_NO_LIMIT = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,38 +72,50 @@ class Dashboard:
         layout = Layout()
         layout.split_column(
             Layout(Text(title(self.state, width), "bold"), size=1, name="title"),
-            self._body(names, width, height - 2),
+            self._body(names, console, options.update(width=width, height=height - 2)),
             Layout(Text(_footer(left_out, width, height), "dim"), size=1, name="footer"),
         )
         yield layout
 
-    def _body(self, names: list[str], width: int, height: int) -> Layout:
-        body = Layout(name="body")
+    def _body(self, names: list[str], console: Console, options: ConsoleOptions) -> Layout:
+        body, width = Layout(name="body"), options.max_width
         if width < TWO_COLUMNS:
-            body.split_column(*self._column(names, height))
+            body.split_column(*self._column(names, console, options))
             return body
-        left, right = Layout(name="left", ratio=11), Layout(name="right", ratio=10)
-        left.split_column(*self._column([name for name in names if name in _LEFT], height))
-        right.split_column(*self._column([name for name in names if name not in _LEFT], height))
+        # The left panels have more columns of their own.
+        wide = round(width * 11 / 21)
+        left, right = Layout(name="left", size=wide), Layout(name="right", size=width - wide)
+        for side, size in ((left, wide), (right, width - wide)):
+            chosen = [name for name in names if (name in _LEFT) == (side is left)]
+            side.split_column(*self._column(chosen, console, options.update(width=size)))
         body.split_row(left, right)
         return body
 
-    def _column(self, names: list[str], height: int) -> list[Layout]:
-        """Gives each panel the rows that it can use; the last one takes what remains."""
-        whole = {**_WHOLE_ROWS, "hosts": len(self.state.environments) + 4}
+    def _column(self, names: list[str], console: Console, options: ConsoleOptions) -> list[Layout]:
+        """Gives each panel the rows that it can use; health or the last one takes the rest."""
+        height = options.height or options.max_height
+        panels = {name: _PANELS[name](self.state) for name in names}
+        rest = "health" if "health" in names else names[-1]
         rows = {name: _LEAST_ROWS[name] for name in names}
         for name in names:
             spare = height - sum(rows.values())
-            rows[name] += max(0, min(spare, whole.get(name, height) - rows[name]))
-        rows[names[-1]] += max(0, height - sum(rows.values()))
+            if spare > 0 and name != "health":
+                wanted = max(0, _whole_rows(panels[name], console, options) - rows[name])
+                # Fewer rows than it wants are of no use to the policy.
+                rows[name] += min(spare, wanted) if name != "policy" or wanted <= spare else 0
+        rows[rest] += max(0, height - sum(rows.values()))
         return [
-            Layout(
-                Panel(_PANELS[name](self.state), title=name, title_align="left"),
-                name=name,
-                size=rows[name],
-            )
+            Layout(Panel(panels[name], title=name, title_align="left"), name=name, size=rows[name])
             for name in names
         ]
+
+
+def _whole_rows(panel: RenderableType, console: Console, options: ConsoleOptions) -> int:
+    """Returns the rows in which a panel shows everything, with its frame."""
+    columns, rows = _FRAME
+    inner = options.update(width=options.max_width - columns, height=None)
+    inner.max_height = _NO_LIMIT  # panels fill a height, and take at most the largest one
+    return len(console.render_lines(panel, inner, pad=False)) + rows
 
 
 def title(state: RunState, width: int) -> str:
@@ -106,7 +123,7 @@ def title(state: RunState, width: int) -> str:
     found = header(state)
     parts = [
         Part(text=f"esper {found.command or ''}".rstrip()),
-        Part(text=" · ".join(filter(None, [found.task, found.device])), name="task", rank=4),
+        Part(text=" · ".join(filter(None, [found.task, found.device])), name="task", rank=3),
         *_progress_parts(state, found),
     ]
     if found.anomalies:
@@ -133,9 +150,9 @@ def _progress_parts(state: RunState, found: Header) -> list[Part]:
     ]
     if found.mean_accuracy is not None:
         text = f"accuracy {format_fixed(found.mean_accuracy, 1)} %"
-        parts.append(Part(text=text, name="accuracy", rank=2))
+        parts.append(Part(text=text, name="accuracy", rank=4))
     if now.phase not in {None, "training"}:
-        parts.append(Part(text=str(now.phase).replace("_", " "), name="phase", rank=3))
+        parts.append(Part(text=str(now.phase).replace("_", " "), name="phase", rank=2))
     return parts
 
 
@@ -143,12 +160,14 @@ def _choose(width: int, height: int) -> tuple[list[str], list[str]]:
     """Returns the panels that fit, and those that do not."""
     names: list[str] = []
     rooms = [height, height] if width >= TWO_COLUMNS else [height]
-    for name in _PANELS:
+    for name in _IMPORTANCE:
         side = 0 if len(rooms) == 1 or name in _LEFT else 1
         if rooms[side] >= _LEAST_ROWS[name]:
             rooms[side] -= _LEAST_ROWS[name]
             names.append(name)
-    return names, [name for name in _PANELS if name not in names]
+    return [name for name in _PANELS if name in names], [
+        name for name in _PANELS if name not in names
+    ]
 
 
 def _footer(left_out: list[str], width: int, height: int) -> str:

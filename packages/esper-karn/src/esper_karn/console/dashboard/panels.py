@@ -16,7 +16,7 @@ from esper_karn.console.dashboard.glyphs import (
     bar,
     sparkline,
 )
-from esper_karn.console.layout import Column, FittedTable, TableVariant, wrapped
+from esper_karn.console.layout import GAP, Column, FittedTable, TableVariant, wrapped
 from esper_karn.formatting import (
     format_count,
     format_fixed,
@@ -113,23 +113,17 @@ def policy_panel(state: RunState) -> RenderableType:
         picture = sparkline([bucket.mean for bucket in history], SPARK_WIDTH)
         lines.append((label, format_significant(getattr(found, name)), picture))
     notes = [f"update skipped: {found.skipped}"] if found.skipped else []
-    columns = [
-        Column(head="", cells=[line[0] for line in lines], left=True),
-        Column(head="", cells=[line[1] for line in lines]),
-        Column(head="", cells=[line[2] for line in lines], left=True, rank=1, name="history"),
-    ]
-    table = FittedTable(TableVariant(columns=columns, notes=notes), rule=False, brief=True)
-    return Rows(lambda _: table, 1, "line")
+    return _Metrics(lines, notes)
 
 
 def rewards_panel(state: RunState) -> RenderableType:
-    """Draws the mean reward of the latest round by component."""
+    """Draws the mean reward of the latest round by component, the largest if not all fit."""
     found = rewards(state)
     if found.empty is not None:
         return Text(found.empty, "dim")
     items = list(found.components.items())
     reach = max((abs(value) for _, value in items if math.isfinite(value)), default=1.0) or 1.0
-    return Rows(lambda shown: _bars(items[:shown], reach), len(items), "component")
+    return Rows(lambda shown: _bars(_largest(items, shown), reach), len(items), "component")
 
 
 def ops_panel(state: RunState) -> RenderableType:
@@ -144,34 +138,107 @@ def health_panel(state: RunState) -> RenderableType:
     """Draws the machine, the checks that are not well, and the latest notices."""
     found = machine(state)
     parts = [
-        f"CPU {format_fixed(found.cpu_percent, 0)} %",
+        f"CPU {_percent(found.cpu_percent)}",
         f"memory {format_count(found.rss_mb)} MB",
         f"{format_significant(found.host_epochs_per_second)} host epochs/s",
-        *(f"GPU {gpu.index} {format_fixed(gpu.percent, 0)} %" for gpu in found.gpus),
+        *(f"GPU {gpu.index} {_percent(gpu.percent)}" for gpu in found.gpus),
     ]
-    lines = [Text("  ".join(parts), "dim"), *_checks(health(state))]
     notices = [
         Text(_notice(line), "yellow" if line.group == "anomaly" else "")
         for line in reversed(log_lines(state).lines)
     ]
-    return _Lines([*lines, *notices])
+    return _HealthLines(Text(GAP.join(parts), "dim"), [*_checks(health(state))], notices)
 
 
 @dataclass(frozen=True, slots=True)
-class _Lines:
-    """Lines, wrapped, of which as many are drawn as fit."""
+class _Metrics:
+    """Metrics, one in a line, or two where there is no room for that.
 
-    lines: Sequence[Text]
+    Attributes:
+        lines: Name, value and history of each.
+        notes: Lines below.
+    """
 
-    def __rich_console__(self, _: Console, options: ConsoleOptions) -> RenderResult:
+    lines: Sequence[tuple[str, str, str]]
+    notes: Sequence[str]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         room = options.height or options.max_height
-        for text in self.lines:
-            pieces = list(wrapped(text.plain, options.max_width))
-            if len(pieces) > room:
-                return
-            room -= len(pieces)
-            for piece in pieces:
-                yield Text(piece, text.style)
+        columns = _metric_columns(self.lines)
+        if len(self.lines) + len(self.notes) > room:
+            half = -(-len(self.lines) // 2)
+            blank = [("", "", "")] * (2 * half - len(self.lines))
+            columns = [
+                *_metric_columns(self.lines[:half]),
+                *_metric_columns([*self.lines[half:], *blank]),
+            ]
+        variant = TableVariant(columns=columns, notes=self.notes)
+        yield FittedTable(variant, rule=False, brief=True)
+
+
+def _metric_columns(lines: Sequence[tuple[str, str, str]]) -> list[Column]:
+    return [
+        Column(head="", cells=[line[0] for line in lines], left=True),
+        Column(head="", cells=[line[1] for line in lines]),
+        Column(head="", cells=[line[2] for line in lines], left=True, rank=1, name="history"),
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class _HealthLines:
+    """The machine, the checks that are not well, and as many notices as fit.
+
+    Attributes:
+        machine: One line.
+        checks: Each with its advice, and without it.
+        notices: The latest first.
+    """
+
+    machine: Text
+    checks: Sequence[tuple[Text, Text]]
+    notices: Sequence[Text]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        width, room = options.max_width, options.height or options.max_height
+        lines = _wrapped_lines(self.machine, width)
+        lines += _check_lines(self.checks, width, room - len(lines))
+        for notice in self.notices:
+            pieces = _wrapped_lines(notice, width)
+            if len(lines) + len(pieces) > room:
+                break
+            lines += pieces
+        yield from lines
+
+
+def _check_lines(checks: Sequence[tuple[Text, Text]], width: int, room: int) -> list[Text]:
+    """Returns the lines of checks: with advice as far as there is room, or all in one line."""
+    forms = [_wrapped_lines(brief, width) for _, brief in checks]
+    if sum(map(len, forms)) > room:
+        return [_in_one_line([brief for _, brief in checks], width)]
+    for index, (full, _) in enumerate(checks):
+        lines = _wrapped_lines(full, width)
+        if sum(map(len, forms)) - len(forms[index]) + len(lines) <= room:
+            forms[index] = lines
+    return [line for form in forms for line in form]
+
+
+def _in_one_line(checks: Sequence[Text], width: int) -> Text:
+    """Returns as many checks as fit into a line, and the number of the others."""
+    for count in range(len(checks), 0, -1):
+        more = [Text(f"+{pluralize(len(checks) - count, 'check')}")] if count < len(checks) else []
+        line = Text(GAP).join([*checks[:count], *more])
+        if line.cell_len <= width:
+            return line
+    return Text(pluralize(len(checks), "check"))
+
+
+def _wrapped_lines(text: Text, width: int) -> list[Text]:
+    return [Text(piece, text.style) for piece in wrapped(text.plain, width)]
+
+
+def _percent(value: float | None) -> str:
+    text = format_fixed(value, 0)
+    return text if value is None else f"{text} %"
 
 
 def _hosts_table(cards: Sequence[HostCard]) -> FittedTable:
@@ -225,6 +292,12 @@ def _ops_table(ops: Sequence[OpView]) -> FittedTable:
     return FittedTable(TableVariant(columns=columns), rule=False, brief=True)
 
 
+def _largest(items: Sequence[tuple[str, float]], count: int) -> list[tuple[str, float]]:
+    """Returns the components that matter most, in their usual order; NaN matters most."""
+    names = sorted(items, key=lambda each: -math.inf if math.isnan(each[1]) else -abs(each[1]))
+    return [each for each in items if each in names[:count]]
+
+
 def _slot_text(slot: SlotCard | None, names: int) -> str:
     if slot is None:
         return ""
@@ -248,13 +321,14 @@ def _bars(items: Sequence[tuple[str, float]], reach: float) -> FittedTable:
     return FittedTable(TableVariant(columns=columns), rule=False, brief=True)
 
 
-def _checks(found: Health) -> Iterable[Text]:
+def _checks(found: Health) -> Iterable[tuple[Text, Text]]:
+    """Yields the checks that are not well, each with its advice and without it."""
     for verdict in found.verdicts:
         if verdict.level in {Level.WARNING, Level.BAD}:
             mark, style = LEVEL_MARKS[verdict.level]
             where = f" ({verdict.where})" if verdict.where else ""
-            value = format_significant(verdict.value)
-            yield Text(f"{mark} {verdict.name}{where} {value}: {verdict.advice}", style)
+            brief = f"{mark} {verdict.name}{where} {format_significant(verdict.value)}"
+            yield Text(f"{brief}: {verdict.advice}", style), Text(brief, style)
 
 
 def _notice(line: LogLine) -> str:
