@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from esper_leyline.estimates import student_quantile
 from esper_simic import SimicError
 from esper_simic.evaluation import (
     Resampling,
@@ -130,3 +131,10 @@ def test_invalid_arguments_are_a_one_line_error() -> None:
             ask()
     with pytest.raises(SimicError, match="run both on the same seeds"):
         estimate_win_rate([1, 2], [1])
+
+
+@pytest.mark.parametrize("freedom", [1.0, 1.7, 5.0, 11.0, 12.5, 100.0, 12_345.6])
+@pytest.mark.parametrize("confidence", [0.5, 0.95, 0.9999])
+def test_the_quantile_without_scipy_is_that_of_scipy(freedom: float, confidence: float) -> None:
+    expected = stats.t.ppf((1 + confidence) / 2, freedom)
+    assert student_quantile(confidence, freedom) == pytest.approx(expected, rel=1e-9)

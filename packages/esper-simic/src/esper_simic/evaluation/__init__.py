@@ -7,6 +7,7 @@ Statistical Precipice": interquartile means with stratified bootstrap intervals,
 probability of improvement, which is unpaired.
 """
 
+from esper_leyline.estimates import Estimate
 from esper_simic.evaluation.arms import compare_arms, compare_controllers, summarize_arm
 from esper_simic.evaluation.flops import FlopCounter, GrownHostFactory
 from esper_simic.evaluation.host_seeds import RANGE_SIZE, SeedRange, evaluation_seeds
@@ -22,7 +23,6 @@ from esper_simic.evaluation.results import (
     TrainingBill,
 )
 from esper_simic.evaluation.statistics.bootstrap import (
-    Estimate,
     Resampling,
     estimate_improvement,
     estimate_iqm,

@@ -8,9 +8,9 @@ from pydantic import Field
 
 from esper_leyline import BlendStyle, EpisodeEnd, SeedStage, TrainingConfig
 from esper_leyline.actions import BlueprintName
+from esper_leyline.estimates import Estimate
 from esper_leyline.wire import Contract, Float
 from esper_simic.evaluation.host_seeds import SeedRange
-from esper_simic.evaluation.statistics.bootstrap import Estimate
 from esper_simic.evaluation.statistics.comparison import Comparison
 
 RESULTS_VERSION: Literal[2] = 2

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from esper_leyline.wire import Contract, Float
+from esper_leyline.estimates import Estimate
 from esper_simic.errors import SimicError
 from esper_simic.evaluation.statistics.scores import (
     interquartile_mean,
@@ -44,18 +44,6 @@ class Resampling:
             raise SimicError(f"confidence is {self.confidence}; it lies between 0 and 1")
         if self.resamples < 1:
             raise SimicError(f"resamples are {self.resamples}; take at least 1")
-
-
-class Estimate(Contract):
-    """A figure and its confidence interval."""
-
-    value: Float
-    low: Float
-    high: Float
-
-    def excludes(self, value: float) -> bool:
-        """Whether ``value`` lies outside the interval."""
-        return self.low > value or self.high < value
 
 
 def estimate_iqm(scores: ArrayLike, resampling: Resampling | None = None) -> Estimate:

@@ -8,13 +8,9 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import ArrayLike
 
+from esper_leyline.estimates import Estimate
 from esper_leyline.wire import Contract
-from esper_simic.evaluation.statistics.bootstrap import (
-    Estimate,
-    Resampling,
-    check_paired,
-    estimate_iqm,
-)
+from esper_simic.evaluation.statistics.bootstrap import Resampling, check_paired, estimate_iqm
 from esper_simic.evaluation.statistics.intervals import estimate_mean, estimate_win_rate
 from esper_simic.evaluation.statistics.scores import read_scores
 
