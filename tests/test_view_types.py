@@ -62,6 +62,7 @@ def test_a_changed_view_model_changes_the_types():
             "{ [name: string]: boolean }",
         ),
         ({"enum": ["a", "b"], "type": "string"}, '"a" | "b"'),
+        ({"type": "array", "items": {}}, "unknown[]"),
         (
             {
                 "anyOf": [

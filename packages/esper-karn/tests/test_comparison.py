@@ -10,12 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from esper_karn import KarnError
-from esper_karn.analytics.comparison import compare_runs, config_differences, one_task
-from esper_karn.analytics.curves import area_under_curve, summarize_curve
+from esper_karn.analytics.comparison import compare_runs
 from esper_karn.analytics.database import open_runs
-from esper_karn.analytics.pairing import Outcome, pair_runs
 from esper_karn.analytics.scoreboard import score_blueprints
-from esper_leyline.events import EpisodeOutcome, RunStarted
+from esper_karn.comparison.comparison import compare as compare_facts
+from esper_karn.comparison.comparison import config_differences, one_task
+from esper_karn.comparison.curves import area_under_curve, summarize_curve
+from esper_karn.comparison.pairing import Outcome, pair_runs, paired_differences
+from esper_karn.runs.facts import FactsReader
+from esper_leyline.events import EpisodeOutcome, RunResumed, RunStarted
 
 VALUES = st.floats(-1e6, 1e6)
 
@@ -83,10 +86,8 @@ def test_a_curve_ends_at_the_given_round_and_leaves_out_gaps():
 
 @given(OUTCOMES, OUTCOMES)
 def test_the_baseline_minus_a_run_is_the_run_minus_the_baseline_negated(mine, theirs):
-    there = pair_runs(("a", mine), ("b", theirs))
-    back = pair_runs(("b", theirs), ("a", mine))
-    assert there.accuracy == tuple(-each for each in back.accuracy)
-    assert there.episode_return == tuple(-each for each in back.episode_return)
+    there, back = paired_differences(mine, theirs), paired_differences(theirs, mine)
+    assert there == tuple(tuple(-each for each in column) for column in back)
 
 
 @given(OUTCOMES, OUTCOMES, st.randoms())
@@ -95,29 +96,41 @@ def test_pairs_are_the_seeds_of_both_runs_in_any_order(mine, theirs, random):
         known = [(each.rng_seed, getattr(each, name)) for each in outcomes]
         return {seed for seed, value in known if value is not None and math.isfinite(value)}
 
-    found = pair_runs(("a", mine), ("b", theirs))
-    assert len(found.accuracy) <= len(seeds(mine) & seeds(theirs))
-    assert len(found.episode_return) == len(
-        seeds(mine, "episode_return") & seeds(theirs, "episode_return")
-    )
+    accuracies, returns = paired_differences(mine, theirs)
+    assert len(accuracies) <= len(seeds(mine) & seeds(theirs))
+    assert len(returns) == len(seeds(mine, "episode_return") & seeds(theirs, "episode_return"))
     shuffled = random.sample(mine, len(mine))
-    again = pair_runs(("a", shuffled), ("b", theirs))
-    assert again.accuracy == pytest.approx(found.accuracy, rel=1e-9, abs=1e-9, nan_ok=True)
+    again, _ = paired_differences(shuffled, theirs)
+    assert again == pytest.approx(accuracies, rel=1e-9, abs=1e-9, nan_ok=True)
 
 
 def test_the_largest_numbers_neither_overflow_nor_leave_an_infinite_difference():
     largest = 1.7e308
     mine = [Outcome(rng_seed=0, accuracy=largest, episode_return=largest)] * 3
     theirs = [Outcome(rng_seed=0, accuracy=-largest, episode_return=largest)]
-    found = pair_runs(("a", mine), ("b", theirs))
-    assert found.accuracy == ()
-    assert found.episode_return == pytest.approx((0.0,), abs=1e294)
+    accuracies, returns = paired_differences(mine, theirs)
+    assert accuracies == ()
+    assert returns == pytest.approx((0.0,), abs=1e294)
 
 
 @given(OUTCOMES)
 def test_a_run_does_not_differ_from_itself(outcomes):
-    found = pair_runs(("a", outcomes), ("b", outcomes))
-    assert set(found.episode_return) <= {0.0}
+    _, returns = paired_differences(outcomes, outcomes)
+    assert set(returns) <= {0.0}
+
+
+def test_few_pairs_have_no_interval():
+    def outcomes(*accuracies):
+        return [
+            Outcome(rng_seed=seed, accuracy=accuracy, episode_return=None)
+            for seed, accuracy in enumerate(accuracies)
+        ]
+
+    one = pair_runs(("a", outcomes(3.0)), ("b", outcomes(1.0)))
+    assert (one.accuracy.hosts, one.accuracy.mean, one.accuracy.low) == (1, 2.0, None)
+    assert (one.episode_return.hosts, one.episode_return.mean) == (0, None)
+    two = pair_runs(("a", outcomes(3.0, 4.0)), ("b", outcomes(1.0, 1.0)))
+    assert two.accuracy.low < two.accuracy.mean < two.accuracy.high
 
 
 def with_payload(events, kind, change):
@@ -146,6 +159,59 @@ def compare(write_run, caches):
     return compare_logs
 
 
+def both_ways(runs, caches):
+    """Compares runs by SQL, as the terminal does, and from their logs, as the page does."""
+    with open_runs(runs, caches) as database:
+        by_sql = compare_runs(database)
+    readers = [FactsReader(run) for run in runs]
+    from_logs = compare_facts([reader.read() for reader in readers])
+    for reader in readers:
+        reader.close()
+    return by_sql, from_logs
+
+
+def test_the_page_and_the_terminal_compare_alike(write_run, caches, run_of, as_log):
+    runs = [
+        write_run("a", as_log(run_of(rounds=3))),
+        write_run("b", as_log(run_of(rounds=4))),
+        write_run("c", as_log(run_of(rounds=4, end=False))),
+        write_run("d", as_log(run_of(rounds=2)[:3])),
+        write_run("e", as_log(resumed(run_of(rounds=4, end=False), run_of(rounds=4)))),
+    ]
+    by_sql, from_logs = both_ways(runs, caches)
+    assert from_logs == by_sql
+    assert [run.rounds for run in from_logs.runs] == [3, 4, 4, 0, 4]
+    assert from_logs.paired[-1].accuracy.hosts == 6
+
+
+def resumed(events, again):
+    """A log of a run that was killed after its third round and went on after its second."""
+    kept = [event for event in events if (event.round or 0) <= 3]
+    rest = [
+        replace(again[0], payload=RunResumed(rounds_completed=2)),
+        *(event for event in again if (event.round or 0) > 2 or event.kind == "run_completed"),
+    ]
+    first = kept[-1].sequence + 1
+    return [
+        *kept,
+        *(replace(event, sequence=first + n, boot=1) for n, event in enumerate(rest)),
+    ]
+
+
+def test_what_is_added_to_a_log_is_read_and_a_replaced_log_is_read_again(write_run, run_of, as_log):
+    events = run_of(rounds=4)
+    run = write_run("a", as_log(events[:-60]))
+    reader = FactsReader(run)
+    before = reader.read()
+    (run / "events.jsonl").write_bytes(as_log(events))
+    after = reader.read()
+    assert before.rounds_done < after.rounds_done == 4
+    (run / "new").write_bytes(as_log(run_of(rounds=1)))
+    (run / "new").replace(run / "events.jsonl")
+    assert reader.read().rounds_done == 1
+    reader.close()
+
+
 def test_runs_are_compared_over_the_rounds_that_both_have(compare, run_of, as_log):
     short, long = as_log(run_of(rounds=2)), as_log(run_of(rounds=4))
     comparison = compare(short=short, long=long)
@@ -171,8 +237,8 @@ def test_episodes_of_the_same_host_are_paired(compare, run_of, as_log):
     )
     (pair,) = comparison.paired
     assert (pair.run, pair.baseline) == ("b", "a")
-    assert pair.accuracy == (1.5,) * 4
-    assert pair.episode_return == (0.0,) * 4
+    assert (pair.accuracy.hosts, pair.accuracy.mean) == (4, 1.5)
+    assert (pair.episode_return.low, pair.episode_return.high) == (0.0, 0.0)
 
 
 def test_runs_of_other_hosts_are_not_paired(compare, run_of, as_log):

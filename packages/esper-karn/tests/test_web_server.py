@@ -11,7 +11,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 
 from esper_karn.errors import KarnError
-from esper_karn.web import frames
+from esper_karn.web import frames, open_runs
 from esper_karn.web.application import application
 from esper_karn.web.guard import HEADERS
 from esper_karn.web.library import Library
@@ -120,6 +120,17 @@ def test_answers_events_of_a_kind(server, write_run, run_of):
     assert [event["sequence"] for event in found["events"]] == rounds[1:3]
 
 
+def test_compares_runs(server, write_run):
+    write_run("a")
+    write_run("b", rounds=2)
+    found = get_json(server, "/api/compare?r=b&r=a")
+    assert [run["run"] for run in found["runs"]] == ["b", "a"]
+    assert found["area_rounds"] == 2
+    assert found["runs"][0]["accuracy"] == {"best": 60.0, "last": 60.0, "area": 55.0}
+    assert found["differences"] == [{"key": "n_episodes", "values": [2, 4]}]
+    assert found["paired"][0]["accuracy"] == {"hosts": 4, "mean": 0.0, "low": 0.0, "high": 0.0}
+
+
 def test_answers_the_report_of_a_run(server, write_run):
     write_run("a")
     assert get_json(server, "/api/runs/a/summary")["status"] == "completed"
@@ -139,6 +150,11 @@ def test_answers_the_report_of_a_run(server, write_run):
         ("/api/runs/a/frame?view=run&at=x", "at"),
         ("/api/runs/a/frame?view=run&more=1", "more"),
         ("/api/runs/a/events?limit=100000", "limit"),
+        ("/api/compare", "one run cannot be compared"),
+        ("/api/compare?r=a", "one run cannot be compared"),
+        ("/api/compare?r=a&r=a", "run 'a' is named twice"),
+        ("/api/compare?r=a&r=none", "no run 'none'"),
+        ("/api/compare?r=a&x=1", "'x' is unknown here"),
         ("/api/moon", "nothing at '/api/moon'"),
     ],
 )
@@ -149,6 +165,14 @@ def test_a_wrong_request_is_answered_in_one_line(server, write_run, path, word):
     error = json.loads(response.text)["error"]
     assert word in error
     assert "\n" not in error
+
+
+def test_more_runs_than_can_be_open_are_not_compared(server, write_run):
+    names = [f"run-{number}" for number in range(OPEN_RUNS + 1)]
+    for name in names:
+        write_run(name)
+    response = get(server, "/api/compare?" + "&".join(f"r={name}" for name in names))
+    assert "11 runs are too many; compare at most 10" in json.loads(response.text)["error"]
 
 
 def test_a_log_of_another_version_is_one_line(server, write_run, run_of, as_log):
@@ -173,6 +197,19 @@ def test_text_of_a_log_stays_text(server, write_run, run_of, as_log):
     response = get(server, "/api/runs/a/frame?view=run")
     assert response.headers["content-type"] == "application/json"
     assert response.headers["x-content-type-options"] == "nosniff"
+
+
+def test_a_log_that_is_still_being_read_is_not_called_stale_or_crashed(
+    server, write_run, monkeypatch
+):
+    monkeypatch.setattr(open_runs, "SLICE", 0.0)
+    write_run("a", rounds=40)
+    found = get_json(server, "/api/runs/a/frame?view=run")
+    assert found["read"] < 1
+    assert "condition" not in found["panels"]
+    while found["read"] < 1:
+        found = get_json(server, "/api/runs/a/frame?view=run")
+    assert found["panels"]["condition"]["value"]["condition"] == "ended"
 
 
 def test_more_runs_than_are_kept_open(server, write_run):

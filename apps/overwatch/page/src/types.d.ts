@@ -31,11 +31,33 @@ export interface ChoiceView {
   probability: Measured;
 }
 
+/** One run in a comparison; `null` where its log does not say. */
+export interface ComparedRun {
+  run: string;
+  status: string | null;
+  rounds: number;
+  accuracy: CurveSummary;
+  mean_return: CurveSummary;
+  test_accuracy: Measured | null;
+  seconds: Measured | null;
+  host_parameters: number | null;
+  grown_parameters: Measured | null;
+  policy_parameters: number | null;
+  fossilized: number;
+  fossilized_per_host: Measured | null;
+}
+
 /** How a run stands for those who look at it. */
 export interface Condition {
-  condition: "waiting" | "live" | "stale" | "crashed" | "ended" | "unreadable";
+  condition: "waiting" | "live" | "stale" | "crashed" | "ended";
   text: string;
   resume: string | null;
+}
+
+/** A key of the configuration that is not the same in all runs. */
+export interface ConfigDifference {
+  key: string;
+  values: unknown[];
 }
 
 /** The latest counterfactual accuracies. */
@@ -43,6 +65,13 @@ export interface Counterfactuals {
   epoch: number | null;
   waterfall: WaterfallStep[];
   configurations: [string[], Measured][];
+}
+
+/** A curve in three numbers, in the unit of its values; `null` where no value is finite. */
+export interface CurveSummary {
+  best: Measured | null;
+  last: Measured | null;
+  area: Measured | null;
 }
 
 /** One decision. */
@@ -70,6 +99,14 @@ export interface DecisionCard {
 export interface DecisionsView {
   cards: DecisionCard[];
   empty: string | null;
+}
+
+/** The mean of paired differences, with the interval that an evaluation has. */
+export interface Difference {
+  hosts: number;
+  mean: Measured | null;
+  low: Measured | null;
+  high: Measured | null;
 }
 
 /** One episode of a host. */
@@ -306,6 +343,14 @@ export interface OpView {
   valid_steps: number;
 }
 
+/** A run minus a baseline on the hosts that both trained. */
+export interface PairedRun {
+  run: string;
+  baseline: string;
+  accuracy: Difference;
+  episode_return: Difference;
+}
+
 /** A phase of the current process. */
 export interface PhaseStep {
   phase: string;
@@ -420,6 +465,15 @@ export interface Rounds {
   ops: string[];
   total: RoundRow | null;
   empty: string | null;
+}
+
+/** Runs side by side, in the order in which they were named. */
+export interface RunComparison {
+  task: string;
+  area_rounds: number;
+  runs: ComparedRun[];
+  differences: ConfigDifference[];
+  paired: PairedRun[];
 }
 
 /** One run of the list. */

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
-from importlib.util import find_spec
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import RenderableType
 from rich.text import Text
@@ -28,32 +26,13 @@ from esper_overwatch.commands.databases import open_named_runs
 from esper_overwatch.commands.values import plain
 
 if TYPE_CHECKING:
-    from esper_karn.analytics.comparison import ComparedRun, RunComparison
-    from esper_karn.analytics.pairing import PairedDifferences
+    from esper_karn.comparison.comparison import ComparedRun, RunComparison
+    from esper_karn.comparison.pairing import Difference, PairedRun
 
 _ABOUT_PAIRS = (
     "mean over the hosts with the same random seed in both runs, and its 95 % interval. A policy "
     "changes while it trains: esper-train evaluate compares finished policies"
 )
-_NO_INTERVALS = "no intervals: they need esper-simic; run: pip install esper-simic"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Difference:
-    """The mean of paired differences.
-
-    Attributes:
-        hosts: Number of pairs.
-        mean: ``None`` without a pair.
-        low: Lower end of the 95 % interval; ``None`` with fewer than two pairs, or if
-            esper-simic, which estimates it, is not installed.
-        high: Its upper end.
-    """
-
-    hosts: int
-    mean: float | None
-    low: float | None
-    high: float | None
 
 
 def print_comparison(runs: Sequence[Path], console: SafeConsole, *, as_json: bool) -> None:
@@ -72,40 +51,10 @@ def print_comparison(runs: Sequence[Path], console: SafeConsole, *, as_json: boo
 
         comparison = compare_runs(database)
     if as_json:
-        echo(json.dumps(plain(_record(comparison))))
+        echo(json.dumps(plain(asdict(comparison))))
         return
     for part in _report(comparison):
         console.print(part, soft_wrap=isinstance(part, Text) and not console.limited)
-
-
-def estimate(differences: Sequence[float]) -> Difference:
-    """Returns the mean of differences, with the interval that esper-train evaluate uses."""
-    from esper_karn.analytics.curves import mean_of
-
-    mean = mean_of(differences) if differences else None
-    if len(differences) < 2 or not _has_statistics():
-        return Difference(hosts=len(differences), mean=mean, low=None, high=None)
-    from esper_simic.evaluation import estimate_mean
-
-    found = estimate_mean(differences)
-    return Difference(hosts=len(differences), mean=mean, low=found.low, high=found.high)
-
-
-def _has_statistics() -> bool:
-    return find_spec("esper_simic") is not None
-
-
-def _record(comparison: RunComparison) -> dict[str, Any]:
-    paired = [
-        {
-            "run": each.run,
-            "baseline": each.baseline,
-            "accuracy": asdict(estimate(each.accuracy)),
-            "episode_return": asdict(estimate(each.episode_return)),
-        }
-        for each in comparison.paired
-    ]
-    return {**asdict(comparison), "paired": paired}
 
 
 def _report(comparison: RunComparison) -> Iterator[RenderableType]:
@@ -179,9 +128,9 @@ def _setting(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _paired(paired: Sequence[PairedDifferences], letters: dict[str, str]) -> FittedTable:
-    accuracies = [estimate(each.accuracy) for each in paired]
-    returns = [estimate(each.episode_return) for each in paired]
+def _paired(paired: Sequence[PairedRun], letters: dict[str, str]) -> FittedTable:
+    accuracies = [each.accuracy for each in paired]
+    returns = [each.episode_return for each in paired]
     names = [f"{letters[each.run]} minus {letters[each.baseline]}" for each in paired]
     hosts = [max(a.hosts, b.hosts) for a, b in zip(accuracies, returns, strict=True)]
     columns = [
@@ -192,12 +141,11 @@ def _paired(paired: Sequence[PairedDifferences], letters: dict[str, str]) -> Fit
         Column(head="return", cells=[format_signed(each.mean) for each in returns]),
         Column(head="95 %", cells=[_interval(each) for each in returns], name="its interval"),
     ]
-    notes = [_ABOUT_PAIRS] if _has_statistics() else [_ABOUT_PAIRS, _NO_INTERVALS]
-    return FittedTable(TableVariant(columns=columns, notes=notes))
+    return FittedTable(TableVariant(columns=columns, notes=[_ABOUT_PAIRS]))
 
 
 def _interval(difference: Difference) -> str:
     low, high = difference.low, difference.high
-    if low is None or high is None or not math.isfinite(high - low):
+    if low is None or high is None:
         return MISSING
     return f"{format_number(low, 2, sign=True)} to {format_number(high, 2, sign=True)}"

@@ -15,6 +15,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from esper_karn.comparison.comparison import RunComparison
 from esper_karn.errors import KarnError
 from esper_karn.runs.listing import RunsList
 from esper_karn.schemas.typescript import TypeScript
@@ -50,7 +51,7 @@ NUMBERED_PANELS: Mapping[str, type] = MappingProxyType(
 def build_schemas() -> dict[str, Any]:
     """Returns the JSON Schemas of all view models as one document with ``$defs``."""
     types = {each.__name__: each for each in (*PANEL_TYPES.values(), *NUMBERED_PANELS.values())}
-    types |= {"RunsList": RunsList, "Point": Point}
+    types |= {each.__name__: each for each in (RunsList, RunComparison, Point)}
     adapters: list[tuple[str, Any, TypeAdapter[Any]]] = [
         (name, "serialization", TypeAdapter(types[name])) for name in sorted(types)
     ]

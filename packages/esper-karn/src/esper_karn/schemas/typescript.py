@@ -73,6 +73,8 @@ class TypeScript:
 
     def _typed(self, schema: Schema) -> str:
         kind = schema.get("type")
+        if not schema:
+            return "unknown"
         if kind in _PLAIN:
             return _PLAIN[str(kind)]
         if kind == "array" and "prefixItems" in schema:

@@ -7,7 +7,7 @@ from typing import Literal
 
 from esper_leyline.wire import WIRE_CONFIG
 
-ConditionName = Literal["waiting", "live", "stale", "crashed", "ended", "unreadable"]
+ConditionName = Literal["waiting", "live", "stale", "crashed", "ended"]
 """How a run stands for those who look at it; ``waiting`` before its first round."""
 
 

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import TypeAdapter
 
+from esper_karn.comparison.comparison import RunComparison
 from esper_karn.runs.listing import RunsList, list_runs
 from esper_karn.runs.records import RunPeek, peek
 from esper_karn.views.frame import encode_frame
 from esper_karn.web.library import Library
-from esper_karn.web.open_runs import OpenRun
+from esper_karn.web.open_runs import OpenRun, OpenRuns
 from esper_karn.web.requests import FrameRequest
 from esper_leyline.run_files import LOG_FILE, POINTER_FILE, SUMMARY_FILE
 
 _RUNS = TypeAdapter(RunsList)
+_COMPARISON = TypeAdapter(RunComparison)
 
 
 def answer_frame(run: OpenRun, asked: FrameRequest) -> bytes:
@@ -29,6 +31,15 @@ def answer_frame(run: OpenRun, asked: FrameRequest) -> bytes:
     frame = encode_frame(run.frame(asked))
     head = json.dumps({"run": asked.run, "view": asked.view, "read": run.share})
     return f"{head[:-1]},".encode() + frame[1:]
+
+
+def answer_comparison(runs: OpenRuns, directories: Sequence[Path]) -> bytes:
+    """Returns a comparison of runs; the first one is the baseline of paired differences.
+
+    Raises:
+        KarnError: If they cannot be compared, or a log cannot be read.
+    """
+    return _COMPARISON.dump_json(runs.compare(directories))
 
 
 @dataclass(slots=True)

@@ -21,13 +21,18 @@ from esper_karn.log.reader import EventReader
 from esper_karn.runs.folder import resolve_log
 from esper_karn.runs.records import read_run
 from esper_karn.web.access import Access
-from esper_karn.web.answers import RunsAnswer, answer_frame
+from esper_karn.web.answers import RunsAnswer, answer_comparison, answer_frame
 from esper_karn.web.frames import FrameSocket
 from esper_karn.web.guard import Guard
 from esper_karn.web.library import Library
 from esper_karn.web.open_runs import OpenRuns
 from esper_karn.web.page import page_routes
-from esper_karn.web.requests import EventsRequest, events_request, frame_request
+from esper_karn.web.requests import (
+    EventsRequest,
+    compared_runs,
+    events_request,
+    frame_request,
+)
 from esper_leyline.events import encode_event
 
 
@@ -78,6 +83,14 @@ def _data_routes(library: Library, runs: OpenRuns) -> list[BaseRoute]:
         report = await run_in_threadpool(lambda: read_run(library.find(run)).report)
         return _json(TypeAdapter(type(report)).dump_json(report))
 
+    async def compare(request: Request) -> Response:
+        names = compared_runs(request.query_params.multi_items())
+
+        def answer() -> bytes:
+            return answer_comparison(runs, [library.find(name) for name in names])
+
+        return _json(await run_in_threadpool(answer))
+
     async def socket(socket: WebSocket) -> None:
         await FrameSocket(socket, library, runs).serve()
 
@@ -86,6 +99,7 @@ def _data_routes(library: Library, runs: OpenRuns) -> list[BaseRoute]:
 
     return [
         Route("/api/runs", _answering(list_runs)),
+        Route("/api/compare", _answering(compare)),
         Route("/api/runs/{run}/frame", _answering(frame)),
         Route("/api/runs/{run}/events", _answering(events)),
         Route("/api/runs/{run}/summary", _answering(summary)),

@@ -5,16 +5,21 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Sequence
 from pathlib import Path
 
+from esper_karn.comparison.comparison import RunComparison, compare
+from esper_karn.comparison.facts import RunFacts
 from esper_karn.errors import KarnError
+from esper_karn.runs.facts import FactsReader
 from esper_karn.runs.folder import resolve_log
 from esper_karn.runs.frames import frame_of, run_condition
 from esper_karn.snapshots.run_reader import RunReader
 from esper_karn.state.run import RunState
+from esper_karn.views.condition import Condition
 from esper_karn.views.frame import HOST, VIEWS, Frame
 from esper_karn.web.requests import FrameRequest
-from esper_leyline.run_lock import probe_lock
+from esper_leyline.run_lock import LockProbe, probe_lock
 
 OPEN_RUNS = 10
 """Runs whose states are kept; the one that was asked for longest ago is closed first."""
@@ -39,11 +44,15 @@ class OpenRun:
         self._lock = threading.Lock()
         self._reader = RunReader(resolve_log(directory), snapshots)
         self._state = RunState()
+        self._facts_lock = threading.Lock()
+        self._facts = FactsReader(directory)
 
     def close(self) -> None:
         """Closes the log."""
         with self._lock:
             self._reader.close()
+        with self._facts_lock:
+            self._facts.close()
 
     def advance(self) -> None:
         """Reads on for at most ``SLICE`` seconds."""
@@ -66,7 +75,7 @@ class OpenRun:
         with self._lock:
             lock = probe_lock(self.directory)  # before the log: a run may end in between
             self._state = self._reader.read(SLICE)
-            condition = run_condition(self.directory, self._state, lock, time.time())
+            condition = self._condition(lock)
             frames = [
                 frame_of(
                     self._reader,
@@ -80,6 +89,17 @@ class OpenRun:
                 for view in self._views(request)
             ]
         return _joined(frames)
+
+    def _condition(self, lock: LockProbe) -> Condition | None:
+        """Returns how the run stands; ``None`` while the end of its log is not read yet."""
+        if self._reader.share < 1.0:
+            return None
+        return run_condition(self.directory, self._state, lock, time.time())
+
+    def facts(self) -> RunFacts:
+        """Returns what a comparison needs of the run."""
+        with self._facts_lock:
+            return self._facts.read()
 
     @property
     def share(self) -> float:
@@ -141,6 +161,17 @@ class OpenRuns:
             while len(self._runs) > OPEN_RUNS:
                 self._runs.popitem(last=False)[1].close()
             return run
+
+    def compare(self, directories: Sequence[Path]) -> RunComparison:
+        """Compares runs; the first one is the baseline of paired differences.
+
+        Raises:
+            KarnError: If there are too few or too many, a log cannot be read, or they trained
+                different tasks.
+        """
+        if len(directories) > OPEN_RUNS:
+            raise KarnError(f"{len(directories)} runs are too many; compare at most {OPEN_RUNS}")
+        return compare([self.get(directory).facts() for directory in directories])
 
     def close(self) -> None:
         """Closes all runs."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -61,6 +61,25 @@ def frame_request(values: Mapping[str, object] | str | bytes) -> FrameRequest:
         return FrameRequest.model_validate(values)
     except ValidationError as error:
         raise KarnError(first_problem(error)) from None
+
+
+def compared_runs(items: Iterable[tuple[str, str]]) -> list[str]:
+    """Checks a request for a comparison; returns the ids of its runs in their order.
+
+    Args:
+        items: Names and values of the query: a value of ``r`` for each run.
+
+    Raises:
+        KarnError: If a run is named twice, or the query says anything else.
+    """
+    runs: list[str] = []
+    for name, value in items:
+        if name != "r":
+            raise KarnError(f"'{name}' is unknown here; name runs with r=RUN")
+        if value in runs:
+            raise KarnError(f"run '{value}' is named twice")
+        runs.append(value)
+    return runs
 
 
 def events_request(values: Mapping[str, object]) -> EventsRequest:

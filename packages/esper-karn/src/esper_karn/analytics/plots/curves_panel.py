@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from esper_karn.analytics.curves import Point
 from esper_karn.analytics.plots.plot_data import PlottedRun
 from esper_karn.analytics.plots.style import MUTED, prepare, run_style, say
+from esper_karn.comparison.curves import Point
 
 MOST_MARKERS = 40
 """Markers on all lines together; with more rounds, some of them have one."""

@@ -10,7 +10,6 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
-from esper_karn.analytics.comparison import one_task
 from esper_karn.analytics.database import RunsDatabase
 from esper_karn.analytics.plots.curves_panel import draw_curves
 from esper_karn.analytics.plots.plot_data import PlottedRun, read_run
@@ -21,6 +20,7 @@ from esper_karn.analytics.plots.seed_panels import (
     stage_handles,
 )
 from esper_karn.analytics.plots.style import MOST_RUNS, run_style
+from esper_karn.comparison.comparison import one_task
 from esper_karn.errors import KarnError
 
 _WIDTH = 13.0

@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from esper_karn.analytics.curves import Point
 from esper_karn.analytics.database import RunsDatabase
+from esper_karn.comparison.curves import Point
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

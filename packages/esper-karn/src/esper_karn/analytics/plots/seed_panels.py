@@ -9,9 +9,9 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from esper_karn.analytics.curves import mean_of
 from esper_karn.analytics.plots.plot_data import BestEpisode, PlottedRun, SeedEnd, Stretch
 from esper_karn.analytics.plots.style import FATES, MUTED, OTHER, STAGES, prepare, say
+from esper_karn.comparison.curves import mean_of
 
 _CHARACTER = 0.0075
 """Width of a character as a share of a lane; a name is left out where it would meet the next."""

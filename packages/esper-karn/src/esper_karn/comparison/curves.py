@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from esper_leyline.wire import Float
+
 Point = tuple[int, float | None]
 """A round, and the value that was measured in it."""
 
@@ -21,9 +23,9 @@ class CurveSummary:
         area: The area below the curve, divided by its width (``area_under_curve``).
     """
 
-    best: float | None
-    last: float | None
-    area: float | None
+    best: Float | None
+    last: Float | None
+    area: Float | None
 
 
 def summarize_curve(points: Sequence[Point], last_round: int | None = None) -> CurveSummary:
