@@ -22,6 +22,8 @@ export default defineConfig({
     port: 5173,
     strictPort: true,
     proxy: {
+      // The printed link, with this port in place of its own: the server trades its token for a cookie.
+      '^/[^?]*[?].*token=': { target: server, changeOrigin: true },
       '/api': { target: server, changeOrigin: true },
       '/ws': { target: server, ws: true, changeOrigin: true, headers: { origin: server } },
     },

@@ -1,89 +1,68 @@
-"""The page in a real browser, over a real server, with the golden logs."""
+"""The page in a real browser, over a real server, with a run in every state."""
 
 from __future__ import annotations
 
-import gzip
+import json
 import os
-import re
 import shutil
-import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
-from esper_leyline.run_lock import RunOwner, this_machine
+from .page_runs import every_state, write_many
 
-ROOT = Path(__file__).parents[3]
-PAGE = ROOT / "apps/overwatch/page"
-GOLDEN = ROOT / "tests/golden"
+PAGE = Path(__file__).parents[1] / "page"
 CHROMIUM = shutil.which("chromium")
-
-SERVER = "import sys; from esper_overwatch import main; sys.exit(main())"
+PROGRAM = [sys.executable, "-c", "import sys; from esper_overwatch import main; sys.exit(main())"]
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
-def write_run(folder: Path, name: str, log: bytes) -> Path:
-    run = folder / name
-    run.mkdir(parents=True)
-    (run / "config.json").write_text("{}", encoding="utf-8")
-    (run / "events.jsonl").write_bytes(log)
-    return run
+@contextmanager
+def serving(folder: Path) -> Iterator[str]:
+    """Serves a folder of runs; gives the link."""
+    command = [*PROGRAM, "web", str(folder), "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            yield server.stdout.readline().split()[-1]
+        finally:
+            server.terminate()
 
 
-@pytest.fixture
-def runs(tmp_path):
-    folder = tmp_path / "runs"
-    for name in ("default", "sixteen", "everything", "crashed"):
-        write_run(folder, name, gzip.decompress((GOLDEN / f"{name}.jsonl.gz").read_bytes()))
-    # A lock that no process holds says that the process is gone.
-    owner = RunOwner(
-        command="ppo", pid=1, host=socket.gethostname(), machine=this_machine(), locked=True
-    )
-    (folder / "crashed" / "run.lock").write_text(owner.model_dump_json(), encoding="utf-8")
-    old = re.sub(
-        rb'"schema_version":\d+',
-        b'"schema_version":1',
-        (folder / "crashed" / "events.jsonl").read_bytes(),
-    )
-    write_run(folder, "old", old)
-    return folder
-
-
-def test_the_page_in_a_browser(runs, tmp_path):
+def test_the_page_in_a_browser(tmp_path, monkeypatch):
     assert CHROMIUM is not None, "install chromium, for example: apt-get install chromium"
     assert (PAGE / "node_modules").is_dir(), "run: npm ci, in apps/overwatch/page"
-    server = subprocess.Popen(
-        [sys.executable, "-c", SERVER, "web", str(runs), "--port", "0"],
-        stdout=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"XDG_CACHE_HOME": str(tmp_path / "cache")},
-    )
-    try:
-        link = server.stdout.readline().split()[-1]
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    runs, many, empty = (tmp_path / name for name in ("runs", "many", "empty"))
+    empty.mkdir()
+    write_many(many, 1000)
+    with ExitStack() as stack:
+        stack.enter_context(every_state(runs))
+        link = stack.enter_context(serving(runs))
+        many_link = stack.enter_context(serving(many))
+        empty_link = stack.enter_context(serving(empty))
         done = subprocess.run(
             [
-                "node",
-                "--test",
-                "--test-reporter=spec",
-                "--test-concurrency=1",
-                "tests/browser/page.test.mjs",
+                *("node", "--test", "--test-reporter=spec", "--test-concurrency=1"),
+                *sorted(str(path) for path in (PAGE / "tests/browser").glob("*.test.mjs")),
             ],
             cwd=PAGE,
             env=os.environ
             | {
                 "OVERWATCH_LINK": link,
-                "OVERWATCH_PROCESS": str(server.pid),
+                "OVERWATCH_LINK_MANY": many_link,
+                "OVERWATCH_LINK_EMPTY": empty_link,
+                "OVERWATCH_COMMAND": json.dumps([*PROGRAM, "web", str(runs)]),
+                "OVERWATCH_RUNS": str(runs),
                 "CHROMIUM": CHROMIUM,
             },
             capture_output=True,
             text=True,
-            timeout=600,
+            timeout=900,
             check=False,
         )
-        assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
-    finally:
-        server.terminate()
-        server.communicate(timeout=30)
+    assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]

@@ -1,4 +1,5 @@
 import type { Axis } from '../data/address'
+import type { LineStyle } from '../data/colours'
 import { toNumber } from '../data/numbers'
 import type { Point as Bucket } from '../types'
 
@@ -22,7 +23,8 @@ export const AXIS_NAMES: Readonly<Record<Axis, string>> = {
 /** One line of a chart, with the extremes of each bucket. */
 export interface Curve {
   name: string
-  colour: string | null
+  /** `null` for the only line of a chart. */
+  style: LineStyle | null
   points: readonly Point[]
   latest: number | null
 }
@@ -32,7 +34,7 @@ export type Scale = (round: number) => number
 
 export function curve(
   name: string,
-  colour: string | null,
+  style: LineStyle | null,
   buckets: readonly Bucket[],
   scale: Scale = (round) => round,
 ): Curve {
@@ -43,7 +45,7 @@ export function curve(
     high: toNumber(high),
     unfinished,
   }))
-  return { name, colour, points, latest: points.at(-1)?.mean ?? null }
+  return { name, style, points, latest: points.at(-1)?.mean ?? null }
 }
 
 /**

@@ -1,4 +1,4 @@
-import type { RunsList } from '../types'
+import type { RunComparison, RunsList } from '../types'
 import { allVisible } from './text'
 import type { ErrorAnswer, FrameAnswer } from './wire'
 
@@ -32,8 +32,19 @@ export function listRuns(): Promise<RunList> {
   return get('/api/runs')
 }
 
-export function getFrame(run: string, view: string): Promise<FrameAnswer> {
-  return get(`/api/runs/${encodeURIComponent(run)}/frame?view=${encodeURIComponent(view)}`)
+/** What changed of a view since the frame that `known` ended with; -1 for all of it. */
+export function getFrame(
+  run: string,
+  view: string,
+  known: { to: number; stream: string },
+): Promise<FrameAnswer> {
+  const query = new URLSearchParams({ view, from: String(known.to), stream: known.stream })
+  return get(`/api/runs/${encodeURIComponent(run)}/frame?${query.toString()}`)
+}
+
+export function compareRuns(runs: readonly string[]): Promise<RunComparison> {
+  const query = new URLSearchParams(runs.map((run) => ['r', run]))
+  return get(`/api/compare?${query.toString()}`)
 }
 
 /** Sequence numbers of the ends of rounds. */

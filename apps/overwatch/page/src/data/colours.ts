@@ -1,43 +1,56 @@
 /**
- * Colours of runs: Okabe and Ito's colour-blind-safe palette (2008) in a fixed order. A run's
- * colour follows from its id alone, so that it is the same on every page.
+ * How lines look: Okabe and Ito's colour-blind-safe palette (2008) in a fixed order, one shade for
+ * each theme. With more lines than colours the colours come again, with another dash pattern.
  */
-export const RUN_COLOURS = [
-  '#56b4e9',
-  '#e69f00',
-  '#009e73',
-  '#cc79a7',
-  '#d55e00',
-  '#8f9bff',
-  '#c0b000',
-  '#999999',
-] as const
+export interface LineStyle {
+  /** The CSS variable with its colour. */
+  variable: string
+  /** Lengths of dashes and gaps in pixels; none for a solid line. */
+  dash: readonly number[]
+}
 
-export function hash(text: string): number {
-  let value = 2166136261
-  for (const character of text) {
-    value = Math.imul(value ^ (character.codePointAt(0) ?? 0), 16777619)
+export const COLOURS = 8
+const DASHES: readonly (readonly number[])[] = [[], [7, 4], [2, 3], [10, 3, 2, 3]]
+const STYLES = COLOURS * DASHES.length
+
+/** Returns the style of a place in an order, from 0 on. */
+export function lineStyle(place: number): LineStyle {
+  const index = place % STYLES
+  return {
+    variable: `--line-${index % COLOURS}`,
+    dash: DASHES[Math.floor(index / COLOURS)] ?? [],
   }
-  return value >>> 0
 }
 
-export function runColour(run: string): string {
-  return RUN_COLOURS[hash(run) % RUN_COLOURS.length] ?? RUN_COLOURS[0]
+/**
+ * Returns the style of every run of a folder, the same on every page: its place in the order of
+ * all ids. Ids begin with a date, so a new run changes no other one's style.
+ */
+export function runStyles(all: readonly string[]): Map<string, LineStyle> {
+  return new Map([...all].sort().map((run, place) => [run, lineStyle(place)]))
 }
 
-/** Returns a colour for each of some runs: their own, or the next free one of two alike. */
-export function runColours(runs: readonly string[]): Map<string, string> {
-  const colours = new Map<string, string>()
+/** Returns the styles of some of all runs; of two with the same one, the later gets the next. */
+export function comparedStyles(
+  runs: readonly string[],
+  all: readonly string[],
+): Map<string, LineStyle> {
+  const order = [...new Set([...all, ...runs])].sort()
+  const styles = new Map<string, LineStyle>()
   const taken = new Set<number>()
-  for (const run of [...runs].sort()) {
-    let index = hash(run) % RUN_COLOURS.length
-    while (taken.has(index) && taken.size < RUN_COLOURS.length) {
-      index = (index + 1) % RUN_COLOURS.length
-    }
+  order.forEach((run, place) => {
+    if (!runs.includes(run)) return
+    let index = place % STYLES
+    while (taken.has(index) && taken.size < STYLES) index = (index + 1) % STYLES
     taken.add(index)
-    colours.set(run, RUN_COLOURS[index] ?? RUN_COLOURS[0])
-  }
-  return colours
+    styles.set(run, lineStyle(index))
+  })
+  return styles
+}
+
+/** The CSS variable with the colour of a stage. */
+export function stageColour(stage: string): string {
+  return `var(--stage-${stage.toLowerCase()})`
 }
 
 /** One letter for each stage, so that colour is never alone. */
@@ -51,9 +64,4 @@ export const STAGE_LETTERS: Readonly<Record<string, string>> = {
   PRUNED: 'P',
   EMBARGOED: 'E',
   RESETTING: 'R',
-}
-
-/** The CSS variable with the colour of a stage. */
-export function stageColour(stage: string): string {
-  return `var(--stage-${stage.toLowerCase()})`
 }

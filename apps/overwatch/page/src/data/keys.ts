@@ -8,6 +8,7 @@ export const HELP: readonly KeyAction[] = [
   { keys: '1 – 9', text: 'select a host; on the list, open a run' },
   { keys: 'g, digits, Enter', text: 'select a host by a longer number' },
   { keys: 'j  k', text: 'next and previous row of the leaderboard or list' },
+  { keys: 'Enter', text: 'on the list, open the selected run' },
   { keys: 'h  l', text: 'previous and next tab' },
   { keys: '/', text: 'filter' },
   { keys: 'space', text: 'pause, or go on' },
@@ -25,6 +26,7 @@ export interface KeyHandlers {
   panel: (step: 1 | -1) => void
   filter: () => void
   pause: () => void
+  open: () => void
   round: (step: 1 | -1) => void
   scale: () => void
   theme: () => void
@@ -42,6 +44,7 @@ export class Keyboard {
     if (event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target)) return
     // An open dialog has its own keys: Esc closes it.
     if (document.querySelector('dialog[open]') !== null) return
+    if (this.typed === null && isControlled(event)) return
     if (this.press(event.key)) event.preventDefault()
   }
 
@@ -67,6 +70,8 @@ export class Keyboard {
         return call(handlers.filter)
       case ' ':
         return call(handlers.pause)
+      case 'Enter':
+        return call(handlers.open)
       case '[':
         return call(handlers.round, -1)
       case ']':
@@ -94,6 +99,16 @@ export class Keyboard {
     if (key === 'Enter' && typed !== '') return call(handlers.number, Number(typed))
     return false
   }
+}
+
+/** Whether the key presses the control that has the focus: a button, a link, a heading that folds. */
+function isControlled(event: KeyboardEvent): boolean {
+  const pressing = event.key === 'Enter' || event.key === ' '
+  return (
+    pressing &&
+    event.target instanceof HTMLElement &&
+    event.target.matches('a, button, summary, input')
+  )
 }
 
 function isTyping(target: EventTarget | null): boolean {

@@ -58,6 +58,11 @@ export function duration(value: Num | null | undefined): string {
     : `${minutes}:${seconds}`
 }
 
+/** Formats a Unix time as the time of day here. */
+export function clock(time: Num): string {
+  return new Date(Number(time) * 1000).toLocaleTimeString('en-GB')
+}
+
 /** Formats how long ago a Unix time was. */
 export function ago(time: Num | null | undefined, now: number): string {
   if (time === null || time === undefined) return MISSING
@@ -66,6 +71,12 @@ export function ago(time: Num | null | undefined, now: number): string {
   if (seconds < 5400) return `${Math.round(seconds / 60)} min ago`
   if (seconds < 129600) return `${Math.round(seconds / 3600)} h ago`
   return `${Math.round(seconds / 86400)} d ago`
+}
+
+/** Returns A to Z, then A1 to Z1 and so on. */
+export function letter(index: number): string {
+  const turn = Math.floor(index / 26)
+  return String.fromCharCode(65 + (index % 26)) + (turn > 0 ? String(turn) : '')
 }
 
 function trimmed(value: number): string {

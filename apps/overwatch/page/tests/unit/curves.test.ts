@@ -1,6 +1,5 @@
 import { describe, expect, it } from 'vitest'
 import { columns, curve, interpolate, scaleOf, smoothed } from '../../src/charts/curves'
-import { runColours } from '../../src/data/colours'
 import type { Point } from '../../src/types'
 
 const points: Point[] = [
@@ -44,12 +43,5 @@ describe('curves', () => {
     expect(smoothed([4, 4, null, 4], 0.9)).toEqual(
       [4, 4, null, 4].map((x) => x && expect.closeTo(x)),
     )
-  })
-
-  it('gives each of up to eight runs a colour of its own, in any order', () => {
-    const runs = ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h']
-    const colours = runColours(runs)
-    expect(new Set(colours.values()).size).toBe(8)
-    expect(runColours([...runs].reverse()).get('c')).toBe(colours.get('c'))
   })
 })

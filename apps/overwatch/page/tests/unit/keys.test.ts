@@ -14,6 +14,7 @@ function keyboard() {
     theme: vi.fn(),
     back: vi.fn(),
     help: vi.fn(),
+    open: vi.fn(),
   }
   return { handlers, keys: new Keyboard(() => handlers) }
 }
@@ -50,6 +51,7 @@ describe('Keyboard', () => {
   it.each([
     ['/', 'filter'],
     [' ', 'pause'],
+    ['Enter', 'open'],
     ['y', 'scale'],
     ['t', 'theme'],
     ['?', 'help'],
