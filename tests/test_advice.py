@@ -43,6 +43,7 @@ PRINTED_BY = {
 
 OTHER_PROGRAMS = {
     "apps/train/src/esper_train/viewer.py": "--lines --parent --plain --since",
+    "apps/train/src/esper_train/sanctum.py": "--since --trainer",
     "apps/train/src/esper_train/dual/arm.py": "--group --plain",
     "apps/train/src/esper_train/settings/options.py": "--extra",
     "apps/train/src/esper_train/wandb_reader.py": "--parent --options",

@@ -114,7 +114,7 @@ def test_a_member_depends_only_on_permitted_members(folder):
 def test_the_workspace_itself_is_not_a_package():
     assert project(ROOT)["tool"]["uv"]["package"] is False
     dependencies = project(ROOT)["project"]["dependencies"]
-    assert set(dependencies) == {"esper-train", "esper-overwatch[web]"}
+    assert set(dependencies) == {"esper-train", "esper-overwatch[tui,web]"}
 
 
 def test_importing_leyline_loads_neither_torch_nor_numpy():

@@ -1,4 +1,4 @@
-"""The flags of the reference's two tables: shown by ``--help`` in their group, or still awaited."""
+"""The flags of the reference's two tables: shown by ``--help`` in their group."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PPO = {
     "Checkpoints": "--save --resume",
     "Telemetry and monitoring": (
         "--telemetry-file --telemetry-dir --telemetry-level --telemetry-lifecycle-only --no-tui "
-        "--overwatch --overwatch-port --dashboard --dashboard-port "
+        "--sanctum --overwatch --overwatch-port --dashboard --dashboard-port "
         "--wandb --wandb-project --wandb-entity --wandb-tags --wandb-group --wandb-name "
         "--wandb-mode --wandb-no-code --wandb-no-system"
     ),
@@ -31,9 +31,6 @@ HEURISTIC = (
     "--episodes --max-epochs --max-batches --task --device --seed --slots --max-seeds "
     "--min-fossilize-improvement --telemetry-file --telemetry-dir --telemetry-level"
 )
-AWAITED = "--sanctum"
-"""Flags whose part comes later: absent, rather than there and ignored."""
-
 WIDEST = 28
 """Characters of a flag that stand on one line of the help."""
 
@@ -78,21 +75,12 @@ def test_every_flag_of_ppo_stands_in_its_group(
     for group, flags in PPO.items():
         for flag in flags.split():
             assert flag[:WIDEST] in shown[group], f"{flag} in {group}"
-    said = " ".join(shown.values())
-    for flag in AWAITED.split():
-        assert flag not in said
 
 
 def test_every_flag_of_the_heuristic_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     said = " ".join(groups(capsys, "heuristic").values())
     for flag in HEURISTIC.split():
         assert flag in said
-
-
-@pytest.mark.parametrize("flag", AWAITED.split())
-def test_an_awaited_flag_is_refused(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["ppo", flag]) == 2
-    assert flag in capsys.readouterr().err
 
 
 def test_the_reference_parameters_parse_as_it_spells_them_and_are_the_defaults() -> None:

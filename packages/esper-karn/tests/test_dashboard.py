@@ -13,7 +13,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from esper_karn import Dashboard, RunState, SafeConsole, fold, has_room
-from esper_karn.console.dashboard.glyphs import LEVELS, bar, sparkline
+from esper_karn.terminal.glyphs import LEVELS, bar, sparkline
 
 
 def drawn(state: RunState, width: int, height: int) -> list[str]:

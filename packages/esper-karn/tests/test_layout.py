@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from esper_karn import ClosingTable, RunReport
-from esper_karn.console.layout import Column, FittedTable, TableVariant, wrapped
+from esper_karn.terminal.layout import Column, FittedTable, TableVariant, wrapped
 from esper_leyline import RoundSummary, RunSummary
 
 UNLIMITED = 100_000

@@ -217,6 +217,21 @@ def web(
     serve_runs(folder, port=port, everywhere=everywhere, allow_hosts=allow_host or (), run=run)
 
 
+@app.command
+def tui(run: Path | None = None, /) -> None:
+    """Show a run in Sanctum, on the whole terminal: live, finished or crashed.
+
+    Parameters
+    ----------
+    run
+        The run's directory, its log, or a folder of runs, of which the latest is shown. Default:
+        the latest in the folder runs; without one, Sanctum waits for it.
+    """
+    from esper_overwatch.commands.sanctum import show_in_sanctum
+
+    show_in_sanctum(run)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command and returns its exit code.
 

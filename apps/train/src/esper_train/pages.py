@@ -58,10 +58,10 @@ def check_pages(telemetry: TelemetryOptions, config: TrainingConfig) -> None:
 
 
 def without_compiling(plan: Plan, telemetry: TelemetryOptions) -> Plan:
-    """Returns a plan that compiles nothing while a page is open, unless that is forced."""
-    if plan.compile_mode is None or plan.config.compile.force or not telemetry.pages:
+    """Returns a plan that compiles nothing with a page or Sanctum open, unless that is forced."""
+    if plan.compile_mode is None or plan.config.compile.force or not telemetry.interfaces:
         return plan
-    note = f"compile: nothing with {telemetry.pages[0]}; --force-compile compiles anyway"
+    note = f"compile: nothing with {telemetry.interfaces[0]}; --force-compile compiles anyway"
     kept = tuple(each for each in plan.notes if not each.startswith("compile: "))
     return replace(plan, compile_mode=None, notes=(*kept, note))
 

@@ -8,7 +8,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from esper_karn import echo
+from esper_karn.terminal.device import why_no_terminal
 from esper_leyline import TrainingConfig
+from esper_leyline.events import kinds_written
+from esper_leyline.extras import require_extra
+from esper_train.errors import TrainError
 from esper_train.interrupts import StopRequest
 from esper_train.pages import Pages, check_pages
 from esper_train.settings.options import TelemetryOptions
@@ -24,6 +28,42 @@ def check_readers(telemetry: TelemetryOptions, config: TrainingConfig) -> None:
     """
     check_wandb(telemetry, config)
     check_pages(telemetry, config)
+    check_sanctum(telemetry, config)
+
+
+def check_sanctum(telemetry: TelemetryOptions, config: TrainingConfig) -> None:
+    """Checks ``--sanctum`` before anything is created.
+
+    Raises:
+        EsperError: If other flags exclude it, there is nothing to show, or the library is
+            missing.
+    """
+    if not telemetry.sanctum:
+        return
+    for flag in (*telemetry.pages, *(["--no-tui"] if telemetry.no_tui else [])):
+        raise TrainError(
+            f"--sanctum and {flag} exclude each other; leave one out, and look at the run with "
+            "uv run esper-overwatch tui or web while it trains"
+        )
+    if not kinds_written(config.telemetry):
+        raise TrainError(
+            "--sanctum shows the telemetry of a run, and --telemetry-level off writes none; "
+            "use minimal, normal or debug"
+        )
+    require_extra("--sanctum", ("textual",), extra="tui", distribution="esper-overwatch")
+
+
+def check_terminal(telemetry: TelemetryOptions) -> None:
+    """Checks that there is a terminal for ``--sanctum``.
+
+    Raises:
+        TrainError: If there is none.
+    """
+    if not telemetry.sanctum:
+        return
+    reason = why_no_terminal()
+    if reason is not None:
+        raise TrainError(f"--sanctum needs a terminal: {reason}; leave it out for plain lines")
 
 
 class Readers:
@@ -37,13 +77,14 @@ class Readers:
         silent: Whether the log stays empty, so that there is nothing to show.
 
     Raises:
-        KarnError: If a port is taken or not permitted.
+        EsperError: If a port is taken or not permitted, or Sanctum has no terminal.
     """
 
     def __init__(self, options: TelemetryOptions, stop: StopRequest, *, silent: bool) -> None:
         self._options = options
         self._stop = stop
         self._silent = silent
+        check_terminal(options)
         self._pages = Pages(options)
         self._viewer: Viewer | None = None
         self._wandb: WandbReader | None = None
@@ -66,6 +107,7 @@ class Readers:
                 plain=self._options.no_tui,
                 # The links of the page stay in sight.
                 full_screen=not self._pages,
+                sanctum=self._options.sanctum,
                 since=since,
             )
 

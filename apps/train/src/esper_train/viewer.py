@@ -16,8 +16,10 @@ from functools import partial
 from pathlib import Path
 
 from esper_karn import SafeConsole, follow, guard_streams, has_room, resolve_log, watch
+from esper_karn.terminal.device import Terminal
 from esper_train.arguments import ArgumentParser
 from esper_train.interrupts import STOPPING, ignore_signals
+from esper_train.sanctum import show_sanctum
 
 DRAIN_SECONDS = 10.0
 """Seconds that a view may take to show the end of a log."""
@@ -33,19 +35,36 @@ ENDED = 143
 class Viewer:
     """A running console view."""
 
-    def __init__(self, process: subprocess.Popen[bytes], *, plain: bool, full_screen: bool) -> None:
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        *,
+        plain: bool,
+        full_screen: bool,
+        terminal: Terminal | None = None,
+    ) -> None:
         self._process = process
         self._plain = plain
         self._full_screen = full_screen
+        self._terminal = terminal
 
     @classmethod
-    def start(cls, run: Path, *, plain: bool, full_screen: bool = True, since: int = 0) -> Viewer:
+    def start(
+        cls,
+        run: Path,
+        *,
+        plain: bool,
+        full_screen: bool = True,
+        sanctum: bool = False,
+        since: int = 0,
+    ) -> Viewer:
         """Starts a view of a run on this process's standard output.
 
         Args:
             run: The run directory.
             plain: Whether to print plain lines, also on a terminal.
             full_screen: Whether it may take the whole of a terminal.
+            sanctum: Whether it is Sanctum, and lines only after that was left.
             since: Sequence number of the first event that is shown.
         """
         command = [sys.executable, "-m", "esper_train.viewer", str(run)]
@@ -54,9 +73,14 @@ class Viewer:
             command.append("--plain")
         if not full_screen:
             command.append("--lines")
+        if sanctum:
+            command.append("--sanctum")
+        terminal = Terminal.now() if sanctum else None
         with _signals_blocked():
-            process = subprocess.Popen(command, stdin=subprocess.DEVNULL)  # noqa: S603 - our own module
-        return cls(process, plain=plain, full_screen=full_screen)
+            process = subprocess.Popen(  # noqa: S603 - our own module
+                command, stdin=None if sanctum else subprocess.DEVNULL
+            )
+        return cls(process, plain=plain, full_screen=full_screen, terminal=terminal)
 
     def finish(self) -> int | None:
         """Waits until the view has shown the end of the log.
@@ -90,6 +114,9 @@ class Viewer:
         """Leaves the full screen and shows the cursor where a view that was killed could not."""
         if self._process.returncode in {0, ENDED}:
             return
+        if self._terminal is not None:
+            self._terminal.restore()
+            return
         console = SafeConsole()
         if not self._plain and is_moving(console, plain=False):
             if self._full_screen and has_room(console):
@@ -104,6 +131,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--parent", type=int, required=True)
     parser.add_argument("--plain", action="store_true")
     parser.add_argument("--lines", action="store_true")
+    parser.add_argument("--sanctum", action="store_true")
     parser.add_argument("--since", type=int, default=0)
     options = parser.parse_args(arguments)
     guard_streams()
@@ -116,7 +144,12 @@ def main(arguments: list[str] | None = None) -> int:
     log, stop = resolve_log(options.run), partial(has_no_writer, options.parent)
     moving = is_moving(console, plain=options.plain)
     try:
-        if moving and not options.lines and has_room(console):
+        if options.sanctum and show_sanctum(
+            options.run, trainer=options.parent, since=options.since, stop=stop
+        ):
+            return 0
+        # On the whole of the terminal no more, once Sanctum was left.
+        if moving and not (options.lines or options.sanctum) and has_room(console):
             watch(log, console, stop=stop, since=options.since)
         else:
             follow(log, console, interactive=moving, stop=stop, since=options.since)

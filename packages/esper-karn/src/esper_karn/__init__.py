@@ -4,7 +4,6 @@ from esper_karn.console.closing_table import ClosingTable
 from esper_karn.console.console_view import ConsoleView, follow
 from esper_karn.console.dashboard.dashboard import Dashboard
 from esper_karn.console.dashboard.screen import has_room, watch
-from esper_karn.console.layout import Column, FittedTable, TableVariant
 from esper_karn.console.profiles_table import ProfilesTable
 from esper_karn.console.runs_table import RunsTable
 from esper_karn.console.screen import SafeConsole, echo, echo_all, echo_error
@@ -51,6 +50,7 @@ from esper_karn.state.run import (
 from esper_karn.state.run_report import RunReport, Trend
 from esper_karn.state.series import Bucket, Series
 from esper_karn.state.stamped import Stamped
+from esper_karn.terminal.layout import Column, FittedTable, TableVariant
 from esper_karn.views.charts import Charts, charts
 from esper_karn.views.condition import Condition
 from esper_karn.views.decisions import DecisionCard, DecisionsView, decisions

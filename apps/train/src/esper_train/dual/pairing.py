@@ -140,6 +140,11 @@ def _check_flags(given: Given, options: PPOOptions) -> None:
     for flag, (value, reason) in refused.items():
         if value is not None:
             raise TrainError(f"{flag} {value} does not go with --dual-ab: {reason}")
+    if telemetry.sanctum:
+        raise TrainError(
+            "--sanctum does not go with --dual-ab: it shows one run; while both train, look at one "
+            "with: uv run esper-overwatch tui"
+        )
     device = given.values.get("device")
     if given.sources.get("device") == "--device" and "devices" in given.values:
         raise TrainError(

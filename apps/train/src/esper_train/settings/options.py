@@ -129,6 +129,9 @@ class TelemetryOptions:
     no_tui: Annotated[bool, _Switch] = False
     """Print plain lines, also on a terminal."""
 
+    sanctum: Annotated[bool, _Switch] = False
+    """Show the run in Sanctum, on the whole terminal, in place of the dashboard."""
+
     overwatch: Annotated[bool, _Switch] = False
     """Serve a page that shows the run, for this machine alone, and print its link."""
 
@@ -151,6 +154,11 @@ class TelemetryOptions:
         """The flags given that serve a page."""
         given = {"--overwatch": self.overwatch, "--dashboard": self.dashboard}
         return tuple(flag for flag, wanted in given.items() if wanted)
+
+    @property
+    def interfaces(self) -> tuple[str, ...]:
+        """The flags given that show the run in more than the console view."""
+        return (*(("--sanctum",) if self.sanctum else ()), *self.pages)
 
 
 @Parameter(name="*", group=COMPARISON)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
-from esper_karn.console.layout import Column, FittedTable, TableVariant
 from esper_karn.formatting import (
     MISSING,
     format_count,
@@ -21,6 +20,7 @@ from esper_karn.formatting import (
 )
 from esper_karn.state.rounds import RoundStats
 from esper_karn.state.run_report import RunReport
+from esper_karn.terminal.layout import Column, FittedTable, TableVariant
 from esper_leyline import RunStatus, printable
 
 MIDDLE_ROWS = 5

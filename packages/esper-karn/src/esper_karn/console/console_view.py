@@ -10,7 +10,6 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from esper_karn.console.layout import GAP, fit_parts, join, wrapped
 from esper_karn.console.progress_line import ProgressLine
 from esper_karn.console.round_line import round_remarks, round_variants
 from esper_karn.formatting import format_count, pluralize
@@ -18,6 +17,7 @@ from esper_karn.log.reader import EventReader, problems_text
 from esper_karn.state.reducer import Folding
 from esper_karn.state.rounds import RoundStats
 from esper_karn.state.run import RunState
+from esper_karn.terminal.layout import GAP, fit_parts, join, wrapped
 from esper_karn.views.levels import level_needed
 from esper_karn.views.rounds import round_view
 from esper_leyline import printable

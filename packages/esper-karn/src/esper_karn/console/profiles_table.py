@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
-from esper_karn.console.layout import Column, FittedTable, TableVariant
 from esper_karn.formatting import MISSING, format_fixed, format_index, format_significant, pluralize
+from esper_karn.terminal.layout import Column, FittedTable, TableVariant
 from esper_karn.views.profile import NamedValue, ProfileRow, Profiles
 
 MOST_HOSTS = 8

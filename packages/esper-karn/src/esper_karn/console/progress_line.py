@@ -6,9 +6,9 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from esper_karn.console.layout import GAP, Part, fit_parts, join
 from esper_karn.formatting import format_duration, format_fixed, format_index
 from esper_karn.state.run import RunState
+from esper_karn.terminal.layout import GAP, Part, fit_parts, join
 from esper_karn.views.levels import level_needed
 from esper_karn.views.progress import progress
 from esper_leyline import RunStatus

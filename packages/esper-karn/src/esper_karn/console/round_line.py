@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from esper_karn.console.layout import Part
 from esper_karn.formatting import (
     format_count,
     format_duration,
@@ -11,6 +10,7 @@ from esper_karn.formatting import (
     format_signed,
 )
 from esper_karn.state.rounds import RoundStats
+from esper_karn.terminal.layout import Part
 from esper_karn.views.rounds import RoundView
 
 COMPACT_WIDTH = 120

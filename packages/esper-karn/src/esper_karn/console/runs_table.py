@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
-from esper_karn.console.layout import Column, FittedTable, TableVariant
 from esper_karn.formatting import MISSING, format_age, format_fixed, format_index, format_signed
 from esper_karn.runs.liveness import DOUBTFUL, liveness_text
 from esper_karn.runs.records import RunPeek
+from esper_karn.terminal.layout import Column, FittedTable, TableVariant
 from esper_leyline import printable
 
 

@@ -16,6 +16,23 @@ def is_run_directory(path: Path) -> bool:
     return any(_exists(path / name) for name in (CONFIG_FILE, LOG_FILE, POINTER_FILE))
 
 
+def newest_run(folder: Path) -> Path | None:
+    """Returns the latest run directory in a folder, ``None`` if there is none.
+
+    Names of runs start with the time at which they began.
+
+    Raises:
+        KarnError: If the folder cannot be read.
+    """
+    try:
+        paths = sorted(folder.iterdir(), key=lambda path: path.name, reverse=True)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise KarnError(f"cannot list runs in '{folder}': {os_reason(error)}") from error
+    return next(filter(is_run_directory, paths), None)
+
+
 def resolve_log(run_directory: Path) -> Path:
     """Finds a run's log: ``events.jsonl``, or the path in ``events.path``.
 

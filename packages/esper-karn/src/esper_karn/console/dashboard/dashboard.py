@@ -18,9 +18,9 @@ from esper_karn.console.dashboard.panels import (
     policy_panel,
     rewards_panel,
 )
-from esper_karn.console.layout import GAP, Part, fit_parts, join
 from esper_karn.formatting import format_duration, format_fixed, format_index, pluralize
 from esper_karn.state.run import RunState
+from esper_karn.terminal.layout import GAP, Part, fit_parts, join
 from esper_karn.views.summary import Header, header, phase
 from esper_leyline import RunStatus
 from esper_leyline.health import Level

@@ -10,13 +10,6 @@ from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.segment import Segment
 from rich.text import Text
 
-from esper_karn.console.dashboard.glyphs import (
-    STAGE_LETTERS,
-    STAGE_STYLES,
-    bar,
-    sparkline,
-)
-from esper_karn.console.layout import GAP, Column, FittedTable, TableVariant, wrapped
 from esper_karn.formatting import (
     format_count,
     format_fixed,
@@ -26,6 +19,14 @@ from esper_karn.formatting import (
     pluralize,
 )
 from esper_karn.state.run import RunState
+from esper_karn.terminal.glyphs import (
+    LEVEL_MARKS,
+    STAGE_LETTERS,
+    STAGE_STYLES,
+    bar,
+    sparkline,
+)
+from esper_karn.terminal.layout import GAP, Column, FittedTable, TableVariant, wrapped
 from esper_karn.views.hosts import HostCard, SlotCard, hosts
 from esper_karn.views.levels import level_needed
 from esper_karn.views.log import LogLine, log_lines
@@ -39,13 +40,13 @@ BAR_WIDTH = 16
 _LONG_NAMES, _SHORT_NAMES = 40, 6
 """Letters of a blueprint's name where there is room, and where there is not."""
 
-LEVEL_MARKS = {
-    Level.OK: ("✔", "green"),
-    Level.WARNING: ("▲", "yellow"),
-    Level.BAD: ("✖", "red"),
-    Level.UNKNOWN: ("○", "dim"),
+LEVEL_STYLES = {
+    Level.OK: "green",
+    Level.WARNING: "yellow",
+    Level.BAD: "red",
+    Level.UNKNOWN: "dim",
 }
-"""A mark and a colour for each level: neither stands alone."""
+"""A colour for each level; its mark stands beside it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,7 +326,7 @@ def _checks(found: Health) -> Iterable[tuple[Text, Text]]:
     """Yields the checks that are not well, each with its advice and without it."""
     for verdict in found.verdicts:
         if verdict.level in {Level.WARNING, Level.BAD}:
-            mark, style = LEVEL_MARKS[verdict.level]
+            mark, style = LEVEL_MARKS[verdict.level], LEVEL_STYLES[verdict.level]
             where = f" ({verdict.where})" if verdict.where else ""
             brief = f"{mark} {verdict.name}{where} {format_significant(verdict.value)}"
             yield Text(f"{brief}: {verdict.advice}", style), Text(brief, style)

@@ -93,7 +93,19 @@ class FittedTable:
         self._brief = brief
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        width = options.max_width
+        yield from self.segments(options.max_width)
+
+    def lines(self, width: int) -> list[list[Segment]]:
+        """Returns the lines of the table at a width: headings, rows, and notes below them."""
+        return list(Segment.split_lines(self.segments(width)))
+
+    def in_columns(self, width: int) -> bool:
+        """Whether each row is one line of columns at a width, and not a line for each value."""
+        columns = self._fit(width)[0].columns
+        return bool(columns) and not any(each.fold for each in columns)
+
+    def segments(self, width: int) -> Iterator[Segment]:
+        """Yields the table at a width, with a line break after each line."""
         variant, left_out = self._fit(width)
         if not variant.columns:
             yield from _line_by_line(self._variants[0].columns, width)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from esper_leyline.health import Level
+
 LEVELS = "▁▂▃▄▅▆▇█"
 GAP = "·"
 """Stands for a value that is missing or not finite."""
@@ -21,6 +23,9 @@ STAGE_LETTERS = {
     "RESETTING": "R",
 }
 """One letter for each stage."""
+
+LEVEL_MARKS = {Level.OK: "✔", Level.WARNING: "▲", Level.BAD: "✖", Level.UNKNOWN: "○"}
+"""A mark for each level of health; no colour stands alone."""
 
 STAGE_STYLES = {
     "GERMINATED": "bright_cyan",
@@ -45,6 +50,14 @@ def sparkline(values: Sequence[float | None], width: int) -> str:
         return GAP * len(shown)
     low, span = min(finite), max(finite) - min(finite)
     return "".join(_block(value, low, span) for value in shown)
+
+
+def logarithms(values: Sequence[float | None]) -> list[float | None]:
+    """Returns the decimal logarithms of values; ``None`` for those that have none."""
+    return [
+        math.log10(value) if value is not None and math.isfinite(value) and value > 0 else None
+        for value in values
+    ]
 
 
 def bar(share: float, width: int) -> str:

@@ -1,0 +1,1 @@
+"""Sanctum: a run on the whole of a terminal, with Textual; needs the extra ``tui``."""

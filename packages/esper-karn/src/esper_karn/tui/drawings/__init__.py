@@ -1,0 +1,1 @@
+"""What the panels of Sanctum show: lines drawn from view models, without Textual."""
