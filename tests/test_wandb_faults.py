@@ -179,6 +179,33 @@ def test_training_continues_without_a_server(tmp_path):
     assert "Traceback" not in output + errors
 
 
+@pytest.mark.parametrize(
+    ("login", "reason"),
+    [
+        ({"WANDB_API_KEY": ""}, "No API key configured. Use `wandb login` to log in; training"),
+        ({"WANDB_API_KEY": "0" * 40, "WANDB_BASE_URL": "http://nobody.invalid"}, ""),
+    ],
+    ids=["without a key", "without a network"],
+)
+def test_online_mode_that_cannot_log_in_ends_in_one_line_and_training_continues(
+    login, reason, tmp_path
+):
+    code, output, errors = run(
+        *("esper-train", "ppo", "--rounds", "1", *SMALL, *POLICY),
+        *("--wandb", "--wandb-mode", "online"),
+        cwd=tmp_path,
+        WANDB_INIT_TIMEOUT="5",
+        **login,
+    )
+    assert code == 0, errors
+    assert errors.startswith("warning: wandb: ")
+    assert reason in errors
+    assert errors.endswith("; training continues\n")
+    assert errors.count("\n") == 1
+    assert output.count("not all of the run was sent") == 1
+    assert rounds_done(tmp_path / "runs") == 1
+
+
 def test_a_run_that_is_removed_while_it_is_read_ends_with_one_line(run_at_wandb, tmp_path):
     folder, _ = run_at_wandb
     copy = tmp_path / folder.name

@@ -183,5 +183,5 @@ def _reported() -> Iterator[None]:
     except KarnError:
         raise
     except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
         raise KarnError(f"wandb: {reason}") from error
