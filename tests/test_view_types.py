@@ -11,6 +11,7 @@ from esper_karn.schemas.export import (
     NUMBERED_PANELS,
     PANEL_TYPES,
     SCHEMA_FILE,
+    STAGES_FILE,
     TYPES_FILE,
     build_schemas,
     build_types,
@@ -18,15 +19,21 @@ from esper_karn.schemas.export import (
 )
 from esper_karn.schemas.typescript import TypeScript
 from esper_karn.views.panels import PANELS
+from esper_karn.views.stages import STAGE_LETTERS
+from esper_leyline import SeedStage
 
 COMMAND = "run uv run --no-sync python -m esper_karn.schemas"
 
 
 def test_the_committed_schemas_and_types_are_those_of_the_view_models(tmp_path):
     assert main([str(tmp_path)]) == 0
-    for committed in (SCHEMA_FILE, TYPES_FILE):
+    for committed in (SCHEMA_FILE, TYPES_FILE, STAGES_FILE):
         written = (tmp_path / committed.name).read_text(encoding="utf-8")
         assert written == committed.read_text(encoding="utf-8"), COMMAND
+
+
+def test_every_stage_has_a_letter():
+    assert set(STAGE_LETTERS) == {stage.name for stage in SeedStage} - {"UNKNOWN"}
 
 
 def test_every_panel_has_a_type():

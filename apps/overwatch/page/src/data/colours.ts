@@ -52,16 +52,3 @@ export function comparedStyles(
 export function stageColour(stage: string): string {
   return `var(--stage-${stage.toLowerCase()})`
 }
-
-/** One letter for each stage, so that colour is never alone. */
-export const STAGE_LETTERS: Readonly<Record<string, string>> = {
-  DORMANT: '·',
-  GERMINATED: 'G',
-  TRAINING: 'T',
-  BLENDING: 'B',
-  HOLDING: 'H',
-  FOSSILIZED: 'F',
-  PRUNED: 'P',
-  EMBARGOED: 'E',
-  RESETTING: 'R',
-}

@@ -92,9 +92,9 @@ describe('states', () => {
     await page.context().close()
   })
 
-  it('does not call a run crashed where nobody knows', async () => {
+  it('does not call a run crashed where its lock says nothing', async () => {
     const page = await open('/r/stale')
-    await page.getByText('cannot be told from here').waitFor()
+    await page.getByText('is unknown here').waitFor()
     assert.equal(await page.locator('.head .badge').first().innerText(), '◐ stale')
     await look(page, 'stale')
     await page.context().close()

@@ -1,7 +1,7 @@
-"""Writes JSON Schemas and TypeScript types of view models: ``python -m esper_karn.schemas``.
+"""Writes JSON Schemas and TypeScript of view models: ``python -m esper_karn.schemas``.
 
-Both are committed: the schemas beside this module, the types where the page lies. A test fails
-when they are not what this command writes.
+All are committed: the schemas beside this module, types and names where the page lies. A test
+fails when they are not what this command writes.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from esper_karn.views.frame import HOST, HOST_DECISIONS, VIEWS, Point
 from esper_karn.views.host import HostView
 from esper_karn.views.moment import Moment
 from esper_karn.views.panels import PANELS
+from esper_karn.views.stages import STAGE_LETTERS
 from esper_leyline.events import SCHEMA_VERSION
 
 SCHEMA_FILE = Path(__file__).with_name("views.json")
@@ -32,6 +33,9 @@ SCHEMA_FILE = Path(__file__).with_name("views.json")
 
 TYPES_FILE = Path(__file__).parents[5] / "apps" / "overwatch" / "page" / "src" / "types.d.ts"
 """The committed types, in a checkout."""
+
+STAGES_FILE = TYPES_FILE.with_name("stages.ts")
+"""The committed letters of stages, in a checkout."""
 
 PANEL_TYPES: Mapping[str, type] = MappingProxyType(
     {
@@ -86,15 +90,18 @@ def build_types(schemas: Mapping[str, Any]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def build_stages() -> str:
+    """Returns the letters of stages as TypeScript."""
+    letters = "\n".join(f"  {stage}: '{letter}'," for stage, letter in STAGE_LETTERS.items())
+    return f"{_STAGES}\n{letters}\n}}\n"
+
+
 def main(arguments: list[str]) -> int:
-    """Writes schemas and types to the folder given, or to their places in the checkout."""
+    """Writes all files to the folder given, or to their places in the checkout."""
     schemas = build_schemas()
     try:
-        schema_file, types_file = _targets(arguments)
-        for path, text in (
-            (schema_file, json.dumps(schemas, indent=1) + "\n"),
-            (types_file, build_types(schemas)),
-        ):
+        texts = (json.dumps(schemas, indent=1) + "\n", build_types(schemas), build_stages())
+        for path, text in zip(_targets(arguments), texts, strict=True):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
             sys.stdout.write(f"{path.name}\n")
@@ -104,20 +111,26 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _targets(arguments: list[str]) -> tuple[Path, Path]:
+def _targets(arguments: list[str]) -> tuple[Path, ...]:
+    files = (SCHEMA_FILE, TYPES_FILE, STAGES_FILE)
     if arguments:
-        folder = Path(arguments[0])
-        return folder / SCHEMA_FILE.name, folder / TYPES_FILE.name
+        return tuple(Path(arguments[0]) / file.name for file in files)
     if not TYPES_FILE.parents[2].is_dir():
         raise KarnError(
             "types are written in a checkout, and this package is installed without one; name a "
             "folder to write them to"
         )
-    return SCHEMA_FILE, TYPES_FILE
+    return files
 
 
 _HEAD = """\
 // Made by `python -m esper_karn.schemas` from Karn's view models. Do not edit."""
+
+_STAGES = """\
+// Made by `python -m esper_karn.schemas` from Karn's view models. Do not edit.
+
+/** One letter for each stage, so that colour is never alone. */
+export const STAGE_LETTERS: Readonly<Record<string, string>> = {"""
 
 _FRAME = """\
 /** A panel, and the sequence number of the event that changed it last. */

@@ -11,19 +11,6 @@ LEVELS = "▁▂▃▄▅▆▇█"
 GAP = "·"
 """Stands for a value that is missing or not finite."""
 
-STAGE_LETTERS = {
-    "DORMANT": "·",
-    "GERMINATED": "G",
-    "TRAINING": "T",
-    "BLENDING": "B",
-    "HOLDING": "H",
-    "FOSSILIZED": "F",
-    "PRUNED": "P",
-    "EMBARGOED": "E",
-    "RESETTING": "R",
-}
-"""One letter for each stage."""
-
 LEVEL_MARKS = {Level.OK: "✔", Level.WARNING: "▲", Level.BAD: "✖", Level.UNKNOWN: "○"}
 """A mark for each level of health; no colour stands alone."""
 

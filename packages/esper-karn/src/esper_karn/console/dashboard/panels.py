@@ -21,7 +21,6 @@ from esper_karn.formatting import (
 from esper_karn.state.run import RunState
 from esper_karn.terminal.glyphs import (
     LEVEL_MARKS,
-    STAGE_LETTERS,
     STAGE_STYLES,
     bar,
     sparkline,
@@ -32,6 +31,7 @@ from esper_karn.views.levels import level_needed
 from esper_karn.views.log import LogLine, log_lines
 from esper_karn.views.policy import OpView, policy, rewards
 from esper_karn.views.rounds import rounds
+from esper_karn.views.stages import STAGE_LETTERS
 from esper_karn.views.summary import Health, health, machine
 from esper_leyline.health import Level
 

@@ -11,12 +11,13 @@ from esper_karn.formatting import (
     format_signed,
     format_significant,
 )
-from esper_karn.terminal.glyphs import STAGE_LETTERS, bar, sparkline
+from esper_karn.terminal.glyphs import bar, sparkline
 from esper_karn.terminal.layout import Column, TableVariant
 from esper_karn.tui.block import Block, Line, message, paragraph, span, stack, table
 from esper_karn.tui.drawings.policy import components_block
 from esper_karn.tui.palette import Palette
 from esper_karn.views.host import EpisodeView, HostView, LifelineView, SlotView
+from esper_karn.views.stages import STAGE_LETTERS
 
 BAR = 16
 NAME = 10

@@ -10,11 +10,12 @@ from esper_karn.formatting import (
     format_index,
     format_signed,
 )
-from esper_karn.terminal.glyphs import STAGE_LETTERS, sparkline
+from esper_karn.terminal.glyphs import sparkline
 from esper_karn.terminal.layout import Column, TableVariant
 from esper_karn.tui.block import Block, message, table
 from esper_karn.tui.palette import Palette
 from esper_karn.views.hosts import HostCard, Hosts, LeaderboardRow, LeaderboardView, SlotCard
+from esper_karn.views.stages import STAGE_LETTERS
 
 SPARK = 16
 """Columns of a host's picture of its accuracy."""
