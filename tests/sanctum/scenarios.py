@@ -96,6 +96,7 @@ SCENARIOS = {
     "log": replace(LIVE, keys=("tab", "tab", "tab")),
     "host": replace(LIVE, keys=("1",)),
     "hosts-16": Scenario(log="sixteen"),
+    "hosts-64": Scenario(log="sixteen", change=many, sizes=((120, 40),)),
     "policy-log-scale": replace(LIVE, keys=("tab", "y"), sizes=((120, 40),)),
     "waiting": Scenario(log="default", change=starting, sizes=((80, 24),)),
     "stale": replace(LIVE, lock=LockState.UNKNOWN, later=120.0, sizes=((80, 24),)),

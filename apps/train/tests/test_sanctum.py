@@ -200,7 +200,7 @@ def plain(text: str) -> str:
     return re.sub(r"\x1b\[[0-9;?]*[ -/]*[@-~]", "", text)
 
 
-LONG = ("--rounds", "12", "--episode-length", "24")
+LONG = ("--rounds", "16")
 
 
 @pytest.mark.slow
@@ -220,7 +220,7 @@ def test_sanctum_leaves_at_the_end_and_the_table_stays(watch) -> None:
 @pytest.mark.parametrize("how", ["q", "killed"])
 def test_training_goes_on_with_lines_without_sanctum(watch, how) -> None:
     watched = watch(*LONG)
-    at = watched.until(b"round 2/12")
+    at = watched.until(b"/16")
     if how == "q":
         watched.press(b"q")
     else:
@@ -231,14 +231,14 @@ def test_training_goes_on_with_lines_without_sanctum(watch, how) -> None:
     check_restored(watched, output)
     after = plain(output[output.rfind("\x1b[?1049l") :])
     assert ("Sanctum was killed by SIGKILL; the run goes on" in after) == (how == "killed")
-    assert "12/12" in after
+    assert "16/16" in after
     assert "completed" in after
 
 
 @pytest.mark.slow
 def test_ctrl_c_in_sanctum_stops_the_run_and_saves_it(watch) -> None:
     watched = watch(*LONG)
-    at = watched.until(b"round 2/12")
+    at = watched.until(b"/16")
     watched.press(b"\x03")
     watched.until(b"stop the run?", at)
     watched.press(b"y")

@@ -77,7 +77,7 @@ def blocks(state, palette, width):
         "banner": banner(shown, palette, width),
         "title": Block(lines=[title_line(shown, palette, width)[0]]),
         "machine": Block(lines=[machine_line(shown, palette, width)[0]]),
-        "health": Block(lines=[health_line(shown, palette, width)[0]]),
+        "health": Block(lines=[health_line(shown, palette, width)]),
     }
 
 
@@ -86,7 +86,9 @@ def texts(block):
 
 
 def numbers_in(block):
-    return set(re.findall(r"[-+]?\d[\d.,:e%]*", " ".join(texts(block))))
+    # What has no room in a line is counted.
+    text = re.sub(r"\+\d+ more", "", " ".join(texts(block)))
+    return set(re.findall(r"[-+]?\d[\d.,:e%]*", text))
 
 
 @settings(max_examples=25, deadline=None)

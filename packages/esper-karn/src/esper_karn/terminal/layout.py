@@ -91,6 +91,7 @@ class FittedTable:
         self._breaks = breaks
         self._rule = rule
         self._brief = brief
+        self._fits: dict[int, tuple[TableVariant, list[str]]] = {}
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         yield from self.segments(options.max_width)
@@ -128,6 +129,11 @@ class FittedTable:
 
     def _fit(self, width: int) -> tuple[TableVariant, list[str]]:
         """Returns the variant to print, without columns if none fits, and the names left out."""
+        if width not in self._fits:
+            self._fits[width] = self._find(width)
+        return self._fits[width]
+
+    def _find(self, width: int) -> tuple[TableVariant, list[str]]:
         for variant in self._variants:
             if _total([each.width() for each in variant.columns]) <= width:
                 return variant, []

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
+from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
 
-from esper_karn.terminal.layout import FittedTable, TableVariant, wrapped
+from esper_karn.terminal.layout import GAP, FittedTable, TableVariant, wrapped
 from esper_leyline import printable
 
 Line = Sequence[Segment]
@@ -55,6 +56,18 @@ def paragraph(text: str, width: int, style: str = "", indent: str = "") -> list[
     left = printable(text)[len(first) :].lstrip()
     others = wrapped(left, max(8, width), indent)
     return [[span(each, style)] for each in (first, *others)]
+
+
+def flow(parts: Iterable[str], width: int, style: str = "") -> list[Line]:
+    """Returns parts of a text, such as a name with its number, none of them broken over lines."""
+    lines: list[str] = []
+    for part in map(printable, parts):
+        joined = f"{lines[-1]}{GAP}{part}" if lines else part
+        if lines and cell_len(joined) <= width:
+            lines[-1] = joined
+        else:
+            lines.append(part)
+    return [line for each in lines for line in paragraph(each, width, style, GAP)]
 
 
 def message(text: str | None, width: int, style: str = "") -> Block:

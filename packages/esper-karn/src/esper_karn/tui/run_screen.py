@@ -264,9 +264,9 @@ class RunScreen(Screen[None]):
         titles = [each.title for each in self._panes]
         title, left_out = title_line(self.shown, self.palette, width)
         tabs, more = tabs_line(titles, self._pane.title, self.shown, self.palette, width)
-        health, unsaid = health_line(self.shown, self.palette, width)
+        health = health_line(self.shown, self.palette, width)
         keys = f"{'log scale  ' if self._pane.log_scale else ''}{KEYS}  {self._hint}"
-        footer = footer_line(keys, [*left_out, *more, *unsaid], self.palette, width)
+        footer = footer_line(keys, [*left_out, *more], self.palette, width)
         for name, line in zip(_BARS, (title, tabs, health, None, footer), strict=True):
             if line is not None:
                 self._bar(name).show([line])

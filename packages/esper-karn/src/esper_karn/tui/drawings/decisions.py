@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.cells import cell_len
 
 from esper_karn.formatting import format_fixed, format_index, format_signed
-from esper_karn.tui.block import Block, Line, message, paragraph, span
+from esper_karn.tui.block import Block, Line, flow, message, paragraph, span
 from esper_karn.tui.palette import Palette
 from esper_karn.views.decisions import DecisionCard, DecisionsView, HeadChoice
 
@@ -35,11 +37,11 @@ def card_lines(card: DecisionCard, palette: Palette, width: int) -> list[Line]:
             text = f"masked: {', '.join(head.masked)}"
             lines += _labelled("", text, palette, width, palette.faint)
     if card.q_values:
-        text = "  ".join(f"{op} {format_signed(value)}" for op, value in card.q_values.items())
-        lines += _labelled("Q", text, palette, width)
+        values = [f"{op} {format_signed(value)}" for op, value in card.q_values.items()]
+        lines += _labelled("Q", values, palette, width)
     if card.parts:
-        text = "  ".join(f"{name} {format_signed(value)}" for name, value in card.parts.items())
-        lines += _labelled("reward parts", text, palette, width)
+        values = [f"{name} {format_signed(value)}" for name, value in card.parts.items()]
+        lines += _labelled("reward parts", values, palette, width)
     for label, why in (("reason", card.reason), ("rejected", card.rejection)):
         if why is not None:
             lines += _labelled(label, why, palette, width)
@@ -73,7 +75,7 @@ def _headline(card: DecisionCard, palette: Palette, width: int) -> list[Line]:
     return [[span(title, style), span("  "), span(where, palette.faint), span("  "), span(numbers)]]
 
 
-def _choice(head: HeadChoice) -> str:
+def _choice(head: HeadChoice) -> list[str]:
     """Returns the chosen one first, then what else was open, the likeliest first."""
     chosen = head.chosen
     if head.probability is not None:
@@ -83,11 +85,16 @@ def _choice(head: HeadChoice) -> str:
         for each in head.open
         if each.name != head.chosen
     ]
-    return "  ".join([f"▸ {chosen}", *others])
+    return [f"▸ {chosen}", *others]
 
 
-def _labelled(label: str, text: str, palette: Palette, width: int, style: str = "") -> list[Line]:
-    first, *others = paragraph(text, width - LABEL, style)
-    lines: list[Line] = [[span(label.ljust(LABEL), palette.faint), *first]]
-    lines += [[span(" " * LABEL), *each] for each in others]
-    return lines
+def _labelled(
+    label: str, text: str | Sequence[str], palette: Palette, width: int, style: str = ""
+) -> list[Line]:
+    room = width - LABEL
+    drawn = paragraph(text, room, style) if isinstance(text, str) else flow(text, room, style)
+    names = [label, *([""] * (len(drawn) - 1))]
+    return [
+        [span(name.ljust(LABEL), palette.faint), *line]
+        for name, line in zip(names, drawn, strict=True)
+    ]

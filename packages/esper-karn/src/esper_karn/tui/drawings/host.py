@@ -13,7 +13,7 @@ from esper_karn.formatting import (
 )
 from esper_karn.terminal.glyphs import bar, sparkline
 from esper_karn.terminal.layout import Column, TableVariant
-from esper_karn.tui.block import Block, Line, message, paragraph, span, stack, table
+from esper_karn.tui.block import Block, Line, flow, message, paragraph, span, stack, table
 from esper_karn.tui.drawings.policy import components_block
 from esper_karn.tui.palette import Palette
 from esper_karn.views.host import EpisodeView, HostView, LifelineView, SlotView
@@ -26,7 +26,7 @@ NAME = 10
 
 def slots_block(found: HostView, palette: Palette, width: int) -> Block:
     """Draws the state of each slot."""
-    blocks = [Block(lines=paragraph(_summary(found), width))]
+    blocks = [Block(lines=flow(_summary(found), width))]
     if found.empty is not None:
         blocks.append(message(found.empty, width, palette.faint))
     if found.slots:
@@ -39,8 +39,8 @@ def lifelines_block(found: HostView, palette: Palette, width: int) -> Block:
     blocks = [_episode("this episode", found.current, palette, width)]
     if found.best is not None:
         blocks.append(_episode("best episode", found.best, palette, width))
-    legend = "  ".join(f"{letter} {name.lower()}" for name, letter in STAGE_LETTERS.items())
-    blocks.append(Block(lines=paragraph(legend, width, palette.faint)))
+    legend = (f"{letter} {name.lower()}" for name, letter in STAGE_LETTERS.items())
+    blocks.append(Block(lines=flow(legend, width, palette.faint)))
     return stack(blocks)
 
 
@@ -51,7 +51,6 @@ def counterfactuals_block(found: HostView, palette: Palette, width: int) -> Bloc
         return message(found.counterfactuals_empty, width, palette.faint)
     steps = matrix.waterfall
     names = [each.slot or "host alone" for each in steps]
-    shapley = found.shapley or {}
     columns = [
         Column(head="with", cells=names, left=True),
         Column(head="accuracy %", cells=[format_fixed(each.accuracy, 1) for each in steps]),
@@ -68,15 +67,13 @@ def counterfactuals_block(found: HostView, palette: Palette, width: int) -> Bloc
             rank=2,
             styles=[palette.accent] * len(steps),
         ),
-        Column(
-            head="Shapley",
-            cells=[
-                format_signed(shapley[each.slot], 2) if each.slot in shapley else ""
-                for each in steps
-            ],
-            rank=1,
-        ),
     ]
+    if found.shapley:
+        shapley = found.shapley
+        cells = [
+            format_signed(shapley[each.slot], 2) if each.slot in shapley else "" for each in steps
+        ]
+        columns.append(Column(head="Shapley", cells=cells, rank=1))
     block = table(TableVariant(columns=columns), width=width)
     epoch = "" if matrix.epoch is None else f"measured in epoch {format_index(matrix.epoch)}"
     return Block(lines=[*block.lines, *paragraph(epoch, width, palette.faint)], head=block.head)
@@ -91,7 +88,7 @@ def reward_block(found: HostView, palette: Palette, width: int) -> Block:
     return Block(lines=[*block.lines, *paragraph(total, width, palette.strong)], head=block.head)
 
 
-def _summary(found: HostView) -> str:
+def _summary(found: HostView) -> list[str]:
     card = found.card
     parts = [
         f"round {format_index(card.round)}, epoch {format_index(card.epoch)}",
@@ -105,7 +102,7 @@ def _summary(found: HostView) -> str:
         parts.append(f"test {format_fixed(found.test_accuracy, 1)} %")
     if card.ended is not None:
         parts.append(f"ended: {card.ended}")
-    return "  ".join(parts)
+    return parts
 
 
 def _slots(slots: Sequence[SlotView], palette: Palette) -> TableVariant:

@@ -11,7 +11,7 @@ from esper_karn.formatting import (
     format_signed,
 )
 from esper_karn.terminal.glyphs import sparkline
-from esper_karn.terminal.layout import Column, TableVariant
+from esper_karn.terminal.layout import GAP, Column, TableVariant
 from esper_karn.tui.block import Block, message, table
 from esper_karn.tui.palette import Palette
 from esper_karn.views.hosts import HostCard, Hosts, LeaderboardRow, LeaderboardView, SlotCard
@@ -21,19 +21,24 @@ SPARK = 16
 """Columns of a host's picture of its accuracy."""
 
 _LONG, _SHORT = 40, 6
-"""Letters of a blueprint's name where there is room, and where there is not.
+"""Letters of a blueprint's name where there is room, and where there is not."""
 
-With 0 all slots are one column of letters.
-"""
+_NUMBERS = 38
+"""Columns of the most important numbers; with less beside them, all slots are one column."""
 
 
 def hosts_block(found: Hosts | None, palette: Palette, width: int) -> Block:
     """Draws one row a host: accuracy, gain, return, and its slots."""
     if found is None or not found.hosts:
-        return message("no host has started yet", width, palette.faint)
+        text = found.empty if found else "no host has started yet"
+        return message(text, width, palette.faint)
     cards = found.hosts
+    numbers = _numbers(cards, palette)
+    slots = [list(_slots(cards, palette, names)) for names in (_LONG, _SHORT)]
+    if _NUMBERS + sum(column.width() + len(GAP) for column in slots[-1]) > width:
+        slots = [[_letters(cards)]]
     block = table(
-        *(_hosts(cards, palette, names) for names in (_LONG, _SHORT, 0)),
+        *(TableVariant(columns=[*numbers[:-1], *each, numbers[-1]]) for each in slots),
         width=width,
         keys=[card.environment for card in cards],
     )
@@ -72,8 +77,9 @@ def slot_text(slot: SlotCard | None, names: int) -> str:
     return " ".join(parts)
 
 
-def _hosts(cards: Sequence[HostCard], palette: Palette, names: int) -> TableVariant:
-    columns = [
+def _numbers(cards: Sequence[HostCard], palette: Palette) -> list[Column]:
+    """Returns what is the same in every variant."""
+    return [
         Column(head="host", cells=[str(card.environment) for card in cards]),
         Column(
             head="accuracy",
@@ -96,19 +102,14 @@ def _hosts(cards: Sequence[HostCard], palette: Palette, names: int) -> TableVari
         Column(head="epoch", cells=[format_index(card.epoch) for card in cards], rank=5),
         Column(head="return", cells=[format_signed(card.last_return, 1) for card in cards], rank=4),
         Column(head="parameters", cells=[format_count(card.parameters) for card in cards], rank=7),
-    ]
-    columns += _slots(cards, palette, names) if names else [_letters(cards)]
-    columns.append(
         Column(
-            head="",
-            name="how it ended",
+            head="ended",
             cells=[card.ended or "" for card in cards],
             left=True,
             rank=8,
             styles=[palette.faint] * len(cards),
-        )
-    )
-    return TableVariant(columns=columns)
+        ),
+    ]
 
 
 def _slots(cards: Sequence[HostCard], palette: Palette, names: int) -> Iterator[Column]:

@@ -27,6 +27,8 @@ from esper_leyline.health import Level
 BAR = 20
 """Columns of the bar of progress."""
 
+_MORE = len(f"{GAP}+99 more")
+
 CONDITION_MARKS = {
     "waiting": "◌",
     "live": "●",
@@ -85,7 +87,7 @@ def machine_line(shown: Shown, palette: Palette, width: int) -> tuple[Line, list
     return [span(" " * max(0, room)), *line], left_out
 
 
-def health_line(shown: Shown, palette: Palette, width: int) -> tuple[Line, list[str]]:
+def health_line(shown: Shown, palette: Palette, width: int) -> Line:
     """Draws the strip of anomalies: how many, the checks that are not well, the latest one."""
     log, health = shown.notices, shown.health
     verdicts = health.verdicts if health else ()
@@ -108,7 +110,14 @@ def health_line(shown: Shown, palette: Palette, width: int) -> tuple[Line, list[
         well = sum(each.level is Level.OK for each in verdicts)
         text = f"✔ no anomaly, {well} of {pluralize(len(verdicts), 'check')} well"
         parts.append((Part(text=text), palette.good))
-    return fitted_line(parts or [(Part(text="nothing was checked yet"), palette.faint)], width)
+    if not parts:
+        parts.append((Part(text="nothing was checked yet"), palette.faint))
+    line, left_out = fitted_line(parts, width)
+    if not left_out:
+        return line
+    # They are on the screen of the policy and in the log.
+    line, left_out = fitted_line(parts, width - _MORE)
+    return [*line, span(f"{GAP}+{len(left_out)} more", palette.faint)]
 
 
 def fitted_line(parts: Sequence[Styled], width: int) -> tuple[Line, list[str]]:
