@@ -23,14 +23,14 @@ from esper_karn.views.policy import OpView, Policy, Rewards
 from esper_karn.views.summary import Health, VerdictView
 from esper_leyline.health import Level
 
-BAR = 10
+BAR = 8
 _LONG, _SHORT = 32, 12
 """Columns of a history where there is room, and where there is not."""
 
 _LOSSES = (
     ("policy loss", "policy_loss"),
     ("value loss", "value_loss"),
-    ("entropy, 1 is uniform", "entropy"),
+    ("entropy, at most 1", "entropy"),
     ("KL divergence", "kl"),
     ("clip fraction", "clip_fraction"),
     ("gradient norm", "gradient_norm"),
@@ -45,9 +45,13 @@ def update_block(found: Policy | None, histories: Histories, palette: Palette, w
     if found is None or found.empty is not None:
         return message(found.empty if found else "no update yet", width, palette.faint)
     kept = format_significant(found.gradient_kept)
-    ratio = f"{format_fixed(found.ratio_min, 3)} to {format_fixed(found.ratio_max, 3)}"
     passes = MISSING if found.passes is None else str(found.passes)
-    more = [("gradient kept by clipping", kept), ("probability ratio", ratio), ("passes", passes)]
+    more = [
+        ("gradient kept", kept),
+        ("smallest ratio", format_fixed(found.ratio_min, 3)),
+        ("largest ratio", format_fixed(found.ratio_max, 3)),
+        ("passes", passes),
+    ]
     block = _numbers(found, _LOSSES, more, histories, palette, width=width)
     if found.skipped is None:
         return block
@@ -184,9 +188,7 @@ def _ops(ops: Sequence[OpView], histories: Histories, palette: Palette, room: in
     values = [each.q_mean for each in ops if each.q_mean is not None and math.isfinite(each.q_mean)]
     low, reach = min(values, default=0.0), (max(values, default=0.0) - min(values, default=0.0))
     shares = [MISSING if each.share is None else format_fixed(100 * each.share, 1) for each in ops]
-    steps = [
-        "never open" if not each.valid_steps else format_count(each.valid_steps) for each in ops
-    ]
+    steps = ["never" if not each.valid_steps else format_count(each.valid_steps) for each in ops]
     return TableVariant(
         columns=[
             Column(head="op", cells=[each.op for each in ops], left=True),
@@ -197,7 +199,7 @@ def _ops(ops: Sequence[OpView], histories: Histories, palette: Palette, room: in
                 name="bars of shares",
                 cells=[bar(each.share or 0.0, BAR) for each in ops],
                 left=True,
-                rank=6,
+                rank=7,
                 styles=[palette.accent] * len(ops),
             ),
             Column(head="Q", cells=[format_number(each.q_mean, 2) for each in ops]),
@@ -207,21 +209,20 @@ def _ops(ops: Sequence[OpView], histories: Histories, palette: Palette, room: in
                 name="bars of Q",
                 cells=[_q_bar(each, low, reach) for each in ops],
                 left=True,
-                rank=5,
+                rank=6,
             ),
-            Column(head="open in steps", cells=steps, rank=2),
+            Column(head="open", cells=steps, rank=2),
             _history([histories.draw(f"q_mean/{each.op}", room) for each in ops], palette),
             Column(
                 head="variance",
                 cells=[format_significant(each.q_variance) for each in ops],
-                rank=7,
+                rank=9,
             ),
             Column(
-                head="",
-                name="history of variance",
+                head="of variance",
                 cells=[histories.draw(f"q_variance/{each.op}", room) for each in ops],
                 left=True,
-                rank=8,
+                rank=5,
                 styles=[palette.faint] * len(ops),
             ),
         ]
