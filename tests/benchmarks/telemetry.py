@@ -26,12 +26,13 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from engine import small, write_cifar10
 from pydantic import TypeAdapter
+from report import Report
 
 from esper_karn import EventReader, Folding
 from esper_kasmina import build_host
@@ -48,27 +49,6 @@ RESULTS = Path(__file__).with_suffix(".txt")
 READ_EVENTS = 60_000
 EMIT_RATE = 2_000
 EMIT_SECONDS = 4
-
-
-@dataclass
-class Report:
-    """Lines of results, and whether each bar was reached."""
-
-    lines: list[str] = field(default_factory=list)
-    missed: int = 0
-
-    def say(self, line: str) -> None:
-        """Prints a line and keeps it."""
-        print(line, flush=True)
-        self.lines.append(line)
-
-    def bar(self, name: str, value: float, bar: float, *, unit: str, least: bool = False) -> None:
-        """Compares a value with its bar, the largest that is allowed, or the least."""
-        reached = value >= bar if least else value <= bar
-        self.missed += not reached
-        verdict = "reached" if reached else "not reached"
-        words = "at least" if least else "at most"
-        self.say(f"{name:<52} {value:>9,.2f} {unit:<9} {words} {bar:,.0f}  {verdict}")
 
 
 class Run:
