@@ -88,6 +88,8 @@ def test_a_terminal_without_movements_is_none(term, monkeypatch) -> None:
     assert f"'{term}'" in str(why_no_terminal())
     monkeypatch.setenv("TERM", "xterm")
     assert why_no_terminal() is None
+    monkeypatch.setattr("os.isatty", lambda number: number != 2)
+    assert why_no_terminal((0, 1, 2)) == "standard error is not a terminal"
 
 
 def test_without_a_terminal_there_is_nothing_to_restore(capfd) -> None:

@@ -29,7 +29,7 @@ def show_in_sanctum(run: Path | None) -> None:
     if run is not None:
         _check_run(run)
     require_extra("'esper-overwatch tui'", ["textual"], extra="tui", distribution="esper-overwatch")
-    reason = why_no_terminal()
+    reason = why_no_terminal((0, 1, 2))
     if reason is not None:
         raise OverwatchError(
             f"'esper-overwatch tui' needs a terminal: {reason}; without one, use "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import termios
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -49,9 +50,17 @@ class Terminal:
             os.write(1, RESTORE.encode())
 
 
-def why_no_terminal() -> str | None:
-    """Says why a full-screen program cannot run here, ``None`` if it can."""
-    for number, name in ((0, "standard input"), (1, "standard output")):
+_STREAMS = ("standard input", "standard output", "standard error")
+
+
+def why_no_terminal(streams: Sequence[int] = (0, 1)) -> str | None:
+    """Says why a full-screen program cannot run here, ``None`` if it can.
+
+    Args:
+        streams: Numbers of the streams that must be a terminal; Textual draws on number 2.
+    """
+    for number in streams:
+        name = _STREAMS[number]
         if not os.isatty(number):
             return f"{name} is not a terminal"
     if os.environ.get("TERM", "") in {"", "dumb", "unknown"}:
