@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from esper_karn import EventReader
 from esper_leyline import RoundSummary, RunStatus, RunSummary, read_config
 from esper_nissa import RunDirectory
 from esper_simic import reward_modes
@@ -271,8 +271,8 @@ def check_comparison(folder: Path, output: str) -> dict[str, list[dict]]:
     for run in runs:
         summary = RunSummary.model_validate_json((run / "summary.json").read_text())
         assert (summary.status, summary.group) == (RunStatus.COMPLETED, group.name)
-        events = (run / "events.jsonl").read_text().splitlines()
-        assert {json.loads(line)["group"] for line in events} == {group.name}
+        with EventReader(run / "events.jsonl") as reader:
+            assert {event.group for event in reader.read()} == {group.name}
         mode = read_config(run / "config.json").reward.mode
         rounds[mode] = [
             each.model_copy(update={"seconds": 0.0}).model_dump() for each in summary.rounds
