@@ -255,7 +255,8 @@ def test_ctrl_c_in_sanctum_stops_the_run_and_saves_it(watch) -> None:
 @pytest.mark.slow
 def test_a_sanctum_that_hangs_does_not_hold_the_end_up(watch) -> None:
     watched = watch("--rounds", "2")
-    watched.until(b"\x1b[?1049h")
+    at = watched.until(b"\x1b[?1049h")
+    watched.until(b"round ", at)
     os.kill(sanctum_of(watched.process.pid), signal.SIGSTOP)
     output = watched.rest()
     assert watched.process.wait() == 0
