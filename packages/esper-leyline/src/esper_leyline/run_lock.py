@@ -10,6 +10,7 @@ import fcntl
 import os
 import platform
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -108,6 +109,52 @@ def probe_lock(run_directory: Path) -> LockProbe:
         return LockProbe()
     known = owner is not None and owner.locked and owner.machine == this_machine()
     return LockProbe(state=LockState.FREE if known else LockState.UNKNOWN, owner=owner)
+
+
+def started_last(owners: Mapping[Path, RunOwner | None]) -> Path | None:
+    """Returns the run whose trainer started last, as the lock files say; ``None`` without a run.
+
+    Runs that this machine trained since its own start are ordered by its uptime, which setting
+    the clock does not change, and come after those that it trained before. Only runs of different
+    machines, or from before the start, are ordered by the clock. Runs that do not say when they
+    started are the earliest, by name.
+
+    Args:
+        owners: The process that trains or trained each run, by the run's directory.
+    """
+    runs = [_Trained(path, owner) for path, owner in owners.items()]
+    if not runs:
+        return None
+    here = max(runs, key=lambda run: (run.uptime, run.clock))
+    if here.uptime >= 0:
+        runs = [here, *(run for run in runs if run.uptime < 0 and run.host != here.host)]
+    return max(runs, key=lambda run: run.clock).path
+
+
+@dataclass(frozen=True, slots=True)
+class _Trained:
+    """A run, and the process that trained it last."""
+
+    path: Path
+    owner: RunOwner | None
+
+    @property
+    def uptime(self) -> float:
+        """When that process started, by the uptime of this machine; -1 if that is not known."""
+        if self.owner is None or self.owner.machine != this_machine():
+            return -1.0
+        return -1.0 if self.owner.uptime is None else self.owner.uptime
+
+    @property
+    def clock(self) -> tuple[float, str]:
+        """When it started by the clock, 0 if that is not known, and the name of the run."""
+        started = None if self.owner is None else self.owner.started
+        return started or 0.0, self.path.name
+
+    @property
+    def host(self) -> str | None:
+        """The name of its machine."""
+        return None if self.owner is None else self.owner.host
 
 
 def owner_here(command: str, *, locked: bool, group: str | None = None) -> RunOwner:

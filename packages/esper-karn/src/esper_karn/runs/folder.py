@@ -9,6 +9,7 @@ from esper_karn.errors import KarnError
 from esper_leyline import LeylineError
 from esper_leyline.files.paths import os_reason
 from esper_leyline.run_files import CONFIG_FILE, LOG_FILE, POINTER_FILE, locate_log
+from esper_leyline.run_lock import probe_lock, started_last
 
 
 def is_run_directory(path: Path) -> bool:
@@ -17,20 +18,21 @@ def is_run_directory(path: Path) -> bool:
 
 
 def newest_run(folder: Path) -> Path | None:
-    """Returns the latest run directory in a folder, ``None`` if there is none.
+    """Returns the run directory of a folder whose trainer started last (``started_last``).
 
-    Names of runs start with the time at which they began.
+    Returns:
+        ``None`` if there is no run, or no such folder.
 
     Raises:
         KarnError: If the folder cannot be read.
     """
     try:
-        paths = sorted(folder.iterdir(), key=lambda path: path.name, reverse=True)
+        runs = [path for path in folder.iterdir() if is_run_directory(path)]
     except FileNotFoundError:
         return None
     except OSError as error:
         raise KarnError(f"cannot list runs in '{folder}': {os_reason(error)}") from error
-    return next(filter(is_run_directory, paths), None)
+    return started_last({path: probe_lock(path).owner for path in runs})
 
 
 def resolve_log(run_directory: Path) -> Path:
