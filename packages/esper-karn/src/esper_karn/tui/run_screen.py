@@ -29,8 +29,8 @@ from esper_karn.tui.source import Request
 SMALLEST = (80, 24)
 """Columns and rows of the smallest terminal in which everything has room."""
 
-RUN = "run"
-"""The view of the whole run, which every pane needs."""
+STATUS = "status"
+"""The view of the lines at the edges."""
 
 _MARGIN = 2
 """Columns left and right of a line."""
@@ -113,7 +113,7 @@ class RunScreen(Screen[None]):
         """Returns what to ask for next."""
         log = self._pane.text if isinstance(self._pane, LogPane) else None
         return Request(
-            views=(RUN, *self._pane.views()),
+            views=(STATUS, *self._pane.views()),
             at=self.shown.at,
             stream=self.shown.stream,
             known=dict(self.shown.known),

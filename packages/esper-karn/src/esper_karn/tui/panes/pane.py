@@ -36,7 +36,7 @@ class Pane(Widget):
         self.log_scale = False
 
     def views(self) -> tuple[str, ...]:
-        """Returns the views that it shows, besides that of the whole run."""
+        """Returns the views that it shows, besides that of the lines at the edges."""
         return ()
 
     def parts(self, shown: Shown) -> Iterable[tuple[str, frozenset[str], Draw]]:

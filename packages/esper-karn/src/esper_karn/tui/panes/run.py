@@ -22,6 +22,10 @@ class RunPane(Pane):
         yield Panel("hosts", id="hosts")
         yield Panel("best episodes", id="leaderboard")
 
+    def views(self) -> tuple[str, ...]:
+        """Returns the views that it shows."""
+        return ("hosts",)
+
     def parts(self, shown: Shown) -> Iterable[tuple[str, frozenset[str], Draw]]:
         """Returns each panel, what it depends on, and what draws it."""
         hosts, best = shown.hosts, shown.leaderboard
