@@ -22,7 +22,7 @@ def refuse(*_):
 
 socket.socket.connect = socket.socket.connect_ex = socket.getaddrinfo = refuse
 """
-"""Loaded by Python at its start: a server may listen, and call nobody."""
+"""Loaded by Python at its start: a server may listen, but not connect."""
 
 FILE = re.compile(r'(?:src|href)="(/[^"]+)"|url\(["\']?(/[^"\')]+)')
 

@@ -62,7 +62,7 @@ def every_state(folder: Path) -> Iterator[None]:
 
 
 def write_owner(run: Path) -> Path:
-    """Writes the lock file of a run: while nobody holds it, the run's process is gone."""
+    """Writes the lock file of a run: while no process holds it, the run's process is gone."""
     owner = RunOwner(
         command="ppo", pid=1, host=socket.gethostname(), machine=this_machine(), locked=True
     )

@@ -85,7 +85,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _fate(code: int) -> str:
-    """Describes how a process ended that nobody asked to."""
+    """Describes how a process ended by itself."""
     if code < 0:
         return f"was killed by {signal.Signals(-code).name}"
     return f"failed with exit code {code}"

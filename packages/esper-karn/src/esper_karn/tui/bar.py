@@ -1,4 +1,4 @@
-"""Lines at the edge of the screen that nobody chooses."""
+"""Lines at the edge of the screen that cannot be chosen."""
 
 from __future__ import annotations
 
