@@ -11,6 +11,7 @@ import pytest
 
 from esper_karn import EventReader, Liveness, peek
 from esper_leyline import RoundSummary, RunStatus, RunSummary
+from esper_leyline.run_lock import RunOwner
 from esper_train import main
 from esper_train import ppo_run as ppo_module
 from esper_train.checkpoints.files import load_checkpoint
@@ -46,8 +47,11 @@ def make_read_only(disk: Path, *, read_only: bool) -> None:
     subprocess.run(["mount", "-o", option, str(disk)], check=True)
 
 
-def contents(run: Path) -> dict[str, bytes]:
-    return {str(each.relative_to(run)): each.read_bytes() for each in run.rglob("*.*")}
+def contents(run: Path) -> dict[str, object]:
+    """All files of a run, and the process of its lock; a resume notes when it took the lock."""
+    found = {str(each.relative_to(run)): each.read_bytes() for each in run.rglob("*.*")}
+    owner = RunOwner.model_validate_json(found.pop("run.lock"))
+    return {**found, "owner": owner.model_copy(update={"started": None, "uptime": None})}
 
 
 def refuses_to_resume(run: Path, reason: str, capfd) -> None:
