@@ -52,6 +52,18 @@ export async function open(path, options = {}) {
   return page
 }
 
+/** Presses the key of the filter, and types into it once it has the focus. */
+export async function filter(page, typed) {
+  await page.keyboard.press('/')
+  await page.locator('input:focus').waitFor()
+  await page.keyboard.type(typed)
+}
+
+/** Waits until the address has a parameter. */
+export async function expectParameter(page, name, value) {
+  await page.waitForURL((url) => url.searchParams.get(name) === value)
+}
+
 /** Takes a picture of a state. */
 export async function look(page, name) {
   if (pictures) await page.screenshot({ path: join(pictures, `${name}.png`) })

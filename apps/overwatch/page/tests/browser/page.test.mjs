@@ -1,7 +1,16 @@
 /** Keys, addresses and accessibility. */
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { axe, expectNoProblem, look, open, origin, text } from './browser.mjs'
+import {
+  axe,
+  expectNoProblem,
+  expectParameter,
+  filter,
+  look,
+  open,
+  origin,
+  text,
+} from './browser.mjs'
 
 describe('keys', () => {
   it('selects hosts by digit and by number', async () => {
@@ -11,7 +20,7 @@ describe('keys', () => {
     await page.getByText('Host 2 ·').waitFor()
     for (const key of ['g', '1', '2', 'Enter']) await page.keyboard.press(key)
     await page.getByText('Host 12 ·').waitFor()
-    assert.equal(new URL(page.url()).searchParams.get('host'), '12')
+    await expectParameter(page, 'host', '12')
     await page.context().close()
   })
 
@@ -68,9 +77,8 @@ describe('keys', () => {
   it('is off while a person types', async () => {
     const page = await open('/r/default#log')
     await page.getByText('Log: seeds').waitFor()
-    await page.keyboard.press('/')
-    await page.keyboard.type('t1')
-    assert.equal(new URL(page.url()).searchParams.get('filter'), 't1')
+    await filter(page, 't1')
+    await expectParameter(page, 'filter', 't1')
     assert.equal(new URL(page.url()).searchParams.get('host'), null)
     await page.context().close()
   })

@@ -4,7 +4,16 @@ import { spawn } from 'node:child_process'
 import { appendFileSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
-import { browser, expectNoProblem, look, open, origin, text } from './browser.mjs'
+import {
+  browser,
+  expectNoProblem,
+  expectParameter,
+  filter,
+  look,
+  open,
+  origin,
+  text,
+} from './browser.mjs'
 
 describe('states', () => {
   it('lists the runs, each with its status in words', async () => {
@@ -22,10 +31,9 @@ describe('states', () => {
 
   it('filters, and says when nothing matches', async () => {
     const page = await open('/')
-    await page.keyboard.press('/')
-    await page.keyboard.type('sixteen')
+    await filter(page, 'sixteen')
     await page.waitForFunction(() => document.querySelectorAll('tbody tr').length === 1)
-    assert.equal(new URL(page.url()).searchParams.get('filter'), 'sixteen')
+    await expectParameter(page, 'filter', 'sixteen')
     await page.keyboard.type('!')
     await page.getByText('No run matches').waitFor()
     await page.context().close()
