@@ -599,7 +599,7 @@ export interface Panels {
 }
 
 /** The names of views. */
-export type ViewName = "status" | "run" | "hosts" | "policy" | "decisions" | "charts" | "log" | `host/${number}`;
+export type ViewName = "run" | "hosts" | "policy" | "decisions" | "charts" | "log" | "status" | `host/${number}`;
 
 /** A panel, and the sequence number of the event that changed it last. */
 export interface PanelFrame<Value> {

@@ -222,13 +222,13 @@ def _texts() -> TypeAdapter[str]:
 
 VIEWS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
-        "status": ("header", "phase", "health", "machine", "log"),
         "run": tuple(name for name in PANELS if name not in {"decisions", "charts"}),
         "hosts": ("header", "phase", "health", "hosts", "profiles", "leaderboard"),
         "policy": ("header", "health", "policy", "rewards", "decisions"),
         "decisions": ("header", "decisions"),
         "charts": ("header", "charts"),
         "log": ("header", "phase", "log"),
+        "status": ("header", "phase", "health", "machine", "log"),
     }
 )
 """The panels of each view."""
