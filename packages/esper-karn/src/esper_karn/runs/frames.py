@@ -76,6 +76,21 @@ def frame_of(
     return found
 
 
+def condition_of(
+    run_directory: Path, run: RunReader, state: RunState, lock: LockProbe, now: float
+) -> Condition | None:
+    """Returns how a run stands; ``None`` while the end of its log is not read yet.
+
+    Args:
+        run_directory: The run.
+        run: What reads its log.
+        state: The state that it returned last, read after the lock was probed.
+        lock: What the run's lock says.
+        now: Unix time.
+    """
+    return None if run.share < 1.0 else run_condition(run_directory, state, lock, now)
+
+
 def run_condition(run_directory: Path, state: RunState, lock: LockProbe, now: float) -> Condition:
     """Returns how a run stands.
 

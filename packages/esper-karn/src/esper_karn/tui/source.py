@@ -9,7 +9,7 @@ from pathlib import Path
 
 from esper_karn.errors import KarnError
 from esper_karn.runs.folder import is_run_directory, newest_run, resolve_log
-from esper_karn.runs.frames import frame_of, run_condition
+from esper_karn.runs.frames import condition_of, frame_of
 from esper_karn.snapshots.run_reader import RunReader
 from esper_karn.state.run import RunState
 from esper_karn.views.condition import Condition
@@ -47,7 +47,7 @@ class Answer:
     Attributes:
         run: The run's directory; ``None`` if there is no run yet.
         frames: By view.
-        condition: How the run stands.
+        condition: How the run stands; ``None`` while the end of its log is not read yet.
         log: Lines of the log, if they were asked for.
         share: Share of the log that was read, below 1 while a long one is being opened.
         latest: The last event that was read, -1 before the first.
@@ -119,7 +119,7 @@ class RunSource:
     def _answer(self, run: Path, reader: RunReader, request: Request) -> Answer:
         lock = self._probe(run)  # before the log: a run may end in between
         latest = reader.read(SLICE)
-        condition = run_condition(run, latest, lock, self._clock())
+        condition = condition_of(run, reader, latest, lock, self._clock())
         shown = latest
         if request.at is not None and request.at < latest.cursor.sequence:
             shown = reader.read_at(request.at)

@@ -13,13 +13,12 @@ from esper_karn.comparison.facts import RunFacts
 from esper_karn.errors import KarnError
 from esper_karn.runs.facts import FactsReader
 from esper_karn.runs.folder import resolve_log
-from esper_karn.runs.frames import frame_of, run_condition
+from esper_karn.runs.frames import condition_of, frame_of
 from esper_karn.snapshots.run_reader import RunReader
 from esper_karn.state.run import RunState
-from esper_karn.views.condition import Condition
 from esper_karn.views.frame import HOST, VIEWS, Frame
 from esper_karn.web.requests import FrameRequest
-from esper_leyline.run_lock import LockProbe, probe_lock
+from esper_leyline.run_lock import probe_lock
 
 OPEN_RUNS = 10
 """Runs whose states are kept; the one that was asked for longest ago is closed first."""
@@ -75,7 +74,7 @@ class OpenRun:
         with self._lock:
             lock = probe_lock(self.directory)  # before the log: a run may end in between
             self._state = self._reader.read(SLICE)
-            condition = self._condition(lock)
+            condition = condition_of(self.directory, self._reader, self._state, lock, time.time())
             frames = [
                 frame_of(
                     self._reader,
@@ -89,12 +88,6 @@ class OpenRun:
                 for view in self._views(request)
             ]
         return _joined(frames)
-
-    def _condition(self, lock: LockProbe) -> Condition | None:
-        """Returns how the run stands; ``None`` while the end of its log is not read yet."""
-        if self._reader.share < 1.0:
-            return None
-        return run_condition(self.directory, self._state, lock, time.time())
 
     def facts(self) -> RunFacts:
         """Returns what a comparison needs of the run."""
