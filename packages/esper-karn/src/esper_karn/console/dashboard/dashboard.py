@@ -12,6 +12,7 @@ from rich.panel import Panel
 from rich.text import Text
 
 from esper_karn.console.dashboard.panels import (
+    Rows,
     health_panel,
     hosts_panel,
     ops_panel,
@@ -114,6 +115,8 @@ def _whole_rows(panel: RenderableType, console: Console, options: ConsoleOptions
     """Returns the rows in which a panel shows everything, with its frame."""
     columns, rows = _FRAME
     inner = options.update(width=options.max_width - columns, height=None)
+    if isinstance(panel, Rows):
+        return panel.wanted(console, inner) + rows
     inner.max_height = _NO_LIMIT  # panels fill a height, and take at most the largest one
     return len(console.render_lines(panel, inner, pad=False)) + rows
 

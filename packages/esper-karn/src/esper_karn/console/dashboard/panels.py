@@ -26,6 +26,7 @@ from esper_karn.terminal.glyphs import (
     sparkline,
 )
 from esper_karn.terminal.layout import GAP, Column, FittedTable, TableVariant, wrapped
+from esper_karn.terminal.rewards import reward_table
 from esper_karn.views.hosts import HostCard, SlotCard, hosts
 from esper_karn.views.levels import level_needed
 from esper_karn.views.log import LogLine, log_lines
@@ -49,37 +50,52 @@ LEVEL_STYLES = {
 """A colour for each level; its mark stands beside it."""
 
 
-@dataclass(frozen=True, slots=True)
 class Rows:
     """A table of which as many rows are drawn as fit; the others are counted.
 
-    Attributes:
+    Args:
         table: Makes the table of the first rows.
         count: Number of all rows.
         name: What a row is, for example ``host``.
     """
 
-    table: Callable[[int], RenderableType]
-    count: int
-    name: str
+    def __init__(self, table: Callable[[int], RenderableType], count: int, name: str) -> None:
+        self._table = table
+        self._count = count
+        self._name = name
+        # What was measured is drawn afterwards: the lines by width and number of rows.
+        self._drawn: dict[tuple[int, int], list[list[Segment]]] = {}
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         height = options.height or options.max_height
-        shown = self.count
+        shown = min(self._count, height)
         lines = self._lines(console, options, shown)
         while len(lines) > height and shown > 1:
-            shown -= max(1, len(lines) - height)
-            shown = max(1, shown)
+            shown = max(1, shown - max(1, len(lines) - height))
             lines = self._lines(console, options, shown)
         for line in lines:
             yield from line
             yield Segment.line()
 
+    def wanted(self, console: Console, options: ConsoleOptions) -> int:
+        """Returns the lines of all rows; the largest height where they do not fit anyway."""
+        if self._count >= options.max_height:
+            return options.max_height
+        return len(self._lines(console, options, self._count))
+
     def _lines(self, console: Console, options: ConsoleOptions, shown: int) -> list[list[Segment]]:
+        key = (options.max_width, shown)
+        if key not in self._drawn:
+            self._drawn[key] = self._rendered(console, options, shown)
+        return self._drawn[key]
+
+    def _rendered(
+        self, console: Console, options: ConsoleOptions, shown: int
+    ) -> list[list[Segment]]:
         free = options.update(height=None)
-        lines = console.render_lines(self.table(shown), free, pad=False)
-        if shown < self.count:
-            more = Text(f"+{pluralize(self.count - shown, self.name)}", "dim")
+        lines = console.render_lines(self._table(shown), free, pad=False)
+        if shown < self._count:
+            more = Text(f"+{pluralize(self._count - shown, self._name)}", "dim")
             lines += console.render_lines(more, free, pad=False)
         return lines
 
@@ -123,8 +139,7 @@ def rewards_panel(state: RunState) -> RenderableType:
     if found.empty is not None:
         return Text(found.empty, "dim")
     items = list(found.components.items())
-    reach = max((abs(value) for _, value in items if math.isfinite(value)), default=1.0) or 1.0
-    return Rows(lambda shown: _bars(_largest(items, shown), reach), len(items), "component")
+    return Rows(lambda shown: _bars(_largest(items, shown)), len(items), "component")
 
 
 def ops_panel(state: RunState) -> RenderableType:
@@ -306,20 +321,14 @@ def _slot_text(slot: SlotCard | None, names: int) -> str:
     return letter if slot.blueprint is None else f"{letter} {slot.blueprint[:names]}"
 
 
-def _bars(items: Sequence[tuple[str, float]], reach: float) -> FittedTable:
-    columns = [
-        Column(head="component", cells=[name for name, _ in items], left=True),
-        Column(head="mean", cells=[format_signed(value) for _, value in items]),
-        Column(
-            head="",
-            name="bars",
-            cells=[bar(abs(value) / reach, BAR_WIDTH) for _, value in items],
-            left=True,
-            rank=1,
-            styles=["red" if value < 0 else "green" for _, value in items],
-        ),
-    ]
-    return FittedTable(TableVariant(columns=columns), rule=False, brief=True)
+def _bars(items: Sequence[tuple[str, float]]) -> FittedTable:
+    variant = reward_table(
+        items,
+        head="mean",
+        bar_width=BAR_WIDTH,
+        style=lambda value: "red" if value < 0 else "green",
+    )
+    return FittedTable(variant, rule=False, brief=True)
 
 
 def _checks(found: Health) -> Iterable[tuple[Text, Text]]:

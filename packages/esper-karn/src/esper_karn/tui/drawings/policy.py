@@ -16,6 +16,7 @@ from esper_karn.formatting import (
 )
 from esper_karn.terminal.glyphs import LEVEL_MARKS, bar
 from esper_karn.terminal.layout import Column, TableVariant
+from esper_karn.terminal.rewards import reward_table
 from esper_karn.tui.block import Block, Line, message, paragraph, stack, table
 from esper_karn.tui.drawings.history import Histories
 from esper_karn.tui.palette import Palette
@@ -128,23 +129,11 @@ def rewards_block(found: Rewards | None, palette: Palette, width: int) -> Block:
 
 
 def components_block(components: dict[str, float], palette: Palette, width: int) -> Block:
-    """Draws a reward by component, as bars around what each adds."""
-    items = list(components.items())
-    reach = max((abs(value) for _, value in items if math.isfinite(value)), default=0.0) or 1.0
-    styles = [palette.sign(value) for _, value in items]
-    columns = [
-        Column(head="component", cells=[name for name, _ in items], left=True),
-        Column(head="reward", cells=[format_signed(value) for _, value in items], styles=styles),
-        Column(
-            head="",
-            name="bars",
-            cells=[bar(abs(value) / reach, BAR) for _, value in items],
-            left=True,
-            rank=1,
-            styles=styles,
-        ),
-    ]
-    return table(TableVariant(columns=columns), width=width)
+    """Draws a reward by component, with bars of what each adds."""
+    variant = reward_table(
+        list(components.items()), head="reward", bar_width=BAR, style=palette.sign
+    )
+    return table(variant, width=width)
 
 
 def _numbers(
