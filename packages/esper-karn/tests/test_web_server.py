@@ -203,6 +203,7 @@ def test_a_log_that_is_still_being_read_is_not_called_stale_or_crashed(
     server, write_run, monkeypatch
 ):
     monkeypatch.setattr(open_runs, "SLICE", 0.0)
+    monkeypatch.setattr(open_runs, "PROGRESS", 0.0)
     write_run("a", rounds=40)
     found = get_json(server, "/api/runs/a/frame?view=run")
     assert found["read"] < 1
@@ -233,6 +234,23 @@ class TestSocket:
             second = ask(opened, "a", **{"from": first["to"], "stream": first["stream"]})
             assert second["to"] == events[-1].sequence
             assert time.monotonic() - begun < 1.5  # not the heartbeat
+
+    def test_a_long_log_is_shown_from_time_to_time_while_it_is_read(
+        self, server, write_run, monkeypatch
+    ):
+        """A frame for each slice would take longer than the reading."""
+        monkeypatch.setattr(open_runs, "SLICE", 0.0)
+        monkeypatch.setattr(frames, "PROGRESS", 60.0)
+        write_run("a", rounds=400)
+        shown = []
+        with server.connect() as opened:
+            known = {}
+            while not shown or shown[-1] < 1:
+                answer = ask(opened, "a", **known)
+                known = {"from": answer["to"], "stream": answer["stream"]}
+                shown.append(answer["read"])
+        assert len(shown) == 2
+        assert shown[0] < 1
 
     def test_answers_without_news_after_a_while(self, server, write_run):
         write_run("a")

@@ -168,8 +168,9 @@ class Sanctum(App[Leaving]):
             if self._alone():
                 self.exit(Leaving.QUIT)
                 return
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._wanted.wait(), PERIOD)
+            if not self.is_reading:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._wanted.wait(), PERIOD)
 
     async def _drawn(self) -> None:
         """Waits until the terminal has the last frame."""

@@ -68,7 +68,9 @@ def _data_routes(library: Library, runs: OpenRuns) -> list[BaseRoute]:
         asked = frame_request({**request.query_params, "run": request.path_params["run"]})
 
         def answer() -> bytes:
-            return answer_frame(runs.get(library.find(asked.run)), asked)
+            run = runs.get(library.find(asked.run))
+            run.catch_up()
+            return answer_frame(run, asked)
 
         return _json(await run_in_threadpool(answer))
 

@@ -12,7 +12,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from esper_karn.errors import KarnError
 from esper_karn.web.answers import answer_frame
 from esper_karn.web.library import Library
-from esper_karn.web.open_runs import OpenRun, OpenRuns
+from esper_karn.web.open_runs import PROGRESS, OpenRun, OpenRuns
 from esper_karn.web.requests import FrameRequest, frame_request
 
 POLL = 0.05
@@ -39,6 +39,7 @@ class FrameSocket:
         self._runs = runs
         self._request: str | None = None
         self._asked = asyncio.Event()
+        self._answered = -PROGRESS
 
     async def serve(self) -> None:
         """Answers until the browser leaves; an unexpected error closes the socket."""
@@ -78,14 +79,21 @@ class FrameSocket:
         run = await run_in_threadpool(self._runs.get, directory)
         if not await self._news(run, request):
             return None
-        return await run_in_threadpool(answer_frame, run, request)
+        answer = await run_in_threadpool(answer_frame, run, request)
+        self._answered = time.monotonic()
+        return answer
 
     async def _news(self, run: OpenRun, request: FrameRequest) -> bool:
         """Waits until there is something to answer; false if another request came first."""
         until = time.monotonic() + HEARTBEAT
         while not self._asked.is_set():
             await run_in_threadpool(run.advance)
-            if run.has_news(request) or time.monotonic() > until:
+            now = time.monotonic()
+            if run.share < 1.0:
+                if now >= self._answered + PROGRESS:
+                    return True
+            elif run.has_news(request) or now > until:
                 return True
-            await asyncio.sleep(POLL)
+            else:
+                await asyncio.sleep(POLL)
         return False

@@ -24,7 +24,13 @@ OPEN_RUNS = 10
 """Runs whose states are kept; the one that was asked for longest ago is closed first."""
 
 SLICE = 0.2
-"""Seconds for which a log is read before an answer is given: a long one comes in parts."""
+"""Seconds for which a log is read at a time: a long one comes in parts."""
+
+PROGRESS = 1.0
+"""Seconds between two frames of a long log that is being opened.
+
+A frame of a view costs as much as reading a thousand events, so one a slice would slow it down.
+"""
 
 
 class OpenRun:
@@ -58,12 +64,17 @@ class OpenRun:
         with self._lock:
             self._state = self._reader.read(SLICE)
 
+    def catch_up(self) -> None:
+        """Reads on for at most ``PROGRESS`` seconds, for an answer of its own."""
+        with self._lock:
+            self._state = self._reader.read(PROGRESS)
+
     def has_news(self, request: FrameRequest) -> bool:
         """Whether there is more than what a browser knows, as of the latest ``advance``."""
         shown = request.at
         if shown is None or shown > self._state.cursor.sequence:
             shown = self._state.cursor.sequence
-        return request.from_sequence != shown or self._reader.share < 1.0
+        return request.from_sequence != shown
 
     def frame(self, request: FrameRequest) -> Frame:
         """Returns what changed of the views that were asked for.
