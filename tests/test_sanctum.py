@@ -90,6 +90,34 @@ def _slots_title(app):
     return app.run_screen.query_one("#slots", Panel).border_title
 
 
+def test_a_host_shows_its_decisions_and_its_profile(tmp_path):
+    def look(app):
+        return text(app, "host-decisions"), text(app, "profile")
+
+    (decisions, profile), _ = play(tmp_path, "1", then=look)
+    assert "host 1" in decisions
+    assert "host 0" not in decisions
+    assert "blocks.0.conv" in profile
+    assert "sharpness" in profile
+
+
+def test_a_host_without_a_profile_names_the_flag_that_measures_it(tmp_path):
+    profile, _ = play(
+        tmp_path, "1", scenario=SCENARIOS["ended"], then=lambda app: text(app, "profile")
+    )
+    assert profile == "needs --telemetry-profile standard"
+
+
+@pytest.mark.parametrize("count", range(6))
+def test_every_panel_of_a_host_comes_into_sight_on_a_small_terminal(tmp_path, count):
+    def seen(app):
+        focused = app.run_screen.focused
+        window = app.run_screen.query_one(ContentSwitcher).region
+        return window.contains_region(focused.region)
+
+    assert play(tmp_path, "1", *["l"] * count, size=(80, 24), then=seen)[0]
+
+
 def test_the_focused_panel_moves_with_j_and_k(tmp_path):
     def chosen(app):
         return app.run_screen.focused.chosen

@@ -19,6 +19,7 @@ from esper_karn import (
     encode_frame,
     fold,
     frame,
+    header,
     hosts,
     list_runs,
     log_lines,
@@ -224,6 +225,38 @@ def test_charts_name_series_that_are_there(run_of):
     assert view.steps_per_round == 6
     sent = frame(state, "charts").series
     assert set(sent) == drawn | {"seconds_worked"}
+
+
+def test_the_header_of_an_ended_run_has_the_accuracy_of_its_last_round(run_of):
+    events = run_of(2)
+    state = fold(events)
+    assert state.report.rounds.last.mean_accuracy is not None
+    assert header(state).mean_accuracy == state.report.rounds.last.mean_accuracy
+
+
+@pytest.mark.parametrize(
+    ("telemetry", "says"),
+    [
+        (
+            {"level": "minimal"},
+            "not recorded: host epochs per second; needs --telemetry-level normal",
+        ),
+        ({"level": "normal"}, None),
+    ],
+)
+def test_charts_that_a_level_does_not_record_are_named(run_of, telemetry, says):
+    events = [each for each in run_of(2) if each.kind != "throughput"]
+    state = fold(events)
+    config = override(state.started.config, {"telemetry": telemetry})
+    known = replace(state, started=state.started.model_copy(update={"config": config}))
+    assert charts(known).missing == says
+
+
+def test_no_chart_names_the_level_that_records_rounds(run_of):
+    state = fold(run_of(1)[:2])
+    config = override(state.started.config, {"telemetry": {"level": "off"}})
+    known = replace(state, started=state.started.model_copy(update={"config": config}))
+    assert charts(known).empty == "needs --telemetry-level minimal"
 
 
 def test_nan_is_a_word_on_the_wire_and_a_count_in_a_series(run_of):

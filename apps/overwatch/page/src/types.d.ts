@@ -23,6 +23,7 @@ export interface Charts {
   charts: Chart[];
   steps_per_round: number | null;
   empty: string | null;
+  missing: string | null;
 }
 
 /** A choice of a head that was open, and how likely it was. */
@@ -224,6 +225,7 @@ export interface HostView {
   profile: ProfileView | null;
   empty: string | null;
   counterfactuals_empty: string | null;
+  profile_empty: string | null;
 }
 
 /** Every host of the run, by environment. */

@@ -117,6 +117,9 @@ describe('states', () => {
     await page.getByText('Latest decisions').waitFor()
     await needs.first().waitFor()
     await look(page, 'level-policy')
+    await page.keyboard.press('l')
+    await page.getByText('not recorded: host epochs per second; needs').waitFor()
+    await look(page, 'level-charts')
     await page.context().close()
   })
 

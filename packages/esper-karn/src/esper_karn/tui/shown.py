@@ -8,7 +8,7 @@ from typing import TypeVar
 from esper_karn.tui.source import Answer
 from esper_karn.views.condition import Condition
 from esper_karn.views.decisions import DecisionsView
-from esper_karn.views.frame import HOST, Frame, Point
+from esper_karn.views.frame import HOST, HOST_DECISIONS, Frame, Point
 from esper_karn.views.host import HostView
 from esper_karn.views.hosts import Hosts, LeaderboardView
 from esper_karn.views.log import Log
@@ -131,6 +131,10 @@ class Shown:
     def host(self, environment: int) -> HostView | None:
         """Returns one host in full, ``None`` before it starts."""
         return self._panel(f"{HOST}{environment}", HostView)
+
+    def host_decisions(self, environment: int) -> DecisionsView | None:
+        """Returns the latest decisions about one host."""
+        return self._panel(f"{HOST_DECISIONS}{environment}", DecisionsView)
 
     def _apply(self, view: str, frame: Frame) -> None:
         if frame.stream != self.stream:

@@ -10,7 +10,7 @@ from esper_karn.state.run import EnvironmentState, RunState
 from esper_karn.state.stamped import Stamped
 from esper_karn.views.hosts import HostCard, host_card
 from esper_karn.views.levels import why_empty
-from esper_karn.views.profile import ProfileView, profile_view
+from esper_karn.views.profile import ProfileView, profile_view, why_unmeasured
 from esper_leyline import SeedReport
 from esper_leyline.events import CounterfactualMatrix
 from esper_leyline.wire import WIRE_CONFIG, Float
@@ -140,7 +140,7 @@ class HostView:
         episode_return: Their sum, ``None`` before the first reward.
         test_accuracy: On the test split, in percent; ``None`` before it was evaluated.
         empty: Why there is no measurement, ``None`` if there is one; likewise
-            ``counterfactuals_empty``.
+            ``counterfactuals_empty`` and ``profile_empty``.
     """
 
     __pydantic_config__ = WIRE_CONFIG
@@ -163,6 +163,7 @@ class HostView:
     profile: ProfileView | None
     empty: str | None
     counterfactuals_empty: str | None
+    profile_empty: str | None
 
 
 def host_view(environment: EnvironmentState, state: RunState | None = None) -> HostView:
@@ -201,6 +202,7 @@ def host_view(environment: EnvironmentState, state: RunState | None = None) -> H
             "not measured in this episode yet",
             shown=episode.counterfactuals is not None,
         ),
+        profile_empty=why_unmeasured(run, shown=environment.profile is not None),
     )
 
 

@@ -97,15 +97,18 @@ def profile_view(found: Stamped[HostProfile] | None) -> ProfileView | None:
 
 def profiles(state: RunState) -> Profiles:
     """Selects a row for each host that was measured."""
-    started = state.started
-    unmeasured = started is not None and started.config.telemetry.profile == "minimal"
     rows = tuple(
         _row(each.index, each.profile) for each in state.environments if each.profile is not None
     )
-    waiting = "needs --telemetry-profile standard" if unmeasured else "not measured yet"
-    return Profiles(
-        rows=rows, empty=why_empty(state, ["profile_measured"], waiting, shown=bool(rows))
-    )
+    return Profiles(rows=rows, empty=why_unmeasured(state, shown=bool(rows)))
+
+
+def why_unmeasured(state: RunState, *, shown: bool) -> str | None:
+    """Says why there is no profile, for example the flag that it needs; ``None`` if there is."""
+    started = state.started
+    minimal = started is not None and started.config.telemetry.profile == "minimal"
+    waiting = "needs --telemetry-profile standard" if minimal else "not measured yet"
+    return why_empty(state, ["profile_measured"], waiting, shown=shown)
 
 
 def _row(environment: int, found: Stamped[HostProfile]) -> ProfileRow:

@@ -23,7 +23,8 @@ class Header:
         share: Share of the run that is done, 0 to 1.
         elapsed: Seconds from the first event to the latest.
         eta: Seconds until the end, as of the latest event.
-        mean_accuracy: Of the current round's hosts, in percent.
+        mean_accuracy: Of the current round's hosts, in percent; of the last round's after the end
+            of the run, and until a round has its first epoch.
         best_accuracy: Best final validation accuracy, in percent.
         test_accuracy: Mean of the last round's hosts on the test split, in percent.
         last_event: Unix time of the latest event.
@@ -157,7 +158,10 @@ class Machine:
 def header(state: RunState) -> Header:
     """Selects what a run is and how far it is."""
     now, report, built, cursor = progress(state), state.report, state.built, state.cursor
-    total = report.rounds.total
+    total, last = report.rounds.total, report.rounds.last
+    accuracy = now.mean_accuracy
+    if accuracy is None and last is not None:
+        accuracy = last.mean_accuracy
     return Header(
         run_id=cursor.run_id,
         command=report.command,
@@ -174,7 +178,7 @@ def header(state: RunState) -> Header:
         share=now.share,
         elapsed=now.elapsed,
         eta=now.eta,
-        mean_accuracy=now.mean_accuracy,
+        mean_accuracy=accuracy,
         best_accuracy=total.best_accuracy if total else None,
         test_accuracy=report.mean_test_accuracy,
         host_parameters=report.host_parameters,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from esper_karn.formatting import (
+    MISSING,
     format_count,
     format_fixed,
     format_index,
@@ -18,6 +19,7 @@ from esper_karn.tui.drawings.policy import components_block
 from esper_karn.tui.palette import Palette
 from esper_karn.views.host import EpisodeView, HostView, LifelineView, SlotView
 from esper_karn.views.stages import STAGE_LETTERS
+from esper_leyline.profiles import LayerProfile
 
 BAR = 16
 NAME = 10
@@ -86,6 +88,55 @@ def reward_block(found: HostView, palette: Palette, width: int) -> Block:
     block = components_block(found.rewards, palette, width)
     total = f"return so far {format_signed(found.episode_return)}"
     return Block(lines=[*block.lines, *paragraph(total, width, palette.strong)], head=block.head)
+
+
+def profile_block(found: HostView, palette: Palette, width: int) -> Block:
+    """Draws what a telemetry profile measured last: layers, classes, sharpness."""
+    profile = found.profile
+    if profile is None:
+        return message(found.profile_empty, width, palette.faint)
+    parts = [
+        f"{profile.profile}: round {_index(profile.round)}, epoch {_index(profile.epoch)}",
+        f"{format_fixed(1000 * profile.seconds, 1)} ms",
+    ]
+    if profile.sharpness is not None:
+        rises = (profile.sharpness.mean_rise, profile.sharpness.largest_rise)
+        mean, largest = map(format_significant, rises)
+        parts.append(f"sharpness {mean}, at most {largest} nats")
+    blocks = [Block(lines=flow(parts, width)), table(_layers(profile.layers), width=width)]
+    if profile.class_accuracy:
+        classes = [f"{each} %" for each in _classes(profile.class_accuracy)]
+        blocks.append(Block(lines=flow(["by class:", *classes], width)))
+    return stack(blocks)
+
+
+def _layers(layers: Sequence[LayerProfile]) -> TableVariant:
+    def percent(shares: Sequence[float | None]) -> list[str]:
+        return [format_fixed(None if each is None else 100 * each, 1) for each in shares]
+
+    columns = [
+        Column(head="layer", cells=[each.name for each in layers], left=True),
+        Column(head="gradient", cells=[format_significant(each.gradient_norm) for each in layers]),
+        Column(
+            head="weights",
+            cells=[format_significant(each.weight_norm) for each in layers],
+            rank=1,
+        ),
+        Column(head="zeros %", cells=percent([each.zero_share for each in layers]), rank=2),
+        Column(
+            head="exploding %", cells=percent([each.exploding_share for each in layers]), rank=3
+        ),
+    ]
+    # What the profile does not measure has no column.
+    return TableVariant(columns=[each for each in columns if set(each.cells) != {MISSING}])
+
+
+def _classes(accuracies: Sequence[float | None]) -> list[str]:
+    return [f"{number} {format_fixed(each, 1)}" for number, each in enumerate(accuracies)]
+
+
+def _index(value: int | None) -> str:
+    return MISSING if value is None else format_index(value)
 
 
 def _summary(found: HostView) -> list[str]:

@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterable
 from textual.app import ComposeResult
 
 from esper_karn.tui.block import Block, message
+from esper_karn.tui.drawings.decisions import decisions_block
 from esper_karn.tui.drawings.host import (
     counterfactuals_block,
     lifelines_block,
+    profile_block,
     reward_block,
     slots_block,
 )
@@ -17,12 +19,12 @@ from esper_karn.tui.palette import Palette
 from esper_karn.tui.panel import Draw, Panel
 from esper_karn.tui.panes.pane import Columns, Pane
 from esper_karn.tui.shown import Shown
-from esper_karn.views.frame import HOST
+from esper_karn.views.frame import HOST, HOST_DECISIONS
 from esper_karn.views.host import HostView
 
 
 class HostPane(Pane):
-    """Slots, lifelines, counterfactuals and reward of one host.
+    """Slots, lifelines, counterfactuals, reward, decisions and profile of one host.
 
     Attributes:
         environment: Its index.
@@ -41,6 +43,9 @@ class HostPane(Pane):
         with Columns(id="effects"):
             yield Panel("counterfactuals", id="counterfactuals")
             yield Panel("reward of this episode", id="reward")
+        with Columns(id="details"):
+            yield Panel("decisions of this host", id="host-decisions")
+            yield Panel("profile", id="profile")
 
     def views(self) -> tuple[str, ...]:
         """Returns the views that it shows."""
@@ -60,8 +65,15 @@ class HostPane(Pane):
             ("lifelines", lifelines_block),
             ("counterfactuals", counterfactuals_block),
             ("reward", reward_block),
+            ("profile", profile_block),
         ):
             yield name, needs, self._drawn(found, draw, shown)
+        decisions = shown.host_decisions(self.environment)
+        yield (
+            "host-decisions",
+            frozenset({f"{HOST_DECISIONS}{self.environment}"}),
+            lambda palette, width: decisions_block(decisions, palette, width),
+        )
 
     def _drawn(
         self, found: HostView | None, draw: Callable[[HostView, Palette, int], Block], shown: Shown
