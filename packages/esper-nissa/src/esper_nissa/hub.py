@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from time import monotonic, time
 from types import TracebackType
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from esper_leyline.events import SAMPLE_KINDS, AnyPayload, Event
 from esper_leyline.ports import TelemetrySink
@@ -22,19 +22,11 @@ MOST_QUEUED = 50_000
 """Events in the queue from which on samples are coalesced."""
 
 
-class _Emitted(NamedTuple):
-    payload: AnyPayload
-    round: int | None
-    epoch: int | None
-    environment: int | None
+_Emitted = tuple[AnyPayload, int | None, int | None, int | None]
+"""Payload, round, epoch and environment."""
 
-
-class _Stamped(NamedTuple):
-    sequence: int
-    monotonic: float
-    wall_time: float
-    coalesced: int
-    emitted: _Emitted
+_Queued = tuple[int, float, int, AnyPayload, int | None, int | None, int | None]
+"""Sequence number, monotonic clock, samples held back before it, and what was emitted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,8 +98,8 @@ class Hub:
         self._boot = boot
         self._sequence = sequence
         self._sinks: list[TelemetrySink] = list(sinks)
-        self._start = time.monotonic()
-        self._queue: deque[_Stamped] = deque()
+        self._start = monotonic()
+        self._queue: deque[_Queued] = deque()
         # The latest sample of each kind and environment held back, and how many there are.
         self._held: dict[tuple[str, int | None], tuple[_Emitted, int]] = {}
         # Held while an event is stamped and appended, so that sequence, time and order in
@@ -156,24 +148,23 @@ class Hub:
         Raises:
             NissaError: If the hub is closed.
         """
+        # The caller waits for this: the wall clock and the event itself are the writer's work.
         if payload.kind not in self._kinds:
             return
-        emitted = _Emitted(payload, round, epoch, environment)
         with self._stamping:
             if self._closed:
                 raise NissaError(
                     f"telemetry of run '{self._run_id}' is closed and takes no '{payload.kind}' "
                     "event; emit before closing the hub"
                 )
-            coalesced = 0
-            if payload.kind in SAMPLE_KINDS:
-                key = (payload.kind, environment)
-                if len(self._queue) >= MOST_QUEUED:
-                    self._held[key] = (emitted, self._held_count(key) + 1)
+            queue, sequence, coalesced = self._queue, self._sequence, 0
+            if self._held or len(queue) >= MOST_QUEUED:
+                held = self._hold((payload, round, epoch, environment))
+                if held is None:
                     return
-                coalesced = self._held_count(key)
-                self._held.pop(key, None)
-            self._append(emitted, coalesced)
+                coalesced = held
+            queue.append((sequence, monotonic(), coalesced, payload, round, epoch, environment))
+            self._sequence = sequence + 1
 
     def close(self) -> None:
         """Writes every queued event and closes the sinks; further calls do nothing."""
@@ -181,7 +172,8 @@ class Hub:
             if self._closed:
                 return
             for emitted, count in self._held.values():
-                self._append(emitted, count - 1)
+                self._queue.append((self._sequence, monotonic(), count - 1, *emitted))
+                self._sequence += 1
             self._held.clear()
             self._closed = True
         self._stop.set()
@@ -200,15 +192,21 @@ class Hub:
     ) -> None:
         self.close()
 
-    def _held_count(self, key: tuple[str, int | None]) -> int:
-        """Returns how many samples of a kind and an environment are held back."""
-        return self._held[key][1] if key in self._held else 0
+    def _hold(self, emitted: _Emitted) -> int | None:
+        """Holds a sample back while the queue is full; the caller holds the lock.
 
-    def _append(self, emitted: _Emitted, coalesced: int) -> None:
-        """Stamps and queues an event; the caller holds the lock."""
-        monotonic, wall_time = time.monotonic() - self._start, time.time()
-        self._queue.append(_Stamped(self._sequence, monotonic, wall_time, coalesced, emitted))
-        self._sequence += 1
+        Returns:
+            How many samples were held back before this event; ``None`` if it is held back itself.
+        """
+        payload, _, _, environment = emitted
+        if payload.kind not in SAMPLE_KINDS:
+            return 0
+        key = (payload.kind, environment)
+        _, before = self._held.pop(key, (None, 0))
+        if len(self._queue) < MOST_QUEUED:
+            return before
+        self._held[key] = (emitted, before + 1)
+        return None
 
     def _write(self) -> None:
         stopping = False
@@ -225,20 +223,20 @@ class Hub:
             if isinstance(sink, FlushingSink):
                 self._guard(sink, sink.flush)
 
-    def _event(self, stamped: _Stamped) -> Event:
-        self._passing = stamped.sequence
-        payload, number, epoch, environment = stamped.emitted
+    def _event(self, queued: _Queued) -> Event:
+        sequence, at, coalesced, payload, number, epoch, environment = queued
+        self._passing = sequence
         return Event(
             run_id=self._run_id,
             boot=self._boot,
-            sequence=stamped.sequence,
-            monotonic=stamped.monotonic,
-            wall_time=stamped.wall_time,
+            sequence=sequence,
+            monotonic=at - self._start,
+            wall_time=time() - (monotonic() - at),
             group=self._group,
             round=number,
             epoch=epoch,
             environment=environment,
-            coalesced=stamped.coalesced,
+            coalesced=coalesced,
             payload=payload,
         )
 
