@@ -17,7 +17,7 @@ from esper_leyline import FactoredAction, HostPlacement, Op
 from esper_leyline.events import Phase
 from esper_tolaria import ShardedEnvironment, TolariaError, build_environment, make_setup
 from esper_tolaria.sharding.processes import ProcessTransport
-from esper_tolaria.sharding.sharded import _split_hosts
+from esper_tolaria.sharding.sharded import _describe, _split_hosts
 
 WAIT = FactoredAction()
 
@@ -58,6 +58,12 @@ def test_the_plan_is_one_line(sharded):
     assert sharded.plan == (
         "2 worker processes, one thread each, 1 or 2 hosts per worker, computed together"
     )
+
+
+def test_the_plan_counts_one_host_in_the_singular(task, make_config):
+    setup = make_setup(task, make_config(n_envs=2), build_host)
+    plan = _describe(setup, [torch.device("cpu")] * 2, stacked=False, in_processes=True)
+    assert plan == "2 worker processes, one thread each, 1 host per worker"
 
 
 def test_reports_equal_those_of_one_process_bit_for_bit(

@@ -208,11 +208,12 @@ def _describe(
     hosts, shards = setup.config.n_envs, len(devices)
     least, most = hosts // shards, -(-hosts // shards)
     each = f"{most}" if least == most else f"{least} or {most}"
+    each += " host" if most == 1 else " hosts"
     where = "worker processes" if in_processes else "shards in this process"
     if devices[0].type == "cpu":
         together = ", computed together" if stacked else ""
-        how = f"one thread each, {each} hosts per worker{together}"
+        how = f"one thread each, {each} per worker{together}"
     else:
         names = ", ".join(map(str, devices))
-        how = f"on {names}, one stream per host, {each} hosts per worker"
+        how = f"on {names}, one stream per host, {each} per worker"
     return f"{shards} {where}, {how}"
