@@ -84,26 +84,26 @@ WITH started AS (
         max(mean_return) AS best_mean_return, arg_max(mean_return, round) AS last_mean_return
     FROM rounds GROUP BY run
 )
-SELECT r.run, r.path, read.run_group, started.payload->>'$.command' AS command,
-    started.payload->>'$.config.task' AS task,
+SELECT r.run, started.payload->>'$.config.task' AS task,
+    started.payload->>'$.command' AS command,
     coalesce(
         open_ends.status,
         CASE state.kind WHEN 'run_failed' THEN 'failed' ELSE state.payload->>'$.status' END
     ) AS status,
-    state.payload->>'$.error' AS error,
-    started.started, read.last_event,
-    CAST(state.payload->>'$.seconds' AS DOUBLE) AS seconds,
     coalesce(round.rounds, 0) AS rounds,
     CAST(started.payload->>'$.config.n_episodes' AS BIGINT) AS planned_rounds,
+    round.best_accuracy, round.best_mean_accuracy, round.last_mean_accuracy,
+    round.best_mean_return, round.last_mean_return,
+    started.started, read.last_event,
+    CAST(state.payload->>'$.seconds' AS DOUBLE) AS seconds,
     CAST(started.payload->>'$.config.n_envs' AS BIGINT) AS environments,
     CAST(started.payload->>'$.config.max_epochs' AS BIGINT) AS episode_length,
     CAST(started.payload->>'$.config.seed' AS BIGINT) AS rng_seed,
     CAST(built.payload->>'$.host_parameters' AS BIGINT) AS host_parameters,
     CAST(built.payload->>'$.policy_parameters' AS BIGINT) AS policy_parameters,
-    round.best_accuracy, round.best_mean_accuracy, round.last_mean_accuracy,
-    round.best_mean_return, round.last_mean_return,
-    started.payload->'$.config' AS config, started.payload->'$.versions' AS versions,
-    read.events, read.processes, r.unread_lines, r.problem
+    read.events, read.processes, r.unread_lines, r.problem,
+    state.payload->>'$.error' AS error, read.run_group, r.path,
+    started.payload->'$.config' AS config, started.payload->'$.versions' AS versions
 FROM cache.runs r LEFT JOIN cache.open_ends USING (key)
 LEFT JOIN started USING (key) LEFT JOIN built USING (key) LEFT JOIN state USING (key)
 LEFT JOIN read USING (key) LEFT JOIN round USING (run)
