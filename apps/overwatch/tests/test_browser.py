@@ -56,7 +56,7 @@ def test_the_page_in_a_browser(tmp_path, monkeypatch):
                 "OVERWATCH_LINK": link,
                 "OVERWATCH_LINK_MANY": many_link,
                 "OVERWATCH_LINK_EMPTY": empty_link,
-                "OVERWATCH_COMMAND": json.dumps([*PROGRAM, "web", str(runs)]),
+                "OVERWATCH_COMMAND": json.dumps([*PROGRAM, "web"]),
                 "OVERWATCH_RUNS": str(runs),
                 "CHROMIUM": CHROMIUM,
             },

@@ -3,6 +3,7 @@
  * the servers and gives their links in OVERWATCH_LINK, OVERWATCH_LINK_MANY and OVERWATCH_LINK_EMPTY.
  */
 import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
 import { createRequire } from 'node:module'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -50,6 +51,16 @@ export async function open(path, options = {}) {
   await page.waitForSelector('table, .notice')
   if (path !== '/') await page.goto(new URL(start).origin + path)
   return page
+}
+
+/** Starts a server of its own for a test, over a folder of runs; its link comes when it listens. */
+export function serve(port, folder = process.env.OVERWATCH_RUNS) {
+  const [program, ...rest] = JSON.parse(process.env.OVERWATCH_COMMAND)
+  const started = spawn(program, [...rest, folder, '--port', port])
+  const link = new Promise((found) => {
+    started.stdout.once('data', (printed) => found(/http\S+/.exec(String(printed))[0]))
+  })
+  return { process: started, link }
 }
 
 /** Presses the key of the filter, and types into it once it has the focus. */

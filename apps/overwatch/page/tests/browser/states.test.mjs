@@ -1,6 +1,5 @@
 /** Every state of the page. */
 import assert from 'node:assert/strict'
-import { spawn } from 'node:child_process'
 import { appendFileSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
@@ -12,6 +11,7 @@ import {
   look,
   open,
   origin,
+  serve,
   text,
 } from './browser.mjs'
 
@@ -149,16 +149,6 @@ describe('states', () => {
     await page.context().close()
   })
 })
-
-/** Starts a server of its own for a test; its link comes when it listens. */
-function serve(port) {
-  const [program, ...rest] = JSON.parse(process.env.OVERWATCH_COMMAND)
-  const started = spawn(program, [...rest, '--port', port])
-  const link = new Promise((found) => {
-    started.stdout.once('data', (printed) => found(/http\S+/.exec(String(printed))[0]))
-  })
-  return { process: started, link }
-}
 
 describe('without the server', () => {
   it('keeps the last view, dims it and counts down; a new server refuses the old token', async () => {
