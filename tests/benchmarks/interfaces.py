@@ -1,22 +1,27 @@
-"""What the page's server costs: ``uv run --no-sync python tests/benchmarks/interfaces.py``.
+"""What interfaces cost: ``uv run --no-sync python tests/benchmarks/interfaces.py [PART...]``.
 
 - From an event to the frame that shows it, with 16 hosts and 12 charts, over a real socket of a
   real server: an event is appended to a log, and the time until the frame with it has come is
-  taken. Beside each one, in the same run, a message goes to a server that echoes it: the ratio of
-  the two says more than milliseconds where other programs run. The server looks at a log 20 times
-  a second, so at best the times lie evenly between 0 and 50 ms.
+  taken. After each one, in the same run, a line is appended to the file of an echo: a server that
+  looks at its file as often, and sends as many bytes as a frame has. The server looks at a log 20
+  times a second, so at best the times lie evenly between 0 and 50 ms. The ratio of the two is what
+  reading, folding, selecting and encoding add; it says more than milliseconds where other programs
+  run, and ``.ci/run`` has a test of it.
 - Encoding the panels of 16 hosts.
 - A list of 1,000 runs, beyond the start of the command, and as the server answers it.
 - Opening a log of a million events for the first time, again with its snapshots, and going to a
   moment of it; how much memory the server takes for that.
 - A browser that asks and never reads: what others then wait, and what the server keeps for it.
 
-Prints whether each bar of the contract is reached, and writes ``interfaces.txt`` beside it. It
-takes about three minutes on two idle cores.
+- A frame of the dashboard and of each screen of Sanctum, with 64 hosts: ``terminals.py``.
+
+Prints whether each bar of the contract is reached, and writes ``interfaces.txt`` beside it; a part
+that is not named keeps its last results there. It takes about four minutes on two idle cores.
 """
 
 from __future__ import annotations
 
+import argparse
 import http.client
 import json
 import os
@@ -27,9 +32,9 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
 import psutil
@@ -38,9 +43,11 @@ from report import Report
 from websockets.sync.client import ClientConnection, connect
 
 from esper_karn import EventReader, encode_frame, fold, frame
+from esper_karn.web.frames import POLL
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "golden"))
 from million import read_golden, write_repeated
+from terminals import measure_rich, measure_sanctum
 
 RESULTS = Path(__file__).with_suffix(".txt")
 PROGRAM = Path(sys.executable).with_name("esper-overwatch")
@@ -50,11 +57,19 @@ EVENTS = 300
 
 MILLION = 1_000_000
 ECHO = """
+import sys
+import time
 from websockets.sync.server import serve
 
+path, poll, size = sys.argv[1], float(sys.argv[2]), int(sys.argv[3])
+
 def echo(socket):
-    for message in socket:
-        socket.send(message)
+    with open(path, "rb") as file:
+        file.seek(0, 2)
+        for _ in socket:
+            while not file.readline():
+                time.sleep(poll)
+            socket.send("x" * size)
 
 with serve(echo, "127.0.0.1", 0) as server:
     print(server.socket.getsockname()[1], flush=True)
@@ -125,6 +140,7 @@ class Viewer:
         self._socket = socket
         self._run = run
         self._known: dict[str, Any] = {"from": -1}
+        self.size = 0
 
     def ask(self) -> None:
         """Asks for what changed."""
@@ -132,7 +148,9 @@ class Viewer:
 
     def take(self) -> int:
         """Waits for the frame; returns the sequence number of its last event."""
-        frame = json.loads(self._socket.recv())
+        text = self._socket.recv()
+        self.size = len(text)
+        frame = json.loads(text)
         self._known = {"from": frame["to"], "stream": frame["stream"]}
         return int(frame["to"])
 
@@ -148,53 +166,89 @@ class Viewer:
 
 def measure_frames(report: Report, folder: Path) -> None:
     """Times the way of events to a browser, and to another one beside a stalled one."""
+    with watching(folder, 2 * EVENTS) as watched:
+        charts = watched.charts()
+        assert charts >= 12, charts
+        report.say(f"16 hosts, {charts} charts, {EVENTS} events, one at a time")
+        report_times(report, "event to frame", watched.times(EVENTS), 150)
+        with watched.server.connect() as stalled:
+            before = watched.server.memory
+            for _ in range(1000):
+                stalled.send(json.dumps({"run": "sixteen", "view": VIEW}))
+            beside = watched.times(EVENTS)
+            report_times(report, "the same beside a browser that never reads", beside, 150)
+            report.bar("memory for that browser", watched.server.memory - before, 16, unit="MB")
+
+
+@dataclass
+class Watched:
+    """A run of 16 hosts that a browser looks at, and an echo.
+
+    Attributes:
+        server: Serves the run.
+        viewer: The browser.
+        log: The run's log.
+        lines: Its lines that are not written yet.
+        echo: A connection to the echo.
+        echoed: The file of the echo.
+    """
+
+    server: Server
+    viewer: Viewer
+    log: BinaryIO
+    lines: list[bytes]
+    echo: ClientConnection
+    echoed: BinaryIO
+
+    def charts(self) -> int:
+        """Returns the number of charts."""
+        found = self.server.get("/api/runs/sixteen/frame?view=charts")["panels"]["charts"]
+        return len(found["value"]["charts"])
+
+    def times(self, count: int) -> tuple[list[float], list[float]]:
+        """Writes events; returns the milliseconds of each frame and of each echo."""
+        frames, echoes = [], []
+        for number in range(count):
+            wait = 0.013 * (number % 9)  # at every point of the server's waits
+            self.viewer.ask()
+            time.sleep(wait)
+            frames.append(1e3 * seconds_of(self._show_event))
+            self.echo.send("next")
+            time.sleep(wait)
+            echoes.append(1e3 * seconds_of(self._echo_line))
+        return frames, echoes
+
+    def _show_event(self) -> None:
+        self.log.write(self.lines.pop(0))
+        self.viewer.take()
+
+    def _echo_line(self) -> None:
+        self.echoed.write(b"line\n")
+        self.echo.recv()
+
+
+@contextmanager
+def watching(folder: Path, events: int) -> Iterator[Watched]:
+    """Opens a run in a browser, up to its last events; gives it with an echo beside it."""
     log_of_all, run = folder / "whole.jsonl", folder / "frames" / "sixteen"
     write_repeated("sixteen", log_of_all, 22_000)
     lines = log_of_all.read_bytes().splitlines(keepends=True)
-    start = len(lines) - 2 * EVENTS
     run.mkdir(parents=True)
     (run / "config.json").write_text("{}")
-    (run / "events.jsonl").write_bytes(b"".join(lines[:start]))
+    (run / "events.jsonl").write_bytes(b"".join(lines[: -events - 1]))
     with (
         Server(folder / "frames", folder / "cache") as server,
-        echoing() as echo,
         server.connect() as socket,
         (run / "events.jsonl").open("ab", buffering=0) as log,
+        (folder / "echoed").open("ab", buffering=0) as echoed,
     ):
         viewer = Viewer(socket, "sixteen")
         viewer.catch_up()
-        whole = server.get("/api/runs/sixteen/frame?view=charts")["panels"]["charts"]
-        charts = len(whole["value"]["charts"])
-        assert charts >= 12, charts
-        report.say(f"16 hosts, {charts} charts, {EVENTS} events, one at a time")
-        alone = times_of_events(viewer, log, lines[start : start + EVENTS], echo)
-        report_times(report, "event to frame", alone, 150)
-        with server.connect() as stalled:
-            before = server.memory
-            for _ in range(1000):
-                stalled.send(json.dumps({"run": "sixteen", "view": VIEW}))
-            beside = times_of_events(viewer, log, lines[start + EVENTS :], echo)
-            report_times(report, "the same beside a browser that never reads", beside, 150)
-            report.bar("memory for that browser", server.memory - before, 16, unit="MB")
-
-
-def times_of_events(
-    viewer: Viewer, log: Any, lines: list[bytes], echo: ClientConnection
-) -> tuple[list[float], list[float]]:
-    """Appends lines to a log; returns the milliseconds of each frame and of each echo."""
-    frames, echoes = [], []
-    for number, line in enumerate(lines):
         viewer.ask()
-        time.sleep(0.013 * (number % 9))  # at every point of the server's waits
-        began = time.perf_counter()
-        log.write(line)
+        log.write(lines[-events - 1])
         viewer.take()
-        frames.append(1e3 * (time.perf_counter() - began))
-        began = time.perf_counter()
-        echo.send(line.decode())
-        echo.recv()
-        echoes.append(1e3 * (time.perf_counter() - began))
-    return frames, echoes
+        with echoing(folder / "echoed", viewer.size) as echo:
+            yield Watched(server, viewer, log, lines[-events:], echo, echoed)
 
 
 def report_times(
@@ -204,16 +258,23 @@ def report_times(
     frames, echoes = (statistics.quantiles(each, n=100) for each in times)
     report.bar(f"{name}, p95", frames[94], bar, unit="ms")
     report.say(
-        f"  median {frames[49]:.1f} ms, p99 {frames[98]:.1f} ms; echo p95 {echoes[94]:.2f} ms, "
-        f"ratio of p95 {frames[94] / echoes[94]:.0f}"
+        f"  median {frames[49]:.1f} ms, p99 {frames[98]:.1f} ms; echo median {echoes[49]:.1f} ms, "
+        f"p95 {echoes[94]:.1f} ms; ratio of medians {frames[49] / echoes[49]:.2f}"
     )
 
 
 @contextmanager
-def echoing() -> Iterator[ClientConnection]:
-    """Gives a connection to a server that echoes, in a process of its own."""
+def echoing(path: Path, size: int) -> Iterator[ClientConnection]:
+    """Gives a connection to an echo of a file, in a process of its own.
+
+    Args:
+        path: The file.
+        size: Bytes of an answer.
+    """
     with subprocess.Popen(
-        [sys.executable, "-c", ECHO], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", ECHO, str(path), str(POLL), str(size)],
+        stdout=subprocess.PIPE,
+        text=True,
     ) as process:
         assert process.stdout is not None
         try:
@@ -300,20 +361,45 @@ def seconds_of(work: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
+PARTS = {
+    "frames": measure_frames,
+    "encoding": measure_encoding,
+    "list": measure_list,
+    "million": measure_million,
+    "rich": measure_rich,
+    "sanctum": measure_sanctum,
+}
+"""What is measured, by its name."""
+
+
 def main() -> int:
-    """Measures everything; returns the number of bars that were not reached."""
-    report = Report()
-    load = ", ".join(f"{each:.1f}" for each in os.getloadavg())
-    report.say(f"load of the machine before: {load} on {os.cpu_count()} cores")
-    with tempfile.TemporaryDirectory() as name:
-        for measure in (measure_frames, measure_encoding, measure_list, measure_million):
-            folder = Path(name) / measure.__name__
-            folder.mkdir()
-            measure(report, folder)
-    report.say(f"bars not reached: {report.missed}")
-    RESULTS.write_text("\n".join(report.lines) + "\n", encoding="utf-8")
-    return report.missed
+    """Measures the parts that are named, or all; returns 1 if a bar is not reached."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("parts", nargs="*", choices=[[], *PARTS])
+    names = parser.parse_args().parts or list(PARTS)
+    results = read_results()
+    missed = 0
+    for name in names:
+        report = Report()
+        load = ", ".join(f"{each:.1f}" for each in os.getloadavg())
+        report.say(f"{name}: load before {load} on {os.cpu_count()} cores")
+        with tempfile.TemporaryDirectory() as folder:
+            PARTS[name](report, Path(folder))
+        missed += report.missed
+        results[name] = "\n".join(report.lines)
+        found = [results[each] for each in PARTS if each in results]
+        RESULTS.write_text("\n\n".join(found) + "\n", encoding="utf-8")
+    print(f"bars not reached: {missed}")
+    return min(1, missed)
+
+
+def read_results() -> dict[str, str]:
+    """Returns the results of an earlier run, by part."""
+    if not RESULTS.exists():
+        return {}
+    parts = RESULTS.read_text(encoding="utf-8").strip().split("\n\n")
+    return {name: part for part in parts if (name := part.partition(":")[0]) in PARTS}
 
 
 if __name__ == "__main__":
-    sys.exit(min(1, main()))
+    sys.exit(main())
