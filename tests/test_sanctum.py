@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -12,9 +13,10 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent / "sanctum"))
 
-from scenarios import LIVE, SCENARIOS, settle, source_of
+from scenarios import LIVE, SCENARIOS, read_golden, settle, source_of
 from textual.widgets import ContentSwitcher, Input
 
+from esper_karn.state.notices import NOTICE_KINDS
 from esper_karn.tui.app import Sanctum
 from esper_karn.tui.bar import Bar
 from esper_karn.tui.dialogs import Help, StopQuestion
@@ -137,11 +139,74 @@ def test_panels_are_reached_by_h_and_l(tmp_path):
 
 
 def test_the_filter_shows_only_lines_with_its_text(tmp_path):
-    whole, _ = play(tmp_path, *["tab"] * 3, then=lambda app: text(app, "lines"))
     keys = ("slash", *"germin", "enter")
-    found, _ = play(tmp_path / "b", *keys, then=lambda app: text(app, "lines"))
-    assert 0 < len(found.splitlines()) < len(whole.splitlines())
-    assert "germin" in found.casefold()
+    found, _ = play(tmp_path, *keys, then=lambda app: text(app, "lines"))
+    above, *lines = found.splitlines()
+    assert above == "the first line of the log"
+    assert lines
+    assert all("germin" in line for line in lines)
+
+
+def test_the_log_scrolls_through_every_line(tmp_path):
+    """A state keeps the latest hundred lines of each group; the file has all of them."""
+
+    def look(app):
+        panel = app.run_screen.query_one("#lines", Panel)
+        return text(app, "lines").splitlines(), panel.chosen
+
+    tabs = ["tab"] * 3
+    (latest, _), _ = play(tmp_path, *tabs, scenario=SCENARIOS["ended"], then=look)
+    assert "older lines" in latest[0]
+    keys = (*tabs, "home", "home", "home")
+    (every, chosen), _ = play(tmp_path / "b", *keys, scenario=SCENARIOS["ended"], then=look)
+    assert every[0] == "the first line of the log"
+    assert every[-1] == latest[-1]
+    assert len(every) > len(latest)
+    log = read_golden("default").splitlines()
+    noticed = [json.loads(line)["sequence"] for line in log if _kind(line) in NOTICE_KINDS]
+    assert chosen == noticed[0]
+    assert len(every) >= 1 + len(noticed)
+
+
+def _kind(line):
+    return json.loads(line)["payload"]["kind"]
+
+
+def test_older_lines_do_not_move_what_is_in_sight(tmp_path):
+    def top(app):
+        panel = app.run_screen.query_one("#lines", Panel)
+        return panel.render_line(panel.block.head).text, panel.render_line(4).text
+
+    scenario = SCENARIOS["ended"]
+    source = source_of(tmp_path, scenario)
+    app = Sanctum(source)
+
+    async def run():
+        async with app.run_test(size=(120, 40)) as pilot:
+            await settle(app, pilot)
+            for _ in range(3):
+                await pilot.press("tab")
+                await settle(app, pilot)
+            await pilot.press("home")
+            before = top(app)[1]
+            await settle(app, pilot)
+            await settle(app, pilot)
+            return before, top(app)[1], len(text(app, "lines").splitlines())
+
+    before, after, lines = asyncio.run(run())
+    source.close()
+    assert before == after
+    assert lines > 110
+
+
+def test_a_filter_looks_at_every_line(tmp_path):
+    keys = (*["tab"] * 3, "slash", *"checkpoint", "enter")
+    found, _ = play(
+        tmp_path, *keys, scenario=SCENARIOS["ended"], then=lambda app: text(app, "lines")
+    )
+    log = read_golden("default").splitlines()
+    written = sum(_kind(line) in {"checkpoint_saved", "checkpoint_loaded"} for line in log)
+    assert found.count("checkpoint") >= written > 0
 
 
 def test_letters_of_a_filter_are_no_keys(tmp_path):

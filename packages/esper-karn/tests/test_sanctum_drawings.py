@@ -19,6 +19,7 @@ from esper_karn.tui.drawings.history import Histories
 from esper_karn.tui.drawings.host import (
     counterfactuals_block,
     lifelines_block,
+    profile_block,
     reward_block,
     slots_block,
 )
@@ -35,7 +36,7 @@ from esper_karn.tui.drawings.policy import (
 from esper_karn.tui.drawings.title import health_line, machine_line, title_line
 from esper_karn.tui.palette import DARK, HIGH_CONTRAST, LIGHT, NO_COLOUR
 from esper_karn.tui.shown import Shown
-from esper_karn.tui.source import Answer
+from esper_karn.tui.source import Answer, LogPage
 from esper_karn.views.condition import Condition
 
 HOSTILE = "a\x1b[2J\x9b31m\r\u202e[bold red]b[/]"
@@ -50,7 +51,8 @@ def shown_of(state, *views):
     shown = Shown()
     condition = Condition(condition="live", text="running")
     frames = {view: frame(state, view, extra={"condition": condition}) for view in views}
-    shown.take(Answer(frames=frames, condition=condition, log=log_lines(state), latest=1))
+    page = LogPage(log=log_lines(state))
+    shown.take(Answer(frames=frames, condition=condition, log=page, latest=1))
     return shown
 
 
@@ -74,6 +76,7 @@ def blocks(state, palette, width):
         "lifelines": lifelines_block(host, palette, width),
         "counterfactuals": counterfactuals_block(host, palette, width),
         "reward": reward_block(host, palette, width),
+        "profile": profile_block(host, palette, width),
         "banner": banner(shown, palette, width),
         "title": Block(lines=[title_line(shown, palette, width)[0]]),
         "machine": Block(lines=[machine_line(shown, palette, width)[0]]),

@@ -78,6 +78,14 @@ def anomaly_notice(event: Event) -> Notice | None:
     return None if text is None else _notice(event, text(event.payload))
 
 
+def notice_of(event: Event) -> tuple[Group, Notice] | None:
+    """Returns the notice of an event with its group; ``None`` if it makes none."""
+    for group, texts in _TEXTS.items():
+        if event.kind in texts:
+            return group, _notice(event, texts[event.kind](event.payload))
+    return None
+
+
 def _described(group: Group, found: Notice | Event) -> Notice:
     if isinstance(found, Notice):
         return found
@@ -176,3 +184,6 @@ _RUN: Mapping[str, Callable[[Any], str]] = MappingProxyType(
 _TEXTS: Mapping[Group, Mapping[str, Callable[[Any], str]]] = MappingProxyType(
     {"anomalies": _ANOMALIES, "lifecycle": _LIFECYCLE, "hosts": _HOSTS, "run": _RUN}
 )
+
+NOTICE_KINDS = frozenset(str(kind) for texts in _TEXTS.values() for kind in texts)
+"""The kinds of event that make a notice."""

@@ -168,7 +168,7 @@ class Sanctum(App[Leaving]):
             if self._alone():
                 self.exit(Leaving.QUIT)
                 return
-            if not self.is_reading:
+            if not (self.is_reading or (answer.log is not None and answer.log.share < 1.0)):
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._wanted.wait(), PERIOD)
 

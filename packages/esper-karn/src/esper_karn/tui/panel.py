@@ -54,6 +54,22 @@ class Panel(ScrollView, can_focus=True):
             """The panel."""
             return self.panel
 
+    class Scrolled(Message):
+        """A panel whose lines grow at their end was scrolled by its user.
+
+        Attributes:
+            panel: The panel.
+        """
+
+        def __init__(self, panel: Panel) -> None:
+            super().__init__()
+            self.panel = panel
+
+        @property
+        def control(self) -> Panel:
+            """The panel."""
+            return self.panel
+
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("j,down", "move(1)", show=False),
         Binding("k,up", "move(-1)", show=False),
@@ -83,6 +99,16 @@ class Panel(ScrollView, can_focus=True):
         """Shows other lines."""
         self._draw, self._palette = draw, palette
         self._redraw()
+
+    @property
+    def is_at_top(self) -> bool:
+        """Whether the first line that can be chosen is in sight."""
+        return round(self.scroll_y) <= next(iter(self._starts.values()), 0)
+
+    @property
+    def is_at_end(self) -> bool:
+        """Whether the view follows the end of lines that grow there."""
+        return self._follows
 
     def set_title(self, title: str) -> None:
         """Shows another title."""
@@ -170,6 +196,8 @@ class Panel(ScrollView, can_focus=True):
         self._count_hidden()
         if not self._is_redrawing:
             self._follows = self._tail and new_value >= self.max_scroll_y
+            if self._tail:
+                self.post_message(self.Scrolled(self))
 
     def _redraw(self) -> None:
         width = self.scrollable_content_region.width
@@ -178,7 +206,7 @@ class Panel(ScrollView, can_focus=True):
         self._width = width
         at_end = self._follows
         top = round(self.scroll_y) + self.block.head
-        anchor = self.block.key(top)
+        anchor = self._key_from(top)
         offset = top - self._starts.get(anchor, top)
         was_last = bool(self._starts) and self.chosen == list(self._starts)[-1]
         self.block = self._draw(self._palette, self._width)
@@ -190,12 +218,17 @@ class Panel(ScrollView, can_focus=True):
         top = round(self.scroll_y)
         if at_end:
             top = self.max_scroll_y
-        elif anchor in self._starts and top > 0:
+        elif anchor in self._starts and (top > 0 or self._tail):
             top = self._starts[anchor] + offset - self.block.head
         self._scroll(top)
         self._is_redrawing = False
         self._restyle()
         self._count_hidden()
+
+    def _key_from(self, index: int) -> Hashable | None:
+        """Returns what the first line from an index on belongs to that belongs to anything."""
+        found = (self.block.key(each) for each in range(index, len(self.block.keys)))
+        return next((key for key in found if key is not None), None)
 
     def _find_starts(self) -> None:
         self._starts = {}

@@ -111,7 +111,7 @@ class RunScreen(Screen[None]):
 
     def request(self) -> Request:
         """Returns what to ask for next."""
-        log = self._pane.text if isinstance(self._pane, LogPane) else None
+        log = self._pane.request() if isinstance(self._pane, LogPane) else None
         return Request(
             views=(STATUS, *self._pane.views()),
             at=self.shown.at,
@@ -206,6 +206,12 @@ class RunScreen(Screen[None]):
             self.action_host(event.key[1])
         elif isinstance(event.key, int):
             self._go_to(event.key)
+
+    def on_panel_scrolled(self, event: Panel.Scrolled) -> None:
+        """Asks for older lines of the log where its first line is in sight."""
+        event.stop()
+        if isinstance(self._pane, LogPane) and self._pane.scrolled(self.shown.log):
+            self._ask()
 
     def on_descendant_focus(self) -> None:
         """Remembers which panel of a pane had the focus."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TypeVar
 
-from esper_karn.tui.source import Answer
+from esper_karn.tui.source import Answer, LogPage
 from esper_karn.views.condition import Condition
 from esper_karn.views.decisions import DecisionsView
 from esper_karn.views.frame import HOST, HOST_DECISIONS, Frame, Point
@@ -44,7 +44,7 @@ class Shown:
         self.stream: str | None = None
         self.known: dict[str, int] = {}
         self.condition: Condition | None = None
-        self.log: Log | None = None
+        self.log: LogPage | None = None
         self.share = 1.0
         self.latest = -1
         self.ended = False

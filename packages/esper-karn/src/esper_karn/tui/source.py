@@ -4,21 +4,51 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from esper_karn.errors import KarnError
 from esper_karn.runs.folder import is_run_directory, newest_run, resolve_log
 from esper_karn.runs.frames import condition_of, frame_of
+from esper_karn.runs.log_history import LogHistory
 from esper_karn.snapshots.run_reader import RunReader
 from esper_karn.state.run import RunState
 from esper_karn.views.condition import Condition
 from esper_karn.views.frame import HOST, Frame
-from esper_karn.views.log import Log, log_lines
+from esper_karn.views.log import LOG_LINES, Log, log_lines
 from esper_leyline.run_lock import LockProbe, probe_lock
 
 SLICE = 0.2
 """Seconds for which a log is read before an answer is given: a long one comes in parts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogRequest:
+    """Which lines of the log to show.
+
+    Attributes:
+        text: Only lines with this text; empty for all.
+        lines: The most lines; ``None`` for the latest ones that the run's state keeps, which need
+            no second reading of the log.
+    """
+
+    text: str = ""
+    lines: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogPage:
+    """Lines of the log.
+
+    Attributes:
+        log: The lines.
+        older: Number of older lines that may be asked for; ``None`` where it is not known.
+        share: Share of the log that was read for them, below 1 while older lines are to come.
+    """
+
+    log: Log
+    older: int | None = None
+    share: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,14 +60,14 @@ class Request:
         at: The event to show the run at; ``None`` for the latest.
         stream: Of what is known; another one voids it.
         known: By view, the last event that is known.
-        log: The text that lines of the log must have; ``None`` not to ask for the log.
+        log: Which lines of the log; ``None`` not to ask for it.
     """
 
     views: tuple[str, ...]
     at: int | None = None
     stream: str | None = None
     known: Mapping[str, int] = field(default_factory=dict)
-    log: str | None = None
+    log: LogRequest | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +88,7 @@ class Answer:
     run: Path | None = None
     frames: Mapping[str, Frame] = field(default_factory=dict)
     condition: Condition | None = None
-    log: Log | None = None
+    log: LogPage | None = None
     share: float = 1.0
     latest: int = -1
     ended: bool = False
@@ -90,12 +120,14 @@ class RunSource:
         self._probe = probe
         self._run: Path | None = None
         self._reader: RunReader | None = None
+        self._history: LogHistory | None = None
 
     def close(self) -> None:
         """Closes the log."""
-        if self._reader is not None:
-            self._reader.close()
-            self._reader = None
+        for each in (self._reader, self._history):
+            if each is not None:
+                each.close()
+        self._reader = self._history = None
 
     def answer(self, request: Request) -> Answer:
         """Reads what was added to the log, and returns what changed of the views."""
@@ -140,11 +172,32 @@ class RunSource:
             run=run,
             frames=frames,
             condition=condition,
-            log=None if request.log is None else log_lines(shown, text=request.log),
+            log=None if request.log is None else self._page(run, shown, request.log),
             share=reader.share,
             latest=latest.cursor.sequence,
             ended=latest.ended,
         )
+
+    def _page(self, run: Path, shown: RunState, request: LogRequest) -> LogPage:
+        """Returns lines of the log: the latest from the state, older ones from the file."""
+        log = log_lines(shown, text=request.text)
+        if request.lines is None:
+            return LogPage(log=log, older=0 if _has_all_lines(shown) else None)
+        if self._history is None:
+            self._history = LogHistory(resolve_log(run))
+        history = self._history
+        history.read(SLICE)
+        if history.share < 1.0:
+            return LogPage(log=log, share=history.share)
+        lines, older = history.latest(request.lines, request.text, shown.cursor.sequence)
+        return LogPage(log=replace(log, lines=lines), older=older + history.dropped)
+
+
+def _has_all_lines(state: RunState) -> bool:
+    """Whether a state is sure to have every line of the log."""
+    notices = state.notices
+    groups = (notices.anomalies, notices.lifecycle, notices.hosts, notices.run)
+    return sum(map(len, groups)) < LOG_LINES
 
 
 def _find(target: Path) -> tuple[Path, Path] | None:

@@ -6,6 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
+from esper_karn.state import notices as state_notices
 from esper_karn.state.run import Notice, RunState
 from esper_leyline.wire import WIRE_CONFIG, Float
 
@@ -14,6 +15,13 @@ LOG_LINES = 100
 
 Group = Literal["anomaly", "seed", "host", "run"]
 """What a line of the log is about."""
+
+_GROUPS: dict[state_notices.Group, Group] = {
+    "anomalies": "anomaly",
+    "lifecycle": "seed",
+    "hosts": "host",
+    "run": "run",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,18 +77,15 @@ def log_lines(
         environment: Only lines of this host; ``None`` for all lines.
     """
     notices = state.notices
-    lines = [
-        *(_line("anomaly", each) for each in notices.anomalies),
-        *(_line("seed", each) for each in notices.lifecycle),
-        *(_line("host", each) for each in notices.hosts),
-        *(_line("run", each) for each in notices.run),
-    ]
+    lines = [log_line(group, each) for group in _GROUPS for each in getattr(notices, group)]
     lines.sort(key=lambda line: line.sequence)
-    kept = [line for line in lines if _matches(line, groups, text.casefold(), environment)]
+    kept = [line for line in lines if _matches(line, groups, text, environment)]
     return Log(
         lines=tuple(kept[-LOG_LINES:]),
         anomalies=notices.anomaly_count,
-        latest_anomaly=_line("anomaly", notices.anomalies[-1]) if notices.anomalies else None,
+        latest_anomaly=(
+            log_line("anomalies", notices.anomalies[-1]) if notices.anomalies else None
+        ),
         empty=None if kept else "no line matches the filter" if lines else "nothing happened yet",
     )
 
@@ -90,14 +95,20 @@ def _matches(line: LogLine, groups: Collection[Group], text: str, environment: i
         return False
     if environment is not None and line.environment != environment:
         return False
-    return text in f"{line.kind} {line.text}".casefold()
+    return has_text(line, text)
 
 
-def _line(group: Group, notice: Notice) -> LogLine:
+def has_text(line: LogLine, text: str) -> bool:
+    """Whether a line has a text in its kind or its own text, in upper or lower case."""
+    return text.casefold() in f"{line.kind} {line.text}".casefold()
+
+
+def log_line(group: state_notices.Group, notice: Notice) -> LogLine:
+    """Returns the line of a notice."""
     return LogLine(
         sequence=notice.sequence,
         wall_time=notice.wall_time,
-        group=group,
+        group=_GROUPS[group],
         kind=notice.kind,
         text=notice.text,
         round=notice.round,

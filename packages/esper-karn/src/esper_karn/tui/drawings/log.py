@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from esper_karn.formatting import format_index
+from esper_karn.formatting import format_count, format_fixed, format_index
 from esper_karn.tui.block import Block, Line, message, paragraph, span
 from esper_karn.tui.palette import Palette
-from esper_karn.views.log import Log, LogLine
+from esper_karn.tui.source import LogPage
+from esper_karn.views.log import LogLine
 
 MARKS = {"anomaly": "▲", "seed": "♦", "host": "○", "run": "■"}
 """A mark for what a line is about."""
@@ -16,17 +17,30 @@ WHERE = 22
 """Columns of the round, the epoch and the host."""
 
 
-def log_block(found: Log | None, palette: Palette, width: int) -> Block:
+def log_block(found: LogPage | None, palette: Palette, width: int) -> Block:
     """Draws the lines of the log, the latest last."""
-    if found is None or found.empty is not None:
-        return message(found.empty if found else "nothing happened yet", width, palette.faint)
-    lines: list[Line] = []
-    keys: list[int] = []
-    for each in found.lines:
+    if found is None:
+        return message("nothing happened yet", width, palette.faint)
+    log = found.log
+    if not log.lines:
+        why = _above(found) if found.share < 1.0 else log.empty
+        return message(why, width, palette.faint)
+    lines: list[Line] = [*paragraph(_above(found), width, palette.faint)]
+    keys: list[int | None] = [None] * len(lines)
+    for each in log.lines:
         drawn = _line(each, palette.name, _style(each, palette), palette.faint, width)
         lines += drawn
         keys += [each.sequence] * len(drawn)
     return Block(lines=lines, keys=keys)
+
+
+def _above(found: LogPage) -> str:
+    """Says what is above the first line."""
+    if found.share < 1.0:
+        return f"↑ reading older lines: {format_fixed(100 * found.share, 0)} %"
+    if found.older is None:
+        return "↑ scroll up for older lines"
+    return f"↑ {format_count(found.older)} older" if found.older else "the first line of the log"
 
 
 def _style(line: LogLine, palette: Palette) -> str:
