@@ -182,7 +182,7 @@ def test_training_continues_without_a_server(tmp_path):
 @pytest.mark.parametrize(
     ("login", "reason"),
     [
-        ({"WANDB_API_KEY": ""}, "No API key configured. Use `wandb login` to log in; training"),
+        ({"WANDB_API_KEY": ""}, "to log in, or write files with --wandb-mode offline; training"),
         ({"WANDB_API_KEY": "0" * 40, "WANDB_BASE_URL": "http://unreachable.invalid"}, ""),
     ],
     ids=["without a key", "without a network"],

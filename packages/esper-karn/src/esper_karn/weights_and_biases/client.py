@@ -184,4 +184,6 @@ def _reported() -> Iterator[None]:
         raise
     except Exception as error:
         reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+        if "wandb login" in reason:
+            reason += ", or write files with --wandb-mode offline"
         raise KarnError(f"wandb: {reason}") from error
