@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 
 @dataclass
@@ -24,3 +26,18 @@ class Report:
         verdict = "reached" if reached else "not reached"
         words = "at least" if least else "at most"
         self.say(f"{name:<52} {value:>9,.2f} {unit:<9} {words} {bar:,.10g}  {verdict}")
+
+
+def replace_section(path: Path, name: str, lines: Sequence[str]) -> None:
+    """Replaces one section of a file of results, and keeps the others.
+
+    Args:
+        path: The file; it need not exist yet.
+        name: The section's heading.
+        lines: Its lines.
+    """
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    sections = dict(part.split("\n", 1) for part in text.split("## ")[1:])
+    sections[name] = "\n".join(lines)
+    parts = [f"## {heading}\n{body.strip()}\n" for heading, body in sections.items()]
+    path.write_text("\n".join(parts), encoding="utf-8")
