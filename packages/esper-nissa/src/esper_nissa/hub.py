@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from time import monotonic, time
 from types import TracebackType
 from typing import Protocol, runtime_checkable
 
@@ -98,7 +98,7 @@ class Hub:
         self._boot = boot
         self._sequence = sequence
         self._sinks: list[TelemetrySink] = list(sinks)
-        self._start = monotonic()
+        self._start = time.monotonic()
         self._queue: deque[_Queued] = deque()
         # The latest sample of each kind and environment held back, and how many there are.
         self._held: dict[tuple[str, int | None], tuple[_Emitted, int]] = {}
@@ -163,7 +163,7 @@ class Hub:
                 if held is None:
                     return
                 coalesced = held
-            queue.append((sequence, monotonic(), coalesced, payload, round, epoch, environment))
+            queue.append((sequence, time.monotonic(), coalesced, payload, round, epoch, environment))
             self._sequence = sequence + 1
 
     def close(self) -> None:
@@ -172,7 +172,7 @@ class Hub:
             if self._closed:
                 return
             for emitted, count in self._held.values():
-                self._queue.append((self._sequence, monotonic(), count - 1, *emitted))
+                self._queue.append((self._sequence, time.monotonic(), count - 1, *emitted))
                 self._sequence += 1
             self._held.clear()
             self._closed = True
@@ -226,12 +226,13 @@ class Hub:
     def _event(self, queued: _Queued) -> Event:
         sequence, at, coalesced, payload, number, epoch, environment = queued
         self._passing = sequence
+        waited = time.monotonic() - at
         return Event(
             run_id=self._run_id,
             boot=self._boot,
             sequence=sequence,
             monotonic=at - self._start,
-            wall_time=time() - (monotonic() - at),
+            wall_time=time.time() - waited,
             group=self._group,
             round=number,
             epoch=epoch,
