@@ -294,13 +294,12 @@ def test_a_missing_device_is_an_error(task, make_config, device, message):
 
 
 def test_one_host_or_one_worker_runs_in_this_process(task, make_config):
-    for envs, workers in ((1, None), (4, 1)):
+    for envs, workers, hosts in ((1, None, "1 host"), (4, 1, "4 hosts computed together")):
         environment = build_environment(
             task, make_config(n_envs=envs), build_host, "cpu", workers=workers
         )
         assert isinstance(environment, LocalEnvironment)
-        shown = f"in this process on cpu, one thread, computed together, hosts: {envs}"
-        assert environment.plan == shown
+        assert environment.plan == f"in this process on cpu, one thread, {hosts}"
 
 
 def test_zero_workers_are_an_error(task, make_config):

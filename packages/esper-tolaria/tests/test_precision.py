@@ -219,5 +219,5 @@ def test_the_configuration_selects_the_type(make_config, name):
 def test_hosts_in_mixed_precision_are_not_stacked(make_local):
     environment = make_local(n_envs=2, amp=True)
     environment.reset([1, 2])
-    assert environment.plan == "in this process on cpu, one thread, hosts: 2"
+    assert environment.plan == "in this process on cpu, one thread, 2 hosts"
     assert environment._stacked is None

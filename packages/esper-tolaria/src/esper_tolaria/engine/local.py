@@ -159,8 +159,8 @@ class LocalEnvironment:
 
 
 def _describe(setup: HostSetup, device: torch.device, *, stacked: bool) -> str:
-    if device.type == "cuda":
-        how = "one stream per host"
-    else:
-        how = "one thread, computed together" if stacked else "one thread"
-    return f"in this process on {device}, {how}, hosts: {setup.config.n_envs}"
+    how = "one stream per host" if device.type == "cuda" else "one thread"
+    number = setup.config.n_envs
+    hosts = "1 host" if number == 1 else f"{number} hosts"
+    together = " computed together" if stacked and number > 1 else ""
+    return f"in this process on {device}, {how}, {hosts}{together}"
