@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from esper_leyline import TrainingConfig, override
+from esper_leyline import RunStatus, RunSummary, TrainingConfig, override
 from esper_leyline.events import PAYLOADS, EpochCompleted, RoundCompleted, RunStarted
 from esper_leyline.reports import HostReport
 from esper_nissa import Hub, JsonlSink, RunDirectory, RunLock
@@ -209,6 +209,15 @@ def test_listing_reads_no_log_where_there_is_a_summary(runs, monkeypatch):
     monkeypatch.setattr("esper_karn.log.log_ends.open_regular", None)
     lines = printed(lambda console: list_runs(runs, console, now=NOW))
     assert len(lines) == 3
+
+
+def test_an_interrupted_run_is_shown_with_the_command_that_resumes_it(runs):
+    run = next(each for each in sorted(runs.iterdir()) if (each / "summary.json").exists())
+    summary = RunSummary.model_validate_json((run / "summary.json").read_text())
+    changes = {"status": RunStatus.INTERRUPTED, "resume": "uv run esper-train ppo --resume x"}
+    (run / "summary.json").write_text(summary.model_copy(update=changes).model_dump_json())
+    shown = printed(lambda console: show_run(run, console, now=NOW))
+    assert shown[-1] == "resume with: uv run esper-train ppo --resume x"
 
 
 def test_a_crashed_run_is_called_crashed_with_the_command_that_resumes_it(runs):

@@ -64,6 +64,8 @@ def test_a_run_without_a_summary_is_read_from_its_log(run, run_of, as_log):
     record = read_run(run.path)
     assert record.report.status is RunStatus.RUNNING
     assert record.report.rounds_done == 29
+    built = next(event.payload for event in events if event.kind == "environment_built")
+    assert record.report.host_parameters == built.host_parameters
     assert record.last_event == events[-4].wall_time
     seen = peek(run.path)
     assert (seen.task, seen.status) == ("mnist1d", RunStatus.RUNNING)

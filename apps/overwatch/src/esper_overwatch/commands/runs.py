@@ -94,6 +94,8 @@ def show_run(path: Path, console: Console, *, now: float) -> None:
         console.print(Text(text), soft_wrap=True)
     if liveness is Liveness.CRASHED:
         _print_resume(path, record.lock, console)
+    if record.resume is not None:
+        console.print(Text(printable(f"resume with: {record.resume}")), soft_wrap=True)
     if record.unread is not None:
         console.print(Text(printable(record.unread), "yellow"), soft_wrap=True)
 

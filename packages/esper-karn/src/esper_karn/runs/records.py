@@ -35,6 +35,7 @@ SPARK = 24
 _OUTLINE = frozenset(
     {
         "run_started",
+        "environment_built",
         "run_resumed",
         "run_completed",
         "run_failed",
@@ -57,6 +58,7 @@ class RunRecord:
         last_kind: The kind of that event; ``None`` for a run with a summary.
         lock: What the run's lock said before its log was read.
         unread: One line on the lines of the log that could not be read, ``None`` if all could.
+        resume: The command with which a run that ended early continues, as its summary says.
     """
 
     run_id: str
@@ -65,6 +67,7 @@ class RunRecord:
     last_kind: str | None = None
     lock: LockProbe = field(default_factory=LockProbe)
     unread: str | None = None
+    resume: str | None = None
 
     def liveness(self, now: float) -> Liveness:
         """Returns what is known of its process at a Unix time."""
@@ -135,7 +138,12 @@ def read_run(run_directory: Path) -> RunRecord:
     summary = _read_current_summary(run_directory, log)
     run_id = run_directory.resolve().name
     if summary is not None:
-        return RunRecord(run_id=run_id, report=RunReport.of(summary), last_event=_end_of(summary))
+        return RunRecord(
+            run_id=run_id,
+            report=RunReport.of(summary),
+            last_event=_end_of(summary),
+            resume=summary.resume,
+        )
     state, count, first = _read_log(log, _OUTLINE)
     if state.cursor.sequence < 0:
         # None of these kinds: read all lines, so that the error can describe them.
