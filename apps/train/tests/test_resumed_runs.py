@@ -150,9 +150,12 @@ def list_rounds(path: Path):
     return RunSummary.model_validate_json((run / "summary.json").read_text()).rounds
 
 
-def test_a_run_goes_on_in_its_directory_under_a_new_boot(half):
+def test_a_run_goes_on_in_its_directory_under_a_new_boot(half, capfd):
     before = list_rounds(half)
+    newest = max((half / "checkpoints").glob("*.safetensors"))
     assert resume(half) == 0
+    number = "1 round" if len(before) == 1 else f"{len(before)} rounds"
+    assert f"resumed after {number}, from checkpoints/{newest.name}\n" in capfd.readouterr().out
     assert list_rounds(half)[: len(before)] == before
     assert len(list_rounds(half)) == len(before) + 1
     assert check_log(half) == [0, 1]

@@ -26,6 +26,7 @@ from esper_leyline.events import (
     Event,
     PPOUpdate,
     RoundCompleted,
+    RunResumed,
     RunStarted,
 )
 
@@ -70,6 +71,9 @@ class ConsoleView:
             needed = level_needed(self.state, ["round_completed"])
             if needed is not None:
                 self._print_wrapped(f"rounds: {needed}")
+        if isinstance(event.payload, RunResumed) and event.payload.checkpoint is not None:
+            done = pluralize(event.payload.rounds_completed, "round")
+            self._print_wrapped(f"resumed after {done}, from {event.payload.checkpoint}")
         if isinstance(event.payload, EnvironmentBuilt) and self.state.started is not None:
             line = describe_run(self.state.started, event.payload)
             self._print_wrapped(line, style="bold")
