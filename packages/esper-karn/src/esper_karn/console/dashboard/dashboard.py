@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.layout import Layout
 from rich.panel import Panel
@@ -22,6 +23,7 @@ from esper_karn.console.dashboard.panels import (
 from esper_karn.formatting import format_duration, format_fixed, format_index, pluralize
 from esper_karn.state.run import RunState
 from esper_karn.terminal.layout import GAP, Part, fit_parts, join
+from esper_karn.views.stages import STAGE_LETTERS
 from esper_karn.views.summary import Header, header, phase
 from esper_leyline import RunStatus
 from esper_leyline.health import Level
@@ -56,6 +58,9 @@ _LEFT = ("hosts", "reward")
 
 _NO_LIMIT = 10_000
 
+_BAR = "bar"
+"""The part of the title that says nothing which the number of the round does not say."""
+
 
 @dataclass(frozen=True, slots=True)
 class Dashboard:
@@ -70,11 +75,13 @@ class Dashboard:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         width, height = options.max_width, options.height or options.max_height
         names, left_out = _choose(width, height - 2)
+        line, parts_left_out = title(self.state, width)
+        footer = _footer([*parts_left_out, *left_out], width, height)
         layout = Layout()
         layout.split_column(
-            Layout(Text(title(self.state, width), "bold"), size=1, name="title"),
+            Layout(Text(line, "bold"), size=1, name="title"),
             self._body(names, console, options.update(width=width, height=height - 2)),
-            Layout(Text(_footer(left_out, width, height), "dim"), size=1, name="footer"),
+            Layout(Text(footer, "dim"), size=1, name="footer"),
         )
         yield layout
 
@@ -121,8 +128,11 @@ def _whole_rows(panel: RenderableType, console: Console, options: ConsoleOptions
     return len(console.render_lines(panel, inner, pad=False)) + rows
 
 
-def title(state: RunState, width: int) -> str:
-    """Returns the first line: the run, how far it is, and how it stands."""
+def title(state: RunState, width: int) -> tuple[str, list[str]]:
+    """Returns the first line, and the names of the parts that it has no room for.
+
+    It has the run, how far it is, and how it stands.
+    """
     found = header(state)
     parts = [
         Part(text=f"esper {found.command or ''}".rstrip()),
@@ -133,8 +143,8 @@ def title(state: RunState, width: int) -> str:
         parts.append(Part(text=f"▲ {pluralize(found.anomalies, 'anomaly', 'anomalies')}"))
     if found.health is Level.BAD:
         parts.append(Part(text="✖ see health"))
-    kept, _ = fit_parts(width, parts)
-    return join(kept)
+    kept, left_out = fit_parts(width, parts)
+    return join(kept), [name for name in left_out if name != _BAR]
 
 
 def _progress_parts(state: RunState, found: Header) -> list[Part]:
@@ -148,7 +158,7 @@ def _progress_parts(state: RunState, found: Header) -> list[Part]:
     done = round(20 * min(1.0, max(0.0, found.share or 0.0)))
     parts = [
         Part(text=f"round {format_index(found.round)}{total}"),
-        Part(text="━" * done + "─" * (20 - done), name="bar", rank=5),
+        Part(text="━" * done + "─" * (20 - done), name=_BAR, rank=5),
         Part(text=f"ETA {format_duration(found.eta)}", name="ETA", rank=1),
     ]
     if found.mean_accuracy is not None:
@@ -177,4 +187,7 @@ def _footer(left_out: list[str], width: int, height: int) -> str:
     parts = ["Ctrl-C stops the run and saves it"]
     if left_out:
         parts.append(f"no room at {width}×{height}: {', '.join(left_out)}")
+    legend = " ".join(f"{letter} {name.lower()}" for name, letter in STAGE_LETTERS.items())
+    if cell_len(GAP.join([*parts, legend])) <= width:
+        parts.append(legend)
     return GAP.join(parts)
