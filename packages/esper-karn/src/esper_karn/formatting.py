@@ -36,9 +36,6 @@ def format_number(value: float | None, digits: int, *, sign: bool = False) -> st
         return "NaN" if math.isnan(value) else f"{value:{plus}}"
     if abs(value) >= (LONGEST_FIXED if digits else LONGEST_COUNT):
         return _scientific(value, plus)
-    if digits and isinstance(value, float):
-        # The mean of 54.4 and 56.3 is 55.349999999999994: the log says 55.35, and so does this.
-        value = float(f"{value:.12g}")
     return f"{float(value):{plus}z,.0f}" if digits == 0 else f"{value:{plus}z.{digits}f}"
 
 
