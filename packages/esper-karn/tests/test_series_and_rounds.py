@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from esper_karn import RoundHistory, RoundStats, Series
 from esper_karn.state.rounds import EDGE, MERGED
 from esper_karn.state.series import CAPACITY
+from esper_leyline.events import Event, RoundCompleted, encode_event, parse_event
 
 ODD = st.sampled_from([None, float("nan"), float("inf"), float("-inf")])
 VALUES = st.lists(ODD | st.floats(-1e6, 1e6), max_size=4 * CAPACITY + 3)
@@ -167,3 +168,13 @@ def summaries(count):
         )
         for number in range(1, count + 1)
     ]
+
+
+def test_a_round_is_the_same_from_a_summary_as_from_a_log():
+    (summary,) = summaries(1)
+    summary = summary.model_copy(update={"mean_accuracy": (54.4 + 56.3) / 2})
+    event = Event(sequence=0, monotonic=0.0, wall_time=0.0, payload=RoundCompleted(summary=summary))
+    logged = parse_event(encode_event(event)).payload.summary
+    assert logged.mean_accuracy == 55.35
+    assert summary.mean_accuracy != 55.35
+    assert RoundStats.of(summary) == RoundStats.of(logged)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import reduce
 
 from esper_leyline import RoundSummary
-from esper_leyline.wire import Float
+from esper_leyline.wire import Float, round_digits
 
 EDGE = 10
 """Rounds kept one by one at the start and at the end of a run."""
@@ -88,19 +88,23 @@ class RoundStats:
 
     @classmethod
     def of(cls, summary: RoundSummary) -> RoundStats:
-        """Returns one round."""
+        """Returns one round, with numbers as a log holds them.
+
+        Those of a summary have all digits, and would be shown otherwise: 55.349999999999994 as
+        55.3, and the 55.35 of the log as 55.4.
+        """
         return cls(
             first=summary.round,
             last=summary.round,
             rounds=1,
-            returns=Mean.of(summary.mean_return),
-            accuracies=Mean.of(summary.mean_accuracy),
-            best_accuracy=summary.best_accuracy,
+            returns=Mean.of(_as_logged(summary.mean_return)),
+            accuracies=Mean.of(_as_logged(summary.mean_accuracy)),
+            best_accuracy=_as_logged(summary.best_accuracy),
             ops=summary.ops,
             germinated=summary.germinated,
             fossilized=summary.fossilized,
             pruned=summary.pruned,
-            grown=Mean.of(summary.grown_parameters),
+            grown=Mean.of(_as_logged(summary.grown_parameters)),
             rollbacks=summary.rollbacks,
             rollback_causes=summary.rollback_causes,
             seconds=summary.seconds,
@@ -241,6 +245,10 @@ def _push(
 def _add_counts(left: Mapping[str, int], right: Mapping[str, int]) -> dict[str, int]:
     names = {**left, **right}
     return {name: left.get(name, 0) + right.get(name, 0) for name in names}
+
+
+def _as_logged(value: float | None) -> float | None:
+    return value if value is None or not math.isfinite(value) else round_digits(value)
 
 
 def _best(left: float | None, right: float | None) -> float | None:
