@@ -163,7 +163,9 @@ class Hub:
                 if held is None:
                     return
                 coalesced = held
-            queue.append((sequence, time.monotonic(), coalesced, payload, round, epoch, environment))
+            queue.append(
+                (sequence, time.monotonic(), coalesced, payload, round, epoch, environment)
+            )
             self._sequence = sequence + 1
 
     def close(self) -> None:
