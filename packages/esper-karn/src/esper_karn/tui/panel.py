@@ -88,6 +88,7 @@ class Panel(ScrollView, can_focus=True):
         self._draw: Draw | None = None
         self._palette: Palette | None = None
         self._width = 0
+        self._drawn: tuple[Palette, Size] | None = None
         self._tail = tail
         self._starts: dict[Hashable, int] = {}
         self._cursor = Style.null()
@@ -203,13 +204,16 @@ class Panel(ScrollView, can_focus=True):
         width = self.scrollable_content_region.width
         if self._draw is None or self._palette is None or width <= 0:
             return  # It is not on the screen yet.
-        self._width = width
+        block, drawn = self._draw(self._palette, width), (self._palette, self.size)
+        if block == self.block and drawn == self._drawn:
+            return  # The terminal has it already.
+        self._width, self._drawn = width, drawn
         at_end = self._follows
         top = round(self.scroll_y) + self.block.head
         anchor = self._key_from(top)
         offset = top - self._starts.get(anchor, top)
         was_last = bool(self._starts) and self.chosen == list(self._starts)[-1]
-        self.block = self._draw(self._palette, self._width)
+        self.block = block
         self._find_starts()
         if self._starts and (self.chosen not in self._starts or (at_end and was_last)):
             self.chosen = list(self._starts)[-1 if self._tail else 0]
