@@ -129,6 +129,7 @@ def test_no_command_of_esper_train_prints_control_characters_of_a_flag(
         assert captured.err.count("\n") == 1
 
 
+@pytest.mark.security
 def test_a_run_in_a_hostile_folder_prints_no_control_characters(runs, tmp_path, capfd, monkeypatch):
     """What ``ppo`` says of its folders and errors; and ``--resume`` of the runs above."""
     monkeypatch.chdir(tmp_path)

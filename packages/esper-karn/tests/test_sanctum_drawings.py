@@ -116,6 +116,7 @@ def test_colours_change_no_text(state, palette):
     assert drawn == {name: texts(block) for name, block in blocks(state, DARK, 100).items()}
 
 
+@pytest.mark.security
 def test_text_of_a_log_stays_text(state):
     report = replace(state.report, task=HOSTILE, error=HOSTILE)
     slots = tuple(replace(slot, slot=HOSTILE) for slot in state.environments[0].episode.slots)

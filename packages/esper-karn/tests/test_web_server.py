@@ -191,6 +191,7 @@ def test_a_torn_or_odd_line_does_not_stop_it(server, write_run, run_of, as_log):
     assert found["panels"]["header"]["value"]["status"] == "completed"
 
 
+@pytest.mark.security
 def test_text_of_a_log_stays_text(server, write_run, run_of, as_log):
     text = as_log(run_of(1)).replace(b"mnist1d", b"<img src=x onerror=alert(1)>")
     write_run("a", text=text)
@@ -327,6 +328,7 @@ class TestPage:
             assert "http://" not in text
             assert "https://" not in text
 
+    @pytest.mark.security
     def test_nothing_else_is_served(self, server):
         for path in ("/assets/../application.py", "/assets/%2e%2e/answers.py", "/index.html"):
             assert get(server, path).status == 404
