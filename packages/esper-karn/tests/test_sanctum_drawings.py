@@ -154,3 +154,27 @@ def test_blocks_below_each_other_keep_their_keys():
 
 def test_before_the_first_answer_there_is_no_run():
     assert "no run yet" in texts(banner(Shown(), DARK, 80))[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "shows"), [("live", True), ("waiting", True), ("stale", False), ("crashed", False)]
+)
+def test_only_a_run_that_goes_on_has_an_eta(run_of, name, shows):
+    state = fold(run_of(4)[:-6])
+    shown = Shown()
+    condition = Condition(condition=name, text=name)
+    frames = {"run": frame(state, "run", extra={"condition": condition})}
+    shown.take(Answer(frames=frames, condition=condition))
+    line = "".join(segment.text for segment in title_line(shown, DARK, 200)[0])
+    assert shown.header.eta is not None
+    assert ("ETA" in line) is shows
+
+
+def test_a_column_without_text_is_left_out():
+    columns = [
+        Column(head="host", cells=["1", "2"]),
+        Column(head="gate", cells=["", ""], rank=1),
+        Column(head="ended", cells=["", "horizon"], rank=2),
+    ]
+    drawn = table(TableVariant(columns=columns), width=40)
+    assert [segment.text.split() for segment in drawn.lines[0]] == [["host"], ["ended"]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rich.cells import cell_len
 from rich.segment import Segment
@@ -78,18 +78,25 @@ def message(text: str | None, width: int, style: str = "") -> Block:
 def table(*variants: TableVariant, width: int, keys: Sequence[Hashable] = ()) -> Block:
     """Returns a table whose headings stay when its rows are scrolled.
 
+    A column without any text is left out.
+
     Args:
         variants: From the widest to the narrowest, all with the same rows.
         width: In columns of a terminal.
         keys: What each row belongs to; empty if none can be chosen.
     """
-    fitted = FittedTable(*variants, rule=False, brief=True)
+    fitted = FittedTable(*map(_with_text, variants), rule=False, brief=True)
     lines = fitted.lines(width)
     rows = len(variants[0].columns[0].cells)
     if not fitted.in_columns(width):
         return Block(lines=lines)
     named = [None, *keys] if keys else []
     return Block(lines=lines, keys=[*named, *[None] * (len(lines) - rows - 1)], head=1)
+
+
+def _with_text(variant: TableVariant) -> TableVariant:
+    columns = [each for each in variant.columns if any(each.cells)]
+    return replace(variant, columns=columns or variant.columns)
 
 
 def stack(blocks: Iterable[Block]) -> Block:

@@ -50,9 +50,11 @@ def title_line(shown: Shown, palette: Palette, width: int) -> tuple[Line, list[s
     if header is not None:
         about = " · ".join(filter(None, [header.task, header.device]))
         parts.append((Part(text=about, name="task", rank=3), palette.faint))
-        parts += _progress(header, palette)
+        parts += _progress(header, shown.condition, palette)
     parts.append(_standing(shown.condition, palette))
-    return fitted_line(parts, width)
+    line, left_out = fitted_line(parts, width)
+    # The bar says nothing that the number of the round does not say.
+    return line, [each for each in left_out if each != "bar"]
 
 
 def tabs_line(
@@ -130,7 +132,7 @@ def fitted_line(parts: Sequence[Styled], width: int) -> tuple[Line, list[str]]:
     return line[:-1], left_out
 
 
-def _progress(header: Header, palette: Palette) -> list[Styled]:
+def _progress(header: Header, condition: Condition | None, palette: Palette) -> list[Styled]:
     total = f"/{format_index(header.rounds_total)}" if header.rounds_total else ""
     share = min(1.0, max(0.0, header.share or 0.0))
     done = round(BAR * share)
@@ -138,7 +140,9 @@ def _progress(header: Header, palette: Palette) -> list[Styled]:
         (Part(text=f"round {format_index(header.round)}{total}"), palette.strong),
         (Part(text="━" * done + "─" * (BAR - done), name="bar", rank=6), palette.accent),
     ]
-    if header.eta is not None:
+    # What remains is only known of a run that goes on.
+    goes_on = condition is None or condition.condition in {"waiting", "live"}
+    if header.eta is not None and goes_on:
         parts.append((Part(text=f"ETA {format_duration(header.eta)}", name="ETA", rank=1), ""))
     if header.mean_accuracy is not None:
         text = f"accuracy {format_fixed(header.mean_accuracy, 1)} %"
