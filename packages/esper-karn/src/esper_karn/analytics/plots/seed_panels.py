@@ -33,9 +33,11 @@ def draw_contributions(axes: Axes, runs: Sequence[PlottedRun]) -> None:
         mean = mean_of([seed.contribution for seed in mine])
         axes.hlines(mean, place - 0.36, place + 0.36, color="black", linewidth=2, zorder=4)
     axes.axhline(0, color=MUTED, linewidth=0.8)
+    # A line of the axis has room for about a hundred characters.
+    broken = len(names) <= 8 and len(names) * max(map(len, names)) > 100
     axes.set_xticks(
         range(len(names)),
-        [name.replace("_", "_\n", 1) if len(names) <= 8 else name for name in names],
+        [name.replace("_", "_\n", 1) if broken else name for name in names],
         rotation=0 if len(names) <= 8 else 60,
         ha="center" if len(names) <= 8 else "right",
         rotation_mode="anchor" if len(names) > 8 else "default",
