@@ -96,3 +96,28 @@ def test_only_the_lines_in_sight_are_drawn(size, monkeypatch):
     monkeypatch.setattr(Panel, "render_line", counted)
     play([block(0, size)])
     assert max(drawn) < 12
+
+
+def test_lines_that_did_not_change_are_not_drawn_again():
+    app, drawn = Showing(tail=False), []
+
+    async def run():
+        async with app.run_test(size=(40, 12)) as pilot:
+            app.panel.show(lambda palette, width: block(0, 5), DARK)
+            await pilot.pause()
+            app.panel.refresh = lambda *_, **__: drawn.append(1)
+            app.panel.show(lambda palette, width: block(0, 5), DARK)
+            same = len(drawn)
+            app.panel.show(lambda palette, width: block(0, 6), DARK)
+            return same, len(drawn)
+
+    same, other = asyncio.run(run())
+    assert same == 0
+    assert other > 0
+
+
+def test_older_lines_above_do_not_move_what_is_in_sight_of_lines_that_grow_at_their_end():
+    found, top = play([block(50, 100), "home", block(0, 100)], tail=True)
+    assert found[1] == (0, 50)
+    assert found[2] == (50, 50)
+    assert top == "line 50"
