@@ -120,6 +120,34 @@ def test_answers_events_of_a_kind(server, write_run, run_of):
     assert [event["sequence"] for event in found["events"]] == rounds[1:3]
 
 
+def test_answers_every_line_of_the_log_page_by_page(server, write_run):
+    """A frame has the latest hundred lines."""
+    write_run("a", rounds=700)
+    page = get_json(server, "/api/runs/a/log")
+    panel = get_json(server, "/api/runs/a/frame?view=log")["panels"]["log"]["value"]["lines"]
+    assert (len(page["lines"]), page["read"]) == (500, 1.0)
+    assert page["lines"][-len(panel) :] == panel
+    found = page["lines"]
+    while page["older"]:
+        page = get_json(server, f"/api/runs/a/log?before={found[0]['sequence']}")
+        found = page["lines"] + found
+    sequences = [line["sequence"] for line in found]
+    assert sequences == sorted(set(sequences))
+    assert len(found) > 700
+
+
+def test_lines_of_a_long_log_come_when_it_is_read(server, write_run, monkeypatch):
+    monkeypatch.setattr(open_runs, "PROGRESS", 0.0)
+    write_run("a", rounds=400)
+    first = get_json(server, "/api/runs/a/log")
+    assert first["read"] < 1
+    assert first["lines"] == []
+    page = first
+    while page["read"] < 1:
+        page = get_json(server, "/api/runs/a/log")
+    assert page["lines"]
+
+
 def test_compares_runs(server, write_run):
     write_run("a")
     write_run("b", rounds=2)
@@ -150,6 +178,9 @@ def test_answers_the_report_of_a_run(server, write_run):
         ("/api/runs/a/frame?view=run&at=x", "at"),
         ("/api/runs/a/frame?view=run&more=1", "more"),
         ("/api/runs/a/events?limit=100000", "limit"),
+        ("/api/runs/a/log?limit=100000", "limit"),
+        ("/api/runs/a/log?before=-1", "before"),
+        ("/api/runs/none/log", "no run 'none'"),
         ("/api/compare", "one run cannot be compared"),
         ("/api/compare?r=a", "one run cannot be compared"),
         ("/api/compare?r=a&r=a", "run 'a' is named twice"),

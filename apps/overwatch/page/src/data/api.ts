@@ -1,4 +1,4 @@
-import type { RunComparison, RunsList } from '../types'
+import type { LogLine, RunComparison, RunsList } from '../types'
 import { allVisible } from './text'
 import type { ErrorAnswer, FrameAnswer } from './wire'
 
@@ -45,6 +45,20 @@ export function getFrame(
 export function compareRuns(runs: readonly string[]): Promise<RunComparison> {
   const query = new URLSearchParams(runs.map((run) => ['r', run]))
   return get(`/api/compare?${query.toString()}`)
+}
+
+/** Lines of the log that its panel does not have, the oldest first. */
+export interface OlderLines {
+  lines: LogLine[]
+  /** Number of the lines before them. */
+  older: number
+  /** Share of the log that was read; below 1 the lines are still to come. */
+  read: number
+}
+
+export function olderLines(run: string, before: number | null): Promise<OlderLines> {
+  const query = before === null ? '' : `?before=${String(before)}`
+  return get(`/api/runs/${encodeURIComponent(run)}/log${query}`)
 }
 
 /** Sequence numbers of the ends of rounds. */

@@ -140,6 +140,20 @@ describe('states', () => {
     await page.context().close()
   })
 
+  it('shows older lines of the log when they are asked for, and filters them', async () => {
+    const page = await open('/r/default#log')
+    const rows = page.locator('tbody tr')
+    await rows.nth(99).waitFor()
+    assert.equal(await rows.count(), 100)
+    await page.getByRole('button', { name: 'Show older lines' }).click()
+    await page.getByRole('button', { name: 'Show older lines' }).waitFor({ state: 'detached' })
+    assert.ok((await rows.count()) > 250)
+    await look(page, 'log-older')
+    await filter(page, 'checkpoint')
+    await page.waitForFunction(() => document.querySelectorAll('tbody tr').length === 2)
+    await page.context().close()
+  })
+
   it('says which moment a replay shows', async () => {
     const page = await open('/r/default?at=300')
     await page.getByText('Replay: event 300 of').waitFor()

@@ -14,12 +14,13 @@ from esper_karn.runs.listing import RunsList, list_runs
 from esper_karn.runs.records import RunPeek, peek
 from esper_karn.views.frame import encode_frame
 from esper_karn.web.library import Library
-from esper_karn.web.open_runs import OpenRun, OpenRuns
-from esper_karn.web.requests import FrameRequest
+from esper_karn.web.open_runs import OlderLines, OpenRun, OpenRuns
+from esper_karn.web.requests import FrameRequest, LogRequest
 from esper_leyline.run_files import LOG_FILE, POINTER_FILE, SUMMARY_FILE
 
 _RUNS = TypeAdapter(RunsList)
 _COMPARISON = TypeAdapter(RunComparison)
+_OLDER_LINES = TypeAdapter(OlderLines)
 
 
 def answer_frame(run: OpenRun, asked: FrameRequest) -> bytes:
@@ -31,6 +32,15 @@ def answer_frame(run: OpenRun, asked: FrameRequest) -> bytes:
     frame = encode_frame(run.frame(asked))
     head = json.dumps({"run": asked.run, "view": asked.view, "read": run.share})
     return f"{head[:-1]},".encode() + frame[1:]
+
+
+def answer_log(run: OpenRun, asked: LogRequest) -> bytes:
+    """Returns lines of the log that are older than those of its panel.
+
+    Raises:
+        KarnError: If the log cannot be read.
+    """
+    return _OLDER_LINES.dump_json(run.older_lines(asked))
 
 
 def answer_comparison(runs: OpenRuns, directories: Sequence[Path]) -> bytes:

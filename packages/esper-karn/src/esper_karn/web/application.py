@@ -21,7 +21,7 @@ from esper_karn.log.reader import EventReader
 from esper_karn.runs.folder import resolve_log
 from esper_karn.runs.records import read_run
 from esper_karn.web.access import Access
-from esper_karn.web.answers import RunsAnswer, answer_comparison, answer_frame
+from esper_karn.web.answers import RunsAnswer, answer_comparison, answer_frame, answer_log
 from esper_karn.web.frames import FrameSocket
 from esper_karn.web.guard import Guard
 from esper_karn.web.library import Library
@@ -32,6 +32,7 @@ from esper_karn.web.requests import (
     compared_runs,
     events_request,
     frame_request,
+    log_request,
 )
 from esper_leyline.events import encode_event
 
@@ -64,27 +65,6 @@ def _data_routes(library: Library, runs: OpenRuns) -> list[BaseRoute]:
     async def list_runs(_: Request) -> Response:
         return _json(await run_in_threadpool(lambda: listed.answer(time.time())))
 
-    async def frame(request: Request) -> Response:
-        asked = frame_request({**request.query_params, "run": request.path_params["run"]})
-
-        def answer() -> bytes:
-            run = runs.get(library.find(asked.run))
-            run.catch_up()
-            return answer_frame(run, asked)
-
-        return _json(await run_in_threadpool(answer))
-
-    async def events(request: Request) -> Response:
-        asked = events_request(dict(request.query_params))
-        run = request.path_params["run"]
-        found = await run_in_threadpool(lambda: _read_events(library.find(run), asked))
-        return _json(b'{"events":[%s]}' % b",".join(found))
-
-    async def summary(request: Request) -> Response:
-        run = request.path_params["run"]
-        report = await run_in_threadpool(lambda: read_run(library.find(run)).report)
-        return _json(TypeAdapter(type(report)).dump_json(report))
-
     async def compare(request: Request) -> Response:
         names = compared_runs(request.query_params.multi_items())
 
@@ -102,11 +82,48 @@ def _data_routes(library: Library, runs: OpenRuns) -> list[BaseRoute]:
     return [
         Route("/api/runs", _answering(list_runs)),
         Route("/api/compare", _answering(compare)),
-        Route("/api/runs/{run}/frame", _answering(frame)),
-        Route("/api/runs/{run}/events", _answering(events)),
-        Route("/api/runs/{run}/summary", _answering(summary)),
+        *_run_routes(library, runs),
         Route("/api/{path:path}", _answering(no_route)),
         WebSocketRoute("/ws", socket),
+    ]
+
+
+def _run_routes(library: Library, runs: OpenRuns) -> list[BaseRoute]:
+    async def frame(request: Request) -> Response:
+        asked = frame_request({**request.query_params, "run": request.path_params["run"]})
+
+        def answer() -> bytes:
+            run = runs.get(library.find(asked.run))
+            run.catch_up()
+            return answer_frame(run, asked)
+
+        return _json(await run_in_threadpool(answer))
+
+    async def events(request: Request) -> Response:
+        asked = events_request(dict(request.query_params))
+        run = request.path_params["run"]
+        found = await run_in_threadpool(lambda: _read_events(library.find(run), asked))
+        return _json(b'{"events":[%s]}' % b",".join(found))
+
+    async def log(request: Request) -> Response:
+        asked = log_request(dict(request.query_params))
+        run = request.path_params["run"]
+
+        def answer() -> bytes:
+            return answer_log(runs.get(library.find(run)), asked)
+
+        return _json(await run_in_threadpool(answer))
+
+    async def summary(request: Request) -> Response:
+        run = request.path_params["run"]
+        report = await run_in_threadpool(lambda: read_run(library.find(run)).report)
+        return _json(TypeAdapter(type(report)).dump_json(report))
+
+    return [
+        Route("/api/runs/{run}/frame", _answering(frame)),
+        Route("/api/runs/{run}/events", _answering(events)),
+        Route("/api/runs/{run}/log", _answering(log)),
+        Route("/api/runs/{run}/summary", _answering(summary)),
     ]
 
 

@@ -6,6 +6,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from esper_karn.comparison.comparison import RunComparison, compare
@@ -14,11 +15,14 @@ from esper_karn.errors import KarnError
 from esper_karn.runs.facts import FactsReader
 from esper_karn.runs.folder import resolve_log
 from esper_karn.runs.frames import condition_of, frame_of
+from esper_karn.runs.log_history import LogHistory
 from esper_karn.snapshots.run_reader import RunReader
 from esper_karn.state.run import RunState
 from esper_karn.views.frame import HOST, VIEWS, Frame
-from esper_karn.web.requests import FrameRequest
+from esper_karn.views.log import LogLine
+from esper_karn.web.requests import FrameRequest, LogRequest
 from esper_leyline.run_lock import probe_lock
+from esper_leyline.wire import WIRE_CONFIG
 
 OPEN_RUNS = 10
 """Runs whose states are kept; the one that was asked for longest ago is closed first."""
@@ -31,6 +35,23 @@ PROGRESS = 1.0
 
 A frame of a view costs as much as reading a thousand events, so one a slice would slow it down.
 """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OlderLines:
+    """Lines of the log.
+
+    Attributes:
+        lines: The oldest first.
+        older: Number of the lines before them.
+        read: Share of the log that was read; below 1 the lines are still to come.
+    """
+
+    __pydantic_config__ = WIRE_CONFIG
+
+    lines: tuple[LogLine, ...] = ()
+    older: int = 0
+    read: float = 1.0
 
 
 class OpenRun:
@@ -49,6 +70,8 @@ class OpenRun:
         self._lock = threading.Lock()
         self._reader = RunReader(resolve_log(directory), snapshots)
         self._state = RunState()
+        self._history_lock = threading.Lock()
+        self._history: LogHistory | None = None
         self._facts_lock = threading.Lock()
         self._facts = FactsReader(directory)
 
@@ -56,6 +79,10 @@ class OpenRun:
         """Closes the log."""
         with self._lock:
             self._reader.close()
+        with self._history_lock:
+            if self._history is not None:
+                self._history.close()
+                self._history = None
         with self._facts_lock:
             self._facts.close()
 
@@ -104,6 +131,19 @@ class OpenRun:
         """Returns what a comparison needs of the run."""
         with self._facts_lock:
             return self._facts.read()
+
+    def older_lines(self, request: LogRequest) -> OlderLines:
+        """Returns lines of the log that its panel does not have; none while they are read."""
+        with self._history_lock:
+            if self._history is None:
+                self._history = LogHistory(resolve_log(self.directory))
+            history = self._history
+            history.read(PROGRESS)
+            if history.share < 1.0:
+                return OlderLines(read=history.share)
+            until = None if request.before is None else request.before - 1
+            lines, older = history.latest(request.limit, until=until)
+            return OlderLines(lines=lines, older=older + history.dropped)
 
     @property
     def share(self) -> float:

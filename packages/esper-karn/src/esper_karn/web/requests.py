@@ -11,6 +11,9 @@ from esper_karn.errors import KarnError, first_problem
 EVENTS_AT_ONCE = 1000
 """Most events in one answer."""
 
+LINES_AT_ONCE = 500
+"""Most lines of the log in one answer."""
+
 
 class FrameRequest(BaseModel):
     """Asks for what changed of a view.
@@ -47,6 +50,20 @@ class EventsRequest(BaseModel):
     from_sequence: int = Field(default=0, alias="from", ge=0)
     kind: str | None = Field(default=None, max_length=64)
     limit: int = Field(default=200, ge=1, le=EVENTS_AT_ONCE)
+
+
+class LogRequest(BaseModel):
+    """Asks for lines of the log that are older than those of its panel.
+
+    Attributes:
+        before: Only lines before this event; ``None`` for the latest lines.
+        limit: Most lines to answer.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    before: int | None = Field(default=None, ge=0)
+    limit: int = Field(default=LINES_AT_ONCE, ge=1, le=LINES_AT_ONCE)
 
 
 def frame_request(values: Mapping[str, object] | str | bytes) -> FrameRequest:
@@ -90,5 +107,17 @@ def events_request(values: Mapping[str, object]) -> EventsRequest:
     """
     try:
         return EventsRequest.model_validate(values)
+    except ValidationError as error:
+        raise KarnError(first_problem(error)) from None
+
+
+def log_request(values: Mapping[str, object]) -> LogRequest:
+    """Checks a request for lines of the log.
+
+    Raises:
+        KarnError: If a value is unknown or out of range.
+    """
+    try:
+        return LogRequest.model_validate(values)
     except ValidationError as error:
         raise KarnError(first_problem(error)) from None
