@@ -11,6 +11,7 @@ from esper_karn.formatting import (
     format_index,
     format_signed,
     format_significant,
+    pluralize,
 )
 from esper_karn.terminal.glyphs import bar, sparkline
 from esper_karn.terminal.layout import Column, TableVariant
@@ -209,7 +210,7 @@ def _episode(name: str, episode: EpisodeView, palette: Palette, width: int) -> B
     left = max([NAME, *(len(each.slot) + 2 for each in episode.lifelines)])
     room = max(8, width - left)
     title = (
-        f"{name}: round {format_index(episode.round)}, {format_index(episode.epochs)} epochs, "
+        f"{name}: round {format_index(episode.round)}, {pluralize(episode.epochs, 'epoch')}, "
         f"best {format_fixed(episode.best_accuracy, 1)} %"
     )
     lines: list[Line] = paragraph(title, width, palette.strong)
