@@ -70,7 +70,7 @@ WIDE = """\
 run                               task     status       rounds  return  acc %  last event
 20250101-120003-mnist1d-broken    –        unreadable        0       –      –  –
 20250101-120002-mnist1d-running   mnist1d  running        1/30   -0.50   51.0  12 s ago
-20250101-120001-mnist1d-stopped   mnist1d  interrupted       0       –      –  5 min ago
+20250101-120001-mnist1d-stopped   mnist1d  interrupted   0/100       –      –  5 min ago
 20250101-120000-mnist1d-finished  mnist1d  completed         3   +1.50   53.0  2 min ago
 """
 
@@ -88,7 +88,7 @@ def test_a_narrow_list_fits_without_cutting_an_id(runs):
     assert max(len(line) for line in lines[:5]) <= 80
     assert lines[1].startswith("20250101-120003-mnist1d-broken ")
     assert lines[3].split() == [
-        *("20250101-120001-mnist1d-stopped", "interrupted", "0", "–", "–", "5", "min", "ago")
+        *("20250101-120001-mnist1d-stopped", "interrupted", "0/100", "–", "–", "5", "min", "ago")
     ]
 
 

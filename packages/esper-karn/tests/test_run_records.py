@@ -58,6 +58,15 @@ def test_an_ended_run_is_read_from_its_summary(run, run_of):
     assert seen.problem is None
 
 
+def test_a_run_that_ended_early_says_how_many_rounds_it_was_to_have(run, run_of):
+    run.write_summary(summary_of(run_of(4), status="interrupted"))
+    planned = TrainingConfig(task="mnist1d").n_episodes
+    assert (peek(run.path).rounds_done, peek(run.path).rounds_total) == (4, planned)
+    (run.path / "config.json").write_text("{")
+    assert peek(run.path).rounds_total is None
+    assert peek(run.path).problem is None
+
+
 def test_a_run_without_a_summary_is_read_from_its_log(run, run_of, as_log):
     events = run_of(30, end=False)
     run.events.write_bytes(as_log(events[:-3]) + b'{"torn')

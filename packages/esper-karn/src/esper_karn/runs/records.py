@@ -17,10 +17,10 @@ from esper_karn.state.reducer import fold
 from esper_karn.state.rounds import RoundStats
 from esper_karn.state.run import RunState
 from esper_karn.state.run_report import RunReport
-from esper_leyline import LeylineError, RunStatus, RunSummary
+from esper_leyline import LeylineError, RunStatus, RunSummary, read_config
 from esper_leyline.events import RoundCompleted, RunCompleted, RunFailed, RunStarted
 from esper_leyline.files.paths import os_reason, read_regular
-from esper_leyline.run_files import SUMMARY_FILE
+from esper_leyline.run_files import CONFIG_FILE, SUMMARY_FILE
 from esper_leyline.run_lock import LockProbe, probe_lock
 
 OUTDATED_AFTER = 10.0
@@ -81,7 +81,7 @@ class RunPeek:
     Attributes:
         status: ``None`` if the run cannot be read; ``problem`` has the reason.
         rounds_done: Number of the last finished round.
-        rounds_total: Rounds of the whole run, ``None`` if not known.
+        rounds_total: Rounds of the whole run, ``None`` if not known or all done.
         last_round: The last finished round, ``None`` if it was not found.
         accuracies: Mean final validation accuracy of the latest rounds, in percent.
         best_accuracies: Best final validation accuracy of these rounds; of all rounds for a run
@@ -171,7 +171,7 @@ def peek(run_directory: Path) -> RunPeek:
         lock = probe_lock(run_directory)  # before the log: a run may end in between
         summary = _read_current_summary(run_directory, log)
         if summary is not None:
-            return _peek_at_summary(run_directory.name, summary)
+            return _peek_at_summary(run_directory, summary)
         return _peek_at_log(run_directory.name, log, lock)
     except KarnError as error:
         return RunPeek(run_id=run_directory.name, problem=str(error))
@@ -230,18 +230,29 @@ def _has_ended(log: Path) -> bool:
     return last is not None and isinstance(last.payload, RunCompleted | RunFailed)
 
 
-def _peek_at_summary(run_id: str, summary: RunSummary) -> RunPeek:
+def _peek_at_summary(run_directory: Path, summary: RunSummary) -> RunPeek:
     last = RoundStats.of(summary.rounds[-1]) if summary.rounds else None
     return RunPeek(
-        run_id=run_id,
+        run_id=run_directory.name,
         task=summary.task,
         status=summary.status,
         rounds_done=last.last if last else 0,
+        rounds_total=_planned_rounds(run_directory, summary),
         last_round=last,
         accuracies=tuple(each.mean_accuracy for each in summary.rounds[-SPARK:]),
         best_accuracies=tuple(each.best_accuracy for each in summary.rounds),
         last_event=_end_of(summary),
     )
+
+
+def _planned_rounds(run_directory: Path, summary: RunSummary) -> int | None:
+    """Returns the rounds that a run which ended early was to have; ``None`` for any other."""
+    if summary.status is RunStatus.COMPLETED:
+        return None
+    try:
+        return read_config(run_directory / CONFIG_FILE).n_episodes
+    except LeylineError:
+        return None
 
 
 def _end_of(summary: RunSummary) -> float:
