@@ -6,6 +6,7 @@ view goes on with lines, however Sanctum ends. The trainer notices nothing of it
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
@@ -79,6 +80,7 @@ def main(arguments: list[str] | None = None) -> int:
         interrupt=lambda: os.kill(options.trainer, signal.SIGINT),
         alone=lambda: os.getppid() != parent,
     )
+    gc.freeze()  # What was imported stays, so that collections, which delay frames, pass over it.
     app.run()
     source.close()
     return int(app.return_value) if app.return_value is not None else app.return_code or 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
 from esper_karn import is_run_directory
@@ -39,6 +40,7 @@ def show_in_sanctum(run: Path | None) -> None:
     from esper_karn.tui.source import RunSource
 
     source = RunSource(run or RUNS, user_cache("snapshots"))
+    gc.freeze()  # What was imported stays, so that collections, which delay frames, pass over it.
     try:
         Sanctum(source).run()
     finally:
