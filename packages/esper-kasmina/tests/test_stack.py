@@ -6,17 +6,27 @@ import copy
 
 import pytest
 import torch
+from torch import nn
 from torch.nn.functional import cross_entropy
 
-from esper_kasmina import CNNHost, KasminaError, build_host
-from esper_kasmina.hosts.signal_stack import SignalStack, _MaxPool2x
+from esper_kasmina import (
+    CNNHost,
+    KasminaError,
+    build_host,
+    register_blueprint,
+    unregister_blueprint,
+)
+from esper_kasmina.stacks.layers import MaxPool2x
+from esper_kasmina.stacks.signal_stack import SignalStack
 from esper_leyline import (
     BlendStyle,
     Blueprint,
     CNNHostSpec,
     HostOptions,
     SeedStage,
+    Topology,
 )
+from esper_leyline.actions import TOPOLOGY_BLUEPRINTS
 
 from .host_specs import HOST_SPECS
 from .lifecycle_helpers import raise_seed
@@ -40,16 +50,25 @@ def data(spec, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
     return inputs, torch.randint(spec.classes, (16,), generator=generator)
 
 
-def grown(spec) -> list[CNNHost]:
-    """Three hosts: bare, with a seed in training, with one at full strength."""
-    hosts = [build(spec, seed) for seed in range(3)]
+def grown(spec, seeds: dict[int, tuple[str, SeedStage, Blueprint, BlendStyle]]) -> list[CNNHost]:
+    """Four hosts; ``seeds`` names slot, stage, blueprint and style of the seeds of some."""
+    hosts = [build(spec, seed) for seed in range(4)]
     inputs, _ = data(spec, 5)
-    raise_seed(hosts[1], "r0c0", SeedStage.TRAINING, Blueprint.CONV_LIGHT, inputs)
-    style = BlendStyle.GATED_GATE
-    raise_seed(hosts[2], "r0c1", SeedStage.HOLDING, Blueprint.DEPTHWISE, inputs, style=style)
+    for index, (slot, stage, blueprint, style) in seeds.items():
+        raise_seed(hosts[index], slot, stage, blueprint, inputs, style=style)
+        if stage is SeedStage.BLENDING:
+            hosts[index].tick()  # to an alpha between 0 and 1
+        move_gate(hosts[index], slot)
     for host in hosts:
         host.zero_grad()
     return hosts
+
+
+def move_gate(host: CNNHost, slot: str) -> None:
+    """Gives the gate of a seed, if it has one, weights other than zero."""
+    gate = host.slot(slot).seed.gate
+    if gate is not None:
+        nn.init.normal_(gate.logit.weight, generator=torch.Generator().manual_seed(3))
 
 
 def losses(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -61,45 +80,155 @@ def losses(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     )
 
 
-@pytest.mark.parametrize("training", [True, False])
-def test_a_stack_computes_the_same_as_its_hosts(spec, training):
-    hosts = grown(spec)
+def train_once(stack: SignalStack, inputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Computes logits and all gradients."""
+    stack.regroup()
+    logits = stack.forward(inputs).requires_grad_()
+    losses(logits, labels).sum().backward()
+    stack.backward(logits.grad)
+    return logits.detach()
+
+
+MIXED = {
+    1: ("r0c0", SeedStage.TRAINING, Blueprint.CONV_LIGHT, BlendStyle.LINEAR_ADD),
+    2: ("r0c1", SeedStage.HOLDING, Blueprint.DEPTHWISE, BlendStyle.GATED_GATE),
+    3: ("r0c0", SeedStage.HOLDING, Blueprint.CONV_LIGHT, BlendStyle.LINEAR_ADD),
+}
+"""A bare host, and seeds of different stages and structures."""
+
+
+def everywhere(stage: SeedStage, blueprint: Blueprint, style: BlendStyle):
+    """The same seed in hosts 0, 2 and 3, which are not neighbours."""
+    return dict.fromkeys((0, 2, 3), ("r0c0", stage, blueprint, style))
+
+
+CASES = [
+    pytest.param({}, id="bare"),
+    pytest.param(MIXED, id="mixed"),
+    *(
+        pytest.param(everywhere(stage, blueprint, style), id=f"{blueprint}-{style}-{stage.name}")
+        for blueprint in TOPOLOGY_BLUEPRINTS[Topology.CNN]
+        for style in BlendStyle
+        if style is not BlendStyle.SIGMOID_ADD  # blends as LINEAR_ADD does
+        for stage in (SeedStage.TRAINING, SeedStage.BLENDING)
+    ),
+]
+
+
+@pytest.mark.parametrize("seeds", CASES)
+def test_a_stack_trains_the_same_as_its_hosts(spec, seeds):
+    hosts = grown(spec, seeds)
     alone, (inputs, labels) = copy.deepcopy(hosts), data(spec)
-    stack = hosts[0].stack(hosts[1:])
     for host in (*hosts, *alone):
-        host.train(training)
-    logits = stack(inputs)
+        host.train()
+    stack = hosts[0].stack(hosts[1:])
+    logits = train_once(stack, inputs, labels)
+    assert len(stack.seed_rows) == len(seeds)
     expected = [host(inputs) for host in alone]
     torch.testing.assert_close(logits, torch.stack(expected))
-    losses(logits, labels).sum().backward()
     stack.share_gradients()
     for host, twin, output in zip(hosts, alone, expected, strict=True):
         cross_entropy(output, labels).backward()
-        found = {name: p.grad for name, p in host.named_parameters() if p.grad is not None}
-        wanted = {name: p.grad for name, p in twin.named_parameters() if p.grad is not None}
+        found = {name: p.grad for name, p in host.named_parameters()}
+        wanted = {name: p.grad for name, p in twin.named_parameters()}
         torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-5)
         statistics = [
             {n: b for n, b in each.named_buffers() if "running" in n} for each in (host, twin)
         ]
         torch.testing.assert_close(*statistics)
+    stack.clear_gradients()
+    assert all(p.grad is None for host in hosts for p in host.parameters())
+
+
+@pytest.mark.parametrize("seeds", CASES)
+def test_a_stack_evaluates_configurations_the_same_as_its_hosts(spec, seeds):
+    hosts = grown(spec, seeds)
+    twin_slot = hosts[0].slots[1]
+    blueprint = Blueprint.CONV_SMALL
+    raise_seed(hosts[3], twin_slot, SeedStage.HOLDING, blueprint, data(spec, 6)[0])
+    stack = hosts[0].stack(hosts[1:])
+    stack.regroup()
+    for host in hosts:
+        host.eval()
+    one, both = frozenset({"r0c0"}), frozenset({"r0c0", twin_slot})
+    disabled = [[frozenset()], [frozenset(), one], [one, frozenset()], [frozenset(), both, one]]
+    inputs, _ = data(spec)
+    found = stack.counterfactuals(inputs, disabled)
+    for host, logits, configurations in zip(hosts, found, disabled, strict=True):
+        torch.testing.assert_close(logits, host.counterfactuals(inputs, configurations))
+
+
+def test_seeds_of_an_unknown_structure_run_in_their_own_hosts(spec):
+    """A registered blueprint may hold any module; its gradients go to its own parameters."""
+    register_blueprint("tanh_block", lambda _: nn.Sequential(nn.Tanh()), topologies=Topology.CNN)
+    try:
+        hosts = grown(spec, {1: ("r0c0", SeedStage.HOLDING, "tanh_block", BlendStyle.LINEAR_ADD)})
+        alone, (inputs, labels) = copy.deepcopy(hosts), data(spec)
+        for host in (*hosts, *alone):
+            host.train()
+        stack = hosts[0].stack(hosts[1:])
+        logits = train_once(stack, inputs, labels)
+        expected = alone[1](inputs)
+        cross_entropy(expected, labels).backward()
+    finally:
+        unregister_blueprint("tanh_block")
+    assert stack.seed_rows == ()
+    torch.testing.assert_close(logits[1], expected)
+    scale, other = (each[1].slot("r0c0").seed.scale.grad for each in (hosts, alone))
+    torch.testing.assert_close(scale, other, rtol=1e-3, atol=1e-6)
+    for host in hosts:
+        host.eval()
+    disabled = [[frozenset()]] * 4
+    torch.testing.assert_close(stack.counterfactuals(inputs, disabled)[1][0], hosts[1](inputs))
+
+
+def test_a_frozen_seed_runs_in_its_own_host(spec):
+    hosts = grown(spec, {1: MIXED[3]})
+    hosts[1].slot("r0c0").seed.freeze()
+    alone, (inputs, labels) = copy.deepcopy(hosts), data(spec)
+    for host in (*hosts, *alone):
+        host.train()
+    stack = hosts[0].stack(hosts[1:])
+    logits = train_once(stack, inputs, labels)
+    assert stack.seed_rows == ()
+    torch.testing.assert_close(logits[1], alone[1](inputs))
+
+
+def test_regroup_follows_seeds_that_come_and_go(spec):
+    hosts = grown(spec, {1: MIXED[1], 3: MIXED[3]})
+    for host in hosts:
+        host.train()
+    stack = hosts[0].stack(hosts[1:])
+    inputs, labels = data(spec)
+    train_once(stack, inputs, labels)
+    assert len(stack.seed_rows) == 2
+    hosts[1].prune_live()
+    train_once(stack, inputs, labels)
+    assert [row.parameters for row in stack.seed_rows] == [
+        tuple(hosts[3].slot("r0c0").seed.parameters())
+    ]
 
 
 def train(hosts: list[CNNHost], steps: int = 4) -> None:
     stack = hosts[0].stack(hosts[1:])
-    optimizer = torch.optim.SGD([stack.weights], lr=0.1, momentum=0.9)
     for step in range(steps):
         inputs, labels = data(hosts[0].spec, step)
-        optimizer.zero_grad()
-        losses(stack(inputs), labels).sum().backward()
-        optimizer.step()
+        train_once(stack, inputs, labels)
+        for row in (*stack.rows, *stack.seed_rows):
+            row.values.add_(row.gradients, alpha=-0.1)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 8])
 def test_a_hosts_training_does_not_depend_on_other_hosts_in_the_stack(spec, size):
     many = [build(spec, seed) for seed in range(8)]
     few = [build(spec, seed) for seed in range(size)]
-    train(many)
-    train(few)
+    inputs, _ = data(spec, 5)
+    for hosts in (many, few):
+        for index, host in enumerate(hosts):
+            blueprint = Blueprint.CONV_HEAVY if index % 2 == 0 else Blueprint.ATTENTION
+            raise_seed(host, "r0c1", SeedStage.HOLDING, blueprint, inputs)
+            host.train()
+        train(hosts)
     for one, other in zip(few, many, strict=False):
         first, second = one.state_dict(), other.state_dict()
         assert all(torch.equal(first[name], second[name]) for name in first)
@@ -126,8 +255,9 @@ def test_some_hosts_of_a_stack_can_be_stacked_again(spec):
     assert all(torch.equal(kept[name], value) for name, value in hosts[1].state_dict().items())
     inputs, _ = data(spec)
     hosts[1].eval()
-    hosts[2].eval()
-    torch.testing.assert_close(again(inputs)[0], hosts[1](inputs))
+    again.regroup()
+    found, _ = again.counterfactuals(inputs, [[frozenset()]] * 2)
+    torch.testing.assert_close(found[0], hosts[1](inputs))
 
 
 def test_images_vectors_and_wide_hosts_are_not_stacked():
@@ -156,11 +286,11 @@ def test_max_pooling_of_a_stack_has_torchs_gradient(length):
     hidden = torch.randint(-2, 3, (2, 3, length, 5), generator=generator).double()
     weights = torch.randn(2, 3, length // 2, 5, generator=generator, dtype=torch.float64)
     outputs, gradients = [], []
-    for halve in (_MaxPool2x.apply, _max_pool):
-        leaf = hidden.clone().requires_grad_()
-        outputs.append(halve(leaf))
-        (outputs[-1] * weights).sum().backward()
-        gradients.append(leaf.grad)
+    output, backward = MaxPool2x().forward(hidden)
+    leaf = hidden.clone().requires_grad_()
+    outputs += [output, _max_pool(leaf)]
+    (outputs[1] * weights).sum().backward()
+    gradients += [backward(weights), leaf.grad]
     assert torch.equal(*outputs)
     assert torch.equal(*gradients)
 

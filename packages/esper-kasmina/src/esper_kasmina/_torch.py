@@ -29,6 +29,7 @@ __all__ = [
     "has_backward_hooks",
     "hook_check",
     "is_compiled",
+    "leaky_relu_backward",
     "max_pool_2x2",
     "max_pool_2x2_backward",
     "mixed_precision_policy",
@@ -37,6 +38,7 @@ __all__ = [
     "relu_backward",
     "scheduler_parts",
     "shallow_copy",
+    "silu_backward",
     "version_of",
 ]
 
@@ -179,4 +181,16 @@ def max_pool_2x2_backward(gradient: Tensor, images: Tensor, indices: Tensor) -> 
 def relu_backward(gradient: Tensor, output: Tensor) -> Tensor:
     """Returns the gradient at the input of ReLU, given its output."""
     for_input: Tensor = torch.ops.aten.threshold_backward(gradient, output, 0)
+    return for_input
+
+
+def leaky_relu_backward(gradient: Tensor, output: Tensor, slope: float) -> Tensor:
+    """Returns the gradient at the input of a leaky ReLU of positive slope, given its output."""
+    for_input: Tensor = torch.ops.aten.leaky_relu_backward(gradient, output, slope, True)
+    return for_input
+
+
+def silu_backward(gradient: Tensor, inputs: Tensor) -> Tensor:
+    """Returns the gradient at the input of SiLU, given the input."""
+    for_input: Tensor = torch.ops.aten.silu_backward(gradient, inputs)
     return for_input

@@ -140,21 +140,59 @@ class MorphogeneticHost(Protocol):
         """Puts the host back to a snapshot."""
 
 
-class HostStack(Protocol):
-    """Several hosts of one kind that are computed together. Kasmina implements, Tolaria calls.
+@dataclass(frozen=True, slots=True, eq=False)
+class StackedRow:
+    """The parameters of one host, or of one seed, in a stack.
 
-    The hosts' own parameters stay views of their rows of ``weights``; while a stack is in
-    use, ``weights`` is trained in their place. Seeds keep parameters of their own.
+    Attributes:
+        parameters: Views of ``values``, one after another.
+        values: [P]; longer than the parameters together, the rest is zero.
+        gradients: [P], those of the last backward pass.
     """
 
-    weights: Parameter
-    """[R, P], every host's own parameters, one row a host; R may exceed the hosts."""
+    parameters: tuple[Parameter, ...]
+    values: Tensor
+    gradients: Tensor
 
-    def __call__(self, inputs: Tensor) -> Tensor:
-        """Runs every host on the same inputs [B, ...]; returns logits [K, B, C]."""
+
+class HostStack(Protocol):
+    """K hosts of one kind that are computed together. Kasmina implements, Tolaria calls.
+
+    While a stack is in use, ``rows`` and ``seed_rows`` are trained in place of the parameters,
+    which stay views of them. A seed that has no row is trained by its own parameters.
+    """
+
+    @property
+    def rows(self) -> Sequence[StackedRow]:
+        """The parameters of each host itself, in the order of the hosts."""
+
+    @property
+    def seed_rows(self) -> Sequence[StackedRow]:
+        """The parameters of each seed that the stack trains; valid until ``regroup``."""
+
+    def regroup(self) -> None:
+        """Finds the seeds that are computed together; call it before an epoch's first batch."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Trains every host on the same inputs [B, ...]; returns logits [K, B, C]."""
+
+    def backward(self, gradient: Tensor) -> None:
+        """Computes the gradients of rows and seeds from that of the logits [K, B, C]."""
+
+    def counterfactuals(
+        self, inputs: Tensor, disabled: Sequence[Sequence[frozenset[str]]]
+    ) -> Sequence[Tensor]:
+        """Evaluates every host once for each set of disabled slots; call it before the tick.
+
+        Returns:
+            Logits [configurations, B, C] of each host.
+        """
 
     def share_gradients(self) -> None:
-        """Gives each host its row of the gradients, as those of its own parameters."""
+        """Sets the gradients of all parameters that have a row to views of the row."""
+
+    def clear_gradients(self) -> None:
+        """Sets those gradients to ``None``."""
 
 
 class HostFactory(Protocol):

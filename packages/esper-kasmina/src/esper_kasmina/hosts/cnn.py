@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from esper_kasmina.activations.spec import ActivationSpec
 from esper_kasmina.errors import KasminaError
 from esper_kasmina.hosts.sequential import SequentialHost
-from esper_kasmina.hosts.signal_stack import SignalStack
 from esper_kasmina.layers.builders import batch_norm, convolution
 from esper_kasmina.layers.pooled_norm import can_pool_first, pooled_batch_norm
 from esper_kasmina.layers.seeding import seeded
 from esper_kasmina.layers.signals import max_pool_2x
 from esper_kasmina.slots.slot import SeedSlot
+from esper_kasmina.stacks.signal_stack import SignalStack
 from esper_leyline import CNNHostSpec, HostOptions, MorphogeneticHost
 from esper_leyline.ports import HostStack
 

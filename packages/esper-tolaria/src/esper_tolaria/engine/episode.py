@@ -32,10 +32,12 @@ from esper_tolaria.errors import TolariaError
 from esper_tolaria.profiles.profiler import HostProfiler
 from esper_tolaria.validation.counterfactuals import (
     FULL_ONLY,
-    Comparison,
     compare,
 )
-from esper_tolaria.validation.validate import Scores, Validation, read, score
+from esper_tolaria.validation.validate import ScoreRequest, Scores, Validation, read, score
+
+FULL_REQUEST = ScoreRequest(disabled=FULL_ONLY.disabled)
+"""Counts for the whole host only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +51,9 @@ class Snapshot:
 class Episode:
     """One host from its creation until the horizon or a rollback.
 
-    A step calls, in this order: ``begin``, ``train_batch`` for every batch, ``validate``,
-    ``finish``. They are separate so that several hosts can share each batch.
+    A step calls, in this order: ``begin``, ``train_batch`` for every batch,
+    ``choose_counterfactuals``, ``validate`` or ``take_scores``, ``finish``. They are separate so
+    that several hosts can share each batch.
     """
 
     def __init__(
@@ -120,9 +123,8 @@ class Episode:
         """Trains on one batch."""
         self._trainer.train_batch(inputs, targets, last=last)
 
-    def validate(self, split: Split) -> None:
-        """Launches the validation of the host and of every counterfactual."""
-        started = perf_counter()
+    def choose_counterfactuals(self) -> ScoreRequest:
+        """Chooses the configurations that this epoch's validation evaluates."""
         epoch, last = self.report.epoch + 1, self.report.max_epochs
         self._comparison = compare(
             self._host.seed_reports(),
@@ -132,10 +134,21 @@ class Episode:
         )
         profiler = self._profiler
         by_class = profiler is not None and profiler.wants_class_accuracy
-        self._scores = self._score(split, self._comparison, by_class=by_class)
-        self._seconds["validate"] = perf_counter() - started
-        if profiler is not None:
-            profiler.measure(lambda: self._score(split, FULL_ONLY).loss)
+        return ScoreRequest(disabled=self._comparison.disabled, by_class=by_class)
+
+    def validate(self, split: Split, request: ScoreRequest) -> None:
+        """Launches the validation of the host and of every counterfactual."""
+        started = perf_counter()
+        scores = self._score(split, request)
+        self.take_scores(split, scores, perf_counter() - started)
+
+    def take_scores(self, split: Split, scores: Scores, seconds: float) -> None:
+        """Takes the validation's results, and the seconds that this host's share of it took."""
+        self._host.train(False)
+        self._scores = scores
+        self._seconds["validate"] = seconds
+        if self._profiler is not None:
+            self._profiler.measure(lambda: self._score(split, FULL_REQUEST).loss)
 
     def finish(self, targets: Tensor, train_seconds: float) -> StepReport:
         """Ends the epoch: lifecycle, governor and report.
@@ -173,7 +186,7 @@ class Episode:
 
     def evaluate(self, split: Split) -> EvaluationReport:
         """Evaluates the host on the test split."""
-        found = read(self._score(split, FULL_ONLY), FULL_ONLY)
+        found = read(self._score(split, FULL_REQUEST), FULL_ONLY)
         return EvaluationReport(
             environment=self.report.environment,
             rng_seed=self.report.rng_seed,
@@ -190,10 +203,9 @@ class Episode:
             self._host, profile, rng_seed=rng_seed, max_epochs=self._setup.config.max_epochs
         )
 
-    def _score(self, split: Split, comparison: Comparison, *, by_class: bool = False) -> Scores:
-        classes = self._setup.task.data.classes
+    def _score(self, split: Split, request: ScoreRequest) -> Scores:
         with self._precision.autocast():
-            return score(self._host, split, comparison.disabled, classes, by_class=by_class)
+            return score(self._host, split, request, self._setup.task.data.classes)
 
     def _apply(self, action: FactoredAction) -> CommandResult:
         slots, task = self._setup.slots, self._setup.task

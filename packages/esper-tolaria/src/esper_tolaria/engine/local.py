@@ -125,9 +125,7 @@ class LocalEnvironment:
         hosts = [(index, episode) for index, episode, _ in running]
         targets = self._train(hosts, running[0][1].report.epoch + 1)
         share = (perf_counter() - started) / len(running)
-        for index, episode in hosts:
-            with self._streams.stream(index):
-                episode.validate(self._validation)
+        self._validate(hosts)
         for index, episode in hosts:
             with self._streams.stream(index):
                 episode.finish(targets, share)
@@ -136,6 +134,8 @@ class LocalEnvironment:
     def _train(self, running: Sequence[tuple[int, Episode]], epoch: int) -> Tensor:
         """Trains one epoch; returns the targets [N] or [N, T] in batch order."""
         stacked = self._stack_of([episode.trainer for _, episode in running])
+        if stacked is not None:
+            stacked.start_epoch()
         seen = []
         for number, (inputs, targets) in enumerate(self._feed.batches(epoch), start=1):
             self._streams.share(inputs, targets)
@@ -150,6 +150,21 @@ class LocalEnvironment:
         ordered = torch.cat(seen)
         self._streams.share(ordered)
         return ordered
+
+    def _validate(self, running: Sequence[tuple[int, Episode]]) -> None:
+        requests = [episode.choose_counterfactuals() for _, episode in running]
+        stacked = self._stack_of([episode.trainer for _, episode in running])
+        if stacked is None:
+            for (index, episode), request in zip(running, requests, strict=True):
+                with self._streams.stream(index):
+                    episode.validate(self._validation, request)
+            return
+        started = perf_counter()
+        classes = self._setup.task.data.classes
+        scores = stacked.validate(self._validation, requests, classes)
+        share = (perf_counter() - started) / len(running)
+        for (_, episode), found in zip(running, scores, strict=True):
+            episode.take_scores(self._validation, found, share)
 
     def _stack_of(self, trainers: Sequence[Trainer]) -> StackedTrainer | None:
         """Returns the stack of the running hosts; it shrinks when an episode ends early."""

@@ -9,7 +9,7 @@ imports torch's compiler, which takes three seconds in every process.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -26,12 +26,6 @@ def build_optimizer(host: MorphogeneticHost, training: HostTraining) -> ClippedO
     """Builds the optimizer of a fresh host, which has no seeds yet."""
     kind = ClippedAdamW if training.optimizer == "adamw" else ClippedSGD
     return kind(host.parameter_groups()[HOST_GROUP], training)
-
-
-def build_row_optimizer(weights: Parameter, training: HostTraining) -> RowSGD | RowAdamW:
-    """Builds the optimizer of a stack's weights [R, P], one host per row."""
-    kind = RowAdamW if training.optimizer == "adamw" else RowSGD
-    return kind([weights], training)
 
 
 def seed_options(training: HostTraining) -> dict[str, float]:
@@ -158,32 +152,3 @@ class ClippedSGD(ClippedOptimizer):
             # A zero buffer gives the gradient in the first step, as in torch.
             state["momentum_buffer"] = torch.zeros_like(parameter)
         return state["momentum_buffer"]
-
-
-class _ByRow(ClippedOptimizer):
-    """Clips each row of its only parameter [R, P] by the row's norm."""
-
-    def _clip(self, gradients: list[Tensor], max_norm: float) -> Tensor:
-        (gradient,) = gradients
-        norms = torch.linalg.vector_norm(gradient, dim=1, keepdim=True)
-        gradient.div_((norms / max_norm).clamp(min=1.0))
-        return torch.ones((), device=gradient.device)
-
-    def copy_rows(self, other: ClippedOptimizer, rows: Sequence[int]) -> None:
-        """Copies the state of some rows of another optimizer."""
-        (mine,), (theirs,) = (each.param_groups[0]["params"] for each in (self, other))
-        for name, value in other.state[theirs].items():
-            if value.dim() == 0:
-                self.state[mine][name] = value.clone()
-                continue
-            copied = torch.zeros_like(mine)
-            copied[: len(rows)] = value[list(rows)]
-            self.state[mine][name] = copied
-
-
-class RowSGD(_ByRow, ClippedSGD):
-    """Stochastic gradient descent with momentum, row by row."""
-
-
-class RowAdamW(_ByRow, ClippedAdamW):
-    """AdamW, row by row."""

@@ -9,7 +9,6 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from esper_leyline import HostTraining, MorphogeneticHost
-from esper_leyline.ports import HOST_GROUP
 from esper_tolaria.datasets.augmentation import augment, epoch_generator
 from esper_tolaria.engine.optimizers import build_optimizer, seed_options
 from esper_tolaria.engine.precision import Precision
@@ -86,32 +85,31 @@ class Trainer:
             )
         self._precision.backward(loss)
         if last and self._precision.unscale(self._optimizer):
-            self._record_gradients()
+            self.record_gradients()
         self.update()
-        self.record_batch(loss.detach(), logits.detach(), targets)
+        self.record_batch(loss.detach(), logits.detach().argmax(-1), targets)
 
     def zero_grad(self) -> None:
         """Resets the gradients of the host and its seeds to ``None``."""
         self._optimizer.zero_grad()
 
     def record_gradients(self) -> None:
-        """Records gradients that a stack computed, then resets those of the host itself.
-
-        The stack updates the host's own parameters; seeds keep their gradients.
-        """
-        self._record_gradients()
-        for parameter in self._host.parameter_groups()[HOST_GROUP]:
-            parameter.grad = None
+        """Records the gradients that the host and its seeds have now."""
+        self._host.record_gradients()
+        if self._observe_gradients is not None:
+            self._observe_gradients()
 
     def update(self) -> None:
         """Updates the parameters that have a gradient."""
         self._precision.step(self._optimizer)
 
-    def record_batch(self, loss: Tensor, logits: Tensor, targets: Tensor) -> None:
-        """Records a batch's mean loss [] and its predictions from logits [B, C] or [B, T, C]."""
+    def record_batch(self, loss: Tensor, predictions: Tensor, targets: Tensor) -> None:
+        """Records a batch's mean loss [] and its predictions [B] or [B, T].
+
+        Predictions are kept, not logits, which take gigabytes for token models.
+        """
         self._losses.append(loss * targets.numel())
-        # Predictions are kept, not logits, which take gigabytes for token models.
-        self._predictions.append(logits.argmax(-1))
+        self._predictions.append(predictions)
 
     def epoch_metrics(self, targets: Tensor) -> tuple[float, float]:
         """Returns the epoch's mean training loss in nats and its accuracy in percent.
@@ -124,11 +122,6 @@ class Trainer:
         correct = (torch.cat(self._predictions) == targets).sum().item()
         self._losses, self._predictions = [], []
         return loss, 100.0 * correct / count
-
-    def _record_gradients(self) -> None:
-        self._host.record_gradients()
-        if self._observe_gradients is not None:
-            self._observe_gradients()
 
     def parameters_finite(self) -> bool:
         """Whether every parameter of the host and its seeds is a finite number."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from esper_leyline import CounterfactualConfig, MorphogeneticHost, SeedMeasurement
+from esper_leyline.ports import HostStack
 from esper_leyline.reports import ShapleyValues
 from esper_tolaria.datasets.splits import Split
 from esper_tolaria.validation.counterfactuals import Comparison, describe, measure, measure_shapley
@@ -71,36 +73,80 @@ class Scores:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreRequest:
+    """What to count for one host.
+
+    Attributes:
+        disabled: The slots to disable in each configuration.
+        by_class: Whether to count predictions by class too, if a row has one target.
+    """
+
+    disabled: tuple[frozenset[str], ...]
+    by_class: bool = False
+
+
 @torch.inference_mode()
 def score(
     host: MorphogeneticHost,
     split: Split,
-    disabled: tuple[frozenset[str], ...],
+    request: ScoreRequest,
     classes: int,
-    *,
-    by_class: bool = False,
 ) -> Scores:
-    """Runs every configuration over a split, chunk by chunk; does not wait for the device.
-
-    With ``by_class`` predictions are also counted by class, if a row has one target.
-    """
+    """Runs every configuration over a split, chunk by chunk; does not wait for the device."""
     host.train(False)
-    rows = chunk_rows(split, classes)
-    losses, correct, right = [], [], []
-    for inputs, targets in zip(split.inputs.split(rows), split.targets.split(rows), strict=True):
-        logits = host.counterfactuals(inputs, disabled)
-        losses.append(cross_entropy(logits[0].flatten(0, -2), targets.flatten(), reduction="sum"))
+    counter = _Counter(split, request, classes)
+    for inputs, targets in _chunks(split, classes):
+        counter.add(host.counterfactuals(inputs, request.disabled), targets)
+    return counter.total()
+
+
+@torch.inference_mode()
+def score_stack(
+    stack: HostStack, split: Split, requests: Sequence[ScoreRequest], classes: int
+) -> list[Scores]:
+    """Runs every configuration of every host over a split, chunk by chunk."""
+    counters = [_Counter(split, request, classes) for request in requests]
+    disabled = [request.disabled for request in requests]
+    for inputs, targets in _chunks(split, classes):
+        for counter, logits in zip(counters, stack.counterfactuals(inputs, disabled), strict=True):
+            counter.add(logits, targets)
+    return [counter.total() for counter in counters]
+
+
+class _Counter:
+    """Sums of one host over the chunks of a split."""
+
+    def __init__(self, split: Split, request: ScoreRequest, classes: int) -> None:
+        self._split, self._request, self._classes = split, request, classes
+        self._losses: list[Tensor] = []
+        self._correct: list[Tensor] = []
+        self._right: list[Tensor] = []
+
+    def add(self, logits: Tensor, targets: Tensor) -> None:
+        """Adds a chunk: logits [C, B, ..., classes] and targets [B, ...]."""
+        loss = cross_entropy(logits[0].flatten(0, -2), targets.flatten(), reduction="sum")
         hits = logits.argmax(-1) == targets
-        correct.append(hits.flatten(1).sum(-1))
-        right.append(hits[0])
-    return Scores(
-        loss=torch.stack(losses).sum(),
-        correct=torch.stack(correct).sum(0),
-        predictions=len(split) * split.predictions,
-        by_class=_count_classes(torch.cat(right), split.targets, classes)
-        if by_class and split.targets.dim() == 1
-        else None,
-    )
+        self._losses.append(loss)
+        self._correct.append(hits.flatten(1).sum(-1))
+        self._right.append(hits[0])
+
+    def total(self) -> Scores:
+        """Returns the sums."""
+        split, by_class = self._split, None
+        if self._request.by_class and split.targets.dim() == 1:
+            by_class = _count_classes(torch.cat(self._right), split.targets, self._classes)
+        return Scores(
+            loss=torch.stack(self._losses).sum(),
+            correct=torch.stack(self._correct).sum(0),
+            predictions=len(split) * split.predictions,
+            by_class=by_class,
+        )
+
+
+def _chunks(split: Split, classes: int) -> Iterator[tuple[Tensor, Tensor]]:
+    rows = chunk_rows(split, classes)
+    return zip(split.inputs.split(rows), split.targets.split(rows), strict=True)
 
 
 def chunk_rows(split: Split, classes: int) -> int:

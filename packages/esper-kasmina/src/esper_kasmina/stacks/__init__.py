@@ -1,0 +1,1 @@
+"""Small hosts for signals, computed together."""
