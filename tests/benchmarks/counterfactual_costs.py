@@ -23,7 +23,7 @@ from esper_leyline.config.host import CounterfactualSet
 from esper_tolaria import Split, find_task
 from esper_tolaria.engine.trainer import Trainer
 from esper_tolaria.validation.counterfactuals import compare
-from esper_tolaria.validation.validate import read, score
+from esper_tolaria.validation.validate import ScoreRequest, read, score
 
 LEFT_OUT = CounterfactualSet(none=False, pairs=False)
 BLUEPRINTS = (Blueprint.NORM, Blueprint.DEPTHWISE, Blueprint.CONV_LIGHT)
@@ -69,7 +69,10 @@ class Grown:
     def validate(self, asked: CounterfactualSet) -> int:
         """Returns how many hosts were compared."""
         comparison = compare(self.host.seed_reports(), asked, last=False, key=(1, 1))
-        read(score(self.host, self.validation_rows, comparison.disabled, 10), comparison)
+        read(
+            score(self.host, self.validation_rows, ScoreRequest(disabled=comparison.disabled), 10),
+            comparison,
+        )
         return len(comparison.coalitions)
 
     def _grow(self, blueprint: Blueprint) -> None:

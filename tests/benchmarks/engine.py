@@ -166,7 +166,7 @@ def small(task: TaskSpec) -> TaskSpec:
 def environment(task: TaskSpec, hosts: int, root: Path) -> Environment:
     config = override(
         TrainingConfig(task=task.name, data_root=str(root)),
-        {"n_envs": hosts, "max_epochs": 100_000},
+        {"n_envs": hosts, "max_epochs": 10_000},
     )
     made = build_environment(task, config, build_host, "cpu")
     made.reset(list(range(hosts)))

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import fx, nn
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
-from torch.nn.functional import max_pool2d
+from torch.nn.functional import leaky_relu, max_pool2d, silu
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.lr_scheduler import ChainedScheduler, ConstantLR, LinearLR, SequentialLR
 
@@ -118,6 +118,16 @@ def test_the_pooled_batch_norm_has_the_gradients_of_torchs_layers():
     assert torch.equal(_torch.max_pool_2x2_backward(gradient, images.detach(), indices), wanted)
     output = torch.relu(largest.detach())
     assert torch.equal(_torch.relu_backward(gradient, output), gradient * (output > 0))
+
+
+def test_stacked_seeds_have_the_gradients_of_torchs_activations():
+    inputs = torch.randn(3, 5, requires_grad=True)
+    gradient = torch.randn(3, 5)
+    output = leaky_relu(inputs, 0.2)
+    (wanted,) = torch.autograd.grad(output, inputs, gradient)
+    assert torch.equal(_torch.leaky_relu_backward(gradient, output.detach(), 0.2), wanted)
+    (wanted,) = torch.autograd.grad(silu(inputs), inputs, gradient)
+    assert torch.equal(_torch.silu_backward(gradient, inputs.detach()), wanted)
 
 
 def test_the_norms_of_seeds_derive_from_the_base_of_all_batch_norms():

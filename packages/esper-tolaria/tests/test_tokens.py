@@ -14,7 +14,14 @@ from esper_leyline.config.host import CounterfactualSet
 from esper_tolaria import load_dataset
 from esper_tolaria.datasets.splits import Split
 from esper_tolaria.validation.counterfactuals import FULL_ONLY, compare
-from esper_tolaria.validation.validate import CHUNK, CHUNK_LOGITS, chunk_rows, read, score
+from esper_tolaria.validation.validate import (
+    CHUNK,
+    CHUNK_LOGITS,
+    ScoreRequest,
+    chunk_rows,
+    read,
+    score,
+)
 
 WAIT = FactoredAction()
 ROWS = 160
@@ -107,7 +114,9 @@ def test_disabling_a_seed_gives_the_outputs_of_its_host(environment, text):
     host = host_of(environment)
     comparison = compare(host.seed_reports(), CounterfactualSet(), last=False, key=(1, 1))
     assert comparison.active == ("r0c0", "r0c2")
-    measured = read(score(host, validation, comparison.disabled, classes=256), comparison)
+    measured = read(
+        score(host, validation, ScoreRequest(disabled=comparison.disabled), classes=256), comparison
+    )
     assert measured.accuracy == pytest.approx(slowly(host, validation)[1], abs=0.02)
     without = slowly(host, validation, {"r0c0"})[1]
     assert measured.measurements[0].contribution == pytest.approx(
@@ -156,8 +165,14 @@ def test_the_chunk_size_does_not_change_the_scores(environment, text, monkeypatc
 
     (report,) = environment.step([WAIT])
     split = load_dataset(text).validation
-    whole = read(score(host_of(environment), split, FULL_ONLY.disabled, classes=256), FULL_ONLY)
+    whole = read(
+        score(host_of(environment), split, ScoreRequest(disabled=FULL_ONLY.disabled), classes=256),
+        FULL_ONLY,
+    )
     monkeypatch.setattr(validate, "CHUNK_LOGITS", 64 * 256 * 7)
-    parts = read(score(host_of(environment), split, FULL_ONLY.disabled, classes=256), FULL_ONLY)
+    parts = read(
+        score(host_of(environment), split, ScoreRequest(disabled=FULL_ONLY.disabled), classes=256),
+        FULL_ONLY,
+    )
     assert parts.accuracy == whole.accuracy == report.val_accuracy
     assert parts.loss == pytest.approx(whole.loss, rel=1e-5)

@@ -8,7 +8,7 @@ import sys
 import pytest
 import torch
 
-from esper_tolaria._torch import adamw, sgd
+from esper_tolaria._torch import adamw, divide_each, norm_of_each, sgd
 
 
 @pytest.mark.parametrize("divisor", [1.0, 4.0])
@@ -36,6 +36,16 @@ def test_adamw_divides_gradients_by_grad_scale(divisor):
     )
     assert torch.equal(parameter, reference.detach())
     assert torch.allclose(state[0][0], 0.1 * gradient / divisor)
+
+
+def test_each_tensor_has_its_own_norm_and_divisor():
+    """Without it the rows of a stack are not clipped."""
+    tensors = [torch.tensor([3.0, 4.0]), torch.tensor([1.0, 2.0, 2.0])]
+    norms = norm_of_each(tensors)
+    assert [norm.item() for norm in norms] == [5.0, 3.0]
+    divide_each(tensors, [torch.tensor(2.0), torch.tensor(1.0)])
+    assert torch.equal(tensors[0], torch.tensor([1.5, 2.0]))
+    assert torch.equal(tensors[1], torch.tensor([1.0, 2.0, 2.0]))
 
 
 def test_sgd_divides_gradients_by_grad_scale():

@@ -9,7 +9,7 @@ from esper_tolaria import load_dataset
 from esper_tolaria.engine.trainer import Trainer
 from esper_tolaria.validation.counterfactuals import FULL_ONLY, active_slots, compare
 from esper_tolaria.validation.shapley import exact_values, subsets
-from esper_tolaria.validation.validate import CHUNK, read, score
+from esper_tolaria.validation.validate import CHUNK, ScoreRequest, read, score
 
 SLOTS = ("r0c0", "r0c1", "r0c2")
 ASKED = CounterfactualSet()
@@ -53,7 +53,9 @@ def accuracy_with(host, split, off: frozenset[str]) -> float:
 
 def validate(host, split, asked=ASKED, *, last=False):
     comparison = compare(host.seed_reports(), asked, last=last, key=(3, 4))
-    return read(score(host, split, comparison.disabled, classes=10), comparison)
+    return read(
+        score(host, split, ScoreRequest(disabled=comparison.disabled), classes=10), comparison
+    )
 
 
 def slow_way(host, split, active):
@@ -138,7 +140,9 @@ def test_loss_and_accuracy_are_means_over_all_rows(make_setup_for):
     setup = make_setup_for()
     host = setup.build_host(5, torch.device("cpu"))
     data = load_dataset(setup.task)
-    validation = read(score(host, data.train, FULL_ONLY.disabled, classes=10), FULL_ONLY)
+    validation = read(
+        score(host, data.train, ScoreRequest(disabled=FULL_ONLY.disabled), classes=10), FULL_ONLY
+    )
     host.train(False)
     with torch.no_grad():
         logits = host(data.train.inputs)

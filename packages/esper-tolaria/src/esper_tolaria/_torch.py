@@ -2,7 +2,8 @@
 
 ``adamw`` and ``sgd`` are the functions behind ``torch.optim.AdamW`` and ``torch.optim.SGD``. The
 classes import torch's compiler when the first one is created, which takes three seconds in every
-process; the functions do not. ``tests/test_torch.py`` tests each use.
+process; the functions do not. The ``_foreach`` functions make one call for many tensors.
+``tests/test_torch.py`` tests each use.
 """
 
 # ruff: noqa: SLF001 - this module is where private names of torch are read

@@ -54,8 +54,8 @@ class Layer(Protocol):
 
         Args:
             hidden: The activations.
-            first_layer: Whether nobody needs the gradient of ``hidden``. The function may then return
-                anything.
+            first_layer: Whether the gradient of ``hidden`` is not needed. The function may then
+                return anything.
         """
 
     def infer(self, hidden: Tensor, rows: Rows) -> Tensor:
@@ -163,8 +163,9 @@ class Norm:
     ) -> None:
         """Takes scale and shift [R, C], and the running mean and variance [R, C]."""
         self._scale, self._shift = scale, shift
-        self._mean, self._variance = statistics
-        self._momentum, self._eps = momentum, eps
+        self._mean, self._variance = (each.unsqueeze(2) for each in statistics)
+        self._momentum = momentum
+        self._eps = self._mean.new_tensor(eps)
 
     def forward(self, hidden: Tensor, *, first_layer: bool = False) -> tuple[Tensor, Backward]:
         """Takes and returns [R, C, L, B]."""
@@ -173,12 +174,14 @@ class Norm:
         count = flat.shape[2]
         mean = flat.mean(2, keepdim=True)
         centered = flat - mean
-        # Half the time of ``square().mean()``.
-        variance = torch.linalg.vector_norm(centered, dim=2, keepdim=True).square_().div_(count)
-        inverse_std = (variance + self._eps).rsqrt_()
-        self._mean.lerp_(mean.squeeze(2), self._momentum)
-        unbiased = variance.squeeze(2) * (count / max(1, count - 1))
-        self._variance.lerp_(unbiased, self._momentum)
+        # The norm takes half the time of ``square().sum()``.
+        norm = torch.linalg.vector_norm(centered, dim=2, keepdim=True)
+        # The reciprocal of the root of norm^2 / count + eps.
+        inverse_std = torch.addcmul(self._eps, norm, norm, value=1 / count).rsqrt_()
+        self._mean.lerp_(mean, self._momentum)
+        # The running variance is unbiased: norm^2 / (count - 1).
+        share = self._momentum / max(1, count - 1)
+        self._variance.mul_(1 - self._momentum).addcmul_(norm, norm, value=share)
         scale = self._scale.values.unsqueeze(2) * inverse_std
         for_scale, for_shift = self._scale.gradients, self._shift.gradients
 
@@ -205,11 +208,11 @@ class Norm:
 
     def folded(self, rows: Rows) -> tuple[Tensor, Tensor]:
         """Returns factor and summand [N, C, 1] that are the norm in evaluation mode."""
-        scale = self._scale.values * (self._variance + self._eps).rsqrt_()
-        shift = torch.addcmul(self._shift.values, self._mean, scale, value=-1)
+        scale = self._scale.values.unsqueeze(2) * (self._variance + self._eps).rsqrt_()
+        shift = torch.addcmul(self._shift.values.unsqueeze(2), self._mean, scale, value=-1)
         if rows is not None:
             scale, shift = scale.index_select(0, rows), shift.index_select(0, rows)
-        return scale.unsqueeze(2), shift.unsqueeze(2)
+        return scale, shift
 
 
 class LeakyRelu:
@@ -254,11 +257,12 @@ class MaxPool2x:
         shape, even = hidden.shape, hidden.shape[2] // 2 * 2
         first, second = hidden[:, :, 0:even:2], hidden[:, :, 1:even:2]
         first_is_larger = first >= second
+        zero = hidden.new_zeros(())
 
         def backward(gradient: Tensor) -> Tensor:
             result = gradient.new_empty(shape)
             for_first = result[:, :, 0:even:2]
-            torch.mul(gradient, first_is_larger, out=for_first)
+            torch.where(first_is_larger, gradient, zero, out=for_first)
             torch.sub(gradient, for_first, out=result[:, :, 1:even:2])
             result[:, :, even:] = 0.0
             return result
@@ -339,7 +343,13 @@ class Classifier:
 def run(
     layers: Sequence[Layer], hidden: Tensor, *, first_layer: bool = False
 ) -> tuple[Tensor, Backward]:
-    """Runs layers one after another in training mode; ``first_layer`` is about the first of them."""
+    """Runs layers one after another in training mode.
+
+    Args:
+        layers: The layers.
+        hidden: The activations.
+        first_layer: Whether the gradient of ``hidden`` is not needed.
+    """
     steps: list[Backward] = []
     for number, layer in enumerate(layers):
         hidden, step = layer.forward(hidden, first_layer=first_layer and number == 0)

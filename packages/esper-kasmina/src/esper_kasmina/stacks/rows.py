@@ -80,7 +80,7 @@ class ParameterRows:
 
 
 def stack_statistics(norms: Sequence[nn.Module]) -> tuple[Tensor, Tensor]:
-    """Stacks the running mean and variance of norms, [R, C], and makes the norms' own ones views."""
+    """Stacks the running mean and variance of norms, [R, C]; those of the norms become views."""
     stacked = []
     for name in ("running_mean", "running_var"):
         rows = torch.stack([getattr(norm, name) for norm in norms])

@@ -49,11 +49,17 @@ class StackedTrainer:
             RowOptimizer(training, seed_options(training)),
         )
         self._optimizers[0].set_rows(stack.rows)
+        self._with_own_seeds: list[Trainer] = []
 
     def start_epoch(self) -> None:
         """Groups the seeds again, after commands and ticks changed them."""
         self._stack.regroup()
-        self._optimizers[1].set_rows(self._stack.seed_rows)
+        rows = self._stack.seed_rows
+        self._optimizers[1].set_rows(rows)
+        stacked = {parameter for row in rows for parameter in row.parameters}
+        self._with_own_seeds = [
+            trainer for trainer in self.trainers if trainer.trains_others(stacked)
+        ]
 
     def train_batch(self, inputs: Tensor, targets: Tensor, *, last: bool) -> None:
         """Trains every host on a batch; gradients of the last batch of an epoch are recorded.
@@ -63,7 +69,7 @@ class StackedTrainer:
             targets: [B].
             last: Whether it is the epoch's last.
         """
-        for trainer in self.trainers:
+        for trainer in self._with_own_seeds:
             trainer.zero_grad()
         logits = self._stack.forward(inputs).requires_grad_()
         losses = self._losses(logits, targets)
@@ -78,8 +84,9 @@ class StackedTrainer:
         for trainer, loss, predicted in zip(
             self.trainers, losses.detach(), predictions, strict=True
         ):
-            trainer.update()
             trainer.record_batch(loss, predicted, targets)
+        for trainer in self._with_own_seeds:
+            trainer.update()
 
     def validate(
         self, split: Split, requests: Sequence[ScoreRequest], classes: int
@@ -97,14 +104,13 @@ class StackedTrainer:
 
     def _losses(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Returns each host's mean loss [K]."""
-        hosts = len(logits)
         losses = cross_entropy(
-            logits.flatten(0, 1),
-            targets.repeat(hosts),
+            logits.transpose(1, 2),  # the order in which stacks compute them
+            targets.expand(len(logits), -1),
             reduction="none",
             label_smoothing=self._training.label_smoothing,
         )
-        return losses.view(hosts, -1).mean(1)
+        return losses.mean(1)
 
     def _record(self) -> None:
         """Lets every host record its gradients."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 from torch.nn.functional import cross_entropy
 
 from esper_leyline import HostTraining, MorphogeneticHost
+from esper_leyline.ports import HOST_GROUP
 from esper_tolaria.datasets.augmentation import augment, epoch_generator
 from esper_tolaria.engine.optimizers import build_optimizer, seed_options
 from esper_tolaria.engine.precision import Precision
@@ -92,6 +94,15 @@ class Trainer:
     def zero_grad(self) -> None:
         """Resets the gradients of the host and its seeds to ``None``."""
         self._optimizer.zero_grad()
+
+    def trains_others(self, stacked: Container[Parameter]) -> bool:
+        """Whether a seed has trained parameters that are not among those of a stack."""
+        return any(
+            parameter.requires_grad and parameter not in stacked
+            for name, group in self._host.parameter_groups().items()
+            if name != HOST_GROUP
+            for parameter in group
+        )
 
     def record_gradients(self) -> None:
         """Records the gradients that the host and its seeds have now."""
