@@ -43,13 +43,12 @@ def host_of(environment, index):
 
 
 def set_learning_rate(environment, index, rate):
-    """Of a host and its seeds; hosts that are computed together share the host's."""
-    optimizers = [environment._episodes[index].trainer._optimizer]
+    """Of a host and its seeds; hosts that are computed together share them."""
+    for group in environment._episodes[index].trainer._optimizer.param_groups:
+        group["lr"] = rate
     if environment._stacked is not None:
-        optimizers.append(environment._stacked._optimizer)
-    for optimizer in optimizers:
-        for group in optimizer.param_groups:
-            group["lr"] = rate
+        for optimizer in environment._stacked._optimizers:
+            optimizer._lr = rate
 
 
 def check_rolled_back(environment, report, cause):
