@@ -16,7 +16,6 @@ from esper_kasmina import (
     register_blueprint,
     unregister_blueprint,
 )
-from esper_kasmina.stacks.layers import MaxPool2x
 from esper_kasmina.stacks.signal_stack import SignalStack
 from esper_leyline import (
     BlendStyle,
@@ -279,23 +278,31 @@ def test_hosts_that_cannot_be_stacked_are_refused():
         SignalStack([build(HOST_SPECS["cifar10"], 0)])
 
 
-@pytest.mark.parametrize("length", [8, 9])
-def test_max_pooling_of_a_stack_has_torchs_gradient(length):
-    """Of equal neighbours the first gets it, as signals are equal where they are zero."""
-    generator = torch.Generator().manual_seed(length)
-    hidden = torch.randint(-2, 3, (2, 3, length, 5), generator=generator).double()
-    weights = torch.randn(2, 3, length // 2, 5, generator=generator, dtype=torch.float64)
-    outputs, gradients = [], []
-    output, backward = MaxPool2x().forward(hidden)
-    leaf = hidden.clone().requires_grad_()
-    outputs += [output, _max_pool(leaf)]
-    (outputs[1] * weights).sum().backward()
-    gradients += [backward(weights), leaf.grad]
-    assert torch.equal(*outputs)
-    assert torch.equal(*gradients)
-
-
-def _max_pool(hidden):
-    signals = hidden.transpose(2, 3).flatten(0, 2).unsqueeze(1)
-    halved = torch.nn.functional.max_pool1d(signals, 2)
-    return halved.view(*hidden.shape[:2], hidden.shape[3], -1).transpose(2, 3)
+@pytest.mark.parametrize("training", [True, False])
+def test_a_block_with_a_negative_scale_is_pooled_as_torch_does(spec, training):
+    """Scale and shift come after pooling; a negative scale changes which neighbour is larger."""
+    hosts = [build(spec, seed) for seed in range(2)]
+    with torch.no_grad():
+        for host in hosts:
+            host.blocks[0].norm.weight[::2] *= -1
+    alone, (inputs, labels) = copy.deepcopy(hosts), data(spec)
+    stack = hosts[0].stack(hosts[1:])
+    for host in (*hosts, *alone):
+        host.train(training)
+    if not training:
+        stack.regroup()
+        found = stack.counterfactuals(inputs, [[frozenset()]] * 2)
+        for logits, host in zip(found, alone, strict=True):
+            torch.testing.assert_close(logits[0], host(inputs))
+        return
+    logits = train_once(stack, inputs, labels)
+    stack.share_gradients()
+    for host, twin, output in zip(hosts, alone, logits, strict=True):
+        expected = twin(inputs)
+        torch.testing.assert_close(output, expected)
+        cross_entropy(expected, labels).backward()
+        for one, other in zip(host.parameters(), twin.parameters(), strict=True):
+            torch.testing.assert_close(one.grad, other.grad, rtol=1e-3, atol=1e-5)
+        torch.testing.assert_close(
+            host.blocks[0].norm.running_mean, twin.blocks[0].norm.running_mean
+        )

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import leaky_relu, leaky_relu_, pad, silu
 
-from esper_kasmina._torch import leaky_relu_backward, relu_backward, silu_backward
+from esper_kasmina._torch import leaky_relu_backward, silu_backward
 
 Backward = Callable[[Tensor], Tensor]
 """Takes the gradient of a layer's output, writes those of its parameters, and returns that of its
@@ -83,8 +83,8 @@ class Convolution:
 
     def forward(self, hidden: Tensor, *, first_layer: bool = False) -> tuple[Tensor, Backward]:
         """Takes [R, channels, L, B] and returns [R, outputs, L, B]."""
-        matrix = self._matrix(self._weights.values)
-        windows = _windows(hidden, self._kernel)
+        matrix = self.matrix(self._weights.values)
+        windows = to_windows(hidden, self._kernel)
         gradients, shape = self._weights.gradients, hidden.shape
         # The shape of the gradient of ``matrix``, in the order of the parameter.
         taps = gradients.movedim(3, 2)
@@ -94,7 +94,7 @@ class Convolution:
             taps.copy_(product(flat, windows.transpose(1, 2)).view(taps.shape))
             if first_layer:
                 return gradient
-            return _sum_windows(product(matrix.transpose(1, 2), flat), self._kernel, shape)
+            return sum_windows(product(matrix.transpose(1, 2), flat), self._kernel, shape)
 
         output = product(matrix, windows)
         return output.view(len(hidden), -1, *shape[2:]), backward
@@ -108,10 +108,10 @@ class Convolution:
         return self._infer(hidden, self._weights.at(rows) * scale.unsqueeze(3))
 
     def _infer(self, hidden: Tensor, weights: Tensor) -> Tensor:
-        output = product(self._matrix(weights), _windows(hidden, self._kernel))
+        output = product(self.matrix(weights), to_windows(hidden, self._kernel))
         return output.view(len(hidden), -1, *hidden.shape[2:])
 
-    def _matrix(self, weights: Tensor) -> Tensor:
+    def matrix(self, weights: Tensor) -> Tensor:
         """Reorders [R, outputs, channels, kernel] to [R, outputs, kernel · channels]."""
         return weights.movedim(3, 2).flatten(2)
 
@@ -126,7 +126,9 @@ class Depthwise:
 
     def forward(self, hidden: Tensor, *, first_layer: bool = False) -> tuple[Tensor, Backward]:
         """Takes and returns [R, C, L, B]."""
-        windows = _windows(hidden, self._kernel).view(len(hidden), self._kernel, *hidden.shape[1:])
+        windows = to_windows(hidden, self._kernel).view(
+            len(hidden), self._kernel, *hidden.shape[1:]
+        )
         taps = self._taps(self._weights.values)
         gradients, shape = self._taps(self._weights.gradients), hidden.shape
 
@@ -135,14 +137,20 @@ class Depthwise:
             gradients.copy_((windows * spread).flatten(3).sum(3).view(gradients.shape))
             if first_layer:
                 return gradient
-            return _sum_windows((spread * taps).flatten(1, 2).flatten(2), self._kernel, shape)
+            return sum_windows((spread * taps).flatten(1, 2).flatten(2), self._kernel, shape)
 
         return (windows * taps).sum(1), backward
 
     def infer(self, hidden: Tensor, rows: Rows) -> Tensor:
         """Takes and returns [N, C, L, B]."""
-        windows = _windows(hidden, self._kernel).view(len(hidden), self._kernel, *hidden.shape[1:])
+        windows = to_windows(hidden, self._kernel).view(
+            len(hidden), self._kernel, *hidden.shape[1:]
+        )
         return (windows * self._taps(self._weights.at(rows))).sum(1)
+
+    def _windows(self, hidden: Tensor) -> Tensor:
+        """Returns [R, kernel, C, L, B]."""
+        return to_windows(hidden, self._kernel).view(len(hidden), self._kernel, *hidden.shape[1:])
 
     def _taps(self, weights: Tensor) -> Tensor:
         """Views [R, C, 1, kernel] as [R, kernel, C, 1, 1]."""
@@ -150,7 +158,12 @@ class Depthwise:
 
 
 class Norm:
-    """Batch norm (Ioffe and Szegedy 2015)."""
+    """Batch norm (Ioffe and Szegedy 2015).
+
+    Attributes:
+        scale: Factors [R, C].
+        shift: Summands [R, C].
+    """
 
     def __init__(
         self,
@@ -162,7 +175,7 @@ class Norm:
         eps: float,
     ) -> None:
         """Takes scale and shift [R, C], and the running mean and variance [R, C]."""
-        self._scale, self._shift = scale, shift
+        self.scale, self.shift = scale, shift
         self._mean, self._variance = (each.unsqueeze(2) for each in statistics)
         self._momentum = momentum
         self._eps = self._mean.new_tensor(eps)
@@ -172,18 +185,9 @@ class Norm:
         del first_layer
         flat = hidden.flatten(2)
         count = flat.shape[2]
-        mean = flat.mean(2, keepdim=True)
-        centered = flat - mean
-        # The norm takes half the time of ``square().sum()``.
-        norm = torch.linalg.vector_norm(centered, dim=2, keepdim=True)
-        # The reciprocal of the root of norm^2 / count + eps.
-        inverse_std = torch.addcmul(self._eps, norm, norm, value=1 / count).rsqrt_()
-        self._mean.lerp_(mean, self._momentum)
-        # The running variance is unbiased: norm^2 / (count - 1).
-        share = self._momentum / max(1, count - 1)
-        self._variance.mul_(1 - self._momentum).addcmul_(norm, norm, value=share)
-        scale = self._scale.values.unsqueeze(2) * inverse_std
-        for_scale, for_shift = self._scale.gradients, self._shift.gradients
+        centered, inverse_std = self.standardize(flat)
+        scale = self.scale.values.unsqueeze(2) * inverse_std
+        for_scale, for_shift = self.scale.gradients, self.shift.gradients
 
         def backward(gradient: Tensor) -> Tensor:
             gradient = gradient.flatten(2)
@@ -198,8 +202,32 @@ class Norm:
             )
             return result.addcmul_(gradient, scale).view(hidden.shape)
 
-        output = torch.addcmul(self._shift.values.unsqueeze(2), centered, scale)
+        output = torch.addcmul(self.shift.values.unsqueeze(2), centered, scale)
         return output.view(hidden.shape), backward
+
+    def standardize(self, flat: Tensor, sign: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Returns the activations minus their means, and 1 / standard deviation [R, C, 1].
+
+        Updates the running statistics, as torch does.
+
+        Args:
+            flat: [R, C, L · B].
+            sign: [R, C, 1], by which the activations were multiplied; ``None`` for 1.
+        """
+        count = flat.shape[2]
+        total = flat.sum(2, keepdim=True)
+        centered = torch.add(flat, total, alpha=-1 / count)
+        # The norm takes half the time of ``square().sum()``.
+        norm = torch.linalg.vector_norm(centered, dim=2, keepdim=True)
+        # The reciprocal of the root of norm^2 / count + eps.
+        inverse_std = torch.addcmul(self._eps, norm, norm, value=1 / count).rsqrt_()
+        total = total if sign is None else total * sign
+        kept = 1 - self._momentum
+        self._mean.mul_(kept).add_(total, alpha=self._momentum / count)
+        # The running variance is unbiased: norm^2 / (count - 1).
+        share = self._momentum / max(1, count - 1)
+        self._variance.mul_(kept).addcmul_(norm, norm, value=share)
+        return centered, inverse_std
 
     def infer(self, hidden: Tensor, rows: Rows) -> Tensor:
         """Takes and returns [N, C, L, B]."""
@@ -208,8 +236,8 @@ class Norm:
 
     def folded(self, rows: Rows) -> tuple[Tensor, Tensor]:
         """Returns factor and summand [N, C, 1] that are the norm in evaluation mode."""
-        scale = self._scale.values.unsqueeze(2) * (self._variance + self._eps).rsqrt_()
-        shift = torch.addcmul(self._shift.values.unsqueeze(2), self._mean, scale, value=-1)
+        scale = self.scale.values.unsqueeze(2) * (self._variance + self._eps).rsqrt_()
+        shift = torch.addcmul(self.shift.values.unsqueeze(2), self._mean, scale, value=-1)
         if rows is not None:
             scale, shift = scale.index_select(0, rows), shift.index_select(0, rows)
         return scale, shift
@@ -231,49 +259,6 @@ class LeakyRelu:
         """Takes and returns [N, C, L, B]; overwrites its inputs."""
         del rows
         return leaky_relu_(hidden, self._slope)
-
-
-class Relu:
-    """ReLU."""
-
-    def forward(self, hidden: Tensor, *, first_layer: bool = False) -> tuple[Tensor, Backward]:
-        """Takes and returns [R, C, L, B]; overwrites its inputs."""
-        del first_layer
-        output = torch.relu_(hidden)
-        return output, lambda gradient: relu_backward(gradient, output)
-
-    def infer(self, hidden: Tensor, rows: Rows) -> Tensor:
-        """Takes and returns [N, C, L, B]; overwrites its inputs."""
-        del rows
-        return torch.relu_(hidden)
-
-
-class MaxPool2x:
-    """Max pooling with kernel size 2; of two equal neighbours the first gets the gradient."""
-
-    def forward(self, hidden: Tensor, *, first_layer: bool = False) -> tuple[Tensor, Backward]:
-        """Takes [R, C, L, B] and returns [R, C, L // 2, B]."""
-        del first_layer
-        shape, even = hidden.shape, hidden.shape[2] // 2 * 2
-        first, second = hidden[:, :, 0:even:2], hidden[:, :, 1:even:2]
-        first_is_larger = first >= second
-        zero = hidden.new_zeros(())
-
-        def backward(gradient: Tensor) -> Tensor:
-            result = gradient.new_empty(shape)
-            for_first = result[:, :, 0:even:2]
-            torch.where(first_is_larger, gradient, zero, out=for_first)
-            torch.sub(gradient, for_first, out=result[:, :, 1:even:2])
-            result[:, :, even:] = 0.0
-            return result
-
-        return torch.maximum(first, second), backward
-
-    def infer(self, hidden: Tensor, rows: Rows) -> Tensor:
-        """Takes [N, C, L, B] and returns [N, C, L // 2, B]."""
-        del rows
-        even = hidden.shape[2] // 2 * 2
-        return torch.maximum(hidden[:, :, 0:even:2], hidden[:, :, 1:even:2])
 
 
 class SqueezeExcite:
@@ -364,32 +349,21 @@ def run(
 
 
 def run_inference(layers: Sequence[Layer], hidden: Tensor, rows: Rows) -> Tensor:
-    """Runs layers one after another in evaluation mode.
-
-    A norm after a convolution is folded into it, and its summand is added after max pooling, on
-    fewer elements.
-    """
-    shift: Tensor | None = None
+    """Runs layers one after another in evaluation mode; folds norms into convolutions."""
     folded: Layer | None = None
     for layer, following in zip(layers, [*layers[1:], None], strict=True):
         if layer is folded:
-            assert shift is not None
-            if not isinstance(following, MaxPool2x):
-                hidden.flatten(2).add_(shift)
-                shift = None
             continue
         if isinstance(layer, Convolution) and isinstance(following, Norm):
             scale, shift = following.folded(rows)
             hidden, folded = layer.infer_scaled(hidden, rows, scale), following
+            hidden.flatten(2).add_(shift)
             continue
         hidden = layer.infer(hidden, rows)
-        if isinstance(layer, MaxPool2x) and shift is not None:
-            hidden.flatten(2).add_(shift)
-            shift = None
     return hidden
 
 
-def _windows(hidden: Tensor, kernel: int) -> Tensor:
+def to_windows(hidden: Tensor, kernel: int) -> Tensor:
     """Stacks each position with its neighbours: [R, C, L, B] to [R, kernel · C, L · B]."""
     if kernel == 1:
         return hidden.flatten(2)
@@ -399,7 +373,7 @@ def _windows(hidden: Tensor, kernel: int) -> Tensor:
     return torch.cat(shifted, dim=1).flatten(2)
 
 
-def _sum_windows(windows: Tensor, kernel: int, shape: torch.Size) -> Tensor:
+def sum_windows(windows: Tensor, kernel: int, shape: torch.Size) -> Tensor:
     """Adds the parts of windows [R, kernel · C, L · B] where they come from: [R, C, L, B]."""
     parts = windows.view(len(windows), kernel, *shape[1:])
     total = parts[:, kernel // 2]

@@ -19,18 +19,9 @@ from torch import Tensor, nn
 
 from esper_kasmina.errors import KasminaError
 from esper_kasmina.slots.slot import SeedSlot
+from esper_kasmina.stacks.block import Block
 from esper_kasmina.stacks.branches import Description, describe
-from esper_kasmina.stacks.layers import (
-    Backward,
-    Classifier,
-    Convolution,
-    Layer,
-    MaxPool2x,
-    Norm,
-    Relu,
-    run,
-    run_inference,
-)
+from esper_kasmina.stacks.layers import Backward, Classifier, Norm
 from esper_kasmina.stacks.rows import ParameterRows, stack_statistics
 from esper_kasmina.stacks.seed_group import SeedGroup
 from esper_leyline import CNNHostSpec
@@ -118,8 +109,8 @@ class SignalStack:
         """
         hidden = inputs.permute(1, 2, 0).contiguous().expand(len(self._hosts), -1, -1, -1)
         self._backward = []
-        for depth, layers in enumerate(self._blocks):
-            hidden = self._run(partial(run, layers, first_layer=depth == 0), hidden)
+        for depth, block in enumerate(self._blocks):
+            hidden = self._run(partial(block.forward, first_layer=depth == 0), hidden)
             hidden = self._run_seeds(depth, hidden)
         return self._run(self._classifier.forward, hidden).transpose(1, 2)
 
@@ -152,8 +143,8 @@ class SignalStack:
         """
         branches = [(host, tuple(range(len(each)))) for host, each in enumerate(disabled)]
         hidden = inputs.permute(1, 2, 0).contiguous().expand(len(branches), -1, -1, -1)
-        for depth, layers in enumerate(self._blocks):
-            hidden = run_inference(layers, hidden, self._indices(branches))
+        for depth, block in enumerate(self._blocks):
+            hidden = block.infer(hidden, self._indices(branches))
             hidden, branches = self._branch(depth, hidden, branches, disabled)
         logits = self._classifier.infer(hidden, self._indices(branches)).transpose(1, 2)
         places = {
@@ -179,23 +170,21 @@ class SignalStack:
     def _all_rows(self) -> list[ParameterRows]:
         return [self._rows, *(group.rows for groups in self._groups for group in groups)]
 
-    def _bind(self) -> tuple[list[list[Layer]], Classifier]:
+    def _bind(self) -> tuple[list[Block], Classifier]:
         """Builds the layers of all hosts from the rows."""
         weights = iter(self._rows.weights())
         blocks = []
         for depth, pooled in enumerate(self._hosts[0].spec.pools):
             norms: list[Any] = [host.slotted_blocks[depth][0].norm for host in self._hosts]
-            block: list[Layer] = [
-                Convolution(next(weights)),
-                Norm(
-                    next(weights),
-                    next(weights),
-                    stack_statistics(norms),
-                    momentum=norms[0].momentum,
-                    eps=norms[0].eps,
-                ),
-            ]
-            blocks.append([*block, *([MaxPool2x()] if pooled else []), Relu()])
+            convolution = next(weights)
+            norm = Norm(
+                next(weights),
+                next(weights),
+                stack_statistics(norms),
+                momentum=norms[0].momentum,
+                eps=norms[0].eps,
+            )
+            blocks.append(Block(convolution, norm, pooled=pooled))
         return blocks, Classifier(next(weights), next(weights))
 
     def _find_groups(self, depth: int) -> dict[object, list[tuple[int, SeedSlot]]]:
