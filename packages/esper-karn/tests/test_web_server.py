@@ -120,16 +120,24 @@ def test_answers_events_of_a_kind(server, write_run, run_of):
     assert [event["sequence"] for event in found["events"]] == rounds[1:3]
 
 
+def read_log(server, query=""):
+    """Asks for lines of the log until it is read."""
+    while True:
+        page = get_json(server, f"/api/runs/a/log{query}")
+        if page["read"] == 1:
+            return page
+
+
 def test_answers_every_line_of_the_log_page_by_page(server, write_run):
     """A frame has the latest hundred lines."""
     write_run("a", rounds=700)
-    page = get_json(server, "/api/runs/a/log")
+    page = read_log(server)
     panel = get_json(server, "/api/runs/a/frame?view=log")["panels"]["log"]["value"]["lines"]
     assert (len(page["lines"]), page["read"]) == (500, 1.0)
     assert page["lines"][-len(panel) :] == panel
     found = page["lines"]
     while page["older"]:
-        page = get_json(server, f"/api/runs/a/log?before={found[0]['sequence']}")
+        page = read_log(server, f"?before={found[0]['sequence']}")
         found = page["lines"] + found
     sequences = [line["sequence"] for line in found]
     assert sequences == sorted(set(sequences))
@@ -142,10 +150,7 @@ def test_lines_of_a_long_log_come_when_it_is_read(server, write_run, monkeypatch
     first = get_json(server, "/api/runs/a/log")
     assert first["read"] < 1
     assert first["lines"] == []
-    page = first
-    while page["read"] < 1:
-        page = get_json(server, "/api/runs/a/log")
-    assert page["lines"]
+    assert read_log(server)["lines"]
 
 
 def test_compares_runs(server, write_run):
