@@ -132,7 +132,10 @@ def test_answers_every_line_of_the_log_page_by_page(server, write_run):
     """A frame has the latest hundred lines."""
     write_run("a", rounds=700)
     page = read_log(server)
-    panel = get_json(server, "/api/runs/a/frame?view=log")["panels"]["log"]["value"]["lines"]
+    answer = get_json(server, "/api/runs/a/frame?view=log")
+    while answer["read"] < 1:
+        answer = get_json(server, "/api/runs/a/frame?view=log")
+    panel = answer["panels"]["log"]["value"]["lines"]
     assert (len(page["lines"]), page["read"]) == (500, 1.0)
     assert page["lines"][-len(panel) :] == panel
     found = page["lines"]
