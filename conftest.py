@@ -1,0 +1,20 @@
+"""What all tests of the workspace share."""
+
+from __future__ import annotations
+
+import gc
+
+
+def pytest_collection_finish() -> None:
+    """Hides what was collected from Python's garbage collector.
+
+    These are ten thousand tests and the modules that they import. Each full collection, and each
+    search for the schedulers of an optimizer, would go through all of them.
+    """
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_unconfigure() -> None:
+    """Shows it again: at the exit of Python, libraries complain of what was not collected."""
+    gc.unfreeze()
