@@ -8,12 +8,9 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
-from cyclopts import App
 
-import esper_overwatch.cli
-import esper_train.cli
+from .arguments import MAINS, arguments
 
-MAINS = {"esper-train": esper_train.cli, "esper-overwatch": esper_overwatch.cli}
 NO_NUMBERS = ("", "many", "nan", "inf", "-inf", "0x10", "1_0", "1e400", "9" * 400, "٣", "1,5", " 2")
 NO_WHOLE_NUMBERS = ("1.5", "2.0", "1e1")
 BEYOND = ("-99999999999999999", "99999999999999999")
@@ -28,17 +25,12 @@ SAMPLES = frozenset(
 
 def numeric_flags() -> Iterator[tuple[str, str, str, type]]:
     """Finds program, command, flag and type of every flag that takes a number."""
-    for program, module in MAINS.items():
-        assert isinstance(module.app, App)
-        for command in module.app:
-            if command.startswith("-") or command == "config":
-                continue  # ``config`` has the flags of ``ppo``
-            for argument in module.app[command].assemble_argument_collection(parse_docstring=True):
-                kinds = {argument.hint, *get_args(argument.hint)}
-                for kind in (int, float):
-                    name = argument.name
-                    if kind in kinds and (not COMPONENTS.match(name) or name in SAMPLES):
-                        yield program, command, argument.name, kind
+    for program, command, name, hint in arguments():
+        if command == "config":
+            continue  # it has the flags of ``ppo``
+        for kind in (int, float):
+            if kind in {hint, *get_args(hint)} and (not COMPONENTS.match(name) or name in SAMPLES):
+                yield program, command, name, kind
 
 
 FLAGS = list(numeric_flags())

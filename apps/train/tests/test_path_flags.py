@@ -9,24 +9,15 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
-from cyclopts import App
 
-import esper_overwatch.cli
-import esper_train.cli
-
-MAINS = {"esper-train": esper_train.cli, "esper-overwatch": esper_overwatch.cli}
+from .arguments import MAINS, arguments
 
 
 def path_flags() -> Iterator[tuple[str, str, str]]:
     """Finds program, command and name of every argument that is a path."""
-    for program, module in MAINS.items():
-        assert isinstance(module.app, App)
-        for command in module.app:
-            if command.startswith("-"):
-                continue
-            for argument in module.app[command].assemble_argument_collection(parse_docstring=True):
-                if Path in {argument.hint, *get_args(argument.hint)}:
-                    yield program, command, argument.name
+    for program, command, name, hint in arguments():
+        if Path in {hint, *get_args(hint)}:
+            yield program, command, name
 
 
 FLAGS = [*path_flags(), ("esper-train", "evaluate", "--arms")]
