@@ -14,6 +14,7 @@ import torch
 FOLDER = Path(__file__).with_name("gpu")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_without_a_cuda_device_the_check_says_so_and_fails(tmp_path):
     done = subprocess.run(

@@ -75,6 +75,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], None], int]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DAMAGES)
 def test_a_run_continues_its_damaged_log_under_a_new_boot(name, process, plan):
     damage, problems = DAMAGES[name]

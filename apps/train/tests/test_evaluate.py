@@ -303,6 +303,7 @@ def test_the_picture_shows_every_arm(done: Evaluated) -> None:
         assert close.sum() > 100, colour
 
 
+@pytest.mark.slow
 def test_a_second_evaluation_gives_the_same_numbers(done: Evaluated, tmp_path: Path) -> None:
     arms = ("random", done.checkpoint)
     evaluate(tmp_path, "--arms", *arms, "--seeds", "2", "--envs", "1", "--baseline", arms[1])
@@ -336,6 +337,7 @@ def test_hosts_in_parallel_match_single_ones(done: Evaluated, tmp_path: Path) ->
             assert mine.model_dump(exclude=untimed) == theirs.model_dump(exclude=untimed)
 
 
+@pytest.mark.slow
 def test_a_policy_is_evaluated_on_a_task_it_was_not_trained_on(ppo_run, tmp_path: Path) -> None:
     checkpoint = str(ppo_run.directory / str(ppo_run.summary.checkpoint))
     sizes = ("--task", "mnist1d", "--seeds", "2", "--envs", "1")

@@ -122,6 +122,7 @@ def test_save_on_a_full_disk_names_the_checkpoint_that_is_there(tmp_path):
     assert list((tmp_path / "kept").iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["read-only", "full"])
 def test_an_unwritable_disk_is_one_line_before_the_run(what, tmp_path):
     """Nothing of the run can be created there, so it is a mistake in what was asked."""

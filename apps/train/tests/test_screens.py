@@ -193,6 +193,7 @@ def test_a_run_in_a_folder_with_escape_sequences_prints_no_escape_sequence(
     assert "\\x1b[2J" in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments", [("tasks", "--no-time"), ("--help",), ("ppo", "--help"), ("--version",)]
 )

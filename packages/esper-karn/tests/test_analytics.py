@@ -233,6 +233,7 @@ def test_a_broken_cache_is_rebuilt(caches, write_run, damage):
     assert ask(caches, [run], "SELECT * FROM rounds ORDER BY round") == expected
 
 
+@pytest.mark.slow
 def test_many_small_segments_are_merged(caches, write_run, run_of, as_log):
     text = as_log(run_of(rounds=12))
     lines = text.splitlines(keepends=True)

@@ -282,6 +282,7 @@ def test_values_that_are_not_finite_do_not_spoil_a_series(run_of):
     assert series["kl"].latest == pytest.approx(0.004)
 
 
+@pytest.mark.slow
 def test_state_does_not_grow_with_the_log(run_of):
     short, long = (fold(run_of(rounds)) for rounds in (600, 1200))
     assert len(long.notices.lifecycle) == len(short.notices.lifecycle) == NOTICES

@@ -26,7 +26,7 @@ from .sample_models import SAMPLE_MODELS
 
 LARGE = pytest.mark.slow
 MODELS = [
-    pytest.param(SAMPLE_MODELS[n], id=n, marks=LARGE if n == "vit_b_16" else ())
+    pytest.param(SAMPLE_MODELS[n], id=n, marks=LARGE if n in {"vit_b_16", "video_resnet"} else ())
     for n in SAMPLE_MODELS
 ]
 STYLES = (BlendStyle.LINEAR_ADD, BlendStyle.GATED_GATE, BlendStyle.LINEAR_MULTIPLY)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 HEAVY = {
     "torch._dynamo": "the compiler takes seconds to load",
     "torch.nn.attention.flex_attention": "it takes two seconds to load",
@@ -13,6 +15,7 @@ HEAVY = {
 }
 
 
+@pytest.mark.slow
 def test_importing_kasmina_loads_nothing_heavy():
     code = "import sys, esper_kasmina; print(*sorted(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

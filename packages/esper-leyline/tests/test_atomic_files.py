@@ -134,6 +134,7 @@ def test_only_partial_files_of_killed_processes_are_removed(tmp_path):
     assert sorted(tmp_path.iterdir()) == sorted([path, *others])
 
 
+@pytest.mark.slow
 def test_kills_at_any_moment_leave_one_whole_file(tmp_path):
     size, path, leftovers = 3_000_000, tmp_path / "file", 0
     for number in range(8):

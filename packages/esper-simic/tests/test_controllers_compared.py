@@ -34,6 +34,7 @@ def played(toys: dict, epoch: int, **options):
     return play_arm(environment, lambda _: toys["FossilizeAt"](epoch), SEEDS, **options)
 
 
+@pytest.mark.slow
 def test_the_script_prints_the_verdict() -> None:
     done = subprocess.run([sys.executable, SCRIPT], capture_output=True, text=True, check=True)
     assert done.stdout == "patient minus hasty: 2.0, better\n"

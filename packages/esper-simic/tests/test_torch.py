@@ -44,6 +44,7 @@ def test_adam_refuses_another_networks_state():
         second.load_state_dict(first.state_dict())
 
 
+@pytest.mark.slow
 def test_adam_does_not_import_the_compiler():
     """``torch.optim.Adam`` does when it is constructed, which takes seconds."""
     code = (

@@ -56,6 +56,7 @@ def a_rollout(runner):
     return runner.learn(1)[0], seen[0]
 
 
+@pytest.mark.slow
 def test_the_readme_example_learns(capsys):
     gymnasium.register("MaskedRecall-v0", MaskedRecall)
     (example,) = re.findall(r"```python\n(import gymnasium\n.*?)```", README, re.DOTALL)

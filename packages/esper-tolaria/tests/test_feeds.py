@@ -75,6 +75,7 @@ def test_refused_settings_build_no_environment(task, make_config):
         build_environment(task, config, build_host, "cpu")
 
 
+@pytest.mark.slow
 def test_reports_do_not_depend_on_the_feed(task, make_config, play, growth):
     """Worker processes may have workers of their own."""
     reports = []

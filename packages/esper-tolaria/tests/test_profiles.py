@@ -114,6 +114,7 @@ def test_shards_measure_what_one_process_measures(task, plain, play, growth, pro
     assert timeless(profiles_of(measured)) == timeless(alone)
 
 
+@pytest.mark.slow
 def test_worker_processes_measure_what_one_process_measures(task, plain, play, growth):
     config, steps, _, tested = plain
     environment = build_environment(

@@ -124,6 +124,7 @@ def test_an_interrupt_while_a_worker_starts_is_not_lost(monkeypatch):
         ProcessTransport("worker 1")
 
 
+@pytest.mark.slow
 def test_a_worker_starts_with_signals_blocked():
     worker = ProcessTransport("worker 1")
     status = Path(f"/proc/{worker.pid}/status").read_text()
@@ -160,6 +161,7 @@ def test_a_killed_worker_raises_an_error():
     worker.join()
 
 
+@pytest.mark.slow
 def test_closing_stops_a_worker_that_is_still_starting():
     worker = ProcessTransport("worker 1 of 1")
     worker.close()

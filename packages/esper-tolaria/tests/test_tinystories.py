@@ -139,6 +139,7 @@ def test_a_tokenizer_that_does_not_fit_is_an_error(texts, tmp_path):
         load_dataset(TASK, lay_out(tmp_path, endless, as_text=True))
 
 
+@pytest.mark.slow
 def test_an_unreachable_hub_is_a_one_line_error_with_a_command(tmp_path):
     """In a process of its own, where the Hub's client stays offline."""
     script = (

@@ -107,6 +107,7 @@ def test_seeds_grow_and_their_contributions_are_measured_on_tokens(environment, 
     )
 
 
+@pytest.mark.slow
 def test_disabling_a_seed_gives_the_outputs_of_its_host(environment, text):
     for action in LIFE:
         environment.step([action])
@@ -124,6 +125,7 @@ def test_disabling_a_seed_gives_the_outputs_of_its_host(environment, text):
     )
 
 
+@pytest.mark.slow
 def test_a_host_over_text_does_not_depend_on_its_neighbours(text, grown_in, play):
     seeds, scripts = [5, 6, 7, 8], [LIFE[:5], [WAIT] * 5, LIFE[1:6], LIFE[:5]]
     together = play(grown_in(text, n_envs=4), seeds, scripts)

@@ -70,6 +70,7 @@ def test_sgd_divides_gradients_by_grad_scale():
     assert torch.allclose(buffer, gradient / 4)
 
 
+@pytest.mark.slow
 def test_a_step_does_not_import_the_compiler():
     """If it does, every worker process starts three seconds later."""
     script = (

@@ -49,6 +49,7 @@ def test_an_error_is_raised_as_from_a_process(near):
     assert "Traceback" in str(caught.value.__cause__)
 
 
+@pytest.mark.slow
 def test_each_device_gets_a_shard(task, make_config, play, growth):
     config = make_config(n_envs=2, devices=["cpu", "cpu"])
     spread = build_environment(task, config, build_host)

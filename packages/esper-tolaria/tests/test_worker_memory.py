@@ -42,6 +42,7 @@ def resident_after_freeing(**settings: str) -> int:
     return int(done.stdout)
 
 
+@pytest.mark.slow
 def test_the_settings_keep_the_memory_of_a_freed_tensor() -> None:
     assert resident_after_freeing() < SIZE / 2
     assert resident_after_freeing(**MALLOC_SETTINGS) > 0.9 * SIZE
