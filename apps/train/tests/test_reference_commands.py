@@ -76,7 +76,7 @@ def translated(command: str) -> tuple[str, ...]:
 
 ALL = tuple(translated(block) for block in REFERENCE.strip().split("\n\n"))
 RULES, _QUICK, CIFAR10, _STABLE, STORIES, DEEP, CONFIG, _DASHBOARD, _OVERWATCH, _WANDB = ALL
-STARTED = (DEEP, CONFIG)
+STARTED = (DEEP, pytest.param(CONFIG, marks=pytest.mark.nightly))
 """Half a minute each. The other three differ in numbers alone from these and from those trained."""
 TRAINED = (RULES, (*CIFAR10, "--envs", "1"))
 

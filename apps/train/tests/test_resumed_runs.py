@@ -113,7 +113,7 @@ def check_killed_runs(kills: int, whole, command, sharded, folder: Path) -> None
 
 @pytest.mark.slow
 def test_runs_killed_at_random_moments_go_on_bit_for_bit(whole, command, sharded, tmp_path):
-    check_killed_runs(5, whole, command, sharded, tmp_path)
+    check_killed_runs(3, whole, command, sharded, tmp_path)
 
 
 @pytest.mark.nightly
@@ -163,6 +163,7 @@ def test_a_run_goes_on_in_its_directory_under_a_new_boot(half, capfd):
     assert json.loads((half / "config.json").read_text())["n_episodes"] == len(before) + 1
 
 
+@pytest.mark.slow
 def test_a_resumed_run_counts_the_time_of_all_its_processes(half):
     assert resume(half) == 0
     with EventReader(half / "events.jsonl") as reader:
@@ -178,6 +179,7 @@ def test_a_resumed_run_counts_the_time_of_all_its_processes(half):
     assert peek(half).last_event == summary.ended
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_is_named_and_an_older_one_taken(half, capfd):
     newest = max((half / "checkpoints").glob("*.safetensors"))
     manifest, _ = load_checkpoint(newest)
@@ -199,6 +201,7 @@ def test_a_trained_run_is_not_resumed(half, capsys):
     lock.release()
 
 
+@pytest.mark.slow
 def test_an_older_checkpoint_and_one_elsewhere_start_a_new_directory(half, tmp_path, capfd):
     newest = max((half / "checkpoints").glob("*.safetensors"))
     elsewhere = tmp_path / "policy.safetensors"
@@ -213,6 +216,7 @@ def test_an_older_checkpoint_and_one_elsewhere_start_a_new_directory(half, tmp_p
     assert len(list_rounds(half)) == done
 
 
+@pytest.mark.slow
 def test_a_run_without_a_checkpoint_starts_again_at_its_first_round(half, capfd):
     shutil.rmtree(half / "checkpoints")
     (half / "checkpoints").mkdir()
@@ -223,6 +227,7 @@ def test_a_run_without_a_checkpoint_starts_again_at_its_first_round(half, capfd)
     assert check_log(half) == [0, 1]
 
 
+@pytest.mark.slow
 def test_settings_of_a_resumed_run_that_was_killed_before_a_checkpoint_are_kept(half):
     """``config.json`` has them; the checkpoint has those of the process before."""
     done = len(list_rounds(half))
@@ -247,6 +252,7 @@ def test_a_config_that_was_edited_beyond_what_may_change_is_one_line(half, capsy
     assert said.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_run_killed_after_its_last_round_repeats_it_and_ends(ppo_run, tmp_path, capfd):
     path = tmp_path / ppo_run.directory.name
     shutil.copytree(ppo_run.directory, path)
@@ -283,6 +289,7 @@ def test_a_run_that_cannot_be_resumed_is_one_line(arguments, said, half, capsys)
     assert (half / "summary.json").exists()
 
 
+@pytest.mark.slow
 def test_a_copy_under_another_name_starts_a_new_directory(half, tmp_path, capfd):
     other = half.rename(half.with_name("renamed"))
     assert resume(other, "--runs", str(tmp_path / "new")) == 0

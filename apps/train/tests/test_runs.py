@@ -56,11 +56,13 @@ def test_the_resolved_config_gives_the_same_run(ppo_run, run, tmp_path: Path) ->
 
 
 @pytest.mark.slow
-def test_a_resumed_run_equals_an_uninterrupted_one(ppo_run, run, small, tmp_path: Path) -> None:
+def test_a_resumed_run_equals_an_uninterrupted_one(
+    ppo_run, run_here, small, tmp_path: Path
+) -> None:
     saved = tmp_path / "half.safetensors"
-    half = run(tmp_path / "half", "ppo", *small, "--rounds", "1", "--save", str(saved))
+    half = run_here(tmp_path / "half", "ppo", *small, "--rounds", "1", "--save", str(saved))
     assert half.results == ppo_run.results[:1]
-    whole = run(tmp_path / "whole", "ppo", "--resume", str(saved), "--rounds", "2")
+    whole = run_here(tmp_path / "whole", "ppo", "--resume", str(saved), "--rounds", "2")
     assert whole.results == ppo_run.results
 
 
@@ -72,6 +74,7 @@ def test_resume_keeps_the_checkpoints_config(ppo_run, capsys: pytest.CaptureFixt
     assert "--amp" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_checkpoint_and_summary(command, interrupt, small, tmp_path: Path) -> None:
     endless = command("ppo", *small, "--rounds", "500", "--runs", str(tmp_path))
     interrupt(endless, "round   1/")
@@ -113,8 +116,8 @@ def _child(parent: int, name: str) -> int:
 
 
 @pytest.mark.slow
-def test_a_run_in_mixed_precision(ppo_run, run, small, tmp_path: Path) -> None:
-    mixed = run(tmp_path, "ppo", *small, "--rounds", "2", "--amp")
+def test_a_run_in_mixed_precision(ppo_run, run_here, small, tmp_path: Path) -> None:
+    mixed = run_here(tmp_path, "ppo", *small, "--rounds", "2", "--amp")
     config = read_config(mixed.directory / "config.json")
     assert (config.amp, config.amp_dtype) == (True, "bfloat16")
     accuracies = [[each["mean_accuracy"] for each in run.results] for run in (mixed, ppo_run)]
@@ -123,8 +126,8 @@ def test_a_run_in_mixed_precision(ppo_run, run, small, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_heuristic_runs(run, tmp_path: Path) -> None:
-    done = run(
+def test_the_heuristic_runs(run_here, tmp_path: Path) -> None:
+    done = run_here(
         tmp_path,
         "heuristic",
         "--task",
@@ -141,13 +144,13 @@ def test_the_heuristic_runs(run, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_telemetry_can_be_off_or_elsewhere(run, small, tmp_path: Path) -> None:
+def test_telemetry_can_be_off_or_elsewhere(run_here, small, tmp_path: Path) -> None:
     short = ("ppo", *small, "--rounds", "1")
-    silent = run(tmp_path / "silent", *short, "--telemetry-level", "off")
+    silent = run_here(tmp_path / "silent", *short, "--telemetry-level", "off")
     assert (silent.directory / "events.jsonl").read_text() == ""
     assert len(silent.summary.rounds) == 1
     log = tmp_path / "elsewhere.jsonl"
-    run(tmp_path / "moved", *short, "--telemetry-file", str(log))
+    run_here(tmp_path / "moved", *short, "--telemetry-file", str(log))
     assert "run_completed" in log.read_text().splitlines()[-1]
 
 

@@ -67,7 +67,7 @@ def check(run: Path) -> RunSummary:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1, signal.SIGTERM, signal.SIGXCPU])
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGXCPU])
 def test_a_signal_to_all_processes_stops_a_run_cleanly(command, sharded, tmp_path, number) -> None:
     process = start(command("ppo", *sharded, *LONG, "--runs", str(tmp_path)))
     run = after_a_checkpoint(process, tmp_path)
@@ -79,7 +79,7 @@ def test_a_signal_to_all_processes_stops_a_run_cleanly(command, sharded, tmp_pat
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("delay", [0.01, 0.03, 0.1, 0.3])
+@pytest.mark.parametrize("delay", [0.01, 0.1])
 def test_a_second_signal_loses_nothing(command, sharded, tmp_path, delay) -> None:
     process = start(command("ppo", *sharded, *LONG, "--runs", str(tmp_path)))
     run = after_a_checkpoint(process, tmp_path)

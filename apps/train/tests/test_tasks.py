@@ -122,10 +122,10 @@ def test_a_mistyped_flag_leads_to_the_commands_own_help(capsys: pytest.CaptureFi
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", EMBEDDED)
-def test_the_heuristic_grows_on_every_embedded_task(run, name: str, tmp_path: Path) -> None:
+def test_the_heuristic_grows_on_every_embedded_task(run_here, name: str, tmp_path: Path) -> None:
     if not data_is_here(find_task(name).spec, tmp_path):
         pytest.skip("apt-get install dataset-fashion-mnist")
-    done = run(
+    done = run_here(
         tmp_path / "runs",
         *("heuristic", "--task", name, "--device", "cpu", "--seed", "1"),
         *("--max-epochs", "10", "--max-batches", "10", "--data-root", str(tmp_path)),
@@ -140,10 +140,10 @@ def test_the_heuristic_grows_on_every_embedded_task(run, name: str, tmp_path: Pa
 
 
 @pytest.mark.slow
-def test_nothing_is_fossilized_below_the_improvement_asked_for(run, tmp_path: Path) -> None:
+def test_nothing_is_fossilized_below_the_improvement_asked_for(run_here, tmp_path: Path) -> None:
     grown = {}
     for points in ("0.5", "99"):
-        done = run(
+        done = run_here(
             tmp_path / points,
             *("heuristic", "--task", "mnist1d_blind", "--device", "cpu", "--seed", "1"),
             *("--max-epochs", "30", "--min-fossilize-improvement", points),
