@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import gc
 
+from hypothesis import settings
+
+# How long an example takes is a matter of the machine, which may be busy.
+settings.register_profile("esper", deadline=None)
+settings.load_profile("esper")
+
 
 def pytest_collection_finish() -> None:
     """Hides what was collected from Python's garbage collector.
