@@ -36,19 +36,23 @@ def after_a_checkpoint(process: subprocess.Popen[str], folder: Path) -> Path:
     return run
 
 
-def children(process: subprocess.Popen[str]) -> list[int]:
+def children(parent: int) -> list[int]:
+    return [int(pid) for pid in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
+
+
+def workers_of(parent: int) -> list[int]:
+    """Finds the worker processes of a run: they are forked from one of its children."""
     return [
-        int(pid)
-        for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        pid
+        for child in children(parent)
+        if b"forkserver" in Path(f"/proc/{child}/cmdline").read_bytes()
+        for pid in children(child)
     ]
 
 
 def worker(process: subprocess.Popen[str]) -> int:
-    """Finds a worker process among the children of a run."""
-    for pid in children(process):
-        if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes():
-            return pid
-    raise AssertionError(children(process))
+    """Finds a worker process of a run."""
+    return workers_of(process.pid)[0]
 
 
 def check(run: Path) -> RunSummary:
@@ -209,8 +213,7 @@ def test_every_command_stops_cleanly_and_leaves_no_process(
         )
     printed(output, ending.once, process)
     if ending.stopped:
-        workers = [pid for pid, line in alive(process.pid) if b"spawn_main" in line]
-        os.kill(workers[0], signal.SIGSTOP)
+        os.kill(workers_of(process.pid)[0], signal.SIGSTOP)
     for number in ending.signals:
         os.kill(process.pid, number) if ending.stopped else os.killpg(process.pid, number)
         time.sleep(0.2)

@@ -4,7 +4,7 @@ import os
 import re
 import signal
 from dataclasses import replace
-from multiprocessing.context import SpawnProcess
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import pytest
@@ -113,13 +113,13 @@ def test_replies_to_an_interrupted_call_are_discarded(sharded, make_local, play)
 
 
 def test_an_interrupt_while_a_worker_starts_is_not_lost(monkeypatch):
-    start = SpawnProcess.start
+    start = ForkServerProcess.start
 
     def pressed_meanwhile(process):
         os.kill(os.getpid(), signal.SIGINT)
         start(process)
 
-    monkeypatch.setattr(SpawnProcess, "start", pressed_meanwhile)
+    monkeypatch.setattr(ForkServerProcess, "start", pressed_meanwhile)
     with pytest.raises(KeyboardInterrupt):
         ProcessTransport("worker 1")
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
-from esper_tolaria.sharding.processes import MALLOC_SETTINGS, ProcessTransport
+from esper_tolaria.sharding.fork_server import MALLOC_SETTINGS
 
 SCRIPT = """
 import os
@@ -48,27 +47,27 @@ def test_the_settings_keep_the_memory_of_a_freed_tensor() -> None:
     assert resident_after_freeing(**MALLOC_SETTINGS) > 0.9 * SIZE
 
 
-def environment_of(pid: int) -> dict[str, str]:
-    """Returns a child's environment variables; until it has started they are its parent's."""
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        lines = Path(f"/proc/{pid}/environ").read_text().split("\0")
-        found = dict(line.split("=", 1) for line in lines if "=" in line)
-        if MALLOC_SETTINGS.keys() <= found.keys():
-            return found
-        time.sleep(0.01)
-    raise AssertionError(f"process {pid} has no {', '.join(MALLOC_SETTINGS)}")
+STARTED = """
+import os
+from pathlib import Path
+
+from esper_tolaria.sharding.processes import ProcessTransport
+
+before = dict(os.environ)
+worker = ProcessTransport("worker 1")
+assert dict(os.environ) == before
+print(Path(f"/proc/{worker.pid}/environ").read_text())
+worker.join(0)
+"""
+"""A process of its own, because workers have the environment of the first worker's start."""
 
 
-def test_malloc_settings_are_set_in_workers_only(monkeypatch) -> None:
-    monkeypatch.setenv("MALLOC_TOP_PAD_", "1")
-    before = dict(os.environ)
-    worker = ProcessTransport("worker 1")
-    try:
-        assert dict(os.environ) == before
-        found = environment_of(worker.pid)
-    finally:
-        worker.join(0)
+def test_malloc_settings_are_set_in_workers_only() -> None:
+    environment = os.environ | {"MALLOC_TOP_PAD_": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", STARTED], env=environment, capture_output=True, text=True, check=True
+    )
+    found = dict(line.split("=", 1) for line in done.stdout.split("\0") if "=" in line)
     # A value of the user's own is kept.
     assert {name: found[name] for name in MALLOC_SETTINGS} == MALLOC_SETTINGS | {
         "MALLOC_TOP_PAD_": "1"

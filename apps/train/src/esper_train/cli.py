@@ -9,6 +9,7 @@ from cyclopts import App, CycloptsError
 
 from esper_karn import echo_error, guard_streams, output_failure
 from esper_leyline import EsperError
+from esper_train.early_start import start_early
 from esper_train.interrupts import ignore_signals
 from esper_train.settings.flags import SettingFlags, with_flags
 from esper_train.settings.options import (
@@ -55,6 +56,7 @@ _TASKS = TasksOptions()
 @app.command
 def ppo(*, options: PPOOptions = _PPO) -> int:
     """Train Tamiyo, a recurrent policy, with PPO to grow networks while they train."""
+    start_early(options.flags)
     if options.dual != DualOptions():
         from esper_train.commands.dual import run_dual
 
@@ -73,6 +75,7 @@ def heuristic(
     telemetry: TelemetryOptions = _TELEMETRY,
 ) -> int:
     """Grow networks by rules: the baseline that a policy has to beat."""
+    start_early(flags)
     from esper_train.commands.heuristic import run_heuristic
 
     return run_heuristic(flags=flags, options=options, telemetry=telemetry)
@@ -87,6 +90,7 @@ def evaluate(
     hardware: SettingFlags = _SPREAD,
 ) -> int:
     """Compare controllers and policies on the same unseen hosts: accuracy, and what it cost."""
+    start_early(hardware)
     from esper_train.commands.evaluate import run_evaluate
 
     return run_evaluate(options=options, hosts=hosts, hardware=hardware)

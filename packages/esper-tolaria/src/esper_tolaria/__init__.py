@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         preset_names,
         task_names,
     )
+    from esper_tolaria.sharding.fork_server import start_fork_server
     from esper_tolaria.sharding.sharded import ShardedEnvironment
     from esper_tolaria.tasks import Task
 
@@ -50,6 +51,7 @@ __all__ = [
     "load_dataset",
     "make_setup",
     "preset_names",
+    "start_fork_server",
     "task_names",
 ]
 
@@ -65,6 +67,7 @@ _NAMES_BY_MODULE = {
         *("data_is_here", "fetch_data", "load_dataset"),
         *("find_preset", "find_task", "preset_names", "task_names"),
     ),
+    "sharding.fork_server": ("start_fork_server",),
     "sharding.sharded": ("ShardedEnvironment",),
     "tasks": ("Task",),
 }

@@ -2,34 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-import multiprocessing
 import os
-import signal
 import weakref
-from collections.abc import Iterator
-from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
+from multiprocessing.context import ForkServerProcess
 from typing import Any
 
 from esper_tolaria.errors import WorkerLostError
+from esper_tolaria.sharding.fork_server import for_workers, fork_context
 from esper_tolaria.sharding.transports import unwrap
-from esper_tolaria.sharding.worker import PARENT_SIGNALS, Reply, Request, serve
+from esper_tolaria.sharding.worker import Reply, Request, serve
 
 STOP_SECONDS = 2.0
 """How long a worker may take to stop before it is killed."""
-
-MALLOC_SETTINGS = {
-    "MALLOC_MMAP_MAX_": "0",
-    "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1),
-    "MALLOC_TOP_PAD_": str(64 * 2**20),
-}
-"""Environment variables with which glibc keeps freed memory for the next batch.
-
-By default glibc maps memory for each large tensor and unmaps it when it is freed, so every batch
-has page faults: a seventh of an epoch's time for the cifar10 host. Other C libraries ignore them.
-"""
 
 
 class ProcessTransport:
@@ -43,10 +28,13 @@ class ProcessTransport:
         """Starts the process and returns at once."""
         self.name = name
         self._sent = 0
-        self._connection, child_connection = _context().Pipe()
+        context = fork_context()
+        self._connection, child_connection = context.Pipe()
         # Not a daemon: daemons may have no children, and a DataLoader has some.
-        self._process: SpawnProcess = _context().Process(target=serve, args=(child_connection,))
-        with _signals_blocked(), _environment(MALLOC_SETTINGS):
+        self._process: ForkServerProcess = context.Process(
+            target=serve, args=(child_connection, os.getpid())
+        )
+        with for_workers():
             self._process.start()
         child_connection.close()
         # At exit an interpreter waits for processes that are no daemons, so this one is stopped.
@@ -117,7 +105,7 @@ class ProcessTransport:
         )
 
 
-def _stop(connection: Connection, process: SpawnProcess, seconds: float) -> None:
+def _stop(connection: Connection, process: ForkServerProcess, seconds: float) -> None:
     connection.close()
     try:
         process.join(seconds)
@@ -127,39 +115,3 @@ def _stop(connection: Connection, process: SpawnProcess, seconds: float) -> None
             # A worker ignores SIGTERM, and a stopped process handles no other signal.
             process.kill()
             process.join(STOP_SECONDS)
-
-
-def _context() -> multiprocessing.context.SpawnContext:
-    # A forked child would inherit torch's thread pools in an unusable state.
-    return multiprocessing.get_context("spawn")
-
-
-@contextlib.contextmanager
-def _signals_blocked() -> Iterator[None]:
-    """Blocks the signals of ``PARENT_SIGNALS`` while a child starts, until it ignores them itself.
-
-    This process handles signals that arrive meanwhile when the context ends.
-    """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, PARENT_SIGNALS)
-    try:
-        # Starting Python's resource tracker unblocks some signals, so it is started first.
-        resource_tracker.ensure_running()
-        signal.pthread_sigmask(signal.SIG_BLOCK, PARENT_SIGNALS)
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-@contextlib.contextmanager
-def _environment(settings: dict[str, str]) -> Iterator[None]:
-    """Sets environment variables for a child that starts in the context.
-
-    Variables that are set already keep their values.
-    """
-    added = {name: value for name, value in settings.items() if name not in os.environ}
-    os.environ.update(added)
-    try:
-        yield
-    finally:
-        for name in added:
-            del os.environ[name]

@@ -16,14 +16,8 @@ from esper_leyline import EsperError
 from esper_tolaria.engine.local import LocalEnvironment
 from esper_tolaria.engine.setup import HostFacts, HostSetup
 from esper_tolaria.errors import TolariaError
+from esper_tolaria.sharding.fork_server import PARENT_SIGNALS
 from esper_tolaria.sharding.shared_data import SharedDataset, open_shared
-
-PARENT_SIGNALS = frozenset(
-    getattr(signal, name)
-    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2")
-    if hasattr(signal, name)
-)
-"""Signals that terminals and schedulers send to every process; only the parent handles them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,14 +63,17 @@ def pickle_setup(setup: HostSetup) -> bytes:
         ) from None
 
 
-def serve(connection: Connection) -> None:
+def serve(connection: Connection, parent: int) -> None:
     """Answers requests until the pipe closes; ignores the signals that the parent handles.
 
     A limit on CPU time (``ulimit -t``) counts per process, so SIGXCPU is forwarded to the parent.
+
+    Args:
+        connection: The pipe.
+        parent: The id of the process that sends requests; the worker is forked from another one.
     """
     for number in PARENT_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
-    parent = os.getppid()
     signal.signal(signal.SIGXCPU, lambda *_: os.kill(parent, signal.SIGXCPU))
     torch.set_num_threads(1)
     shard = Shard()
