@@ -41,13 +41,12 @@ def children(parent: int) -> list[int]:
 
 
 def workers_of(parent: int) -> list[int]:
-    """Finds the worker processes of a run: they are forked from one of its children."""
-    return [
-        pid
-        for child in children(parent)
-        if b"forkserver" in Path(f"/proc/{child}/cmdline").read_bytes()
-        for pid in children(child)
-    ]
+    """Finds the worker processes below a process: children of one that forks them."""
+    found = []
+    for child in children(parent):
+        forks = b"forkserver" in Path(f"/proc/{child}/cmdline").read_bytes()
+        found += children(child) if forks else workers_of(child)
+    return found
 
 
 def worker(process: subprocess.Popen[str]) -> int:
