@@ -102,6 +102,16 @@ def test_a_long_interval_does_not_delay_the_end(tmp_path):
     assert not thread._thread.is_alive()
 
 
+def test_a_short_run_has_the_use_of_the_cpu_too(tmp_path):
+    """It is measured between two readings, so the second one does not wait for the interval."""
+    telemetry = Recorded()
+    with VitalsThread(telemetry, tmp_path, interval=3600):
+        wait_for(lambda: len(telemetry.payloads) == 2)
+    first, second = telemetry.payloads
+    assert first.cpu_percent is None
+    assert second.cpu_percent is not None
+
+
 def test_a_thread_that_was_not_started_can_be_ended(tmp_path):
     VitalsThread(Recorded(), tmp_path).stop()
 

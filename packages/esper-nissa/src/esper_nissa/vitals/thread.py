@@ -13,12 +13,15 @@ from esper_nissa.vitals.machine import Machine
 INTERVAL = 5.0
 """Seconds between two measurements."""
 
+FIRST_INTERVAL = 1.0
+"""Seconds between the first two measurements: the use of the CPU needs two, also in a short run."""
+
 MOST_WAITING = 2.0
 """Seconds to wait for a measurement that is under way when the thread is ended."""
 
 
 class VitalsThread:
-    """Emits ``vitals`` at once and then every ``interval`` seconds, from a daemon thread.
+    """Emits ``vitals`` from a daemon thread: at once, after a second, then every ``interval``.
 
     The thread takes no signal, so the main thread's handlers run without delay. Use it as a
     context manager inside that of the hub: leaving it ends the thread.
@@ -66,10 +69,12 @@ class VitalsThread:
 
     def _run(self) -> None:
         machine = Machine(self._folder)
+        interval = min(FIRST_INTERVAL, self._interval)
         while True:
             vitals = machine.read()
             if self._stop.is_set():
                 return
             self._telemetry.emit(vitals)
-            if self._stop.wait(self._interval):
+            if self._stop.wait(interval):
                 return
+            interval = self._interval
