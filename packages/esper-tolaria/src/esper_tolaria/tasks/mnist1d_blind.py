@@ -8,7 +8,7 @@ from esper_tolaria.tasks.mnist1d import DATA, TRAINING, load
 
 
 def preset() -> TrainingConfig:
-    """Few, short episodes: a whole run takes about three minutes on a CPU."""
+    """Few, short episodes: a whole run takes a minute or two on a CPU."""
     return small_preset("mnist1d_blind")
 
 
