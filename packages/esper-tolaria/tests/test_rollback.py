@@ -48,7 +48,7 @@ def set_learning_rate(environment, index, rate):
         group["lr"] = rate
     if environment._stacked is not None:
         for optimizer in environment._stacked._optimizers:
-            optimizer._lr = rate
+            optimizer._options["lr"] = rate
 
 
 def check_rolled_back(environment, report, cause):

@@ -19,7 +19,7 @@ from torch.optim import Optimizer
 
 from esper_leyline import HostTraining, MorphogeneticHost
 from esper_leyline.ports import HOST_GROUP
-from esper_tolaria._torch import adamw, sgd
+from esper_tolaria.engine.updates import State, adamw_state, sgd_state, update_adamw, update_sgd
 
 
 def build_optimizer(host: MorphogeneticHost, training: HostTraining) -> ClippedOptimizer:
@@ -97,31 +97,12 @@ class ClippedAdamW(ClippedOptimizer):
         self, group: dict[str, Any], trained: list[Tensor], gradients: list[Tensor], divisor: Tensor
     ) -> None:
         states = [self._state_of(parameter) for parameter in trained]
-        adamw(
-            trained,
-            gradients,
-            [state["exp_avg"] for state in states],
-            [state["exp_avg_sq"] for state in states],
-            [],
-            [state["step"] for state in states],
-            fused=True,
-            grad_scale=divisor,
-            found_inf=None,
-            amsgrad=False,
-            beta1=0.9,
-            beta2=0.999,
-            lr=group["lr"],
-            weight_decay=group["weight_decay"],
-            eps=1e-8,
-            maximize=False,
-        )
+        update_adamw(trained, gradients, states, group, divisor)
 
-    def _state_of(self, parameter: Tensor) -> dict[str, Tensor]:
-        state: dict[str, Tensor] = self.state[parameter]
+    def _state_of(self, parameter: Tensor) -> State:
+        state: State = self.state[parameter]
         if not state:
-            state["step"] = torch.zeros((), dtype=torch.float32, device=parameter.device)
-            state["exp_avg"] = torch.zeros_like(parameter)
-            state["exp_avg_sq"] = torch.zeros_like(parameter)
+            state.update(adamw_state(parameter))
         return state
 
 
@@ -131,24 +112,11 @@ class ClippedSGD(ClippedOptimizer):
     def _update(
         self, group: dict[str, Any], trained: list[Tensor], gradients: list[Tensor], divisor: Tensor
     ) -> None:
-        sgd(
-            trained,
-            gradients,
-            [self._buffer_of(parameter) for parameter in trained],
-            fused=True,
-            grad_scale=divisor,
-            found_inf=None,
-            weight_decay=group["weight_decay"],
-            momentum=group["momentum"],
-            lr=group["lr"],
-            dampening=0.0,
-            nesterov=False,
-            maximize=False,
-        )
+        states = [self._state_of(parameter) for parameter in trained]
+        update_sgd(trained, gradients, states, group, divisor)
 
-    def _buffer_of(self, parameter: Tensor) -> Tensor:
-        state: dict[str, Tensor] = self.state[parameter]
+    def _state_of(self, parameter: Tensor) -> State:
+        state: State = self.state[parameter]
         if not state:
-            # A zero buffer gives the gradient in the first step, as in torch.
-            state["momentum_buffer"] = torch.zeros_like(parameter)
-        return state["momentum_buffer"]
+            state.update(sgd_state(parameter))
+        return state
