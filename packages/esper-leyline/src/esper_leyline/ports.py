@@ -174,7 +174,7 @@ class HostStack(Protocol):
         """Finds the seeds that are computed together; call it before an epoch's first batch."""
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Trains every host on the same inputs [B, ...]; returns logits [K, B, C]."""
+        """Runs every host on inputs [B, ...] in training mode; returns logits [K, B, C]."""
 
     def backward(self, gradient: Tensor) -> None:
         """Computes the gradients of rows and seeds from that of the logits [K, B, C]."""

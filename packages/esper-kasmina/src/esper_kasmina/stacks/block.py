@@ -54,19 +54,12 @@ class Block:
             first_is_larger = first >= second
             pooled = torch.maximum(first, second).flatten(2)
         output = torch.addcmul(self._norm.shift.values.unsqueeze(2), pooled, scale).relu_()
-        for_scale, for_shift = self._norm.scale.gradients, self._norm.shift.gradients
         taps = self._weights.gradients.movedim(3, 2)
 
         def backward(gradient: Tensor) -> Tensor:
             gradient = relu_backward(gradient.flatten(2), output)
-            total = gradient.sum(2, keepdim=True)
-            along = (gradient * pooled).sum(2, keepdim=True).mul_(inverse_std)
-            for_shift.copy_(total.squeeze(2))
-            for_scale.copy_((along * sign).squeeze(2))
-            # scale (g - mean(g) - x̂ mean(g x̂)), with x̂ = centered * inverse_std
-            share = scale / -centered.shape[2]
-            for_conv = torch.addcmul(
-                total.mul_(share), centered, along.mul_(share).mul_(inverse_std)
+            for_conv = self._norm.through_statistics(
+                gradient, pooled, centered, scale, inverse_std, sign
             )
             if first_is_larger is None:
                 for_conv.addcmul_(gradient, scale)

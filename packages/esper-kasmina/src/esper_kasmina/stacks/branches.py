@@ -83,7 +83,8 @@ def _convolution(modules: tuple[Any, ...], weights: Iterator[Weights]) -> Layer:
     return kind(next(weights))
 
 
-def _norm(modules: tuple[Any, ...], weights: Iterator[Weights]) -> Layer:
+def bind_norm(modules: Sequence[Any], weights: Iterator[Weights]) -> layers.Norm:
+    """Builds the norm of several batch norms; takes scale and shift from the weights."""
     first = modules[0]
     return layers.Norm(
         next(weights),
@@ -106,7 +107,7 @@ def _squeeze_excite(modules: tuple[Any, ...], weights: Iterator[Weights]) -> Lay
 
 _BUILDERS: dict[type[nn.Module], Callable[[tuple[Any, ...], Iterator[Weights]], Layer]] = {
     SignalConvolution: _convolution,
-    BranchNorm1d: _norm,
+    BranchNorm1d: bind_norm,
     nn.LeakyReLU: _leaky_relu,
     SqueezeExcite: _squeeze_excite,
 }

@@ -126,9 +126,7 @@ class Depthwise:
 
     def forward(self, hidden: Tensor, *, first_layer: bool = False) -> tuple[Tensor, Backward]:
         """Takes and returns [R, C, L, B]."""
-        windows = to_windows(hidden, self._kernel).view(
-            len(hidden), self._kernel, *hidden.shape[1:]
-        )
+        windows = self._windows(hidden)
         taps = self._taps(self._weights.values)
         gradients, shape = self._taps(self._weights.gradients), hidden.shape
 
@@ -143,9 +141,7 @@ class Depthwise:
 
     def infer(self, hidden: Tensor, rows: Rows) -> Tensor:
         """Takes and returns [N, C, L, B]."""
-        windows = to_windows(hidden, self._kernel).view(
-            len(hidden), self._kernel, *hidden.shape[1:]
-        )
+        windows = self._windows(hidden)
         return (windows * self._taps(self._weights.at(rows))).sum(1)
 
     def _windows(self, hidden: Tensor) -> Tensor:
@@ -184,22 +180,12 @@ class Norm:
         """Takes and returns [R, C, L, B]."""
         del first_layer
         flat = hidden.flatten(2)
-        count = flat.shape[2]
         centered, inverse_std = self.standardize(flat)
         scale = self.scale.values.unsqueeze(2) * inverse_std
-        for_scale, for_shift = self.scale.gradients, self.shift.gradients
 
         def backward(gradient: Tensor) -> Tensor:
             gradient = gradient.flatten(2)
-            total = gradient.sum(2, keepdim=True)
-            product_sum = (gradient * centered).sum(2, keepdim=True).mul_(inverse_std)
-            for_shift.copy_(total.squeeze(2))
-            for_scale.copy_(product_sum.squeeze(2))
-            # scale (g - mean(g) - x̂ mean(g x̂)), with x̂ = centered * inverse_std
-            share = scale / -count
-            result = torch.addcmul(
-                total.mul_(share), centered, product_sum.mul_(share).mul_(inverse_std)
-            )
+            result = self.through_statistics(gradient, centered, centered, scale, inverse_std)
             return result.addcmul_(gradient, scale).view(hidden.shape)
 
         output = torch.addcmul(self.shift.values.unsqueeze(2), centered, scale)
@@ -228,6 +214,36 @@ class Norm:
         share = self._momentum / max(1, count - 1)
         self._variance.mul_(kept).addcmul_(norm, norm, value=share)
         return centered, inverse_std
+
+    def through_statistics(  # noqa: PLR0917 - tensors of one computation
+        self,
+        gradient: Tensor,
+        kept: Tensor,
+        centered: Tensor,
+        scale: Tensor,
+        inverse_std: Tensor,
+        sign: Tensor | None = None,
+    ) -> Tensor:
+        """Returns the part of the input's gradient that goes through mean and variance.
+
+        With x̂ = centered * inverse_std, the gradient of the input is
+        scale (g - mean(g) - x̂ mean(g x̂)); the caller adds the first term. Sets the gradients of
+        scale and shift.
+
+        Args:
+            gradient: Of the output, for the elements of ``kept``; it is zero for all others.
+            kept: ``centered``, or those of its elements that max pooling has kept.
+            centered: What ``standardize`` returned, [R, C, L · B].
+            scale: The norm's scale times ``inverse_std``, [R, C, 1].
+            inverse_std: What ``standardize`` returned.
+            sign: As in ``standardize``.
+        """
+        total = gradient.sum(2, keepdim=True)
+        along = (gradient * kept).sum(2, keepdim=True).mul_(inverse_std)
+        self.shift.gradients.copy_(total.squeeze(2))
+        self.scale.gradients.copy_((along if sign is None else along * sign).squeeze(2))
+        share = scale / -centered.shape[2]
+        return torch.addcmul(total.mul_(share), centered, along.mul_(share).mul_(inverse_std))
 
     def infer(self, hidden: Tensor, rows: Rows) -> Tensor:
         """Takes and returns [N, C, L, B]."""

@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from esper_kasmina.errors import KasminaError
 from esper_kasmina.slots.slot import SeedSlot
 from esper_kasmina.stacks.block import Block
-from esper_kasmina.stacks.branches import Description, describe
-from esper_kasmina.stacks.layers import Backward, Classifier, Norm
-from esper_kasmina.stacks.rows import ParameterRows, stack_statistics
+from esper_kasmina.stacks.branches import Description, bind_norm, describe
+from esper_kasmina.stacks.layers import Backward, Classifier
+from esper_kasmina.stacks.rows import ParameterRows
 from esper_kasmina.stacks.seed_group import SeedGroup
 from esper_leyline import CNNHostSpec
 from esper_leyline.ports import StackedRow
@@ -177,14 +177,7 @@ class SignalStack:
         for depth, pooled in enumerate(self._hosts[0].spec.pools):
             norms: list[Any] = [host.slotted_blocks[depth][0].norm for host in self._hosts]
             convolution = next(weights)
-            norm = Norm(
-                next(weights),
-                next(weights),
-                stack_statistics(norms),
-                momentum=norms[0].momentum,
-                eps=norms[0].eps,
-            )
-            blocks.append(Block(convolution, norm, pooled=pooled))
+            blocks.append(Block(convolution, bind_norm(norms, weights), pooled=pooled))
         return blocks, Classifier(next(weights), next(weights))
 
     def _find_groups(self, depth: int) -> dict[object, list[tuple[int, SeedSlot]]]:
