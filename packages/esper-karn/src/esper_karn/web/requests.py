@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from esper_karn.errors import KarnError, first_problem
+
+Request = TypeVar("Request", bound=BaseModel)
 
 EVENTS_AT_ONCE = 1000
 """Most events in one answer."""
@@ -72,12 +75,7 @@ def frame_request(values: Mapping[str, object] | str | bytes) -> FrameRequest:
     Raises:
         KarnError: If a value is missing, unknown or out of range.
     """
-    try:
-        if isinstance(values, str | bytes):
-            return FrameRequest.model_validate_json(values)
-        return FrameRequest.model_validate(values)
-    except ValidationError as error:
-        raise KarnError(first_problem(error)) from None
+    return _checked(FrameRequest, values)
 
 
 def compared_runs(items: Iterable[tuple[str, str]]) -> list[str]:
@@ -105,10 +103,7 @@ def events_request(values: Mapping[str, object]) -> EventsRequest:
     Raises:
         KarnError: If a value is unknown or out of range.
     """
-    try:
-        return EventsRequest.model_validate(values)
-    except ValidationError as error:
-        raise KarnError(first_problem(error)) from None
+    return _checked(EventsRequest, values)
 
 
 def log_request(values: Mapping[str, object]) -> LogRequest:
@@ -117,7 +112,13 @@ def log_request(values: Mapping[str, object]) -> LogRequest:
     Raises:
         KarnError: If a value is unknown or out of range.
     """
+    return _checked(LogRequest, values)
+
+
+def _checked(kind: type[Request], values: Mapping[str, object] | str | bytes) -> Request:
     try:
-        return LogRequest.model_validate(values)
+        if isinstance(values, str | bytes):
+            return kind.model_validate_json(values)
+        return kind.model_validate(values)
     except ValidationError as error:
         raise KarnError(first_problem(error)) from None
