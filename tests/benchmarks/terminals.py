@@ -17,9 +17,9 @@ from statistics import median
 
 from million import read_golden
 from report import Report
-from rich.live import Live
 
 from esper_karn import Dashboard, EventReader, SafeConsole
+from esper_karn.console.dashboard.screen import live_dashboard
 from esper_karn.state.reducer import Folding
 from esper_karn.tui.app import Sanctum
 from esper_karn.tui.source import RunSource
@@ -86,14 +86,7 @@ def time_dashboard(log: Path, steps: list[bytes], width: int, height: int) -> li
     found = []
     with (
         EventReader(log) as reader,
-        Live(
-            Dashboard(folding.state()),
-            console=console,
-            screen=True,
-            auto_refresh=False,
-            redirect_stdout=False,
-            redirect_stderr=False,
-        ) as live,
+        live_dashboard(folding.state(), console) as live,
     ):
         folding.take_all(reader.read())
         for step in steps[STARTED : STARTED + FRAMES]:

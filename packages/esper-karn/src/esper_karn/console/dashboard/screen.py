@@ -18,6 +18,18 @@ PERIOD = 0.5
 """Seconds between two pictures."""
 
 
+def live_dashboard(state: RunState, console: Console) -> Live:
+    """Returns the dashboard as a context that fills the terminal, and is drawn on request only."""
+    return Live(
+        Dashboard(state),
+        console=console,
+        screen=True,
+        auto_refresh=False,
+        redirect_stdout=False,
+        redirect_stderr=False,
+    )
+
+
 def has_room(console: Console) -> bool:
     """Whether a terminal is large enough for the dashboard."""
     return console.width >= SMALLEST[0] and console.height >= SMALLEST[1]
@@ -50,14 +62,7 @@ def watch(
     folding = Folding(RunState())
     with (
         EventReader(path) as reader,
-        Live(
-            Dashboard(folding.state()),
-            console=console,
-            screen=True,
-            auto_refresh=False,
-            redirect_stdout=False,
-            redirect_stderr=False,
-        ) as live,
+        live_dashboard(folding.state(), console) as live,
     ):
         over = False
         while not over:
